@@ -1,0 +1,14 @@
+"""Sluice: an SMS campaign gateway.
+
+The floors, from the ground up; a module imports only from lower ones or from its own room (tests/house/test_floors.py):
+
+    0  _fastpath                                    octets and batches, compiled
+    1  message  errors  events  config              nouns
+    2  campaign | smpp | store                      pillars, which never import one another
+    3  dispatch | automation                        engines
+    4  contacts  simulator  codec  (api, dashboard) doors: people, programs and test traffic come in
+    5  app                                          builds everything once, starts in order, stops in reverse
+    6  commands  __main__                           the command line
+"""
+
+__version__ = "0.1.0"

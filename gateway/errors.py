@@ -1,0 +1,67 @@
+"""Every exception, by whose fault it is.
+
+    GatewayError
+    ├── ConfigError               the operator's: key, what was expected, what was found
+    ├── EncodeError               the caller's: what cannot be put on the wire    from NotEncodable | TooManyParts
+    ├── ProtocolError
+    │   ├── LocalProtocolError    ours: the session's state forbids what we asked
+    │   └── RemoteProtocolError   theirs: they broke the link                     from LostFraming
+    ├── LinkLost                  nobody's: the cause is chained
+    ├── BindRefused               the SMSC's: command_status
+    └── StoreError                Postgres's; retryable or not
+
+A submission that the SMSC refuses is no exception: it is an outcome (dispatch, status.py).
+"""
+
+
+class GatewayError(Exception):
+    """The root of all that this package raises on purpose."""
+
+
+class ConfigError(GatewayError):
+    """One or more settings are wrong; nothing was started. `problems` holds (key, expected, found)."""
+
+    def __init__(self, problems: list[tuple[str, str, str]]):
+        self.problems = problems
+        super().__init__("\n".join(f"{key}: expected {expected}, found {found}" for key, expected, found in problems))
+
+
+class EncodeError(GatewayError):
+    """The caller gave what cannot be put on the wire."""
+
+
+class ProtocolError(GatewayError):
+    """Somebody broke the rules of the session."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We asked for what this state of the session forbids."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent what this state forbids, or lost the framing: the link closes."""
+
+    def __init__(self, message: str, command_status: int = 0x02, sequence_number: int = 0):
+        super().__init__(message)
+        self.command_status = command_status
+        self.sequence_number = sequence_number
+
+
+class LinkLost(GatewayError):
+    """The TCP connection ended without an unbind."""
+
+
+class BindRefused(GatewayError):
+    """The SMSC answered the bind with an error."""
+
+    def __init__(self, system_id: str, command_status: int, name: str):
+        super().__init__(f"bind of {system_id!r} refused: {name} (0x{command_status:02x})")
+        self.command_status = command_status
+
+
+class StoreError(GatewayError):
+    """Postgres refused or was away."""
+
+    def __init__(self, message: str, retryable: bool = False):
+        super().__init__(message)
+        self.retryable = retryable

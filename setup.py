@@ -1,0 +1,55 @@
+"""Extensions and their switches; everything else is in pyproject.toml.
+
+FASTPATH_DEBUG=1      keep the assertions of debug.h
+FASTPATH_SANITIZE=…   compiler sanitizers, such as address,undefined
+FASTPATH_ANNOTATE=1   write the yellow-line HTML beside each .pyx
+FASTPATH_ONLY=a,b     build these rooms alone
+"""
+
+import os
+from glob import glob
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+debug = os.environ.get("FASTPATH_DEBUG") == "1"
+sanitize = os.environ.get("FASTPATH_SANITIZE", "")
+annotate = os.environ.get("FASTPATH_ANNOTATE") == "1"
+only = set(filter(None, os.environ.get("FASTPATH_ONLY", "").split(",")))
+
+# No -march=native: what is built here may run on an older machine of the same kind.
+compile_args = ["-O3", "-fno-strict-aliasing", "-fno-plt", "-Wno-unused-function"]
+link_args = []
+if sanitize:
+    compile_args += [f"-fsanitize={sanitize}", "-g", "-O1", "-fno-omit-frame-pointer"]
+    link_args += [f"-fsanitize={sanitize}"]
+
+extensions = [
+    Extension(
+        f"_fastpath.{room}",
+        [f"_fastpath/{room}.pyx"],
+        include_dirs=["_fastpath"],
+        extra_compile_args=compile_args,
+        extra_link_args=link_args,
+        define_macros=[("FASTPATH_DEBUG", "1")] if debug else [],
+    )
+    for room in sorted(os.path.splitext(os.path.basename(path))[0] for path in glob("_fastpath/*.pyx"))
+    if not only or room in only
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        # A changed directive is not noticed by cythonize's own time stamps.
+        force=bool(debug or sanitize or annotate),
+        annotate=annotate,
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "initializedcheck": False,
+            "cdivision": True,
+            "embedsignature": True,
+        },
+    )
+)
