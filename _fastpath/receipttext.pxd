@@ -1,0 +1,26 @@
+"""What a delivery receipt's text says: see receipttext.pyx."""
+
+from libc.stdint cimport int64_t, uint8_t
+
+cdef struct ReceiptText:
+    # Pointers into the octets that were parsed; NULL and 0 where the field is absent.
+    const uint8_t* id
+    int id_len
+    int state  # 0 = a word without a message_state; 1..9 as SMPP 5.0 §4.7.15; 10 = SCHEDLD, whose number is 0
+    const uint8_t* stat
+    int stat_len
+    const uint8_t* err
+    int err_len
+    int64_t done_at_us  # microseconds since 2000-01-01 as read, no zone applied; INT64_MIN = absent
+    int64_t submit_at_us
+    const uint8_t* text
+    int text_len
+    const uint8_t* sub
+    int sub_len
+    const uint8_t* dlvrd
+    int dlvrd_len
+
+cdef enum:
+    RECEIPT_SCHEDULED = 10
+
+cdef bint receipt_text(const uint8_t* p, Py_ssize_t n, ReceiptText* out) noexcept nogil
