@@ -1,0 +1,47 @@
+"""The command line: one click group over the modules of gateway.commands.
+
+Each module there holds one click command of its own name (an underscore is a dash on the command line), found by
+listing the folder and imported only when it is asked for: a new verb is a new file, and `sluice codec` does not
+pay for what `sluice run` imports.
+Not here: what any command does.
+"""
+
+import importlib
+import pkgutil
+
+import click
+
+import gateway
+import gateway.commands
+
+
+class Commands(click.Group):
+    """The verbs, imported late."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name every module of gateway.commands, importing none."""
+        return sorted(
+            module.name.replace("_", "-")
+            for module in pkgutil.iter_modules(gateway.commands.__path__)
+            if not module.name.startswith("_")
+        )
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of that name and take its command; None when there is no such module."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        name = cmd_name.replace("-", "_")
+        command = getattr(importlib.import_module(f"gateway.commands.{name}"), name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"gateway.commands.{name}.{name}: expected a click command, found {type(command).__name__}")
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(gateway.__version__, prog_name="sluice")
+def main() -> None:
+    """Run an SMS campaign gateway: from the audience to the carrier's SMSC and back."""
+
+
+if __name__ == "__main__":
+    main(prog_name="sluice")
