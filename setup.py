@@ -3,10 +3,14 @@
 FASTPATH_DEBUG=1      keep the assertions of debug.h
 FASTPATH_SANITIZE=…   compiler sanitizers, such as address,undefined
 FASTPATH_ANNOTATE=1   write the yellow-line HTML beside each .pyx
-FASTPATH_ONLY=a,b     build these rooms alone
+FASTPATH_ONLY=a,b     build these rooms alone; - builds none
+FASTPATH_FORCE=1      translate and compile even what looks unchanged
+FASTPATH_C_DIR=…      where the C files of a variant go, so that they never meet those of the release build
+FASTPATH_JOBS=2       how many rooms are translated at once
 """
 
 import os
+import sys
 from glob import glob
 
 from Cython.Build import cythonize
@@ -15,6 +19,9 @@ from setuptools import Extension, setup
 debug = os.environ.get("FASTPATH_DEBUG") == "1"
 sanitize = os.environ.get("FASTPATH_SANITIZE", "")
 annotate = os.environ.get("FASTPATH_ANNOTATE") == "1"
+force = os.environ.get("FASTPATH_FORCE") == "1"
+c_dir = os.environ.get("FASTPATH_C_DIR") or None
+jobs = int(os.environ.get("FASTPATH_JOBS", "0"))
 only = set(filter(None, os.environ.get("FASTPATH_ONLY", "").split(",")))
 
 # No -march=native: what is built here may run on an older machine of the same kind.
@@ -37,19 +44,25 @@ extensions = [
     if not only or room in only
 ]
 
-setup(
-    ext_modules=cythonize(
-        extensions,
-        # A changed directive is not noticed by cythonize's own time stamps.
-        force=bool(debug or sanitize or annotate),
-        annotate=annotate,
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": False,
-            "wraparound": False,
-            "initializedcheck": False,
-            "cdivision": True,
-            "embedsignature": True,
-        },
+if __name__ == "__main__":  # cythonize's own workers import this file where processes are spawned
+    setup(
+        ext_modules=cythonize(
+            extensions,
+            # A changed directive is not noticed by cythonize's own time stamps.
+            force=bool(force or debug or sanitize or annotate),
+            build_dir=c_dir,
+            nthreads=jobs if len(extensions) > 1 else 0,
+            annotate=annotate,
+            quiet="-q" in sys.argv,
+            compiler_directives={
+                "language_level": 3,
+                "boundscheck": False,
+                "wraparound": False,
+                "initializedcheck": False,
+                "cdivision": True,
+                "embedsignature": True,
+                # No __test__ in the modules: the stubs would have to name it.
+                "autotestdict": False,
+            },
+        )
     )
-)
