@@ -1,3 +1,4 @@
+# cython: auto_pickle=False
 """Byte stream -> whole PDUs; keeps what is left over for the next read.
 
 Wire:
