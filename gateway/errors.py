@@ -2,6 +2,7 @@
 
     GatewayError
     ├── ConfigError               the operator's: key, what was expected, what was found
+    ├── FileFault                 the customer's: a file of contacts that cannot be read; nothing was written
     ├── EncodeError               the caller's: what cannot be put on the wire    from NotEncodable | TooManyParts
     ├── ProtocolError
     │   ├── LocalProtocolError    ours: the session's state forbids what we asked
@@ -24,6 +25,14 @@ class ConfigError(GatewayError):
     def __init__(self, problems: list[tuple[str, str, str]]):
         self.problems = problems
         super().__init__("\n".join(f"{key}: expected {expected}, found {found}" for key, expected, found in problems))
+
+
+class FileFault(GatewayError):
+    """A file of contacts cannot be read as a whole; nothing was written. `fault` is one word, the text says what was expected."""
+
+    def __init__(self, fault: str, message: str):
+        super().__init__(message)
+        self.fault = fault
 
 
 class EncodeError(GatewayError):
