@@ -215,3 +215,29 @@ cdef inline Py_ssize_t latin1_from_utf8(const uint8_t* src, Py_ssize_t n, uint8_
             out += 1
             p += step
     return out - dst
+
+
+cdef inline Py_ssize_t pack_septets(
+    const uint8_t* src, Py_ssize_t n, int fill_bits, uint8_t* dst, Py_ssize_t room,
+) noexcept nogil:
+    """Pack n septets (3GPP TS 23.038 §6.1.2.1.1) behind fill_bits (0..6) zero bits; octets written, -2 when room is
+    short. dst may be src: an octet is written only when the septets it is made of have been read."""
+    cdef Py_ssize_t octets = (n * 7 + fill_bits + 7) >> 3
+    cdef Py_ssize_t i
+    cdef Py_ssize_t o = 0
+    cdef uint32_t bits = 0
+    cdef int held = fill_bits
+    if octets > room:
+        return -2
+    for i in range(n):
+        bits |= <uint32_t>(src[i] & 0x7F) << held
+        held += 7
+        if held >= 8:
+            dst[o] = <uint8_t>bits
+            o += 1
+            bits >>= 8
+            held -= 8
+    if held > 0:
+        dst[o] = <uint8_t>bits
+        o += 1
+    return o
