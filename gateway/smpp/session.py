@@ -87,6 +87,8 @@ _SUBMITS = frozenset(
         "cancel_broadcast_sm",
     }
 )
+# Requests whose loss with the connection decides nothing.
+_HOUSEKEEPING = _UP | BINDS
 _DELIVERS = frozenset({"deliver_sm", "data_sm", "alert_notification"})
 
 # The requests each role may send. Responses and generic_nack follow their request and need no row.
@@ -333,16 +335,16 @@ class Session:
         raises  LocalProtocolError when the state forbids it, or for TLVs to a peer that reads none; EncodeError
         """
         if isinstance(command, Pdu):
-            command, fields, tlvs = command.command, command.fields, command.tlvs
+            fields, tlvs, command = command.fields, command.tlvs, command.command
         if not self.may_send(command):
             raise LocalProtocolError(f"{command}: not allowed to {self.role.value} in state {self.state.value}")
-        tlvs = tuple(Tlv(tag, value) for tag, value in tlvs)
-        if tlvs and not self.sends_tlvs:
-            raise LocalProtocolError(f"{command}: {len(tlvs)} TLVs, but the peer is not known to read any")
+        parameters = tuple(Tlv(tag, value) for tag, value in tlvs)
+        if parameters and not self.sends_tlvs:
+            raise LocalProtocolError(f"{command}: {len(parameters)} TLVs, but the peer is not known to read any")
         number = self._next_sequence()
         while number in self._sent:
             number = self._next_sequence()
-        self._write(Pdu(command=command, sequence_number=number, fields=fields or {}, tlvs=tlvs))
+        self._write(Pdu(command=command, sequence_number=number, fields=fields or {}, tlvs=parameters))
         if COMMAND_BY_NAME[command].has_response:
             self._sent[number] = Sent(command, number, now)
             timeout = self._timings.response
@@ -380,7 +382,7 @@ class Session:
         key = (request.command, request.sequence_number)
         if not self._owed[key]:
             raise LocalProtocolError(f"{request.command} {request.sequence_number}: no answer is owed")
-        tlvs = tuple(Tlv(tag, value) for tag, value in tlvs)
+        parameters = tuple(Tlv(tag, value) for tag, value in tlvs)
         is_bind = request.command in BINDS
         version = self._version
         if is_bind:
@@ -388,9 +390,9 @@ class Session:
             if status == 0:
                 fields = {"system_id": self.system_id} if fields is None else fields
                 tag = TAG_BY_NAME["sc_interface_version"]
-                if not any(tlv.tag == tag for tlv in tlvs):
-                    tlvs = (*tlvs, Tlv(tag, bytes((self._own_version,))))
-        self._answer(request.command, request.sequence_number, status, fields, tlvs, version)
+                if not any(tlv.tag == tag for tlv in parameters):
+                    parameters = (*parameters, Tlv(tag, bytes((self._own_version,))))
+        self._answer(request.command, request.sequence_number, status, fields, parameters, version)
         self._owed[key] -= 1
         if not self._owed[key]:
             del self._owed[key]
@@ -431,8 +433,8 @@ class Session:
         return self._close("framing lost")
 
     def lost(self) -> list[Sent]:
-        """Hear that the connection ended. What is returned is undecided: the peer may or may not have taken it."""
-        undecided = list(self._sent.values())
+        """Hear that the connection ended. The messages returned are undecided: the peer may or may not have them."""
+        undecided = [sent for sent in self._sent.values() if sent.command not in _HOUSEKEEPING]
         self._sent.clear()
         self._close("connection lost")
         return undecided
@@ -515,9 +517,8 @@ class Session:
 
     def _receive_response(self, octets: bytes, now: float) -> list[Event]:
         pdu, fault = salvage(octets, self._tolerance)
-        if not pdu.command:
+        if fault is not None and not pdu.command:
             # A response to a request that nobody knows: nacking it could start two peers nacking each other.
-            assert fault is not None
             return [Unreadable(octets, fault, None)]
         sent = self._sent.get(pdu.sequence_number)
         if sent is None or pdu.command not in (sent.command + "_resp", "generic_nack"):
