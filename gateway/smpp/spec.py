@@ -9,7 +9,7 @@ A PDU on the wire:
     LL LL LL LL  CC CC CC CC  TT TT TT TT  SS SS SS SS | fields, in the order of the table | TLVs, in any order
     length       id           status       sequence    |                                   | TT TT LL LL value
 
-If you add a command: its row in COMMANDS, its place in session.TABLE, its strategy in tests/smpp/pdus.py.
+If you add a command: its row in COMMANDS, its place in session.TABLE; the property tests draw from the rows.
 """
 
 from collections.abc import Container
