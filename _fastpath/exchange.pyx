@@ -1,0 +1,707 @@
+"""One bind's turn: the octets of a read in, the octets of a write out, and nothing per message in between.
+
+    socket ─► inbox ─ received(n, now) ─► submit_sm_resp ─► window ─► outcome row, recall
+                                      ├─► receipt ───────► recall ─► receipt row, or waiting row; its _resp is owed
+                                      └─► the rest ──────► `rare`: whole PDUs for the session
+    backlog ─ fill(now) ─► min(window room, throttle allowance, committed watermark) submit_sm ─► outbox ─► socket
+
+What a status means is data: `dispositions`, one octet per command_status 0..0x4FF (gateway.smpp.status.table()).
+A receipt is answered once it is durable: `owed_upto` is read before a flush and handed to `acknowledge` after its commit.
+Not here: session states (session.py sets what this bind takes), reading and writing sockets but for one direct send, clocks.
+"""
+
+import errno
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from libc.stdint cimport INT64_MIN, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memmove
+
+from _fastpath.backlog cimport Again, Backlog
+from _fastpath.batch cimport Batch
+from _fastpath.copyrows cimport OutcomeRows, ReceiptRows, WaitingRows
+from _fastpath.frame cimport DEFAULT_CAP_OCTETS, FRAME_LOST, frame_length
+from _fastpath.histogram cimport Histogram
+from _fastpath.outbound cimport EXPIRED, Composer, Form
+from _fastpath.receipttext cimport RECEIPT_SCHEDULED, ReceiptText, receipt_text
+from _fastpath.recall cimport Memory, Recall
+from _fastpath.throttle cimport Throttle
+from _fastpath.window cimport Slot, Window
+from _fastpath.wire cimport cstring, load16, load32, store32
+
+cdef extern from "<errno.h>":
+    int fp_errno "errno"
+
+cdef extern from "<sys/socket.h>":
+    ssize_t send(int fd, const void* octets, size_t n, int flags) nogil
+    enum: MSG_DONTWAIT
+    enum: MSG_NOSIGNAL
+
+cdef enum:
+    SUBMIT_SM_RESP = 0x80000004
+    DELIVER_SM = 0x00000005
+    DELIVER_SM_RESP = 0x80000005
+    INBOX = 1 << 18
+    # No more is composed while this much waits to be written: the kernel's buffer is full, the SMSC is slow.
+    OUTBOX_HIGH = 1 << 18
+    UNCERTAIN = -1
+    LAST_STATUS = 0x4FF
+
+cdef enum:
+    # gateway.smpp.status.Disposition
+    OK = 0
+    THROTTLE = 1
+    RETRY = 2
+    FAIL = 3
+    SESSION = 4
+    CONFIG = 5
+
+
+cdef class Ledger:
+    """What one lane has to tell Postgres, and what it counts. Shared by all binds of a carrier on this worker.
+
+    wall_offset_us  microseconds since 2000-01-01 UTC minus the monotonic clock's: set anew before each flush, so that
+                    rows carry wall time though the path reads only the monotonic clock
+    """
+
+    cdef readonly OutcomeRows outcomes
+    cdef readonly ReceiptRows receipts
+    cdef readonly WaitingRows waiting
+    cdef readonly Recall recall
+    cdef readonly Histogram submit_to_response
+    cdef readonly Histogram submit_to_receipt
+    cdef public int64_t wall_offset_us
+    cdef public uint64_t submitted, responses, accepted, throttled, retried, rejected, refused, uncertain
+    cdef public uint64_t receipts_matched, receipts_waiting, unknown_responses, octets_in, octets_out
+    cdef public uint64_t receipt_states[12]
+
+    def __init__(self, int lane, int recall_capacity=1 << 18):
+        self.outcomes = OutcomeRows(lane)
+        self.receipts = ReceiptRows(lane)
+        self.waiting = WaitingRows(lane)
+        self.recall = Recall(recall_capacity)
+        self.submit_to_response = Histogram()
+        self.submit_to_receipt = Histogram()
+
+    def counts(self):
+        """Every counter by name; receipts by message_state under `receipt_states`."""
+        return {
+            "submitted": self.submitted, "responses": self.responses, "accepted": self.accepted,
+            "throttled": self.throttled, "retried": self.retried, "rejected": self.rejected, "refused": self.refused,
+            "uncertain": self.uncertain, "receipts_matched": self.receipts_matched,
+            "receipts_waiting": self.receipts_waiting, "unknown_responses": self.unknown_responses,
+            "octets_in": self.octets_in, "octets_out": self.octets_out,
+            "receipt_states": [self.receipt_states[i] for i in range(12)],
+        }
+
+
+cdef inline int64_t digits(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """A number of up to 18 digits, a leading + allowed; INT64_MIN for anything else."""
+    cdef int64_t v = 0
+    if n > 0 and p[0] == 0x2B:
+        p += 1
+        n -= 1
+    if n < 1 or n > 18:
+        return INT64_MIN
+    while n > 0:
+        if not 0x30 <= p[0] <= 0x39:
+            return INT64_MIN
+        v = v * 10 + p[0] - 0x30
+        p += 1
+        n -= 1
+    return v
+
+
+cdef class Exchange:
+    """The compiled half of one bind.
+
+    window, throttle, backlog, ledger   the throttle, backlog and ledger are shared with the carrier's other binds
+    dispositions    1280 octets, one per command_status
+    """
+
+    cdef readonly Window window
+    cdef readonly Throttle throttle
+    cdef readonly Backlog backlog
+    cdef readonly Ledger ledger
+    cdef Composer composer
+    # the message in the composer
+    cdef Batch batch
+    cdef int32_t pos
+    cdef int index
+    cdef int last
+    cdef int attempt
+    # octets in
+    cdef uint8_t* inbox
+    cdef Py_ssize_t have
+    cdef Py_ssize_t inbox_room
+    cdef Py_ssize_t exported_shape[1]
+    # octets out
+    cdef uint8_t* outbox
+    cdef Py_ssize_t out_from
+    cdef Py_ssize_t out_size
+    cdef Py_ssize_t outbox_room
+    # receipts to be answered once they are durable
+    cdef uint32_t* owed
+    cdef Py_ssize_t owed_count
+    cdef Py_ssize_t owed_room
+    cdef readonly uint64_t owed_upto
+    cdef bytes dispositions
+    cdef readonly list rare
+    cdef public uint32_t cap
+    cdef public bint takes_responses
+    cdef public bint takes_deliveries
+    cdef public bint answers_at_once
+    cdef public bint may_submit
+    cdef public double throttle_pause_s
+    cdef public double retry_delay_s
+    cdef public int max_attempts
+    cdef readonly str bound_by
+    cdef readonly bint lost_framing
+    cdef readonly bint wants_rebind
+    cdef readonly uint64_t silent_expiries
+    cdef readonly double received_at
+
+    def __cinit__(self, Window window, Throttle throttle, Backlog backlog, Ledger ledger, bytes dispositions):
+        if len(dispositions) != LAST_STATUS + 1:
+            raise ValueError(f"dispositions: expected {LAST_STATUS + 1} octets, got {len(dispositions)}")
+        self.window = window
+        self.throttle = throttle
+        self.backlog = backlog
+        self.ledger = ledger
+        self.dispositions = dispositions
+        self.composer = Composer()
+        self.rare = []
+        self.cap = DEFAULT_CAP_OCTETS
+        self.inbox_room = INBOX
+        self.outbox_room = INBOX
+        self.owed_room = 256
+        self.inbox = <uint8_t*>PyMem_RawMalloc(self.inbox_room)
+        self.outbox = <uint8_t*>PyMem_RawMalloc(self.outbox_room)
+        self.owed = <uint32_t*>PyMem_RawMalloc(self.owed_room * sizeof(uint32_t))
+        if self.inbox == NULL or self.outbox == NULL or self.owed == NULL:
+            raise MemoryError
+        self.throttle_pause_s = 0.25
+        self.retry_delay_s = 1.0
+        self.max_attempts = 3
+        self.bound_by = "queue"
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.inbox)
+        PyMem_RawFree(self.outbox)
+        PyMem_RawFree(self.owed)
+
+    def __getbuffer__(self, Py_buffer* view, int flags):
+        """The free end of the inbox: a transport reads straight into it."""
+        self.exported_shape[0] = self.inbox_room - self.have
+        view.buf = self.inbox + self.have
+        view.obj = self
+        view.len = self.exported_shape[0]
+        view.readonly = 0
+        view.itemsize = 1
+        view.format = NULL
+        view.ndim = 1
+        view.shape = self.exported_shape
+        view.strides = &view.itemsize
+        view.suboffsets = NULL
+        view.internal = NULL
+
+    def __releasebuffer__(self, Py_buffer* view):
+        pass
+
+    # ------------------------------------------------------------------ octets in
+
+    def feed(self, octets, double now):
+        """Take in octets that were read elsewhere (tests, TLS, a simulated network)."""
+        cdef const uint8_t[::1] source = octets
+        cdef Py_ssize_t at = 0, n
+        while at < source.shape[0] and not self.lost_framing:
+            n = min(source.shape[0] - at, self.inbox_room - self.have)
+            memcpy(self.inbox + self.have, &source[at], n)
+            self.received(n, now)
+            at += n
+
+    cpdef received(self, Py_ssize_t n, double now):
+        """So many octets were read into the inbox: take every whole PDU out of it.
+
+        Responses and receipts become rows; every other PDU is appended to `rare`. Sets `lost_framing` at a
+        command_length that cannot be; nothing behind it is read.
+        """
+        cdef const uint8_t* p = self.inbox
+        cdef const uint8_t* end
+        cdef Py_ssize_t octets
+        cdef uint32_t command
+        self.have += n
+        self.received_at = now
+        self.ledger.octets_in += n
+        end = p + self.have
+        while True:
+            octets = frame_length(p, end - p, self.cap)
+            if octets <= 0:
+                break
+            command = load32(p + 4) if octets >= 16 else 0
+            if command == SUBMIT_SM_RESP and self.takes_responses:
+                self.take_response(p, octets, now)
+            elif command == DELIVER_SM and self.takes_deliveries and self.take_receipt(p, octets, now):
+                pass
+            else:
+                self.rare.append(PyBytes_FromStringAndSize(<const char*>p, octets))
+            p += octets
+        if octets == FRAME_LOST:
+            self.lost_framing = True
+            self.have = 0
+            return
+        self.have = end - p
+        if self.have and p != self.inbox:
+            memmove(self.inbox, p, self.have)
+
+    def take_rare(self):
+        """The PDUs that are not for the compiled path, since the last call."""
+        rare = self.rare
+        self.rare = []
+        return rare
+
+    cdef int take_response(self, const uint8_t* p, Py_ssize_t octets, double now) except -1:
+        cdef uint32_t status = load32(p + 8)
+        cdef Slot* slot = self.window.find(load32(p + 12))
+        cdef const uint8_t* message_id = p + 16
+        cdef Py_ssize_t id_octets = cstring(message_id, p + octets, 65)
+        if slot == NULL or slot.batch == NULL:
+            # Not of this window: the session may know it.
+            self.ledger.unknown_responses += 1
+            self.rare.append(PyBytes_FromStringAndSize(<const char*>p, octets))
+            return 0
+        # An id without NUL, or too long, is no id; the status is readable, so the request is answered.
+        return self.conclude(slot, status, message_id, <int>id_octets - 1, now)
+
+    def answer(self, uint32_t sequence, uint32_t status, double now):
+        """A generic_nack named one of our requests: the same as a response with that status. -> whether it was ours."""
+        cdef Slot* slot = self.window.find(sequence)
+        if slot == NULL or slot.batch == NULL:
+            return False
+        self.conclude(slot, status, NULL, -1, now)
+        return True
+
+    cdef int conclude(self, Slot* slot, uint32_t status, const uint8_t* message_id, int id_octets, double now) except -1:
+        """One segment's answer. id_octets < 1 = no id."""
+        cdef Ledger ledger = self.ledger
+        cdef Batch batch = <Batch>slot.batch
+        cdef int disposition = self.dispositions[status] if status <= LAST_STATUS else FAIL
+        cdef double elapsed = now - slot.sent_at
+        cdef int32_t rtt_us = <int32_t>(elapsed * 1e6) if elapsed < 2000.0 else 2000000000
+        cdef bint late = slot.late
+        cdef Again again
+        ledger.responses += 1
+        ledger.submit_to_response.add_us(elapsed * 1e6)
+        self.silent_expiries = 0
+        if disposition == OK:
+            ledger.accepted += 1
+            if id_octets > 0:
+                ledger.recall.remember(message_id, id_octets, batch.chunk_id, slot.pos, slot.segment, slot.sent_at)
+            else:
+                id_octets = -1
+        elif not late and (disposition == THROTTLE or disposition == SESSION
+                           or (disposition == RETRY and slot.attempt + 1 < self.max_attempts)):
+            again.batch = slot.batch
+            again.pos = slot.pos
+            again.segment = slot.segment
+            again.segments = slot.segments
+            again.attempt = slot.attempt
+            if disposition == THROTTLE:
+                ledger.throttled += 1
+                again.not_before = now + self.throttle_pause_s
+                self.backlog.throttled.push(&again)
+            else:
+                ledger.retried += 1
+                if disposition == RETRY:
+                    again.attempt += 1
+                else:
+                    self.wants_rebind = True
+                again.not_before = now + self.retry_delay_s
+                self.backlog.delayed.push(&again)
+            self.window.free_slot(slot)
+            return 0
+        else:
+            ledger.rejected += 1
+        ledger.outcomes.add(
+            batch.chunk_id, slot.pos, <int16_t>slot.segment, <int16_t>slot.segments, batch.epoch, <int32_t>status,
+            <int64_t>(now * 1e6) + ledger.wall_offset_us, rtt_us, message_id, id_octets if id_octets > 0 else -1)
+        self.window.free_slot(slot)
+        if not late:
+            self.backlog.settle(batch, 1)
+        return 0
+
+    cdef int take_receipt(self, const uint8_t* p, Py_ssize_t octets, double now) except -1:
+        """A delivery receipt becomes a row; -> False when this deliver_sm is something else, or broken."""
+        cdef Ledger ledger = self.ledger
+        cdef const uint8_t* end = p + octets
+        cdef const uint8_t* q = p + 16
+        cdef const uint8_t* source
+        cdef const uint8_t* message_id = NULL
+        cdef const uint8_t* text
+        cdef const uint8_t* err = NULL
+        cdef int err_octets = -1
+        cdef Py_ssize_t n, source_octets, text_octets
+        cdef int id_octets = -1
+        cdef int state = -2
+        cdef uint16_t tag, length
+        cdef ReceiptText parsed
+        cdef Memory* memory
+        cdef int64_t done_at_us = INT64_MIN, number, at_us
+        cdef uint32_t now_10us
+        n = cstring(q, end, 6)
+        if n == 0 or end - q < n + 2:
+            return False
+        q += n + 2
+        source = q
+        source_octets = cstring(q, end, 21)
+        if source_octets == 0 or end - q < source_octets + 2:
+            return False
+        q += source_octets + 2
+        n = cstring(q, end, 21)
+        if n == 0 or end - q < n + 3:
+            return False
+        q += n
+        if (q[0] & 0x3C) != 0x04 and (q[0] & 0x3C) != 0x20:
+            return False
+        if q[0] & 0x40:
+            return False
+        q += 3
+        n = cstring(q, end, 17)
+        if n == 0:
+            return False
+        q += n
+        n = cstring(q, end, 17)
+        if n == 0 or end - q < n + 5:
+            return False
+        q += n + 5
+        text = q
+        text_octets = (q - 1)[0]
+        if end - q < text_octets:
+            return False
+        q += text_octets
+        while end - q >= 4:
+            tag = load16(q)
+            length = load16(q + 2)
+            q += 4
+            if end - q < length:
+                return False
+            if tag == 0x001E and length > 0:
+                message_id = q
+                id_octets = length - 1 if q[length - 1] == 0 else length
+            elif tag == 0x0427 and length == 1:
+                state = q[0]
+            elif tag == 0x0424 and text_octets == 0:
+                text = q
+                text_octets = length
+            q += length
+        if q != end:
+            return False
+        if receipt_text(text, text_octets, &parsed):
+            if id_octets <= 0:
+                message_id = parsed.id
+                id_octets = parsed.id_len
+            if state == -2:
+                state = 0 if parsed.state == RECEIPT_SCHEDULED else -1 if parsed.state == 0 else parsed.state
+            err = parsed.err
+            err_octets = parsed.err_len if parsed.err_len > 0 else -1
+            done_at_us = parsed.done_at_us
+        if id_octets <= 0 or id_octets > 255 or state == -2:
+            return False
+        if state > 9:
+            state = -1
+        at_us = <int64_t>(now * 1e6) + ledger.wall_offset_us
+        number = digits(source, source_octets - 1)
+        memory = ledger.recall.find(message_id, id_octets)
+        if memory != NULL:
+            ledger.receipts.add(
+                memory.chunk_id, memory.pos, <int16_t>memory.segment, at_us, message_id, id_octets, <int16_t>state,
+                err, err_octets, done_at_us, number, text, <int32_t>text_octets)
+            ledger.receipts_matched += 1
+            now_10us = <uint32_t><uint64_t>(now * 1e5)
+            ledger.submit_to_receipt.add_us(<double><uint32_t>(now_10us - memory.sent_10us) * 10.0)
+        else:
+            ledger.waiting.add(
+                at_us, message_id, id_octets, <int16_t>state, err, err_octets, done_at_us, number, text, <int32_t>text_octets)
+            ledger.receipts_waiting += 1
+        ledger.receipt_states[state if state >= 0 else 10] += 1
+        self.owe(load32(p + 12))
+        return True
+
+    # ------------------------------------------------------------------ what we owe
+
+    cdef int owe(self, uint32_t sequence) except -1:
+        cdef uint32_t* owed
+        if self.answers_at_once:
+            self.write_delivery_response(sequence)
+            return 0
+        if self.owed_count == self.owed_room:
+            owed = <uint32_t*>PyMem_RawRealloc(self.owed, 2 * self.owed_room * sizeof(uint32_t))
+            if owed == NULL:
+                raise MemoryError
+            self.owed = owed
+            self.owed_room *= 2
+        self.owed[self.owed_count] = sequence
+        self.owed_count += 1
+        self.owed_upto += 1
+        return 0
+
+    cdef int write_delivery_response(self, uint32_t sequence) except -1:
+        """deliver_sm_resp: one NUL for the message_id it does not use (carriers.md quirk 35: some refuse it missing)."""
+        cdef uint8_t* p = self.room_for(17)
+        store32(p, 17)
+        store32(p + 4, DELIVER_SM_RESP)
+        store32(p + 8, 0)
+        store32(p + 12, sequence)
+        p[16] = 0
+        self.out_size += 17
+        return 0
+
+    @property
+    def owed_waiting(self):
+        """Receipts not answered yet."""
+        return self.owed_count
+
+    def owe_response(self, uint32_t sequence):
+        """A deliver_sm that the session took (an inbound message) is answered with the others, once it is durable."""
+        self.owe(sequence)
+
+    def acknowledge(self, uint64_t upto):
+        """Write the responses to the first receipts up to the mark `owed_upto` that was read before their flush."""
+        cdef uint64_t done = self.owed_upto - self.owed_count
+        cdef Py_ssize_t n, i
+        if upto <= done:
+            return
+        n = min(<Py_ssize_t>(upto - done), self.owed_count)
+        for i in range(n):
+            self.write_delivery_response(self.owed[i])
+        self.owed_count -= n
+        if self.owed_count:
+            memmove(self.owed, self.owed + n, self.owed_count * sizeof(uint32_t))
+
+    # ------------------------------------------------------------------ octets out
+
+    cdef uint8_t* room_for(self, Py_ssize_t octets) except NULL:
+        cdef uint8_t* outbox
+        cdef Py_ssize_t room = self.outbox_room
+        if self.out_from and self.out_from == self.out_size:
+            self.out_from = 0
+            self.out_size = 0
+        if self.out_size + octets > room:
+            if self.out_from:
+                memmove(self.outbox, self.outbox + self.out_from, self.out_size - self.out_from)
+                self.out_size -= self.out_from
+                self.out_from = 0
+            while self.out_size + octets > room:
+                room *= 2
+            if room != self.outbox_room:
+                outbox = <uint8_t*>PyMem_RawRealloc(self.outbox, room)
+                if outbox == NULL:
+                    raise MemoryError
+                self.outbox = outbox
+                self.outbox_room = room
+        return self.outbox + self.out_size
+
+    def append(self, bytes octets):
+        """Octets of the session (enquire_link_resp, unbind …), behind what is in the outbox."""
+        cdef Py_ssize_t n = PyBytes_GET_SIZE(octets)
+        if n:
+            memcpy(self.room_for(n), PyBytes_AS_STRING(octets), n)
+            self.out_size += n
+
+    cpdef fill(self, double now):
+        """Compose what window, throttle and watermark allow into the outbox; -> submit_sm written.
+
+        `bound_by` then names what stopped it: window, rate, intent (the watermark), queue, or carrier (outbox full).
+        """
+        cdef Window window = self.window
+        cdef Composer composer = self.composer
+        cdef int room, allowed, written = 0
+        cdef Slot* slot
+        cdef uint8_t* p
+        if not self.may_submit:
+            return 0
+        room = window.size - window.in_flight
+        allowed = self.throttle.allowance_at(now)
+        self.bound_by = "window" if room <= allowed else "rate"
+        if room > allowed:
+            room = allowed
+        while written < room:
+            if self.out_size - self.out_from >= OUTBOX_HIGH:
+                self.bound_by = "carrier"
+                break
+            if self.batch is None and not self.load_next(now):
+                break
+            p = self.room_for((<Form>self.batch.form).largest)
+            slot = window.open_slot(now)
+            slot.batch = <void*>self.batch
+            slot.pos = self.pos
+            slot.segment = <uint16_t>(self.index + 1)
+            slot.segments = <uint16_t>composer.count
+            slot.attempt = <uint16_t>self.attempt
+            self.out_size += composer.write(
+                <Form>self.batch.form, self.batch.numbers[self.pos], slot.sequence, self.index, p)
+            self.index += 1
+            written += 1
+            if self.index >= self.last:
+                self.batch = None
+        self.throttle.spend_at(written, now)
+        self.ledger.submitted += written
+        return written
+
+    cdef int load_next(self, double now) except -1:
+        """Put the next message, or the next segment to be sent again, into the composer."""
+        cdef Backlog backlog = self.backlog
+        cdef Ledger ledger = self.ledger
+        cdef Batch batch
+        cdef Again again
+        cdef int count
+        cdef int32_t pos
+        cdef Form form
+        while backlog.pop_again(now, &again):
+            batch = <Batch>again.batch
+            form = <Form>batch.form
+            count = EXPIRED if now >= batch.expires_at else self.composer.load(form, batch, again.pos)
+            if batch.dropped or count < 0:
+                if not batch.dropped:
+                    self.refuse(batch, again.pos, <int16_t>again.segment, <int16_t>again.segments, count, now)
+                backlog.settle(batch, 1)
+                continue
+            self.batch = batch
+            self.pos = again.pos
+            self.index = again.segment - 1
+            self.last = again.segment
+            self.attempt = again.attempt
+            return True
+        while True:
+            batch = backlog.current()
+            if batch is None:
+                self.bound_by = "queue"
+                return False
+            if batch.next_rank >= batch.committed:
+                self.bound_by = "intent"
+                return False
+            pos = batch.cursor
+            batch.next_rank += 1
+            batch.cursor += batch.stride
+            if batch.cursor >= batch.n:
+                batch.cursor -= batch.n
+            backlog.handed_out += 1
+            form = <Form>batch.form
+            count = EXPIRED if now >= batch.expires_at else self.composer.load(form, batch, pos)
+            if count < 0:
+                backlog.refuse(batch)
+                self.refuse(batch, pos, 0, 0, count, now)
+                continue
+            batch.in_flight += count
+            self.batch = batch
+            self.pos = pos
+            self.index = 0
+            self.last = count
+            self.attempt = 0
+            return True
+
+    cdef int refuse(self, Batch batch, int32_t pos, int16_t segment, int16_t segments, int reason, double now) except -1:
+        self.ledger.refused += 1
+        self.ledger.outcomes.add(batch.chunk_id, pos, segment, segments, batch.epoch, reason,
+                                 <int64_t>(now * 1e6) + self.ledger.wall_offset_us, 0, NULL, -1)
+        return 0
+
+    @property
+    def out_waiting(self):
+        """Octets composed and not written yet."""
+        return self.out_size - self.out_from
+
+    def take_output(self):
+        """Everything that waits to be written, as bytes."""
+        octets = PyBytes_FromStringAndSize(<const char*>self.outbox + self.out_from, self.out_size - self.out_from)
+        self.ledger.octets_out += self.out_size - self.out_from
+        self.out_from = 0
+        self.out_size = 0
+        return octets
+
+    def send(self, int fd):
+        """Write the outbox to a socket at once, as far as its buffer takes it; -> octets that are left.
+
+        raises  OSError when the socket is broken. Saves a bytes object and a turn of the loop against transport.write.
+        """
+        cdef ssize_t n
+        while self.out_from < self.out_size:
+            n = send(fd, self.outbox + self.out_from, self.out_size - self.out_from, MSG_DONTWAIT | MSG_NOSIGNAL)
+            if n < 0:
+                if fp_errno == errno.EINTR:
+                    continue
+                if fp_errno == errno.EAGAIN or fp_errno == errno.EWOULDBLOCK:
+                    break
+                raise OSError(fp_errno, "send")
+            self.out_from += n
+            self.ledger.octets_out += n
+        if self.out_from == self.out_size:
+            self.out_from = 0
+            self.out_size = 0
+        return self.out_size - self.out_from
+
+    # ------------------------------------------------------------------ ends
+
+    def expire(self, double sent_before, double now):
+        """Requests sent before that moment are answered no more in time: their segments are uncertain; -> how many.
+
+        The slots stay as tombstones: a late response on this session still finds its segment.
+        """
+        cdef Slot* slot
+        cdef Slot* end = self.window.slots + self.window.mask + 1
+        cdef int found = 0
+        slot = self.window.slots
+        while slot < end:
+            if slot.sequence and not slot.late and slot.sent_at < sent_before and slot.batch != NULL:
+                slot.late = 1
+                self.window.in_flight -= 1
+                self.doubt(slot, now)
+                found += 1
+            slot += 1
+        if found:
+            self.silent_expiries += 1
+        return found
+
+    def lose(self, double now):
+        """The link is gone: every unanswered segment is uncertain; what was composed and not begun goes back. -> how many.
+
+        Octets in the outbox count as written: whether the kernel sent them cannot be known.
+        """
+        cdef Slot* slot = self.window.slots
+        cdef Slot* end = self.window.slots + self.window.mask + 1
+        cdef Again again
+        cdef int found = 0
+        while slot < end:
+            if slot.sequence:
+                if slot.batch != NULL and not slot.late:
+                    self.doubt(slot, now)
+                    found += 1
+                self.window.free_slot(slot)
+            slot += 1
+        while self.batch is not None:
+            again.batch = <void*>self.batch
+            again.pos = self.pos
+            again.segment = <uint16_t>(self.index + 1)
+            again.segments = <uint16_t>self.composer.count
+            again.attempt = <uint16_t>self.attempt
+            again.not_before = now
+            self.backlog.throttled.push(&again)
+            self.index += 1
+            if self.index >= self.last:
+                self.batch = None
+        self.may_submit = False
+        self.takes_responses = False
+        self.takes_deliveries = False
+        self.have = 0
+        self.out_from = 0
+        self.out_size = 0
+        self.owed_count = 0
+        return found
+
+    cdef int doubt(self, Slot* slot, double now) except -1:
+        cdef Batch batch = <Batch>slot.batch
+        self.ledger.uncertain += 1
+        self.ledger.outcomes.add(batch.chunk_id, slot.pos, <int16_t>slot.segment, <int16_t>slot.segments, batch.epoch, UNCERTAIN,
+                                 <int64_t>(now * 1e6) + self.ledger.wall_offset_us, <int32_t>min((now - slot.sent_at) * 1e6, 2e9), NULL, -1)
+        self.backlog.settle(batch, 1)
+        return 0

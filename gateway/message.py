@@ -1,0 +1,72 @@
+"""The nouns on the path: states of a message, reasons why one never left.
+
+    queued → claimed → submitted → delivered | undeliverable | expired | rejected | unknown
+                  ╲→ refused (ours)      ╲→ uncertain (the octets left, no answer came) → by the campaign's policy
+
+A state is never stored: it follows from the rows of `outcome` and `receipt` (store/sql/results.sql). Drawn in docs/states.md.
+"""
+
+from enum import IntEnum, StrEnum
+
+
+class Refusal(IntEnum):
+    """Values of outcome.status below 0: what we decided ourselves. Those of _fastpath/outbound.pxd are the same."""
+
+    UNCERTAIN = -1
+    NOT_ENCODABLE = -10
+    TOO_MANY_PARTS = -11
+    MISSING_FIELD = -12
+    EXPIRED = -13
+    EMPTY = -14
+
+
+class Policy(StrEnum):
+    """What happens to a segment whose octets left and whose answer never came.
+
+    once           never sent again; a receipt may still settle it
+    at_least_once  sent again after the evidence period, marked as a possible duplicate
+    ask            held until a person decides
+    """
+
+    ONCE = "once"
+    AT_LEAST_ONCE = "at_least_once"
+    ASK = "ask"
+
+
+class MessageClass(IntEnum):
+    """What may overtake what: a lower number goes first."""
+
+    OTP = 0
+    COMPLIANCE = 1
+    CONVERSATION = 2
+    TRANSACTIONAL = 3
+    TRIGGERED = 4
+    BULK = 5
+
+
+class ChunkState(IntEnum):
+    """Where a chunk stands in the queue."""
+
+    READY = 0
+    CLAIMED = 1
+    DONE = 2
+    HELD = 3
+    CANCELLED = 4
+
+
+# message_state of SMPP 5.0 §4.7.15 as stored in receipt.state; -1 = a word the table does not know.
+RECEIPT_STATES = {
+    0: "scheduled",
+    1: "enroute",
+    2: "delivered",
+    3: "expired",
+    4: "deleted",
+    5: "undeliverable",
+    6: "accepted",
+    7: "unknown",
+    8: "rejected",
+    9: "skipped",
+    -1: "unknown",
+}
+# UNKNOWN is no final word: it stands until another comes.
+FINAL_RECEIPT_STATES = (2, 3, 4, 5, 8, 9)

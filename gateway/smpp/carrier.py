@@ -1,0 +1,208 @@
+"""Our account at one operator: all its binds, one throttle, one backlog.
+
+    backlog ──► bind 1 (window) ─┐
+            ──► bind 2 (window) ─┼─► throttle of the account, in PDUs a second
+            ──► bind 3 (window) ─┘
+
+Whoever has room takes the next position; nobody waits for another bind. When the throttle is what stops us, one timer
+wakes all binds at the moment it allows the next PDU.
+Not here: claiming and settling (dispatch), reading settings (config).
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from _fastpath.backlog import Backlog
+from _fastpath.exchange import Exchange, Ledger
+from _fastpath.throttle import Throttle
+from _fastpath.window import Window
+from gateway.config import CarrierSettings
+from gateway.smpp import status as statuses
+from gateway.smpp.bind import Bind, Kind
+from gateway.smpp.link import Link
+from gateway.smpp.pdu import Pdu
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.05
+# Time-outs in a row, without any response between them, that make a session count as sick.
+SICK_AFTER = 3
+
+
+class BindReport(Struct, frozen=True, kw_only=True):
+    """How one bind stands; `bound_by` says what keeps it from sending faster."""
+
+    name: str
+    kind: str
+    phase: str
+    in_flight: int
+    window: int
+    bound_by: str
+    last_error: str
+
+
+class Carrier:
+    """All binds of one account.
+
+    on_request   called with (link, pdu) for requests that are no receipt of the usual form
+    at_once      answer receipts in the turn that reads them, without waiting for a flush (benchmarks alone)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: CarrierSettings,
+        lane: int,
+        *,
+        clock: Callable[[], float],
+        chance: random.Random,
+        on_request: Callable[[Link, Pdu], None],
+        recall_ids: int = 1 << 18,
+        at_once: bool = False,
+    ):
+        self.name = name
+        self.settings = settings
+        self.lane = lane
+        self.backlog = Backlog()
+        self.ledger = Ledger(lane, recall_ids)
+        self.throttle = Throttle(settings.tps)
+        self._clock = clock
+        self._on_request = on_request
+        self._at_once = at_once
+        self._turn = asyncio.Lock()
+        self._wake: asyncio.TimerHandle | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.changed = asyncio.Event()
+        kinds = (Kind.TRX,) if settings.bind == "trx" else (Kind.TX, Kind.RX)
+        self.binds = [
+            Bind(f"{name}#{number}{'' if kind is Kind.TRX else kind.value[4:7]}", kind, settings, self, clock, chance)
+            for number in range(1, settings.binds + 1)
+            for kind in kinds
+        ]
+
+    # -- what a bind needs ------------------------------------------------------------------------------------------
+
+    def exchange(self) -> Exchange:
+        """Make the compiled half of a new link, on the account's throttle and backlog."""
+        exchange = Exchange(Window(self.settings.window), self.throttle, self.backlog, self.ledger, statuses.table())
+        exchange.throttle_pause_s = self.settings.throttle_pause_s
+        exchange.retry_delay_s = self.settings.retry_delay_s
+        exchange.max_attempts = self.settings.max_attempts
+        exchange.answers_at_once = self._at_once
+        return exchange
+
+    def on_request(self, link: Link, pdu: Pdu) -> None:
+        """Pass on what the SMSC asks."""
+        self._on_request(link, pdu)
+
+    def on_change(self) -> None:
+        """Wake who waits for a bind to come or go."""
+        self.changed.set()
+
+    def turn(self) -> asyncio.Lock:
+        """One bind of the account tries at a time."""
+        return self._turn
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_up(self) -> bool:
+        """Tell whether a bind that may submit is bound."""
+        return any(bind.is_bound and bind.kind is not Kind.RX for bind in self.binds)
+
+    @property
+    def window_size(self) -> int:
+        """Requests that may be unanswered over all binds that submit."""
+        return self.settings.window * sum(bind.kind is not Kind.RX for bind in self.binds)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests unanswered now, over all binds."""
+        return sum(bind.link.exchange.window.in_flight for bind in self.binds if bind.link is not None)
+
+    def reports(self) -> list[BindReport]:
+        """Tell how each bind stands."""
+        return [
+            BindReport(
+                name=bind.name,
+                kind=bind.kind.value,
+                phase=bind.phase.value,
+                in_flight=bind.link.exchange.window.in_flight if bind.link else 0,
+                window=self.settings.window,
+                bound_by=bind.link.exchange.bound_by if bind.link and bind.is_bound else "carrier",
+                last_error=bind.last_error,
+            )
+            for bind in self.binds
+        ]
+
+    # -- running ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to keep every bind up."""
+        self._tasks = [asyncio.create_task(bind.run(), name=f"bind {bind.name}") for bind in self.binds]
+        self._tasks.append(asyncio.create_task(self._tick(), name=f"timers {self.name}"))
+
+    async def stop(self) -> None:
+        """Unbind every bind after its last response, and end."""
+        await asyncio.gather(*(bind.stop() for bind in self.binds))
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        if self._wake is not None:
+            self._wake.cancel()
+
+    def pump(self) -> None:
+        """Let every bind with room send: something new may leave."""
+        now = self._clock()
+        for bind in self.binds:
+            if bind.is_bound and bind.link is not None:
+                bind.link.pump(now)
+        self._sleep_until_allowed(now)
+
+    def owed_marks(self) -> list[tuple[Link, int]]:
+        """The receipts each link has taken so far: to be read before a flush takes the rows."""
+        return [(bind.link, bind.link.exchange.owed_upto) for bind in self.binds if bind.link is not None]
+
+    def _sleep_until_allowed(self, now: float) -> None:
+        """Set the one timer for the moment when the throttle, or a pause after a refusal, ends."""
+        moments = []
+        if self.settings.tps and any(b.link is not None and b.link.exchange.bound_by == "rate" for b in self.binds):
+            moments.append(self.throttle.ready_at(now))
+        again_at = self.backlog.again_at()
+        if again_at is not None:
+            moments.append(again_at)
+        if not moments:
+            return
+        # At most a thousand wake-ups a second: below that the throttle hands out several PDUs at once.
+        delay = max(0.001, min(moments) - now)
+        if self._wake is None or self._wake.cancelled():
+            self._wake = asyncio.get_running_loop().call_later(delay, self._woken)
+
+    def _woken(self) -> None:
+        self._wake = None
+        self.pump()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = self._clock()
+            for bind in self.binds:
+                link = bind.link
+                if link is None or link.is_lost:
+                    continue
+                if link.exchange.takes_responses:
+                    expired = link.exchange.expire(now - self.settings.response_timeout_s, now)
+                    if expired:
+                        log.warning("! %s: %d submit_sm without an answer", bind.name, expired)
+                    if link.exchange.silent_expiries >= SICK_AFTER:
+                        link.abort("no responses any more")
+                        continue
+                link.tick(now)
+            self.pump()
