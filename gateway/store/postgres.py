@@ -91,10 +91,13 @@ async def deadline(
         # terminated connection does not wake (a COPY whose socket is full).
         async with asyncio.timeout_at(when):
             yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError, TimeoutError) as error:
+    except Exception as error:
+        # All of them: asyncpg leaves a COPY on a terminated connection with an AttributeError (0.32).
         if expired:
             raise StoreError(f"{what}: no answer within {seconds:g} s, connection dropped", retryable=True) from error
-        raise store_error(error) from error
+        if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | ConnectionError | TimeoutError):
+            raise store_error(error) from error
+        raise
     finally:
         timer.cancel()
 

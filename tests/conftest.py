@@ -1,0 +1,3 @@
+"""Lists the fixture files, nothing else."""
+
+pytest_plugins = ["tests.fixtures.postgres"]
