@@ -40,15 +40,19 @@ cdef extern from *:
         return ((halves[0] | halves[1]) & 0x8080808080808080ULL) == 0;
     }
 
+    /* 16 octets of ASCII as UTF-16BE, four at a time spread over a register. */
     static inline void fp_widen16(uint8_t* dst, const uint8_t* src)
     {
-        uint8_t wide[32];
         int i;
-        for (i = 0; i < 16; i++) {
-            wide[2 * i] = 0;
-            wide[2 * i + 1] = src[i];
+        for (i = 0; i < 4; i++) {
+            uint32_t four;
+            uint64_t wide;
+            memcpy(&four, src + 4 * i, 4);
+            wide = ((uint64_t)four << 16 | four) & 0x0000FFFF0000FFFFULL;
+            wide = (wide << 8 | wide) & 0x00FF00FF00FF00FFULL;
+            wide <<= 8;
+            memcpy(dst + 8 * i, &wide, 8);
         }
-        memcpy(dst, wide, 32);
     }
     """
     bint fp_gsm_same16(const uint8_t* p) noexcept nogil

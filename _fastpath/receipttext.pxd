@@ -3,15 +3,15 @@
 from libc.stdint cimport int64_t, uint8_t
 
 cdef struct ReceiptText:
-    # Pointers into the octets that were parsed; NULL and 0 where the field is absent.
+    # Pointers into the octets that were parsed; NULL where the field is absent, a length of 0 where it is empty.
     const uint8_t* id
     int id_len
-    int state  # 0 = a word without a message_state; 1..9 as SMPP 5.0 §4.7.15; 10 = SCHEDLD, whose number is 0
+    int state  # 1..9 as SMPP 5.0 §4.7.15; 0 = a word without a number; else one of RECEIPT_…
     const uint8_t* stat
     int stat_len
     const uint8_t* err
     int err_len
-    int64_t done_at_us  # microseconds since 2000-01-01 as read, no zone applied; INT64_MIN = absent
+    int64_t done_at_us  # microseconds since 2000-01-01 as read, no zone applied; INT64_MIN = absent, zero or unsound
     int64_t submit_at_us
     const uint8_t* text
     int text_len
@@ -21,6 +21,9 @@ cdef struct ReceiptText:
     int dlvrd_len
 
 cdef enum:
-    RECEIPT_SCHEDULED = 10
+    RECEIPT_SCHEDULED = 10  # SCHEDLD, whose number in SMPP is 0; not final
+    RECEIPT_FAILED = 11  # FAILED: final, not delivered
+    RECEIPT_BUFFERED = 12  # BUFFRED, BUFFERD: waits at the MC; not final
+    RECEIPT_ACKED = 13  # ACKED: taken by the next MC; not final
 
 cdef bint receipt_text(const uint8_t* p, Py_ssize_t n, ReceiptText* out) noexcept nogil
