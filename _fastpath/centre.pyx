@@ -1,3 +1,4 @@
+# cython: auto_pickle=False
 """The message centre's side of the wire, a read buffer at a time: what the simulator answers, and when.
 
     octets of a link ──turn()──► submit_sm parsed ─► fate decided ─┬─► response, receipt: into the link's output, now
@@ -22,6 +23,7 @@ The ledger, one line an event, comma separated; addresses have octets outside 0x
     O,at_ns,link,offset                             octets of this link's output handed to the kernel so far
     B,at_ns,link,system_id,mode,version             bound
     X,at_ns,link,reason                             gone
+    E,at_ns,first_id,carrier                        the simulator started; links count from 1 again
 
 `offset` is the place in the link's output where the PDU ends: it left if a later O of that link reaches it.
 """
@@ -2124,6 +2126,11 @@ cdef class Centre:
             self.book_length += n + 1
         if link.account >= 0 and self.accounts[link.account].wait_head:
             self.drain(&self.accounts[link.account], now_ns)
+        return link.tail - link.head
+
+    def backlog(self, uint32_t number):
+        """Octets of the link's output that are not handed yet."""
+        cdef Link* link = self.known(number)
         return link.tail - link.head
 
     def next_sequence(self, uint32_t number):
