@@ -2,18 +2,18 @@
 
 What it is: the patterns of phonenumbers' own metadata (data of the library, reached by its public names) turned into a
 deterministic automaton over the ten digits, so that a compiled loop (_fastpath/numbertext.pyx) can say "valid, mobile"
-in one look-up a digit. What it is not: a second opinion. Where this table cannot promise phonenumbers' own answer it says
-`ASK`, and numbers.py asks the library. tests/contacts/test_numberplan.py holds the two together for every region.
+in one look-up a digit. What it is not: a second opinion. Where this table cannot promise phonenumbers' own answer it
+says `ASK`, and numbers.py asks the library. tests/contacts/test_numberplan.py holds the two together for every region.
 
 Three automata share the two arrays `steps` (10 a state, -1 dead) and `labels` (one a state):
 
     world       digits after a +: calling code, then the national number      label = type of line, or 0
     region      bare digits with a default region: with trunk prefix, without, or after its own calling code
                                                                               label = type | reading << 4
-    elsewhere   bare digits without a region: does any country read them as a mobile number of its own?   label = 1 if so
+    elsewhere   bare digits without a region: does a country read them as a mobile number of its own?   label = 1 if so
 
 A calling code is grafted on when the first number of it is met (label `UNBUILT`); the 215 of them together cost
-0.5 s and 30,000 states, the usual file needs one to five. A region costs 5-150 ms, `elsewhere` 0.4 s (measured 2026-11).
+0.5 s and 30,000 states, the usual file needs one to five. A region costs 5-150 ms, `elsewhere` 0.4 s (2026-11).
 """
 
 from array import array
@@ -41,7 +41,7 @@ FIXED_LINE, FIXED_LINE_OR_MOBILE, MOBILE = 9, 10, 11
 ASK = 0
 UNBUILT = 255
 TRUNK, BARE, OWN_CODE = 0, 1, 2
-"""How bare digits were read with a default region: behind its trunk prefix, without one, or behind its own calling code."""
+"""How bare digits were read with a default region: behind its trunk prefix, without one, or behind its calling code."""
 LONGEST = 17
 """Digits of the longest national number phonenumbers accepts; deeper states are not made."""
 
@@ -138,13 +138,13 @@ class _Patterns:
                 self.ends.add(position)
             return False, {position}, {position}
         if kind == "or":
-            empty, first, last = False, set(), set()
+            empty, first, last = False, set[int](), set[int]()
             for branch in node[1]:
                 e, f, b = self._grow(branch)
                 empty, first, last = empty or e, first | f, last | b
             return empty, first, last
         items = node[1] if kind == "then" else [node[1]] * node[3]
-        empty, first, last = True, set(), set()
+        empty, first, last = True, set[int](), set[int]()
         for index, item in enumerate(items):
             e, f, b = self._grow(item)
             if kind == "times" and index >= node[2]:
@@ -158,7 +158,7 @@ class _Patterns:
         return empty, first, last
 
     def add(self, tag: int, pattern: str, before: str = "", prefix: bool = False) -> None:
-        """Let `tag` (one bit) be set where `before` + `pattern` ends, or from there on when it is a non-empty prefix."""
+        """Set `tag` (one bit) where `before` + `pattern` ends, or from there on when it is a non-empty prefix."""
         tree = self.trees.get(pattern)
         if tree is None:
             tree = self.trees[pattern] = _parse(pattern)
@@ -384,7 +384,7 @@ class NumberPlan:
         """Return the state before the first of bare digits read in `region` (two capital letters, supported)."""
         if region in self._start_of:
             return self._start_of[region]
-        main = phonenumbers.PhoneMetadata.metadata_for_region(region, None)
+        main: Any = phonenumbers.PhoneMetadata.metadata_for_region(region, None)
         code = str(main.country_code)
         metadata = _metadata(main.country_code)
         patterns = _Patterns()
@@ -407,10 +407,17 @@ class NumberPlan:
         begins_with_code = behind_code.next_bit if behind_trunk is None else behind_trunk.next_bit
         patterns.add(begins_with_code, code, prefix=True)
 
+        def strips(tags: int, depth: int) -> bool:
+            # The default region's own pattern decides about the trunk prefix, even for a number of its neighbour.
+            assert behind_trunk is not None
+            region = behind_trunk.regions[position]
+            lengths = region.lengths[region.general]
+            return bool(tags & region.general) and (not lengths or depth - len(trunk) in lengths)
+
         def label(tags: int, depth: int) -> int:
             if tags & international or depth < 4:
                 return ASK
-            if behind_trunk is not None and (line := behind_trunk.line(tags, depth)):
+            if behind_trunk is not None and (line := behind_trunk.line(tags, depth)) and strips(tags, depth):
                 return line | TRUNK << 4
             if tags & begins_with_code:
                 ours = tags & general_behind and not tags & (general | code_strippable)
@@ -425,7 +432,7 @@ class NumberPlan:
         return start
 
     def elsewhere(self) -> int:
-        """Return the state before bare digits of which we ask: is this a national mobile number anywhere?"""
+        """Return the state before bare digits that may be a national mobile number anywhere."""
         if self._elsewhere < 0:
             patterns = _Patterns()
             readings, bit = [], 1

@@ -1,0 +1,130 @@
+"""An import: a reading of a file poured into a contact list.
+
+What it is: reader and Postgres side by side. The reader judges and packs a block (about 2 ms) while Postgres works on
+what is in its socket; each connection fills one piece at a time. What it is not: SQL (gateway.store.people).
+
+Repeatable: the same file again under the same name leaves the same entries and endpoints; a crash: see people.py.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from _fastpath import peoplerows
+from gateway.contacts.reading import Batch, Reading
+from gateway.store import people
+from gateway.store.postgres import close, connect
+
+PIECE_BLOCKS = 24
+"""Blocks in one COPY, so about 50,000 rows a transaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What an import did. `was_known`: the list had entries before, so rows were merged."""
+
+    list_id: int
+    entries: int
+    endpoints_written: int
+    was_known: bool
+
+
+class _Pieces:
+    """One stream of batches, drawn from by several connections; a batch goes to exactly one."""
+
+    def __init__(self, batches: Iterator[Batch], list_id: int, keys: list[bytes], progress: Callable[[int], None]):
+        self._batches = batches
+        self._list_id = list_id
+        self._keys = keys
+        self._progress = progress
+        self.is_over = False
+
+    async def piece(self) -> AsyncIterator[bytes]:
+        """Yield the octets of one COPY."""
+        yield peoplerows.HEADER
+        for _ in range(PIECE_BLOCKS):
+            batch = next(self._batches, None)
+            if batch is None:
+                self.is_over = True
+                break
+            self._progress(len(batch.numbers))
+            if batch.taken:
+                yield peoplerows.pack(batch.numbers, self._list_id, self._keys, batch.columns)
+        yield peoplerows.TRAILER
+
+
+async def load(
+    reading: Reading,
+    dsn: str,
+    name: str,
+    *,
+    now: datetime,
+    connections: int = 2,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> Loaded:
+    """Read the file to its end into the list `name`; `reading.report` is whole afterwards.
+
+    now       UTC, written as created_at and updated_at
+    progress  called with the rows of each block
+    raises    StoreError (the list stays `loading`, a repeat completes it), FileFault when the file breaks on the way
+    cost      5-6 µs a row over all processes (measured 2026-11)
+    """
+    opened: list[asyncpg.Connection[Any]] = []
+    try:
+        for _ in range(max(1, connections)):
+            opened.append(
+                await connect(dsn, application_name="sluice import", statement_timeout_s=people.SET_DEADLINE_S)
+            )
+        control = opened[0]
+        await people.lock_list(control, name)
+        found = await people.open_list(
+            control,
+            name,
+            source_name=reading.table.path.rsplit("/", 1)[-1],
+            source_sha256=reading.table.sha256,
+            fields=reading.fields,
+            now=now,
+        )
+        was_known = await people.has_entries(control, found.id)
+        write = people.merge_entries if was_known else people.copy_entries
+        keys = [json.dumps(field, ensure_ascii=False).encode() + b":" for field in reading.fields]
+        pieces = _Pieces(reading.batches(), found.id, keys, progress)
+
+        async def fill(connection: "asyncpg.Connection[Any]") -> None:
+            while not pieces.is_over:
+                await write(connection, pieces.piece())
+
+        await _together([fill(connection) for connection in opened])
+        steps = len(opened) * max(1, reading.report.sent // (len(opened) * people.ROWS_PER_UPSERT))
+        steps = min(steps, 256)
+        ranges = [range(256 * i // steps, 256 * (i + 1) // steps) for i in range(steps)]
+        waiting = iter(ranges)
+
+        async def upsert(connection: "asyncpg.Connection[Any]") -> int:
+            written = 0
+            for buckets in waiting:
+                written += await people.upsert_endpoints(connection, found.id, now, buckets)
+            return written
+
+        written = sum(await _together([upsert(connection) for connection in opened]))
+        entries = await people.finish_list(control, found.id, now)
+        return Loaded(list_id=found.id, entries=entries, endpoints_written=written, was_known=was_known)
+    finally:
+        for connection in opened:
+            await close(connection)
+
+
+async def _together(work: list[Any]) -> list[Any]:
+    """Run all; the first error ends the others and is raised as itself."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
