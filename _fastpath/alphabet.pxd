@@ -21,7 +21,7 @@ cdef extern from *:
     typedef uint8_t fp_octets16 __attribute__((vector_size(16)));
 
     /* Whether the 16 octets at p are their own septets: printable ASCII but $ @ [ \\ ] ^ _ ` { | } ~ DEL.
-       Line ends are left to the table, as one comparison less pays more. Compiles to SSE2 or NEON, both always there. */
+       Line ends are left to the table: one comparison less pays more. Becomes SSE2 or NEON, both always there. */
     static inline int fp_gsm_same16(const uint8_t* p)
     {
         fp_octets16 c, odd;

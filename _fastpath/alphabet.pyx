@@ -47,8 +47,8 @@ _CODECS = {
     "ksc5601": "euc_kr",
 }
 
-# data_coding 0x00..0x0F, SMPP 3.4 §5.2.19. Reserved values are the default alphabet (23.038 §4: "any reserved codings");
-# pictograms (9) have no table anywhere and stay octets.
+# data_coding 0x00..0x0F, SMPP 3.4 §5.2.19. Reserved values are the default alphabet (3GPP TS 23.038 §4); pictograms (9)
+# have no table anywhere and stay octets.
 _SMPP_ALPHABETS = (
     "gsm7", "ascii", "binary", "latin1", "binary", "jis", "cyrillic", "hebrew",
     "ucs2", "binary", "iso2022jp", "gsm7", "gsm7", "jis0212", "ksc5601", "gsm7",
@@ -185,8 +185,8 @@ def alphabet_of(int data_coding):
         110x xxxx  message waiting, gsm7        1110 xxxx  message waiting, ucs2
         1111 xbcc  message class, b = 8-bit data
 
-    ->      gsm7, ascii, latin1, ucs2, binary, jis, cyrillic, hebrew, iso2022jp, jis0212 or ksc5601. Reserved codings are
-            gsm7 (3GPP TS 23.038 §4); compressed text cannot be read here and is binary
+    ->      gsm7, ascii, latin1, ucs2, binary, jis, cyrillic, hebrew, iso2022jp, jis0212 or ksc5601. Reserved codings
+            are gsm7 (3GPP TS 23.038 §4); compressed text cannot be read here and is binary
     raises  ValueError outside 0..255
     """
     if not 0 <= data_coding <= 0xFF:

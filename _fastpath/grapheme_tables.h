@@ -1,4 +1,5 @@
-/* Written by tables/generate_graphemes.py from `regex` 2026.11.15, Unicode 17.0: change that, not this. */
+/* Written by tables/generate_graphemes.py from `regex` 2026.11.15, Unicode 17.0.
+   Change that, not this. */
 #ifndef FP_GRAPHEME_TABLES_H
 #define FP_GRAPHEME_TABLES_H
 #include <stdint.h>

@@ -8,7 +8,7 @@ order, the first of each counts, all but id and stat may be missing, words betwe
 and `submit_date` are `submit date`. The text ends the receipt, whatever it quotes, unless fields that have not come yet
 stand behind it:
 
-    id:7 stat:DELIVRD err:0 text:your id:9 stat:UNDELIV    nothing is missing that the text could hold: all of it is text
+    id:7 stat:DELIVRD err:0 text:your id:9 stat:UNDELIV    neither is missing: all of it is text
     id:7 err:0 text:hello stat:DELIVRD dlvrd:001           to the end nothing but missing fields: they are fields
     id:7 err:0 text:hello stat:DELIVRD and more            a receipt needs id and stat: taken, the text ends before
 

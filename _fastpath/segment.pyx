@@ -88,7 +88,7 @@ def segment(
     if not 1 <= max_parts <= MOST_PARTS:
         raise ValueError(f"max_parts: {max_parts}, expected 1..{MOST_PARTS}")
     if not 0 <= single_shift < LANGUAGES or not 0 <= locking < LANGUAGES or not fp_locking[locking][0x20]:
-        raise ValueError(f"single_shift, locking: {single_shift}, {locking}, expected 0..{LANGUAGES - 1}, locking not 2")
+        raise ValueError(f"single_shift, locking: {single_shift}, {locking}, expected 0..13, and not 2 as locking")
     if (single_shift or locking) and alphabet != "gsm7":
         raise ValueError(f"single_shift, locking: {single_shift}, {locking}, expected 0 with alphabet {alphabet!r}")
     _check_elements(extra)

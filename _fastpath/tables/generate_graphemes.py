@@ -68,7 +68,8 @@ def render() -> str:
     lines = ",\n    ".join(", ".join(cells[i : i + 10]) for i in range(0, len(cells), 10))
     names = ",\n    ".join(f"GB_{name} = {value}" for value, (name, _) in enumerate(CLASSES))
     return f"""\
-/* Written by tables/generate_graphemes.py from `regex` {regex.__version__}, Unicode {unicode_version()}: change that, not this. */
+/* Written by tables/generate_graphemes.py from `regex` {regex.__version__}, Unicode {unicode_version()}.
+   Change that, not this. */
 #ifndef FP_GRAPHEME_TABLES_H
 #define FP_GRAPHEME_TABLES_H
 #include <stdint.h>

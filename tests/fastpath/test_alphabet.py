@@ -85,9 +85,9 @@ def test_decomposed_accents_are_composed_where_the_alphabet_needs_it():
 
 
 def test_composed_text_that_fits_as_it_stands_is_left_alone():
-    # U+0958 is in the Hindi single shift table; its NFC form is two characters.
-    octets = encode("\u0958", "gsm7", single_shift=6) if "\u0958" in oracle.SINGLE[6].values() else None
-    assert octets == oracle.encode("\u0958", 6)
+    # U+0958 is in the Hindi single shift table; its NFC form is two characters of the locking table.
+    assert unicodedata.normalize("NFC", "\u0958") == "\u0915\u093c"
+    assert encode("\u0958", "gsm7", single_shift=6) == oracle.encode("\u0958", 6)
 
 
 @given(st.text(st.characters(codec="utf-8")))
@@ -128,7 +128,15 @@ def test_damaged_ucs2_shows_replacements_and_marks_are_dropped(octets, text):
 
 @pytest.mark.parametrize(
     ("octets", "text"),
-    [("1b41", "A"), ("1b", " "), ("1b1b", " "), ("611b1b65", "a e"), ("e1", "\ufffd"), ("1b0d", "\r"), ("1be5", "\ufffd")],
+    [
+        ("1b41", "A"),
+        ("1b", " "),
+        ("1b1b", " "),
+        ("611b1b65", "a e"),
+        ("e1", "\ufffd"),
+        ("1b0d", "\r"),
+        ("1be5", "\ufffd"),
+    ],
 )
 def test_unknown_codes_of_gsm_are_shown_as_the_standard_says(octets, text):
     assert decode(bytes.fromhex(octets), "gsm7") == text
@@ -168,9 +176,8 @@ def test_packing_refuses_what_is_no_septet_and_unpacking_what_is_not_there():
 
 
 DATA_CODINGS = (
-    [(code, name) for code, name in enumerate(
-        "gsm7 ascii binary latin1 binary jis cyrillic hebrew ucs2 binary iso2022jp gsm7 gsm7 jis0212 ksc5601 gsm7".split()
-    )]
+    list(enumerate("gsm7 ascii binary latin1 binary jis cyrillic hebrew".split()))
+    + list(enumerate("ucs2 binary iso2022jp gsm7 gsm7 jis0212 ksc5601 gsm7".split(), 8))
     + [(code, "gsm7") for code in (0x10, 0x13, 0x1C, 0x40, 0x50, 0x80, 0xBF, 0xC0, 0xC8, 0xD8, 0xDF, 0xF0, 0xF3, 0xF8)]
     + [(code, "binary") for code in (0x14, 0x17, 0x54, 0xF4, 0xF7, 0xFC, 0x20, 0x28, 0x38, 0x60)]
     + [(code, "ucs2") for code in (0x18, 0x1B, 0x48, 0x58, 0xE0, 0xE8, 0xEF)]
