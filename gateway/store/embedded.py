@@ -197,6 +197,10 @@ class Embedded:
             conf.write("\ninclude_if_exists '../settings.conf'\ninclude_if_exists '../local.conf'\n")
         program = f'CREATE DATABASE "{DATABASE}"'
         _check([str(bin_dir / "postgres"), "--single", "-D", str(new), "postgres"], account, self._root, program)
+        local = self._root / "local.conf"
+        if not local.exists():
+            local.write_text("# Settings of yours: they go over those of settings.conf.\n")
+        os.chmod(local, 0o644)
         os.rename(new, data)
         _sync_dir(self._root)
 
@@ -205,6 +209,8 @@ class Embedded:
         data = self._root / "data"
         deadline = time.monotonic() + ORPHANS_TIMEOUT_S
         while True:
+            if (stale := _Status.read(data)) is not None:
+                _remove_strange_socket_dir(stale.socket_dir)
             socket_dir = _socket_dir(self._root, account)
             _write_settings(self._root / "settings.conf", {**defaults(), **self.settings}, socket_dir)
             _discount_recycled_pid(data)
@@ -220,7 +226,7 @@ class Embedded:
                 log.info("= postgres %d is ready in %s", status.pid, self._root)
                 return status
             said = _tail(server_log, before)
-            passing = "pre-existing shared memory block" in said or 'lock file "postmaster.pid" already exists' in said
+            passing = "pre-existing shared memory block" in said or ("lock file" in said and "already exists" in said)
             if not passing or time.monotonic() > deadline:
                 raise StoreError(f"postgres did not start in {self._root}; it said:\n{said}", retryable=passing)
             time.sleep(0.1)
@@ -273,7 +279,7 @@ class Embedded:
             self._process.wait()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._root / "started")
-        _remove_strange_socket_dir(self._root, status.socket_dir)
+        _remove_strange_socket_dir(status.socket_dir)
 
 
 def default_data_root() -> Path:
@@ -345,7 +351,10 @@ class _Account:
     def can_reach(self, path: Path) -> bool:
         """Whether it may pass through every folder above `path`, links followed."""
         for folder in path.resolve().parents:
-            mode = folder.stat()
+            try:
+                mode = folder.stat()
+            except OSError:
+                return False
             if mode.st_uid == self.uid:
                 needed = stat.S_IXUSR
             elif mode.st_gid == self.gid:
@@ -428,6 +437,10 @@ def _place_elsewhere(root: Path, data_root: Path, account: _Account) -> None:
 def _socket_dir(root: Path, account: _Account) -> Path:
     """A folder of mode 0700 for the socket, below the data root where the path is short enough, else in /tmp."""
     folder = root / "run"
+    # No postmaster of this cluster runs now. Its lock file would name a pid that is a zombie or somebody else's.
+    for left in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder / left)
     if len(os.fsencode(folder / f".s.PGSQL.{PORT}.lock")) <= SOCKET_PATH_OCTETS:
         folder.mkdir(mode=0o700, exist_ok=True)
     else:
@@ -437,9 +450,10 @@ def _socket_dir(root: Path, account: _Account) -> Path:
     return folder
 
 
-def _remove_strange_socket_dir(root: Path, socket_dir: str) -> None:
+def _remove_strange_socket_dir(socket_dir: str) -> None:
+    """Remove a socket folder in /tmp; one below the data root stays."""
     folder = Path(socket_dir)
-    if folder.parent == Path("/tmp") and folder.name.startswith("sluice-") and folder.parent != root:
+    if folder.parent == Path("/tmp") and folder.name.startswith("sluice-"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -534,7 +548,7 @@ def _discount_recycled_pid(data: Path) -> None:
     status = _Status.read(data)
     if status is None or status.is_alive(data) or not _command_line(status.pid):
         return
-    dead = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
+    dead = subprocess.Popen(["/bin/sh", "-c", ":"])
     dead.wait()
     path = data / "postmaster.pid"
     lines = path.read_text().splitlines(keepends=True)
