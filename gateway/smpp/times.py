@@ -81,7 +81,10 @@ def parse(text: str, *, may_be_relative: bool = True) -> datetime | Relative | N
     if quarters > _MAX_QUARTERS:
         raise ValueError(f"time {text!r}: {quarters} quarter hours, at most {_MAX_QUARTERS}")
     year, month, day, hour, minute, second = pairs
-    local = datetime(2000 + year, month, day, hour, minute, second, tenths * 100_000, tzinfo=UTC)
+    try:
+        local = datetime(2000 + year, month, day, hour, minute, second, tenths * 100_000, tzinfo=UTC)
+    except ValueError as wrong:
+        raise ValueError(f"time {text!r}: {wrong}") from None
     ahead = timedelta(minutes=15 * quarters)
     return local - ahead if sign == "+" else local + ahead
 

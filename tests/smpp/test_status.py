@@ -1,0 +1,104 @@
+"""command_status: every number has a name and one thing to do."""
+
+import pytest
+
+from gateway.smpp import status
+from gateway.smpp.status import Disposition
+
+
+def test_numbers_of_the_dispositions_are_those_the_compiled_rooms_read():
+    assert [(each.name, each.value) for each in Disposition] == [
+        ("OK", 0),
+        ("THROTTLE", 1),
+        ("RETRY", 2),
+        ("FAIL", 3),
+        ("SESSION", 4),
+        ("CONFIG", 5),
+    ]
+
+
+def test_table_holds_one_octet_for_each_status_and_agrees_with_the_rows():
+    table = status.table()
+    assert len(table) == 0x500
+    assert all(table[value] == status.of_submit(value) for value in range(0x500))
+
+
+def test_only_zero_is_ok():
+    assert [value for value, octet in enumerate(status.table()) if octet == Disposition.OK] == [0]
+
+
+@pytest.mark.parametrize(
+    ("value", "disposition"),
+    [
+        (0x00, "OK"),
+        (0x58, "THROTTLE"),
+        (0x14, "THROTTLE"),
+        (0x08, "RETRY"),
+        (0x45, "RETRY"),
+        (0x64, "RETRY"),
+        (0x0B, "FAIL"),
+        (0xFF, "RETRY"),
+        (0x04, "SESSION"),
+        (0x0E, "CONFIG"),
+        (0x101, "CONFIG"),
+        (0x102, "RETRY"),
+        (0x400, "FAIL"),
+        (0x4FF, "FAIL"),
+        (0x09, "FAIL"),
+        (0xFFFFFFFF, "FAIL"),
+    ],
+)
+def test_submit_response_is_judged_by_the_table(value, disposition):
+    assert status.of_submit(value).name == disposition
+
+
+@pytest.mark.parametrize(
+    ("value", "disposition"),
+    [
+        (0x00, "OK"),
+        (0x05, "SESSION"),
+        (0x08, "SESSION"),
+        (0x0D, "SESSION"),
+        (0x0E, "CONFIG"),
+        (0x0F, "CONFIG"),
+        (0x53, "CONFIG"),
+        (0x58, "RETRY"),
+    ],
+)
+def test_bind_response_is_judged_by_its_own_column(value, disposition):
+    assert status.of_bind(value).name == disposition
+
+
+def test_vendor_refusal_of_a_bind_is_backed_off_from_and_not_given_up():
+    assert status.of_bind(0x401) is Disposition.SESSION
+
+
+def test_override_of_a_route_goes_first():
+    overrides = {0x58: Disposition.RETRY, 0x401: Disposition.THROTTLE}
+    assert status.of_submit(0x58, overrides) is Disposition.RETRY
+    assert status.of_bind(0x401, overrides) is Disposition.THROTTLE
+    table = status.table(overrides)
+    assert (table[0x58], table[0x401], table[0x14]) == (Disposition.RETRY, Disposition.THROTTLE, Disposition.THROTTLE)
+    with pytest.raises(ValueError, match="0x500"):
+        status.table({0x500: Disposition.FAIL})
+
+
+def test_nack_for_lost_framing_ends_the_session():
+    assert status.of_nack(0x02) is Disposition.SESSION
+    assert status.of_nack(0x58) is Disposition.THROTTLE
+
+
+def test_failed_transaction_is_judged_by_its_reason():
+    reasons = [status.of_delivery_failure(reason).name for reason in (0, 1, 2, 3, None, 9)]
+    assert reasons == ["RETRY", "FAIL", "FAIL", "RETRY", "FAIL", "FAIL"]
+
+
+def test_names_tell_vendor_from_reserved_numbers():
+    assert status.name(0x58) == "ESME_RTHROTTLED"
+    assert status.name(0x40A) == "vendor 0x40a"
+    assert status.name(0x09) == "reserved 0x00000009"
+
+
+def test_old_and_new_names_find_the_same_number():
+    assert status.VALUE_BY_NAME["ESME_RINVOPTPARSTREAM"] == status.VALUE_BY_NAME["ESME_RINVTLVSTREAM"] == 0xC0
+    assert len({row.value for row in status.STATUSES}) == len(status.STATUSES)
