@@ -1,0 +1,1 @@
+"""Files of customers: read, judged, reported, and loaded."""

@@ -1,0 +1,1 @@
+"""Postgres and nothing else: the schema, its statements, and the server of one's own."""
