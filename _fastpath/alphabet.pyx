@@ -202,6 +202,30 @@ def alphabet_of(int data_coding):
     return "ucs2" if data_coding >= 0xE0 else "gsm7"
 
 
+def _write(const uint8_t[::1] utf8 not None, str alphabet, Py_ssize_t room):
+    """Run a writer of alphabet.pxd (gsm7, ucs2, latin1) on octets and room of just their size: for tests and the
+    sanitizer, which see a step outside. -> the octets written, or the writer's -1 or -2."""
+    cdef Py_ssize_t n = utf8.shape[0]
+    cdef Py_ssize_t written
+    cdef uint8_t* src = <uint8_t*>PyMem_Malloc(n)
+    cdef uint8_t* dst = <uint8_t*>PyMem_Malloc(room)
+    try:
+        if src == NULL or dst == NULL:
+            raise MemoryError
+        if n:
+            memcpy(src, &utf8[0], n)
+        if alphabet == "gsm7":
+            written = gsm_from_utf8(src, n, dst, room)
+        elif alphabet == "ucs2":
+            written = utf16_from_utf8(src, n, dst, room)
+        else:
+            written = latin1_from_utf8(src, n, dst, room)
+        return (<char*>dst)[:written] if written >= 0 else written
+    finally:
+        PyMem_Free(src)
+        PyMem_Free(dst)
+
+
 cdef str _codec(str alphabet):
     """Python's name of an alphabet that is not tabulated here; ValueError for a name that is none of ours."""
     try:

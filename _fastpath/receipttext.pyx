@@ -90,8 +90,10 @@ def parse(octets):
 
 
 cdef bint receipt_text(const uint8_t* p, Py_ssize_t n, ReceiptText* out) noexcept nogil:
-    """Read n octets into out; False when they are no receipt (no id or no state word), and out means nothing.
+    """Read n octets into out; False when they are no receipt by themselves: no id, or no state word.
 
+    What was found is in out all the same, for a caller who has the other from a TLV (carriers that send
+    receipted_message_id and leave the state to the text).
     Cost: one pass up to the text; the text is read only where fields are missing when it begins.
     """
     cdef const uint8_t* end = p + n
