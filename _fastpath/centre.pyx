@@ -288,10 +288,9 @@ cdef inline Py_ssize_t hexadecimal(uint8_t* out, uint64_t value, int width, bint
     return n
 
 
-cdef Py_ssize_t date(uint8_t* out, int64_t unix_s, int form) noexcept nogil:
-    """Write the date in one of the five forms; days to a civil date by the algorithm of Hinnant."""
+cdef void civil(uint8_t* full, int64_t unix_s) noexcept nogil:
+    """Write YYYYMMDDhhmmss; days to a civil date by the algorithm of Hinnant."""
     cdef int64_t days, z, era, doe, yoe, doy, mp, day, month, year, rest
-    cdef uint8_t full[14]
     if unix_s < 0:
         unix_s = 0
     days = unix_s // 86400
@@ -311,6 +310,10 @@ cdef Py_ssize_t date(uint8_t* out, int64_t unix_s, int form) noexcept nogil:
     decimal(full + 8, <uint64_t>(rest // 3600), 2)
     decimal(full + 10, <uint64_t>(rest % 3600 // 60), 2)
     decimal(full + 12, <uint64_t>(rest % 60), 2)
+
+
+cdef inline Py_ssize_t date(uint8_t* out, const uint8_t* full, int form) noexcept nogil:
+    """Write a date that civil() made in one of the five forms."""
     if form == DATE_14:
         memcpy(out, full, 14)
         return 14
@@ -543,6 +546,8 @@ cdef class Centre:
     cdef uint32_t reply
     cdef int64_t reply_delay_ns
     cdef Recent* recent
+    cdef int64_t dated_s[2]
+    cdef uint8_t dated_digits[32]
     # ledger
     cdef bint keeps_ledger
     cdef bint ledger_text
@@ -563,6 +568,7 @@ cdef class Centre:
     def __cinit__(self):
         self.links = NULL
         self.free_node = 0
+        self.dated_s[0] = self.dated_s[1] = -1
         self.slab_count = 0
 
     def __init__(
@@ -599,7 +605,7 @@ cdef class Centre:
         uint32_t receipt_window=0,
         int64_t retry_ns=1_000_000_000,
         uint32_t retries=5,
-        receipt_text=(("id", 0), " sub:001 dlvrd:001 stat:", ("stat", 0), " err:", ("err", 0), " text:", ("text", 0)),
+        receipt_text=("id:", ("id", 0), " sub:001 dlvrd:001 stat:", ("stat", 0), " err:", ("err", 0), " text:", ("text", 0)),
         response_id=("decimal", 10),
         receipt_id=("decimal", 10),
         tlv_id=("decimal", 10),
@@ -1225,6 +1231,14 @@ cdef class Centre:
         p[n] = 0
         return n + 1
 
+    cdef inline const uint8_t* dated(self, int which, int64_t at_ns) noexcept nogil:
+        """The civil date of a monotonic time; the last of each kind is kept, most receipts share their second."""
+        cdef int64_t unix_s = (at_ns + self.epoch_ns) // 1000000000
+        if unix_s != self.dated_s[which]:
+            self.dated_s[which] = unix_s
+            civil(self.dated_digits + 16 * which, unix_s)
+        return self.dated_digits + 16 * which
+
     cdef Py_ssize_t write_text(self, uint8_t* p, Link* link, Node* node, State* state, int64_t now) noexcept nogil:
         """The receipt's text by its compiled form; at most 1,700 octets (compile_text holds that)."""
         cdef Py_ssize_t n = 0
@@ -1250,9 +1264,9 @@ cdef class Centre:
                 memcpy(p + n, node.octets + node.slen + node.dlen, node.tlen)
                 n += node.tlen
             elif op.kind == OP_SUBMIT:
-                n += date(p + n, (node.submit_ns + self.epoch_ns) // 1000000000, op.form)
+                n += date(p + n, self.dated(0, node.submit_ns), op.form)
             elif op.kind == OP_DONE:
-                n += date(p + n, (now + self.epoch_ns) // 1000000000, op.form)
+                n += date(p + n, self.dated(1, now), op.form)
             elif op.kind == OP_SOURCE:
                 memcpy(p + n, node.octets, node.slen)
                 n += node.slen
