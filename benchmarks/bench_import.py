@@ -86,10 +86,9 @@ async def server_cpu_s(dsn: str) -> float:
 
     connection = await asyncpg.connect(dsn)
     try:
-        pid = await connection.fetchval("SELECT pg_backend_pid()")
+        return _tree_cpu_s(await connection.fetchval("SELECT pg_backend_pid()"))
     finally:
         await connection.close()
-    return _tree_cpu_s(pid)
 
 
 _POSTMASTER: list[int] = []

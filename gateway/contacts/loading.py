@@ -1,6 +1,6 @@
 """An import: a reading of a file poured into a contact list.
 
-What it is: reader and Postgres side by side. The reader judges and packs a block (about 2 ms) while Postgres works on
+What it is: reader and Postgres side by side. The reader judges and packs a block (about 3 ms) while Postgres works on
 what is in its socket; each connection fills one piece at a time. What it is not: SQL (gateway.store.people).
 
 Repeatable: the same file again under the same name leaves the same entries and endpoints; a crash: see people.py.
@@ -20,8 +20,9 @@ from gateway.contacts.reading import Batch, Reading
 from gateway.store import people
 from gateway.store.postgres import close, connect
 
-PIECE_BLOCKS = 24
-"""Blocks in one COPY, so about 50,000 rows a transaction."""
+PIECE_BLOCKS = 48
+"""Blocks in one COPY: about 50,000 rows a transaction, sorted as the index wants them."""
+SLICE_OCTETS = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class _Pieces:
 
     async def piece(self) -> AsyncIterator[bytes]:
         """Yield the octets of one COPY."""
-        yield peoplerows.HEADER
+        packed: list[bytes] = []
         for _ in range(PIECE_BLOCKS):
             batch = next(self._batches, None)
             if batch is None:
@@ -54,8 +55,13 @@ class _Pieces:
                 break
             self._progress(len(batch.numbers))
             if batch.taken:
-                yield peoplerows.pack(batch.numbers, self._list_id, self._keys, batch.columns)
-        yield peoplerows.TRAILER
+                packed.append(peoplerows.pack(batch.numbers, self._list_id, self._keys, batch.columns))
+            # The loop gets its turn, so that the other connection's octets move meanwhile.
+            await asyncio.sleep(0)
+        rows = peoplerows.HEADER + peoplerows.in_key_order(packed) + peoplerows.TRAILER
+        packed.clear()
+        for at in range(0, len(rows), SLICE_OCTETS):
+            yield rows[at : at + SLICE_OCTETS]
 
 
 async def load(

@@ -37,7 +37,7 @@ ROW_FAULTS = {
     "quotes": "a closing quote",
     "line_too_long": "a line of at most a million characters, a value of at most 131,072",
 }
-BLOCK_CHARACTERS = 1 << 17
+BLOCK_CHARACTERS = 1 << 16
 RECORD_LINES = 1000
 """A quoted value that spans more lines is taken for a quote that was never closed."""
 LINE_CHARACTERS = 1 << 20
@@ -235,7 +235,7 @@ class Table:
         return io.TextIOWrapper(buffered, encoding=self.encoding, errors=self._errors, newline="")
 
     def _chunks(self, characters: int) -> Iterator[list[str]]:
-        """Yield the lines with their ends, those of about `characters` characters at a time; `_TOO_LONG` for one cut."""
+        """Yield the lines with their ends, about `characters` characters at a time; `_TOO_LONG` for one cut."""
         text = self._text()
         carry, is_cut = "", False
         try:

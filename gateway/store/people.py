@@ -61,6 +61,7 @@ _UPSERT = """
 INSERT INTO endpoint (bucket, number, attributes, created_at, updated_at)
 SELECT e.bucket, e.number, e.attributes, $2::timestamptz, $2::timestamptz
 FROM list_entry e WHERE e.list = $1::bigint AND e.bucket >= $3::int AND e.bucket < $4::int
+ORDER BY e.bucket, e.number
 ON CONFLICT (bucket, number) DO UPDATE
 SET attributes = endpoint.attributes || excluded.attributes, updated_at = excluded.updated_at
 WHERE endpoint.attributes IS DISTINCT FROM endpoint.attributes || excluded.attributes
