@@ -296,7 +296,8 @@ cdef class Exchange:
         if disposition == OK:
             ledger.accepted += 1
             if id_octets > 0:
-                ledger.recall.remember(message_id, id_octets, batch.chunk_id, slot.pos, slot.segment, slot.sent_at)
+                if (<Form>batch.form).wants_receipts:
+                    ledger.recall.remember(message_id, id_octets, batch.chunk_id, slot.pos, slot.segment, slot.sent_at)
             else:
                 id_octets = -1
         elif not late and (disposition == THROTTLE or disposition == SESSION
@@ -411,6 +412,7 @@ cdef class Exchange:
             state = -1
         at_us = <int64_t>(now * 1e6) + ledger.wall_offset_us
         number = digits(source, source_octets - 1)
+        ledger.recall.enter()
         memory = ledger.recall.find(message_id, id_octets)
         if memory != NULL:
             ledger.receipts.add(

@@ -24,6 +24,7 @@ cdef class Form:
     cdef int joining
     cdef readonly int max_parts
     cdef readonly bint grapheme
+    cdef readonly bint wants_receipts
     cdef int alphabets[3]
     cdef int alphabet_count
     cdef uint8_t data_coding[4]

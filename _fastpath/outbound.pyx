@@ -114,6 +114,7 @@ cdef class Form:
             self.single[code] = SINGLE[name]
             self.multi[code] = MULTI[self.joining][i]
         self.esm_class = esm_class
+        self.wants_receipts = registered_delivery & 0x13 != 0
         self.head = (
             bytes(4) + SUBMIT_SM.to_bytes(4, "big") + bytes(8)
             + cstring_of("service_type", service_type, 6)

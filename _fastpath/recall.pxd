@@ -11,7 +11,13 @@ cdef struct Memory:
     uint16_t unused
 
 
+cdef enum:
+    PENDING = 16
+
+
 cdef class Recall:
+    cdef Memory ring[16]
+    cdef int pending
     cdef Memory* young
     cdef Memory* old
     cdef uint32_t young_mask
@@ -19,4 +25,6 @@ cdef class Recall:
     cdef readonly int kept
     cdef readonly int capacity
     cdef int remember(self, const uint8_t* message_id, int octets, int64_t chunk_id, int32_t pos, int segment, double sent_at) except -1
+    cdef int enter(self) except -1
+    cdef int make_room(self) except -1
     cdef Memory* find(self, const uint8_t* message_id, int octets) noexcept

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from _fastpath.exchange import Exchange
 from gateway.errors import GatewayError, RemoteProtocolError
@@ -61,9 +61,9 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport; the caller sends the bind."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=0)
+        # uvloop's transports are of no common class.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=0)
         endpoint: Any = transport.get_extra_info("socket")
         if endpoint is not None:
             with contextlib.suppress(OSError):  # a Unix socket has no such option

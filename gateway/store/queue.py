@@ -1,0 +1,206 @@
+"""The queue: claim, advance, settle, release, rescue, match — always in batches, one lane a statement.
+
+    chunk READY ─ claim ─► CLAIMED ─ settle (finish) ─► DONE
+                    ▲          │
+                    └─ release ┤  (given back: above the watermark nothing was sent)
+                    └─ rescue ─┘  (owner dead: below the watermark and without an outcome = in doubt)
+
+What was claimed leaves as the octets of a COPY; what is settled comes as such. Every call belongs to one connection and
+stands under the caller's deadline. Statements: sql/queue.sql. Not here: runs and carriers (runs.py), counting (results.py).
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+from msgspec import Struct
+
+from _fastpath.batch import Batch, read_batches, stride_of
+from _fastpath.copyrows import OUTCOME_COLUMNS, RECEIPT_COLUMNS, WAITING_COLUMNS
+from gateway.store.queries import query
+
+Connection = asyncpg.Connection[Any]
+
+# Chunks of a run have 20 bits; repeats stand in the upper half of them.
+CHUNK_BITS = 20
+FIRST_REPEAT = 1 << (CHUNK_BITS - 1)
+
+
+class Inbound(Struct, frozen=True, kw_only=True):
+    """A message from a handset, as it came."""
+
+    id: int
+    at: datetime
+    command: str
+    source: str
+    destination: str
+    esm_class: int
+    data_coding: int
+    octets: bytes
+    pdu: bytes
+
+
+class Flush(Struct, frozen=True, kw_only=True):
+    """What one transaction settles for one lane.
+
+    id          unique in the lane: tells after a lost COMMIT whether it was carried out
+    outcomes    octets of a binary COPY, as receipts and waiting; None = nothing
+    watermarks  (chunk id, epoch, sent_upto): also renews the lease
+    finished    (chunk id, epoch)
+    """
+
+    id: int
+    at: datetime
+    lease_until: datetime
+    outcomes: bytes | None = None
+    receipts: bytes | None = None
+    waiting: bytes | None = None
+    inbound: tuple[Inbound, ...] = ()
+    watermarks: tuple[tuple[int, int, int], ...] = ()
+    finished: tuple[tuple[int, int], ...] = ()
+
+
+async def claim(
+    connection: Connection, lane: int, owner: str, now: datetime, lease_until: datetime, limit: int
+) -> list[Batch]:
+    """Take up to `limit` chunks of a lane; -> their batches, the most urgent first.
+
+    cost  two statements, about 1 ms and 10 us a chunk of 1000; no Python object a recipient
+    """
+    rows = await connection.fetch(query("claim"), lane, owner, lease_until, now, limit)
+    if not rows:
+        return []
+    pieces: list[bytes] = []
+
+    async def take(octets: bytes) -> None:
+        pieces.append(octets)
+
+    await connection.copy_from_query(
+        query("claimed_payload"), lane, [row["id"] for row in rows], output=take, format="binary"
+    )
+    return read_batches(b"".join(pieces))
+
+
+async def flush(connection: Connection, lane: int, what: Flush) -> set[int]:
+    """Settle in one transaction: all of it is durable when this returns; -> the chunks of `watermarks` still ours.
+
+    A chunk that is missing in the answer has another owner: none of its positions may leave any more.
+    """
+    async with connection.transaction():
+        for table, columns, octets in (
+            ("outcome", OUTCOME_COLUMNS, what.outcomes),
+            ("receipt", RECEIPT_COLUMNS, what.receipts),
+            ("receipt_waiting", WAITING_COLUMNS, what.waiting),
+        ):
+            if octets is not None:
+                await connection.copy_to_table(table, source=_once(octets), columns=columns, format="binary")
+        for message in what.inbound:
+            await connection.execute(
+                query("add_inbound"), lane, message.id, message.at, message.command, message.source,
+                message.destination, message.esm_class, message.data_coding, message.octets, message.pdu,
+            )  # fmt: skip
+        ours: set[int] = set()
+        if what.watermarks:
+            ids, epochs, upto = zip(*what.watermarks, strict=True)
+            rows = await connection.fetch(query("advance"), lane, ids, epochs, upto, what.lease_until)
+            ours = {row["id"] for row in rows}
+        if what.finished:
+            ids, epochs = zip(*what.finished, strict=True)
+            await connection.execute(query("finish"), lane, ids, epochs)
+        await connection.execute(query("note_flush"), lane, what.id, what.at)
+    return ours
+
+
+async def flush_known(connection: Connection, lane: int, flush_id: int) -> bool:
+    """Find out whether a flush was committed."""
+    return bool(await connection.fetchval(query("flush_known"), lane, flush_id))
+
+
+async def release(connection: Connection, lane: int, chunks: Sequence[tuple[int, int, int]]) -> None:
+    """Give chunks back: (id, epoch, positions that really left). A clean stop leaves nothing in doubt."""
+    if chunks:
+        ids, epochs, upto = zip(*chunks, strict=True)
+        await connection.execute(query("release"), lane, ids, epochs, upto)
+
+
+async def hold(connection: Connection, lane: int, chunks: Sequence[tuple[int, int]]) -> None:
+    """Set claimed chunks aside until a person looks at them."""
+    if chunks:
+        ids, epochs = zip(*chunks, strict=True)
+        await connection.execute(query("hold_chunks"), lane, ids, epochs)
+
+
+async def rescue(
+    connection: Connection, lane: int, now: datetime, dead: Sequence[str], outcomes_since: datetime
+) -> tuple[int, int]:
+    """Take chunks from owners that are dead or whose lease is over; -> (chunks, segments put in doubt).
+
+    dead            instances known to be gone; a chunk whose lease is over needs no such word
+    outcomes_since  outcomes of the chunks are looked for from then on
+    """
+    doubted = 0
+    async with connection.transaction():
+        chunks = await connection.fetch(query("abandoned_chunks"), lane, now, list(dead))
+        for chunk in chunks:
+            if chunk["sent_upto"]:
+                tag = await connection.execute(
+                    query("doubt"), lane, chunk["id"], stride_of(chunk["n"]), chunk["n"], chunk["sent_upto"],
+                    chunk["epoch"], now, outcomes_since,
+                )  # fmt: skip
+                doubted += int(tag.rsplit(" ", 1)[1])
+            await connection.execute(query("requeue"), lane, chunk["id"])
+    return len(chunks), doubted
+
+
+async def match(connection: Connection, lane: int, since: datetime) -> int:
+    """Move waiting receipts that came after `since` to the segments they name; -> how many."""
+    tag = await connection.execute(query("match"), lane, since)
+    return int(tag.rsplit(" ", 1)[1])
+
+
+async def adopt(connection: Connection, lane: int, waited_since: datetime, slack: timedelta) -> int:
+    """Give waiting receipts to segments in doubt where the evidence is unambiguous; -> how many.
+
+    waited_since  only receipts that have waited since then: the ordinary match goes first
+    slack         a receipt may be so much older than the moment the segment fell into doubt (the time-out, the lease)
+    """
+    tag = await connection.execute(query("adopt"), lane, waited_since, slack)
+    return int(tag.rsplit(" ", 1)[1])
+
+
+async def any_waiting(connection: Connection, lane: int) -> bool:
+    """Say whether any receipt of a lane waits."""
+    return bool(await connection.fetchval(query("waiting_exist"), lane))
+
+
+async def repeat(connection: Connection, lane: int, doubted_before: datetime, now: datetime) -> int:
+    """Queue what is in doubt since before that moment once more, for runs of policy at_least_once; -> positions.
+
+    Each position is repeated once: its chunk remembers it, and the copy is a chunk of its own with `repeats` set.
+    """
+    rows = await connection.fetch(query("repeatable"), lane, doubted_before, now)
+    positions: dict[int, list[int]] = {}
+    for row in rows:
+        positions.setdefault(row["chunk_id"], []).append(row["pos"])
+    total = 0
+    for chunk_id, found in positions.items():
+        async with connection.transaction():
+            first = (chunk_id >> CHUNK_BITS << CHUNK_BITS) + FIRST_REPEAT
+            copy = await connection.fetchval(query("next_repeat_id"), lane, first, first + FIRST_REPEAT)
+            noted = await connection.fetch(query("note_repeated"), lane, chunk_id, found, copy, now)
+            if noted:
+                fresh = [row["pos"] for row in noted]
+                await connection.execute(query("repeat_payload"), lane, chunk_id, fresh, copy)
+                await connection.execute(query("repeat_chunk"), lane, chunk_id, copy, len(fresh))
+                total += len(fresh)
+    return total
+
+
+async def forget_flushes(connection: Connection, lane: int, before: datetime) -> None:
+    """Drop the notes of flushes older than that."""
+    await connection.execute(query("forget_flushes"), lane, before)
+
+
+async def _once(octets: bytes) -> AsyncIterator[bytes]:
+    yield octets

@@ -1,0 +1,93 @@
+"""What became of a run: counts by state, reasons, latencies. Statements: sql/results.sql."""
+
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+from msgspec import Struct
+
+from gateway.store.queries import query
+
+Connection = asyncpg.Connection[Any]
+
+
+class StateCount(Struct, frozen=True, kw_only=True):
+    """Messages of one state on one lane."""
+
+    lane: int
+    state: str
+    messages: int
+    segments: int
+
+
+class Refused(Struct, frozen=True, kw_only=True):
+    """Messages rejected (status above 0) or refused (below) on one lane."""
+
+    lane: int
+    status: int
+    messages: int
+
+
+class Latency(Struct, frozen=True, kw_only=True):
+    """Percentiles of one lane, in milliseconds; None without receipts."""
+
+    lane: int
+    response_p50_ms: float
+    response_p99_ms: float
+    receipt_p50_ms: float | None
+    receipt_p99_ms: float | None
+    first_at: datetime
+    last_at: datetime
+    segments: int
+
+
+async def states(connection: Connection, run_id: int, since: datetime) -> list[StateCount]:
+    """Count by state; those still queued are the run's recipients less the sum of these."""
+    counted: dict[tuple[int, str], StateCount] = {}
+    for row in await connection.fetch(query("message_states"), run_id, since):
+        key = row["lane"], row["state"]
+        before = counted.get(key)
+        counted[key] = StateCount(
+            lane=row["lane"],
+            state=row["state"],
+            messages=row["messages"] + (before.messages if before else 0),
+            segments=row["segments"] + (before.segments if before else 0),
+        )
+    return list(counted.values())
+
+
+async def refusals(connection: Connection, run_id: int, since: datetime) -> list[Refused]:
+    """Count what messages were rejected or refused with."""
+    return [Refused(**dict(row)) for row in await connection.fetch(query("refusals"), run_id, since)]
+
+
+async def latencies(connection: Connection, run_id: int, since: datetime) -> list[Latency]:
+    """Percentiles by lane."""
+    return [
+        Latency(
+            lane=row["lane"],
+            response_p50_ms=row["response_p50_us"] / 1000,
+            response_p99_ms=row["response_p99_us"] / 1000,
+            receipt_p50_ms=None if row["receipt_p50_us"] is None else float(row["receipt_p50_us"]) / 1000,
+            receipt_p99_ms=None if row["receipt_p99_us"] is None else float(row["receipt_p99_us"]) / 1000,
+            first_at=row["first_at"],
+            last_at=row["last_at"],
+            segments=row["segments"],
+        )
+        for row in await connection.fetch(query("latencies"), run_id, since)
+    ]
+
+
+async def unreceipted(connection: Connection, run_id: int, since: datetime) -> int:
+    """Count accepted segments that no receipt has come for yet."""
+    return int(await connection.fetchval(query("unreceipted"), run_id, since))
+
+
+async def chunk_states(connection: Connection, run_id: int) -> list[dict[str, Any]]:
+    """Count chunks and positions by lane and state."""
+    return [dict(row) for row in await connection.fetch(query("chunk_states"), run_id)]
+
+
+async def queue_by_lane(connection: Connection) -> list[dict[str, Any]]:
+    """Show what waits on each lane, by class."""
+    return [dict(row) for row in await connection.fetch(query("queue_by_lane"))]

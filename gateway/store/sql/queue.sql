@@ -1,0 +1,207 @@
+-- name: claim
+-- Take the next chunks of a lane, past those that others are taking.
+-- index: chunk_ready (lane, class, priority, id) WHERE state = 0
+UPDATE chunk
+SET state = 1, owner = $2::text, epoch = epoch + 1, lease_until = $3::timestamptz
+WHERE lane = $1::int AND id IN (
+    SELECT id FROM chunk
+    WHERE lane = $1::int AND state = 0 AND not_before <= $4::timestamptz
+    ORDER BY class, priority, id LIMIT $5::int
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING id;
+
+-- name: claimed_payload
+-- Read claimed chunks as the columns that _fastpath.batch.read_batches takes, the most urgent first.
+-- index: chunk_pkey, chunk_payload_pkey
+SELECT k.id, k.run, k.epoch, k.sent_upto, p.msisdn, p.params
+FROM chunk k JOIN chunk_payload p ON p.lane = k.lane AND p.chunk_id = k.id
+WHERE k.lane = $1::int AND p.lane = $1::int AND k.id = ANY($2::bigint[])
+ORDER BY k.class, k.priority, k.id;
+
+-- name: advance
+-- Move watermarks forward and renew leases; -> the chunks that are still ours.
+-- index: chunk_pkey; HOT: neither sent_upto nor lease_until stands in an index
+UPDATE chunk k
+SET sent_upto = greatest(k.sent_upto, u.upto), lease_until = $5::timestamptz
+FROM unnest($2::bigint[], $3::int[], $4::int[]) AS u (id, epoch, upto)
+WHERE k.lane = $1::int AND k.id = u.id AND k.epoch = u.epoch AND k.state = 1
+RETURNING k.id;
+
+-- name: finish
+-- Close chunks whose every segment has its outcome.
+-- index: chunk_pkey
+UPDATE chunk k
+SET state = 2, sent_upto = k.n, lease_until = NULL, owner = NULL
+FROM unnest($2::bigint[], $3::int[]) AS u (id, epoch)
+WHERE k.lane = $1::int AND k.id = u.id AND k.epoch = u.epoch AND k.state = 1
+RETURNING k.id;
+
+-- name: release
+-- Give chunks back: what stands above the watermark, which is set to what really left, was never sent.
+-- index: chunk_pkey
+UPDATE chunk k
+SET state = CASE WHEN u.upto >= k.n THEN 2 ELSE 0 END, sent_upto = u.upto, lease_until = NULL, owner = NULL
+FROM unnest($2::bigint[], $3::int[], $4::int[]) AS u (id, epoch, upto)
+WHERE k.lane = $1::int AND k.id = u.id AND k.epoch = u.epoch AND k.state = 1
+RETURNING k.id;
+
+-- name: hold_chunks
+-- Set claimed chunks aside: their run cannot be composed for this carrier.
+-- index: chunk_pkey
+UPDATE chunk k SET state = 3, lease_until = NULL, owner = NULL
+FROM unnest($2::bigint[], $3::int[]) AS u (id, epoch)
+WHERE k.lane = $1::int AND k.id = u.id AND k.epoch = u.epoch AND k.state = 1
+RETURNING k.id;
+
+-- name: note_flush
+-- Say that this flush was committed.
+-- index: flush_pkey
+INSERT INTO flush (lane, id, at) VALUES ($1::int, $2::bigint, $3::timestamptz);
+
+-- name: flush_known
+-- Find out whether a flush was committed whose COMMIT got no answer.
+-- index: flush_pkey
+SELECT EXISTS (SELECT FROM flush WHERE lane = $1::int AND id = $2::bigint);
+
+-- name: forget_flushes
+-- Drop the notes of flushes that nobody can be in doubt about any more.
+-- index: flush_pkey (one lane's rows are few)
+DELETE FROM flush WHERE lane = $1::int AND at < $2::timestamptz;
+
+-- name: add_inbound
+-- Keep a message from a handset; the same one again is ignored.
+-- index: inbound_pkey
+INSERT INTO inbound (lane, id, at, command, source, destination, esm_class, data_coding, octets, pdu)
+VALUES ($1::int, $2::bigint, $3::timestamptz, $4::text, $5::text, $6::text, $7::smallint, $8::smallint, $9::bytea, $10::bytea)
+ON CONFLICT (lane, id) DO NOTHING;
+
+-- name: match
+-- Move waiting receipts of a span of time to the segments that have got their message_id.
+-- index: receipt_waiting_at; outcome_message_id
+WITH found AS (
+    DELETE FROM receipt_waiting w USING outcome o
+    WHERE w.lane = $1::int AND o.lane = $1::int AND w.at >= $2::timestamptz
+      AND o.message_id = w.message_id AND o.message_id IS NOT NULL AND o.status = 0
+    RETURNING o.chunk_id, w.at, o.lane, o.pos, w.number, w.done_at, o.segment, w.state, w.message_id, w.err, w.raw
+)
+INSERT INTO receipt (chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw)
+SELECT chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw FROM found;
+
+-- name: adopt
+-- Give a waiting receipt to the one segment in doubt that went to its number, if there is exactly one of each and the
+-- receipt came after the segment was sent (reliability: evidence for what got no response).
+-- index: receipt_waiting_at; outcome_in_doubt; chunk_payload_pkey
+WITH doubt AS (
+    SELECT o.chunk_id, o.pos, o.segment, o.at, p.msisdn[o.pos + 1] AS number
+    FROM outcome o JOIN chunk_payload p ON p.lane = o.lane AND p.chunk_id = o.chunk_id
+    WHERE o.lane = $1::int AND p.lane = $1::int AND o.status = -1
+      AND NOT EXISTS (SELECT FROM receipt r WHERE r.lane = $1::int AND r.chunk_id = o.chunk_id AND r.pos = o.pos)
+      AND NOT EXISTS (
+          SELECT FROM repeated x WHERE x.lane = $1::int AND x.chunk_id = o.chunk_id AND x.pos = o.pos)
+), one_doubt AS (
+    SELECT number, min(chunk_id) AS chunk_id, min(pos) AS pos, min(segment) AS segment, min(at) AS at
+    FROM doubt GROUP BY number HAVING count(*) = 1
+), one_receipt AS (
+    SELECT number FROM receipt_waiting
+    WHERE lane = $1::int AND at <= $2::timestamptz AND number IS NOT NULL
+    GROUP BY number HAVING count(DISTINCT message_id) = 1
+), adopted AS (
+    DELETE FROM receipt_waiting w USING one_doubt d, one_receipt c
+    WHERE w.lane = $1::int AND w.number = d.number AND c.number = d.number AND w.at > d.at - $3::interval
+    RETURNING d.chunk_id, w.at, w.lane, d.pos, w.number, w.done_at, d.segment, w.state, w.message_id, w.err, w.raw
+)
+INSERT INTO receipt (chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw)
+SELECT chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw FROM adopted;
+
+-- name: waiting_exist
+-- Say whether any receipt of a lane waits.
+-- index: receipt_waiting_at
+SELECT EXISTS (SELECT FROM receipt_waiting WHERE lane = $1::int);
+
+-- name: abandoned_chunks
+-- Lock the claimed chunks of a lane whose owner is dead, or whose lease is over.
+-- index: chunk_claimed (lane, id) WHERE state = 1
+SELECT id, n, epoch, sent_upto FROM chunk
+WHERE lane = $1::int AND state = 1 AND (lease_until < $2::timestamptz OR owner = ANY($3::text[]))
+ORDER BY id
+FOR UPDATE SKIP LOCKED;
+
+-- name: doubt
+-- The crash rule: a position below the watermark without an outcome is in doubt; so is a segment whose brothers have one.
+-- $3 = stride of the chunk, $4 = its positions, $5 = its watermark; rank r stands for (r * stride + id) mod n.
+-- index: chunk_claimed found it; outcome is read by its partitions of the last days
+INSERT INTO outcome (lane, chunk_id, pos, segment, segments, epoch, status, at, rtt_us, message_id)
+SELECT $1::int, $2::bigint, missing.pos, missing.segment, missing.segments, $6::int, -1, $7::timestamptz, 0, NULL
+FROM (
+    WITH known AS (
+        SELECT pos, segment, segments FROM outcome
+        WHERE lane = $1::int AND chunk_id = $2::bigint AND at >= $8::timestamptz
+    )
+    SELECT r.pos, 0::smallint AS segment, 0::smallint AS segments
+    FROM (
+        SELECT ((rank * $3::bigint + $2::bigint % $4::int) % $4::int)::int AS pos
+        FROM generate_series(0, $5::int - 1) AS rank
+    ) r
+    WHERE NOT EXISTS (SELECT FROM known k WHERE k.pos = r.pos)
+    UNION ALL
+    SELECT m.pos, s::smallint, m.segments
+    FROM (SELECT pos, max(segments) AS segments FROM known GROUP BY pos HAVING max(segments) > 1) m,
+         generate_series(1, m.segments) AS s
+    WHERE NOT EXISTS (SELECT FROM known k WHERE k.pos = m.pos AND (k.segment = s OR k.segment = 0))
+) missing;
+
+-- name: requeue
+-- Put a rescued chunk back: what is above its watermark was never sent.
+-- index: chunk_pkey
+UPDATE chunk
+SET state = CASE WHEN sent_upto >= n THEN 2 ELSE 0 END, epoch = epoch + 1, owner = NULL, lease_until = NULL
+WHERE lane = $1::int AND id = $2::bigint;
+
+-- name: repeatable
+-- Positions in doubt for longer than the evidence period, of runs that would rather send twice than not at all.
+-- index: outcome_in_doubt
+SELECT DISTINCT o.chunk_id, o.pos
+FROM outcome o
+JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id
+JOIN run r ON r.id = k.run
+WHERE o.lane = $1::int AND k.lane = $1::int AND o.status = -1 AND o.at <= $2::timestamptz
+  AND r.policy = 'at_least_once' AND (r.expires_at IS NULL OR r.expires_at > $3::timestamptz)
+  AND NOT EXISTS (SELECT FROM repeated x WHERE x.lane = $1::int AND x.chunk_id = o.chunk_id AND x.pos = o.pos)
+  AND NOT EXISTS (SELECT FROM receipt c WHERE c.lane = $1::int AND c.chunk_id = o.chunk_id AND c.pos = o.pos)
+  AND NOT EXISTS (
+      SELECT FROM outcome l WHERE l.lane = $1::int AND l.chunk_id = o.chunk_id AND l.pos = o.pos
+      AND l.segment = o.segment AND l.status >= 0)
+ORDER BY o.chunk_id, o.pos;
+
+-- name: note_repeated
+-- Remember which positions are sent again; one that is known already is left out.
+-- index: repeated_pkey
+INSERT INTO repeated (lane, chunk_id, pos, by_chunk, at)
+SELECT $1::int, $2::bigint, pos, $4::bigint, $5::timestamptz FROM unnest($3::int[]) AS pos
+ON CONFLICT (lane, chunk_id, pos) DO NOTHING
+RETURNING pos;
+
+-- name: repeat_payload
+-- Copy the numbers and values of some positions of a chunk into a new one.
+-- index: chunk_payload_pkey
+INSERT INTO chunk_payload (lane, chunk_id, run, msisdn, params)
+SELECT p.lane, $4::bigint, p.run, array_agg(p.msisdn[u.pos + 1] ORDER BY u.pos),
+       CASE WHEN p.params IS NULL THEN NULL
+            ELSE array_agg(ARRAY(SELECT v FROM unnest(p.params[u.pos + 1 : u.pos + 1]) AS v) ORDER BY u.pos) END
+FROM chunk_payload p, unnest($3::int[]) AS u (pos)
+WHERE p.lane = $1::int AND p.chunk_id = $2::bigint
+GROUP BY p.lane, p.run, p.params;
+
+-- name: repeat_chunk
+-- Queue the copy in front of the run's other chunks, as a possible duplicate.
+-- index: chunk_pkey
+INSERT INTO chunk (lane, id, run, n, class, priority, not_before, repeats)
+SELECT k.lane, $3::bigint, k.run, $4::int, k.class, k.priority, k.not_before, k.id
+FROM chunk k WHERE k.lane = $1::int AND k.id = $2::bigint;
+
+-- name: next_repeat_id
+-- Find a free chunk id for repeats of a run: they stand in the upper half of its ids.
+-- index: chunk_pkey
+SELECT greatest(coalesce(max(id), 0) + 1, $2::bigint) FROM chunk
+WHERE lane = $1::int AND id >= $2::bigint AND id < $3::bigint;

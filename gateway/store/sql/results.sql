@@ -1,0 +1,75 @@
+-- name: message_states
+-- Count a run's messages by state and lane.
+-- A segment's state: its receipt's, final before interim, the first final one before later ones; without one, that of its
+-- response. A message's state is the worst of its segments'. Late answers overrule doubt. Positions sent again count where
+-- they were sent again.
+-- index: chunk_run finds the chunks; outcome and receipt are read by partition
+WITH runs_chunks AS (
+    SELECT lane, id FROM chunk WHERE run = $1::bigint
+), answered AS (
+    SELECT o.lane, o.chunk_id, o.pos, o.segment, min(CASE WHEN o.status = 0 THEN 0 WHEN o.status > 0 THEN 1 WHEN o.status < -1 THEN 2 ELSE 3 END) AS answer
+    FROM outcome o JOIN runs_chunks k ON k.lane = o.lane AND k.id = o.chunk_id
+    WHERE o.at >= $2::timestamptz
+    GROUP BY o.lane, o.chunk_id, o.pos, o.segment
+), received AS (
+    SELECT DISTINCT ON (r.lane, r.chunk_id, r.pos, r.segment) r.lane, r.chunk_id, r.pos, r.segment, r.state
+    FROM receipt r JOIN runs_chunks k ON k.lane = r.lane AND k.id = r.chunk_id
+    WHERE r.at >= $2::timestamptz
+    ORDER BY r.lane, r.chunk_id, r.pos, r.segment, (r.state IN (2, 3, 4, 5, 8, 9)) DESC, r.at
+), segments AS (
+    SELECT a.lane, a.chunk_id, a.pos,
+           CASE
+               WHEN r.state = 2 THEN 0
+               WHEN r.state = 3 THEN 4
+               WHEN r.state IN (4, 5, 9) THEN 5
+               WHEN r.state = 8 THEN 6
+               WHEN r.state IS NOT NULL THEN 1
+               WHEN a.answer = 0 THEN 1
+               WHEN a.answer = 3 THEN 2
+               WHEN a.answer = 1 THEN 7
+               ELSE 8
+           END AS worst
+    FROM answered a LEFT JOIN received r ON r.lane = a.lane AND r.chunk_id = a.chunk_id AND r.pos = a.pos
+         AND (r.segment = a.segment OR r.segment = 0)
+), messages AS (
+    SELECT s.lane, s.chunk_id, s.pos, max(s.worst) AS worst, count(*) AS segments
+    FROM segments s
+    WHERE NOT EXISTS (SELECT FROM repeated x WHERE x.lane = s.lane AND x.chunk_id = s.chunk_id AND x.pos = s.pos)
+    GROUP BY s.lane, s.chunk_id, s.pos
+)
+SELECT lane,
+       (ARRAY['delivered', 'submitted', 'uncertain', 'uncertain', 'expired', 'undeliverable', 'rejected', 'rejected', 'refused'])[worst + 1] AS state,
+       count(*)::bigint AS messages, sum(segments)::bigint AS segments
+FROM messages GROUP BY lane, worst ORDER BY lane, worst;
+
+-- name: refusals
+-- Count what a run's messages were rejected or refused with.
+-- index: as message_states
+SELECT o.lane, o.status, count(DISTINCT (o.chunk_id, o.pos))::bigint AS messages
+FROM outcome o JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id
+WHERE k.run = $1::bigint AND o.status NOT IN (0, -1) AND o.at >= $2::timestamptz
+GROUP BY o.lane, o.status ORDER BY o.lane, o.status;
+
+-- name: latencies
+-- Median and 99th percentile, in microseconds, of submit to response and of submit to the first receipt.
+-- index: as message_states
+SELECT o.lane,
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY o.rtt_us) AS response_p50_us,
+       percentile_disc(0.99) WITHIN GROUP (ORDER BY o.rtt_us) AS response_p99_us,
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM r.at - o.at) * 1e6 + o.rtt_us) AS receipt_p50_us,
+       percentile_disc(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM r.at - o.at) * 1e6 + o.rtt_us) AS receipt_p99_us,
+       min(o.at - make_interval(secs => o.rtt_us / 1e6)) AS first_at, max(o.at) AS last_at, count(*)::bigint AS segments
+FROM outcome o
+JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id
+LEFT JOIN (
+    SELECT lane, chunk_id, pos, segment, min(at) AS at FROM receipt WHERE at >= $2::timestamptz GROUP BY lane, chunk_id, pos, segment
+) r ON r.lane = o.lane AND r.chunk_id = o.chunk_id AND r.pos = o.pos AND r.segment = o.segment
+WHERE k.run = $1::bigint AND o.status = 0 AND o.at >= $2::timestamptz
+GROUP BY o.lane ORDER BY o.lane;
+
+-- name: unreceipted
+-- Count a run's accepted segments that no receipt has come for yet.
+-- index: as message_states
+SELECT count(*)::bigint FROM outcome o JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id
+WHERE k.run = $1::bigint AND o.status = 0 AND o.at >= $2::timestamptz
+  AND NOT EXISTS (SELECT FROM receipt r WHERE r.lane = o.lane AND r.chunk_id = o.chunk_id AND r.pos = o.pos AND r.segment = o.segment AND r.at >= $2::timestamptz);
