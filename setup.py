@@ -25,7 +25,10 @@ jobs = int(os.environ.get("FASTPATH_JOBS", "0"))
 only = set(filter(None, os.environ.get("FASTPATH_ONLY", "").split(",")))
 
 # No -march=native: what is built here may run on an older machine of the same kind.
-compile_args = ["-O3", "-fno-strict-aliasing", "-fno-plt", "-Wno-unused-function"]
+compile_args = ["-O3", "-fno-strict-aliasing", "-fno-plt", "-Wno-unused-function", "-Wno-sign-compare"]
+# Python's own flags hold -g, which costs a quarter of gcc's time (template: 4.1 s with it, 2.9 s without).
+if not (debug or sanitize):
+    compile_args += ["-g0"]
 link_args = []
 if sanitize:
     compile_args += [f"-fsanitize={sanitize}", "-g", "-O1", "-fno-omit-frame-pointer"]
