@@ -37,5 +37,5 @@ TAKES_LENGTHS_PAST_THE_END = "sm_length and TLV lengths past the end give a shor
 # Stray octets behind the fields end in struct.error, which is no exception of its own; ours names status and offset.
 LEAVES_STRUCT_ERROR = "a broken TLV header raises struct.error"
 
-# These are typed as text there, so the last octet is taken for a NUL and lost: 3 becomes nothing, 03 00 1b becomes 03 00.
+# Typed as text there, so the last octet is taken for a NUL and lost: 3 becomes nothing, 03 00 1b becomes 03 00.
 TLVS_IT_MISREADS = frozenset({("data_sm_resp", "delivery_failure_reason"), ("data_sm_resp", "network_error_code")})
