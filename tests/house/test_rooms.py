@@ -20,11 +20,10 @@ NAMELESS = {
 # Modules without a test module of their own, each with its reason. A line may go; a new one needs a better reason
 # than these, and the number below goes up with it in the same commit, where a reader sees it.
 WITHOUT_TEST = {
-    "gateway/__main__.py": "finds commands by listing a folder: tests/commands run through it",
     "gateway/errors.py": "names only; every raise of them is tested where it stands",
     "_fastpath/faults.py": "names only; every raise of them is tested where it stands",
 }
-MOST_WITHOUT_TEST = 3
+MOST_WITHOUT_TEST = 2
 
 
 def modules() -> list[Path]:
