@@ -184,7 +184,16 @@ class Embedded:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
         account.own(new)
-        command = [str(bin_dir / "initdb"), "-D", str(new), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8"]
+        command = [
+            *_lent_name(),
+            str(bin_dir / "initdb"),
+            "-D",
+            str(new),
+            "-U",
+            SUPERUSER,
+            "--auth=trust",
+            "--encoding=UTF8",
+        ]
         # The builtin provider needs no locale of the machine and sorts the same everywhere.
         if major >= 17:
             command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
@@ -612,8 +621,30 @@ def _check(command: list[str], account: _Account, cwd: Path, given: str | None =
         said = process.communicate((given or "").encode())[0].decode(errors="replace")
     if process.returncode:
         hint = "\n(the bundled Postgres needs glibc 2.28 or newer)" if "GLIBC_" in said else ""
-        raise StoreError(f"{Path(command[0]).name} ended with {process.returncode}:\n{said.strip()}{hint}")
+        raise StoreError(f"{' '.join(command)[:200]} ended with {process.returncode}:\n{said.strip()}{hint}")
     return said
+
+
+def _lent_name() -> list[str]:
+    """What stands before initdb where our uid has no line in /etc/passwd (containers that draw a uid).
+
+    initdb, and only initdb, asks for the name of its user: in a user namespace of its own our uid is nobody's.
+    raises  StoreError if that is not to be had
+    """
+    with contextlib.suppress(KeyError):
+        pwd.getpwuid(os.geteuid())
+        return []
+    prefix = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
+    try:
+        found = subprocess.run([*prefix, "id", "-un"], capture_output=True, text=True)
+    except FileNotFoundError:
+        found = None
+    if found is None or found.returncode:
+        raise StoreError(
+            f"initdb needs a user with a name, and uid {os.geteuid()} has none: add it to /etc/passwd, "
+            "or give a DSN (SLUICE_DSN)"
+        )
+    return prefix
 
 
 def _major(bin_dir: Path, account: _Account) -> int:

@@ -347,6 +347,29 @@ def test_ordinary_user_runs_it_as_themselves(
     assert as_user(account.uid, account.gid, work) == 0
 
 
+@only_root
+def test_user_without_a_name_has_a_cluster_or_a_sentence(
+    data_root: Path, closed_wheel: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Embedded(data_root, FAST) as server:
+        bin_dir = str(Path(embedded._command_line(server.pid)[0]).parent)
+    mine = data_root / "mine"
+    mine.mkdir()
+    nameless = next(uid for uid in range(54321, 60000) if uid not in {entry.pw_uid for entry in pwd.getpwall()})
+    os.chown(mine, nameless, nameless)
+
+    def work() -> None:
+        monkeypatch.undo()  # of the closed wheel
+        os.environ["SLUICE_PG_BIN"] = bin_dir
+        try:
+            with Embedded(mine, FAST) as server:
+                assert os.stat(f"/proc/{server.pid}").st_uid == nameless
+        except StoreError as error:
+            assert "needs a user with a name" in str(error)
+
+    assert as_user(nameless, nameless, work) == 0
+
+
 def as_user(uid: int, gid: int, work: Callable[[], None]) -> int:
     """Run `work` in a fork that has become another user; -> its exit code. No new interpreter: root's may be closed."""
     child = os.fork()
