@@ -6,14 +6,14 @@
     output of a link ──pending()──► the kernel ──handed()──► the ledger knows what left
 
 Nothing here reads a clock, a socket or a file: octets and `now_ns` (monotonic) come in; octets for links and for the
-ledger go out. Chance is a hash of (seed, salt, number of the message), so a fate depends on nothing but the seed and the order
-of arrival, however the octets were chunked and whatever the receipts did meanwhile.
+ledger go out. Chance is a hash of (seed, salt, number of the message), so a fate depends on nothing but the seed and the
+order of arrival, however the octets were chunked and whatever the receipts did meanwhile.
 
-Handled here once a link is bound: submit_sm, enquire_link, deliver_sm_resp, data_sm_resp, and generic_nack of a receipt.
+Handled here once a link is bound: submit_sm, enquire_link, deliver_sm_resp, data_sm_resp, generic_nack of a receipt.
 Every other PDU is handed out whole (`other`), in its place in the stream: turn() stops behind it.
 Not here: binds, states and rare requests (gateway.smpp.session), policy of binds (gateway.simulator.smsc).
 
-The ledger, one line an event, comma separated; addresses have octets outside 0x21..0x7E, comma, quote and percent as %XX:
+The ledger, one line an event, comma separated; octets of addresses outside 0x21..0x7E, comma, quote, percent are %XX:
 
     S,at_ns,link,system_id,sequence,source,destination,esm_class,data_coding,registered,octets,fnv1a64|hex,status,id,offset
     R,at_ns,link,sequence,status,id,offset          a response written later than its submit (S then has offset 0)
@@ -355,8 +355,8 @@ cdef inline bint wrong_tlv_length(uint32_t tag, uint32_t length) noexcept nogil:
 cdef uint32_t parse_submit(const uint8_t* pdu, uint32_t length, Fields* f) noexcept nogil:
     """Read a whole submit_sm into f; the command_status to answer with, 0 if it is sound (SMPP 5.0 §4.2.1.1).
 
-    A string that runs off the end is 0x02, one over its limit has the field's own code. One stray NUL behind short_message
-    is taken: clients in the field send it.
+    A string that runs off the end is 0x02, one over its limit has the field's own code. One stray NUL behind
+    short_message is taken: clients in the field send it.
     """
     cdef const uint8_t* p = pdu + 16
     cdef const uint8_t* end = pdu + length
@@ -467,8 +467,8 @@ cdef int form_of(object value, Form* form) except -1:
 cdef class Centre:
     """One message centre: its accounts, links, timers, fates and ledger. Not safe for use by two threads.
 
-    All times are nanoseconds, all shares 0..1. Memory: 128 octets a message that waits for its response, its receipt or the
-    receipt's answer; nothing for the others.
+    All times are nanoseconds, all shares 0..1. Memory: 128 octets a message that waits for its response, its receipt or
+    the receipt's answer; nothing for the others.
     """
 
     cdef uint64_t salted[SALTS]
@@ -605,7 +605,7 @@ cdef class Centre:
         uint32_t receipt_window=0,
         int64_t retry_ns=1_000_000_000,
         uint32_t retries=5,
-        receipt_text=("id:", ("id", 0), " sub:001 dlvrd:001 stat:", ("stat", 0), " err:", ("err", 0), " text:", ("text", 0)),
+        receipt_text=("id:", ("id", 0), " stat:", ("stat", 0), " err:", ("err", 0), " text:", ("text", 0)),
         response_id=("decimal", 10),
         receipt_id=("decimal", 10),
         tlv_id=("decimal", 10),
@@ -636,7 +636,6 @@ cdef class Centre:
         raises       ValueError on a setting out of its range; MemoryError
         """
         cdef uint64_t base
-        cdef uint64_t total
         cdef uint32_t i
         if self.links != NULL:
             raise ValueError("a Centre is made once")
@@ -654,7 +653,9 @@ cdef class Centre:
         self.first_serial = first_id
         self.serial = first_id
         self.epoch_ns = epoch_ns
-        limits = {"none": LIMIT_NONE, "second": LIMIT_SECOND, "sliding": LIMIT_SLIDING, "gap": LIMIT_GAP, "slow": LIMIT_SLOW}
+        limits = {
+            "none": LIMIT_NONE, "second": LIMIT_SECOND, "sliding": LIMIT_SLIDING, "gap": LIMIT_GAP, "slow": LIMIT_SLOW,
+        }
         if limit not in limits:
             raise ValueError(f"limit: expected one of {', '.join(limits)}, found {limit!r}")
         self.limit = limits[limit]
@@ -1007,7 +1008,6 @@ cdef class Centre:
     cdef inline Py_ssize_t write_id(self, uint8_t* out, uint64_t serial, Form form) noexcept nogil:
         """At most 64 octets."""
         cdef uint64_t scrambled
-        cdef Py_ssize_t n
         if form.kind == FORM_DECIMAL:
             return decimal(out, serial, form.width)
         if form.kind == FORM_HEX:
@@ -1104,9 +1104,9 @@ cdef class Centre:
 
     cdef Link* receiver(self, Account* account) noexcept nogil:
         """The next link of the account that can take a receipt, or NULL."""
-        cdef uint32_t k
+        cdef uint32_t _
         cdef Link* link
-        for k in range(account.receiver_count):
+        for _ in range(account.receiver_count):
             if account.cursor >= account.receiver_count:
                 account.cursor = 0
             link = self.link_of(account.receivers[account.cursor])
@@ -1134,7 +1134,8 @@ cdef class Centre:
             account.waiting += 1
             # A first receipt may stand in the queue while links have got room: try.
             return self.drain(account, now)
-        if node.kind == RECEIPT and node.tries == 0 and self.hit(SALT_DUPLICATE, node.serial - self.first_serial, self.duplicate):
+        if (node.kind == RECEIPT and node.tries == 0 and
+                self.hit(SALT_DUPLICATE, node.serial - self.first_serial, self.duplicate)):
             copy = self.new_node(RECEIPT)
             node = self.node(i)
             self.node(copy)[0] = node[0]
@@ -1482,7 +1483,7 @@ cdef class Centre:
     # ---- the fate of a message ----
 
     cdef inline uint32_t over_limit(self, Link* link, Account* account, int64_t now, int64_t* due) noexcept nogil:
-        """The status that the rate limit gives this message, 0 if it may pass; `due` moves where the limit is a slow answer."""
+        """The status that the rate limit gives this message, 0 if it may pass; `due` moves where answers are slow."""
         cdef int64_t second = now // 1000000000
         if second != account.second:
             account.second = second
@@ -1619,7 +1620,8 @@ cdef class Centre:
                 self.log_submit(link, sequence, status, serial, f if sound else NULL, now, 0)
             # A response still to come dies with its link, but not the receipt: it waits for the next one.
             if command and not silent:
-                i = self.kept(RESPONSE, link, command, sequence, serial, f if sound else NULL, state if wanted else 0xFF, now)
+                i = self.kept(RESPONSE, link, command, sequence, serial, f if sound else NULL,
+                              state if wanted else 0xFF, now)
                 self.node(i).status = status
                 if cut and self.drop_answers and due <= now:
                     self.fire(i, now)
@@ -1941,7 +1943,8 @@ cdef class Centre:
         """Take the whole PDUs of octets[start:end], all arrived at now_ns.
 
         ->      where the first octet stands that was not used: a PDU still coming, or what follows `other`
-        raises  LostFraming on a command_length below 16 or over 66,560, when all before it is done; KeyError for no such link
+        raises  LostFraming on a command_length below 16 or over 66,560, when all before it is done;
+                KeyError for no such link; ValueError for a range outside the octets
         cost    about 0.1 us a submit_sm with response and receipt; one Python object only for `other`
         """
         cdef Link* link = self.known(number)
@@ -2207,9 +2210,9 @@ cdef class Centre:
         """Turn the receipt's form into ops over one string of literals."""
         cdef uint32_t k = 0
         cdef object kinds = {
-            "id": (OP_ID, 64), "stat": (OP_STATE, 23), "err": (OP_ERROR, 15), "dlvrd": (OP_DELIVERED, 3), "text": (OP_TEXT, 20),
-            "submit": (OP_SUBMIT, 16), "done": (OP_DONE, 16), "source": (OP_SOURCE, 20), "destination": (OP_DESTINATION, 20),
-            "code": (OP_CODE, 3),
+            "id": (OP_ID, 64), "stat": (OP_STATE, 23), "err": (OP_ERROR, 15), "dlvrd": (OP_DELIVERED, 3),
+            "text": (OP_TEXT, 20), "submit": (OP_SUBMIT, 16), "done": (OP_DONE, 16), "source": (OP_SOURCE, 20),
+            "destination": (OP_DESTINATION, 20), "code": (OP_CODE, 3),
         }
         pieces = list(pieces)
         self.ops = <Op*>self.taken(max(len(pieces), 1) * sizeof(Op))
