@@ -205,7 +205,7 @@ class Embedded:
         with open(new / "postgresql.conf", "a") as conf:
             conf.write("\ninclude_if_exists '../settings.conf'\ninclude_if_exists '../local.conf'\n")
         program = f'CREATE DATABASE "{DATABASE}"'
-        _check([str(bin_dir / "postgres"), "--single", "-D", str(new), "postgres"], account, self._root, program)
+        _check([*lent, str(bin_dir / "postgres"), "--single", "-D", str(new), "postgres"], account, self._root, program)
         local = self._root / "local.conf"
         if not local.exists():
             local.write_text("# Settings of yours: they go over those of settings.conf.\n")
@@ -626,9 +626,9 @@ def _check(command: list[str], account: _Account, cwd: Path, given: str | None =
 
 
 def _lent_name() -> list[str]:
-    """What stands before initdb where our uid has no line in /etc/passwd (containers that draw a uid).
+    """What stands before initdb and postgres --single where our uid has no line in /etc/passwd (containers that draw a uid).
 
-    initdb, and only initdb, asks for the name of its user: in a user namespace of its own our uid is nobody's.
+    They alone ask for the name of their user; in a user namespace of its own our uid is nobody's.
     raises  StoreError if that is not to be had
     """
     with contextlib.suppress(KeyError):
