@@ -6,7 +6,7 @@
     output of a link ──pending()──► the kernel ──handed()──► the ledger knows what left
 
 Nothing here reads a clock, a socket or a file: octets and `now_ns` (monotonic) come in; octets for links and for the
-ledger go out. Chance is a hash of (seed, salt, number of the message), so a fate depends on nothing but the seed and the
+ledger go out. Chance is a hash of (seed, salt, number of the message): a fate depends on nothing but the seed and the
 order of arrival, however the octets were chunked and whatever the receipts did meanwhile.
 
 Handled here once a link is bound: submit_sm, enquire_link, deliver_sm_resp, data_sm_resp, generic_nack of a receipt.
