@@ -184,8 +184,9 @@ class Embedded:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
         account.own(new)
+        lent = _lent_name()
         command = [
-            *_lent_name(),
+            *lent,
             str(bin_dir / "initdb"),
             "-D",
             str(new),
@@ -626,9 +627,9 @@ def _check(command: list[str], account: _Account, cwd: Path, given: str | None =
 
 
 def _lent_name() -> list[str]:
-    """What stands before initdb and postgres --single where our uid has no line in /etc/passwd (containers that draw a uid).
+    """What stands before a command where our uid has no line in /etc/passwd (containers that draw a uid).
 
-    They alone ask for the name of their user; in a user namespace of its own our uid is nobody's.
+    initdb and postgres --single ask for the name of their user; in a user namespace of its own our uid is nobody's.
     raises  StoreError if that is not to be had
     """
     with contextlib.suppress(KeyError):
