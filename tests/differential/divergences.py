@@ -29,6 +29,13 @@ TAKES_STRINGS_WITHOUT_NUL = "a string without NUL shifts the fields behind it"
 
 # It has no limits when it reads, only when it writes, and there it cuts silently.
 TAKES_LONG_STRINGS = "strings over their limit are read as they are"
+# Addresses of data_sm and alert_notification have 65 octets in the standard (§4.7.1, §4.12.1); it cuts them at 21.
+LIMIT_OCTETS_IT_LOWERS = {
+    ("data_sm", "source_addr"): 21,
+    ("data_sm", "destination_addr"): 21,
+    ("alert_notification", "source_addr"): 21,
+    ("alert_notification", "esme_addr"): 21,
+}
 CUTS_LONG_STRINGS = "strings over their limit are cut without a word when written"
 
 # Python slices end where the octets end, so a length past the end gives what there is.

@@ -83,14 +83,17 @@ def assert_read_alike(pdu: Pdu, other) -> None:
 ascii_text = st.characters(min_codepoint=0x20, max_codepoint=0x7E)
 
 
-def values_of(field: Field, is_wanted: bool = False) -> st.SearchStrategy:
+def values_of(command: Command, field: Field) -> st.SearchStrategy:
     if field.kind is Kind.INTEGER:
         return st.integers(0, (1 << 8 * field.octets) - 1)
     if field.kind is Kind.TIME:
         return st.sampled_from(["", "261224183000004+", "000001120000000R"])
     if field.kind is Kind.MESSAGE:
         return st.binary(max_size=254)
-    return st.text(ascii_text, min_size=0 if field.may_be_empty and not is_wanted else 1, max_size=field.octets - 1)
+    # It writes no query without a message_id, which the standard asks for as well (§4.8.1).
+    is_wanted = command.name == "query_sm" or not field.may_be_empty
+    limit = divergences.LIMIT_OCTETS_IT_LOWERS.get((command.name, field.name), field.octets)
+    return st.text(ascii_text, min_size=1 if is_wanted else 0, max_size=limit - 1)
 
 
 def pdus_of(command: Command) -> st.SearchStrategy:
@@ -99,10 +102,7 @@ def pdus_of(command: Command) -> st.SearchStrategy:
         command=st.just(command.name),
         command_status=st.just(0) if not command.is_response else st.sampled_from([0, 8, 0x58]),
         sequence_number=st.integers(1, 0x7FFFFFFF),
-        # It writes no query without a message_id, which the standard asks for as well (§4.8.1).
-        fields=st.fixed_dictionaries(
-            {field.name: values_of(field, command.name == "query_sm") for field in command.fields}
-        ),
+        fields=st.fixed_dictionaries({field.name: values_of(command, field) for field in command.fields}),
     )
 
 
@@ -163,6 +163,13 @@ def test_long_string_is_cut_by_them_and_refused_by_us():
     assert divergences.CUTS_LONG_STRINGS
     made = smpp.make_pdu("submit_sm", client=Numbers(), source_addr="1" * 30, destination_addr="2")
     assert decode(made.generate()).fields["source_addr"] == "1" * 20
+
+
+@pytest.mark.parametrize(("command", "field"), sorted(divergences.LIMIT_OCTETS_IT_LOWERS))
+def test_long_address_of_the_standard_is_cut_by_them_and_kept_by_us(command, field):
+    pdu = Pdu(command=command, sequence_number=1, fields={field: "1" * 64})
+    assert decode(encode(pdu)).fields[field] == "1" * 64
+    assert decode(written_by_them(decode(encode(pdu)))).fields[field] == "1" * 20
 
 
 @pytest.mark.parametrize("name", ["pub-bad-05", "pub-bad-06"])
