@@ -23,7 +23,7 @@ from _fastpath.copyrows cimport OutcomeRows, ReceiptRows, WaitingRows
 from _fastpath.frame cimport DEFAULT_CAP_OCTETS, FRAME_LOST, frame_length
 from _fastpath.histogram cimport Histogram
 from _fastpath.outbound cimport EXPIRED, Composer, Form
-from _fastpath.receipttext cimport RECEIPT_SCHEDULED, ReceiptText, receipt_text
+from _fastpath.receipttext cimport ReceiptText, receipt_text
 from _fastpath.recall cimport Memory, Recall
 from _fastpath.throttle cimport Throttle
 from _fastpath.window cimport Slot, Window
@@ -83,6 +83,35 @@ cdef class Ledger:
         self.submit_to_response = Histogram()
         self.submit_to_receipt = Histogram()
 
+    def take_receipt(self, bytes message_id, int state, bytes err, number, bytes raw, double now):
+        """A receipt that the session read (data_sm, odd forms): the same rows as the compiled path writes.
+
+        err, number  None where unknown
+        """
+        cdef const uint8_t* id_octets = <const uint8_t*>PyBytes_AS_STRING(message_id)
+        cdef int n = <int>len(message_id)
+        cdef const uint8_t* err_octets = NULL
+        cdef int err_n = -1
+        cdef int64_t to = INT64_MIN if number is None else number
+        cdef int64_t at_us = <int64_t>(now * 1e6) + self.wall_offset_us
+        cdef Memory* memory
+        if not 0 < n <= 255:
+            raise ValueError(f"message_id: expected 1 to 255 octets, got {n}")
+        if err is not None:
+            err_octets = <const uint8_t*>PyBytes_AS_STRING(err)
+            err_n = <int>len(err)
+        self.recall.enter()
+        memory = self.recall.find(id_octets, n)
+        if memory != NULL:
+            self.receipts.add(memory.chunk_id, memory.pos, <int16_t>memory.segment, at_us, id_octets, n, <int16_t>state,
+                              err_octets, err_n, INT64_MIN, to, <const uint8_t*>PyBytes_AS_STRING(raw), <int32_t>len(raw))
+            self.receipts_matched += 1
+        else:
+            self.waiting.add(at_us, id_octets, n, <int16_t>state, err_octets, err_n, INT64_MIN, to,
+                             <const uint8_t*>PyBytes_AS_STRING(raw), <int32_t>len(raw))
+            self.receipts_waiting += 1
+        self.receipt_states[state if 0 <= state <= 9 else 10] += 1
+
     def counts(self):
         """Every counter by name; receipts by message_state under `receipt_states`."""
         return {
@@ -110,6 +139,19 @@ cdef inline int64_t digits(const uint8_t* p, Py_ssize_t n) noexcept nogil:
         p += 1
         n -= 1
     return v
+
+
+cdef inline int state_of(int word) noexcept nogil:
+    """receipt.state of a parsed word: those outside SMPP 5.0 §4.7.15 by their meaning, an unknown one -1."""
+    if word == 10:      # SCHEDLD
+        return 0
+    if word == 11:      # FAILED
+        return 5
+    if word == 12:      # BUFFRED
+        return 1
+    if word == 13:      # ACKED
+        return 6
+    return -1 if word == 0 else word
 
 
 cdef class Exchange:
@@ -402,7 +444,7 @@ cdef class Exchange:
                 message_id = parsed.id
                 id_octets = parsed.id_len
             if state == -2:
-                state = 0 if parsed.state == RECEIPT_SCHEDULED else -1 if parsed.state == 0 else parsed.state
+                state = state_of(parsed.state)
             err = parsed.err
             err_octets = parsed.err_len if parsed.err_len > 0 else -1
             done_at_us = parsed.done_at_us

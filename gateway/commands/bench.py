@@ -13,6 +13,8 @@ import click
 from _fastpath.batch import read_batches
 from _fastpath.outbound import Form
 from _fastpath.template import Template
+from gateway import app
+from gateway.commands._life import run_life
 from gateway.config import CarrierSettings
 from gateway.smpp.carrier import Carrier
 
@@ -151,15 +153,6 @@ def _ms(us: float | None) -> float | None:
     return None if us is None else round(us / 1000, 4)
 
 
-def new_loop() -> asyncio.AbstractEventLoop:
-    """Make uvloop's loop where there is one, else the standard one."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
-
-
 @click.group()
 def bench() -> None:
     """Measure this machine; each command prints one JSON object."""
@@ -196,10 +189,30 @@ def client(
     settings = CarrierSettings(
         host=host, port=port, system_id=system_id, password=password, binds=binds, window=window, tps=tps, long_password=True
     )
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        result = runner.run(run_client(settings, messages, receipts, text, timeout_s))
+    result = app.run(run_client(settings, messages, receipts, text, timeout_s))
     click.echo(json.dumps(result))
     if not as_json:
         click.echo(f"{result['rate']:,.0f} messages/s, {result['cpu_us_per_message']:.3f} us of CPU a message", err=True)
+    if not result["complete"]:
+        sys.exit(1)
+
+
+@bench.command()
+@click.option("--messages", type=click.IntRange(1, 10_000_000), default=100_000, show_default=True)
+@click.option("--binds", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option("--window", type=click.IntRange(1, 65536), default=1000, show_default=True)
+@click.option("--receipts", is_flag=True, help="Ask for receipts and wait until all are matched.")
+@click.option("--tps", type=click.IntRange(0, 10_000_000), default=0, show_default=True, help="PDUs a second; 0 = no limit.")
+@click.option("--dsn", default="", help="A Postgres of yours; without it one is started for the run.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(1), default=300.0, show_default=True, help="Give up after.")
+@click.option("--json", "as_json", is_flag=True, help="Print nothing but the JSON object.")
+def life(
+    messages: int, binds: int, window: int, receipts: bool, tps: int, dsn: str, timeout_s: float, as_json: bool
+) -> None:
+    """Run whole lives: enqueue, claim, submit, response, receipt, matched; durable, against a simulator of its own."""
+    result = app.run(run_life(messages, binds, window, receipts, dsn, tps, timeout_s))
+    click.echo(json.dumps(result))
+    if not as_json:
+        click.echo(f"{result['rate']:,.0f} messages/s, {result['cpu_us_per_message']:.2f} us of CPU a message", err=True)
     if not result["complete"]:
         sys.exit(1)

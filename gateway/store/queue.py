@@ -11,7 +11,7 @@ stands under the caller's deadline. Statements: sql/queue.sql. Not here: runs an
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 from msgspec import Struct
@@ -20,7 +20,7 @@ from _fastpath.batch import Batch, read_batches, stride_of
 from _fastpath.copyrows import OUTCOME_COLUMNS, RECEIPT_COLUMNS, WAITING_COLUMNS
 from gateway.store.queries import query
 
-Connection = asyncpg.Connection[Any]
+Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 # Chunks of a run have 20 bits; repeats stand in the upper half of them.
 CHUNK_BITS = 20

@@ -1,14 +1,14 @@
 """What became of a run: counts by state, reasons, latencies. Statements: sql/results.sql."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 from msgspec import Struct
 
 from gateway.store.queries import query
 
-Connection = asyncpg.Connection[Any]
+Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 
 class StateCount(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ Statements: sql/runs.sql. Not here: chunks on their way (queue.py), people (peop
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 from msgspec import Struct
@@ -15,7 +15,7 @@ from gateway.errors import StoreError
 from gateway.store.queries import query
 from gateway.store.queue import CHUNK_BITS, FIRST_REPEAT
 
-Connection = asyncpg.Connection[Any]
+Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 CHUNK_POSITIONS = 1000
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)

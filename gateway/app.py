@@ -1,0 +1,150 @@
+"""The composition root: builds everything once, starts in order, stops in reverse. Nobody imports it but the command line.
+
+Here, and in the command line, are the only clocks, the only chance and the only sockets that are not arguments.
+"""
+
+import asyncio
+import contextlib
+import random
+import resource
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import asyncpg
+
+from gateway.config import Settings
+from gateway.dispatch.clock import Clock
+from gateway.dispatch.worker import Worker
+from gateway.errors import StoreError
+from gateway.store import postgres
+from gateway.store.embedded import Embedded
+from gateway.store.migrate import migrate
+
+Result = TypeVar("Result")
+
+CLOCK = Clock(monotonic=time.monotonic, wall=lambda: datetime.now(UTC))
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Make uvloop's loop where there is one, else the standard one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def run(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run a program on its own loop. No core file is ever written: it would hold texts, numbers and passwords."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(main)
+
+
+class Database:
+    """Where the queue is: a DSN, and the embedded server behind it if there is one."""
+
+    def __init__(self, dsn: str, server: Embedded | None, settings: Settings):
+        self.dsn = dsn
+        self.server = server
+        self._settings = settings
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator["asyncpg.Connection[Any]"]:
+        """Lend a connection of its own."""
+        connection = await postgres.connect(self.dsn, allow_fsync_off=self._settings.database.allow_data_loss)
+        try:
+            yield connection
+        finally:
+            await postgres.close(connection)
+
+    async def keep_running(self) -> None:
+        """Start the embedded server again whenever it has died; runs until cancelled."""
+        while self.server is not None:
+            await asyncio.sleep(0.25)
+            with contextlib.suppress(StoreError):
+                await asyncio.to_thread(self.server.ensure_running)
+
+    def cpu_s(self) -> float | None:
+        """CPU seconds of the embedded server's processes so far; None for a server that is not ours."""
+        return None if self.server is None or not self.server.pid else process_tree_cpu_s(self.server.pid)
+
+
+@contextlib.contextmanager
+def open_server(settings: Settings) -> Iterator[tuple[str, Embedded | None]]:
+    """Take the DSN of the settings, or start the embedded server."""
+    if settings.database.dsn:
+        yield settings.database.dsn, None
+    else:
+        with Embedded(settings.data_root) as server:
+            yield server.dsn, server
+
+
+@contextlib.asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """Reach the database, starting the embedded one if need be, and bring its schema up to date."""
+    stack = contextlib.ExitStack()
+    dsn, server = await asyncio.to_thread(stack.enter_context, open_server(settings))
+    try:
+        await migrate(dsn)
+        yield Database(dsn, server, settings)
+    finally:
+        await asyncio.to_thread(stack.close)
+
+
+@contextlib.asynccontextmanager
+async def open_worker(
+    settings: Settings, database: Database, carriers: Iterable[str] | None = None, chance: random.Random | None = None
+) -> AsyncIterator[Worker]:
+    """Start a worker; stop it in order at the end."""
+    worker = Worker(settings, database.dsn, CLOCK, chance or random.Random(), carriers)
+    keeper = asyncio.create_task(database.keep_running())
+    try:
+        await worker.start()
+        try:
+            yield worker
+        finally:
+            await worker.stop()
+    finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def stop_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` at SIGTERM and SIGINT while the block lasts."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def process_tree_cpu_s(pid: int) -> float:
+    """CPU seconds of a process, its living children, and those it has waited for (Linux; elsewhere 0)."""
+    import os
+
+    tick = os.sysconf("SC_CLK_TCK")
+    total = 0.0
+    try:
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            try:
+                with open(f"/proc/{entry}/stat", encoding="latin-1") as file:
+                    fields = file.read().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(entry) == pid:
+                total += sum(int(fields[i]) for i in (11, 12, 13, 14)) / tick
+            elif int(fields[1]) == pid:
+                total += sum(int(fields[i]) for i in (11, 12)) / tick
+    except OSError:
+        return 0.0
+    return total

@@ -1,0 +1,156 @@
+"""The loop of one lane: claim, admit, compose, submit.
+
+    room in the backlog ─► claim chunks ─► dress with their run's form ─► backlog ─► binds take what window, throttle
+                                                                                    and watermark allow
+Claim only what can leave soon: the wait stands before the claim, in Postgres, where other workers can take it.
+Not here: octets (_fastpath), settling (settlement.py), dead workers' chunks and waiting receipts (rescue.py).
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+
+from _fastpath.batch import Batch
+from _fastpath.outbound import Form
+from gateway.config import WorkerSettings
+from gateway.dispatch.clock import Clock
+from gateway.dispatch.compose import form_of
+from gateway.dispatch.settlement import Settlement
+from gateway.errors import EncodeError, StoreError
+from gateway.smpp.carrier import Carrier
+from gateway.store import postgres, queue, runs
+
+log = logging.getLogger(__name__)
+
+# Traffic kept claimed, in seconds of the current rate; and at most so many chunks by one statement.
+AHEAD_S = 0.25
+MOST_CHUNKS = 64
+# Between two looks at an empty queue.
+IDLE_S = 0.1
+BUSY_S = 0.01
+
+
+class Dispatcher:
+    """Claims for one lane on this worker."""
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        settlement: Settlement,
+        settings: WorkerSettings,
+        clock: Clock,
+        connect: "Callable[[], Any]",
+        deadline_s: float,
+        instance: str,
+    ):
+        self._carrier = carrier
+        self._settlement = settlement
+        self._settings = settings
+        self._clock = clock
+        self._connect = connect
+        self._deadline_s = deadline_s
+        self._instance = instance
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._forms: dict[int, tuple[Form, float] | EncodeError] = {}
+        self.claimed = 0
+        self.held = 0
+        self.last_error = ""
+
+    async def run(self) -> None:
+        """Claim until cancelled."""
+        while True:
+            found = 0
+            try:
+                wanted = self._wanted()
+                if wanted:
+                    found = await self.claim(wanted)
+            except StoreError as error:
+                if not self.last_error:
+                    log.error("! lane %d: cannot claim: %s", self._carrier.lane, error)
+                self.last_error = str(error)
+                await self.close()
+            else:
+                self.last_error = ""
+            await asyncio.sleep(BUSY_S if found or not wanted else IDLE_S)
+
+    def _wanted(self) -> int:
+        """Chunks to claim now: none while the carrier is down, for what is claimed cannot be taken by others."""
+        carrier = self._carrier
+        if not carrier.is_up or self._settlement.is_away:
+            return 0
+        ahead = max(carrier.window_size * 2, int(self._settlement.rate_per_s * AHEAD_S))
+        missing = ahead - carrier.backlog.unsent
+        return min(MOST_CHUNKS, -(-missing // runs.CHUNK_POSITIONS)) if missing > 0 else 0
+
+    async def claim(self, limit: int) -> int:
+        """Claim up to `limit` chunks and hand them to the binds; -> how many were claimed."""
+        carrier = self._carrier
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect()
+        now = self._clock.wall()
+        async with postgres.deadline(self._connection, self._deadline_s, f"claim on lane {carrier.lane}"):
+            batches = await queue.claim(
+                self._connection, carrier.lane, self._instance, now, now + timedelta(seconds=self._settings.lease_s), limit
+            )
+            unfit = []
+            for batch in batches:
+                dressed = await self._form_of(batch)
+                if isinstance(dressed, EncodeError):
+                    unfit.append((batch.chunk_id, batch.epoch))
+                    continue
+                try:
+                    batch.dress(*dressed)
+                except ValueError as error:
+                    log.error("! lane %d: chunk %d is held: %s", carrier.lane, batch.chunk_id, error)
+                    unfit.append((batch.chunk_id, batch.epoch))
+                    continue
+                carrier.backlog.add(batch)
+            if unfit:
+                self.held += len(unfit)
+                await queue.hold(self._connection, carrier.lane, unfit)
+        if batches:
+            self.claimed += len(batches)
+            self._settlement.wake.set()
+        return len(batches)
+
+    async def _form_of(self, batch: Batch) -> "tuple[Form, float] | EncodeError":
+        """The form of a batch's run on this carrier and when the run ends on the monotonic clock; kept, a run never changes."""
+        known = self._forms.get(batch.run)
+        if known is None:
+            assert self._connection is not None
+            run = await runs.run_by_id(self._connection, batch.run)
+            try:
+                if run is None:
+                    raise EncodeError(f"run {batch.run} is not known")
+                ends = float("inf")
+                if run.expires_at is not None:
+                    ends = self._clock.monotonic() + (run.expires_at - self._clock.wall()).total_seconds()
+                known = form_of(run.template, self._carrier.settings), ends
+            except EncodeError as error:
+                log.error("! lane %d: run %d cannot be composed, its chunks are held: %s", self._carrier.lane, batch.run, error)
+                known = error
+            self._forms[batch.run] = known
+        return known
+
+    async def release(self) -> None:
+        """Give back what was claimed and did not leave: for a clean stop, after the binds are down."""
+        carrier = self._carrier
+        left = [(b.chunk_id, b.epoch, b.next_rank) for b in carrier.backlog.batches() if not b.dropped and not b.in_flight]
+        if not left:
+            return
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect()
+        async with postgres.deadline(self._connection, self._deadline_s, "release"):
+            await queue.release(self._connection, carrier.lane, left)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            with contextlib.suppress(StoreError):
+                await postgres.close(self._connection)
+            self._connection = None
