@@ -1,3 +1,3 @@
 """Lists the fixture files, nothing else."""
 
-pytest_plugins = ["tests.fixtures.postgres"]
+pytest_plugins = ["tests.fixtures.chance", "tests.fixtures.postgres"]
