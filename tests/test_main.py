@@ -11,7 +11,9 @@ from click.testing import CliRunner
 import gateway.commands
 from gateway.__main__ import main
 
-MODULES = sorted(module.name for module in pkgutil.iter_modules(gateway.commands.__path__))
+MODULES = sorted(
+    module.name for module in pkgutil.iter_modules(gateway.commands.__path__) if not module.name.startswith("_")
+)
 
 
 @pytest.mark.parametrize("name", MODULES)
