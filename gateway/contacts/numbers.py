@@ -58,6 +58,9 @@ REPAIRS: dict[str, str] = {
 }
 """Name of a repair -> what was done. A repaired number is certain; the report counts it all the same."""
 
+LONGEST_CELL = 200
+"""No number and its decoration is longer; the patterns below are not let loose on more."""
+
 Forms = Literal["mixed", "national", "international"]
 _FORMS: dict[str, int] = {"mixed": 0, "national": 1, "international": 2}
 
@@ -218,7 +221,7 @@ class Numbers:
     def _clean(self, cell: str) -> tuple[str, list[str]]:
         """Return the cell without what spreadsheets and copying put around a number, and the names of the repairs."""
         repairs: list[str] = []
-        text = cell
+        text = cell if len(cell) <= 4 * LONGEST_CELL else cell[: 4 * LONGEST_CELL]
         if not text.isascii():
             kept = "".join(char for char in text if unicodedata.category(char) not in ("Cf", "Cc") or char in "\t\r\n")
             if kept != text:
@@ -264,7 +267,7 @@ class Numbers:
             added = "double_zero" if digits.startswith("00") else "plus_added"
             return self._verdict(self._parse("+" + digits.removeprefix("00"), None), text, [*repairs, added])
         national = self._parse(text, self.region) if self.region else None
-        if national is not None and self._reference.is_valid_number(national):
+        if not isinstance(national, int | None) and self._reference.is_valid_number(national):
             lost_zero = self.has_zero_trunk and digits[0] != "0" and not digits.startswith(str(national.country_code))
             abroad = None if digits[0] == "0" or self.forms == "national" else self._valid("+" + digits)
             if abroad is not None and self._e164(abroad) != self._e164(national):
@@ -345,6 +348,8 @@ class Numbers:
 
 def _damage(text: str) -> str:
     """Return the fault that no numbering plan is needed to see, or an empty string."""
+    if len(text) > LONGEST_CELL:
+        return "not_a_number"
     if _SCIENTIFIC.fullmatch(text):
         return "scientific"
     if _FRACTION.fullmatch(text) and not re.fullmatch(r"\d{5,}\.\d{2,3}", text):
@@ -352,6 +357,8 @@ def _damage(text: str) -> str:
     parts = [part for part in _BETWEEN.split(text) if sum(map(str.isdigit, part)) >= 5]
     if len(parts) > 1 or text.count("+") > 1 and re.search(r"\d.*\+", text):
         return "several"
+    if "+" in text.lstrip(" ([+"):
+        return "not_a_number"
     if _EXTENSION.fullmatch(text):
         return "extension"
     if any(char.isalpha() for char in text):

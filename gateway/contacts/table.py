@@ -211,7 +211,7 @@ class Table:
                 self.notes.append(f"taken for {name} though it bears no mark; say --encoding if that is wrong")
                 return name, "replace"
         controls = sum(sample.count(code) for code in range(32) if code not in (9, 10, 11, 12, 13, 26, 27, 28, 29, 30))
-        if controls * 10 > len(sample):
+        if controls > max(4, len(sample) // 20):
             raise FileFault("not_text", f"{self.path}: not a text file")
         if is_utf8:
             self.encoding_reason = "all of it is valid"
