@@ -1,7 +1,7 @@
 """Where a number was first met in a file: an open-addressing table of (number, line).
 
-What it is: the memory of one import, 16 octets a slot and at most 3/4 full: a million numbers take 32 MB, where a dict of
-Python ints takes about 120. What it is not: the suppression set, which lives as long as the sender (numbers.pyx).
+What it is: the memory of one import, 16 octets a slot and at most 3/4 full: a million numbers take 32 MB, where a dict
+of Python ints takes about 120. What it is not: the suppression set, which lives as long as the sender (numbers.pyx).
 """
 
 cimport cython
@@ -21,6 +21,7 @@ cdef inline uint64_t scatter(uint64_t n) noexcept nogil:
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class FirstSeen:
     """The numbers met so far, each with the line of its first appearance."""
 

@@ -1,7 +1,7 @@
 """Read phone numbers out of cells of text, one look-up a digit.
 
-What it is: the walk over the automata that gateway.contacts.numberplan makes of phonenumbers' metadata. A cell it is sure of
-becomes a number; any other gets kind 0 and is asked of phonenumbers itself. What it is not: a validator of its own.
+What it is: the walk over the automata that gateway.contacts.numberplan makes of phonenumbers' metadata. A cell it is
+sure of becomes a number; any other gets kind 0 and is asked of phonenumbers itself. What it is not: a validator of its own.
 
     kind, one octet a cell:   rrrrllll      llll  line, the index in numberplan.LINES + 1
                                             rrrr  reading: 0 +, 1 trunk prefix, 2 bare national, 3 own calling code,
@@ -13,7 +13,6 @@ A full stop is not among them: "447911123456.0" comes out of a spreadsheet.
 """
 
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 cdef extern from "Python.h":

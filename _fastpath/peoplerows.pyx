@@ -7,8 +7,8 @@ One row, big-endian (PostgreSQL documentation, COPY, "Binary Format"; jsonb_recv
 
     bucket = (n ^ n>>8 ^ n>>16 ^ n>>24) & 255, the key of every people table; the table holds a CHECK of it
 
-A value keeps its text, in NFC (spec: Unicode 15 §3.11; only text beyond ASCII is looked at). A cell that is empty or blank
-is absent. NUL, which jsonb cannot hold, is left out; a lone surrogate becomes U+FFFD.
+A value keeps its text, in NFC (Unicode standard §3.11; only text beyond ASCII is looked at). A cell that is empty or
+blank is absent. NUL, which jsonb cannot hold, is left out; a lone surrogate becomes U+FFFD.
 What it is not: a reader of files (gateway.contacts), nor a writer of outcomes (copyrows.pyx).
 """
 
@@ -100,6 +100,7 @@ cdef object in_normal_form(object text):
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class _Octets:
     """A growing buffer that frees itself, whatever is raised meanwhile."""
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
 from _fastpath import peoplerows
 from gateway.contacts.reading import Batch, Reading
 from gateway.store import people
@@ -80,7 +78,7 @@ async def load(
     raises    StoreError (the list stays `loading`, a repeat completes it), FileFault when the file breaks on the way
     cost      5-6 µs a row over all processes (measured 2026-11)
     """
-    opened: list[asyncpg.Connection[Any]] = []
+    opened: list[people.Connection] = []
     try:
         for _ in range(max(1, connections)):
             opened.append(
@@ -101,7 +99,7 @@ async def load(
         keys = [json.dumps(field, ensure_ascii=False).encode() + b":" for field in reading.fields]
         pieces = _Pieces(reading.batches(), found.id, keys, progress)
 
-        async def fill(connection: "asyncpg.Connection[Any]") -> None:
+        async def fill(connection: people.Connection) -> None:
             while not pieces.is_over:
                 await write(connection, pieces.piece())
 
@@ -111,7 +109,7 @@ async def load(
         ranges = [range(256 * i // steps, 256 * (i + 1) // steps) for i in range(steps)]
         waiting = iter(ranges)
 
-        async def upsert(connection: "asyncpg.Connection[Any]") -> int:
+        async def upsert(connection: people.Connection) -> int:
             written = 0
             for buckets in waiting:
                 written += await people.upsert_endpoints(connection, found.id, now, buckets)

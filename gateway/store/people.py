@@ -13,13 +13,14 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 
 from gateway.errors import StoreError
 from gateway.store.postgres import deadline
 
+Connection: TypeAlias = "asyncpg.Connection[Any]"
 STATEMENT_DEADLINE_S = 10.0
 PIECE_DEADLINE_S = 60.0
 """One piece is some ten thousand rows: less than a second where all is well."""
@@ -89,7 +90,7 @@ def _lock_key(name: str) -> int:
     return int.from_bytes(hashlib.sha256(b"contact_list:" + name.encode()).digest()[:8], "big", signed=True)
 
 
-async def lock_list(connection: "asyncpg.Connection[Any]", name: str) -> None:
+async def lock_list(connection: Connection, name: str) -> None:
     """Hold the import of a list for as long as this connection lives; it must be one to the coordinator.
 
     raises  StoreError, retryable, while another import of the list runs
@@ -101,7 +102,7 @@ async def lock_list(connection: "asyncpg.Connection[Any]", name: str) -> None:
 
 
 async def open_list(
-    connection: "asyncpg.Connection[Any]",
+    connection: Connection,
     name: str,
     *,
     source_name: str,
@@ -117,20 +118,20 @@ async def open_list(
     return ContactList(**dict(row))
 
 
-async def find_list(connection: "asyncpg.Connection[Any]", name: str) -> ContactList | None:
+async def find_list(connection: Connection, name: str) -> ContactList | None:
     """Return the list of that name, None when there is none."""
     async with deadline(connection, STATEMENT_DEADLINE_S, "find list"):
         row = await connection.fetchrow(_FIND, name)
     return None if row is None else ContactList(**dict(row))
 
 
-async def has_entries(connection: "asyncpg.Connection[Any]", list_id: int) -> bool:
+async def has_entries(connection: Connection, list_id: int) -> bool:
     """Say whether anything was written into the list before."""
     async with deadline(connection, STATEMENT_DEADLINE_S, "look into list"):
         return bool(await connection.fetchval(_ANY_ENTRY, list_id))
 
 
-async def copy_entries(connection: "asyncpg.Connection[Any]", rows: AsyncIterator[bytes]) -> None:
+async def copy_entries(connection: Connection, rows: AsyncIterator[bytes]) -> None:
     """Append one piece of entries, none of which is in its list: the fast way into an empty list.
 
     rows    octets of a binary COPY: peoplerows.HEADER, packed rows in any cut, peoplerows.TRAILER
@@ -141,7 +142,7 @@ async def copy_entries(connection: "asyncpg.Connection[Any]", rows: AsyncIterato
         await connection.copy_to_table("list_entry", source=rows, columns=_COLUMNS, format="binary")
 
 
-async def merge_entries(connection: "asyncpg.Connection[Any]", rows: AsyncIterator[bytes]) -> None:
+async def merge_entries(connection: Connection, rows: AsyncIterator[bytes]) -> None:
     """Write one piece of entries into a list that may hold some of them: the last attributes stay.
 
     rows    as in copy_entries; no number twice in a piece
@@ -155,9 +156,7 @@ async def merge_entries(connection: "asyncpg.Connection[Any]", rows: AsyncIterat
             await connection.execute(_MERGE)
 
 
-async def upsert_endpoints(
-    connection: "asyncpg.Connection[Any]", list_id: int, now: datetime, buckets: range = range(256)
-) -> int:
+async def upsert_endpoints(connection: Connection, list_id: int, now: datetime, buckets: range = range(256)) -> int:
     """Make endpoints of the people of a list, those of some buckets; return how many were new or changed.
 
     buckets  a range with step 1 within 0..256; disjoint ranges may run on several connections at once
@@ -168,7 +167,7 @@ async def upsert_endpoints(
     return int(tag.rsplit(" ", 1)[1])
 
 
-async def finish_list(connection: "asyncpg.Connection[Any]", list_id: int, now: datetime) -> int:
+async def finish_list(connection: Connection, list_id: int, now: datetime) -> int:
     """Count the entries and call the list ready; return the count."""
     async with deadline(connection, SET_DEADLINE_S, "finish list"):
         entries = int(await connection.fetchval(_COUNT, list_id))
