@@ -76,7 +76,7 @@ async def load(
     now       UTC, written as created_at and updated_at
     progress  called with the rows of each block
     raises    StoreError (the list stays `loading`, a repeat completes it), FileFault when the file breaks on the way
-    cost      5-6 µs a row over all processes (measured 2026-11)
+    cost      3.4 µs of reader and 5.6-7 µs of Postgres a row of six columns (measured 2026-11)
     """
     opened: list[people.Connection] = []
     try:
