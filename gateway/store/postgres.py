@@ -24,6 +24,9 @@ import asyncpg
 
 from gateway.errors import StoreError
 
+# For annotations in other rooms, which import no asyncpg.
+Connection = asyncpg.Connection
+
 # 15 is the oldest that CI of asyncpg and our SQL (MERGE, numeric rounding, NULLS NOT DISTINCT) are held against.
 OLDEST_SERVER = 150000
 CONNECT_TIMEOUT_S = 10.0
