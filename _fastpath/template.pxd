@@ -12,6 +12,7 @@ cdef struct Piece:
 cdef class Template:
     cdef readonly str text
     cdef readonly tuple fields
+    cdef readonly tuple required
     cdef readonly bint constant
     cdef Piece* pieces
     cdef int count

@@ -7,7 +7,7 @@
 
 The grammar is the part of Jinja that needs no interpreter: literals, `{{ name }}`, `{{ name|default("…") }}`,
 `{{ "literal" }}` and comments `{# … #}`. Statements, filters and expressions are refused with their place; such templates are rendered ahead
-of the claim by another path. A field is a column of the audience: letters, digits, `_` and `.`, not beginning with a digit.
+of the claim by another path. A field is a column of the audience: letters of any script, digits, `_` and `.`, not beginning with a digit.
 Not here: cutting into segments (segment.pyx), which alphabet to try (outbound.pyx).
 """
 
@@ -29,7 +29,7 @@ NAMES = {ALPHABET_GSM7: "gsm7", ALPHABET_LATIN1: "latin1", ALPHABET_UCS2: "ucs2"
 
 cdef object STRING = r'"(?:[^"\\]|\\.)*"' + "|" + r"'(?:[^'\\]|\\.)*'"
 cdef object FIELD = re.compile(
-    r"\s*([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)\s*(?:\|\s*default\s*\(\s*(" + STRING + r")\s*(?:,\s*[Tt]rue\s*)?\)\s*)?")
+    r"\s*([^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*(?:\|\s*default\s*\(\s*(" + STRING + r")\s*(?:,\s*[Tt]rue\s*)?\)\s*)?")
 cdef object CONSTANT = re.compile(r"\s*(" + STRING + r")\s*")
 cdef object ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
@@ -88,6 +88,7 @@ cdef class Template:
 
     text    as written; normalised to NFC
     fields  names in order of their first appearance: the columns of `params` in this order
+    required  those that stand somewhere without a default
     raises  ValueError with line and column for what is not of the grammar
     """
 
@@ -110,6 +111,7 @@ cdef class Template:
                 merged.append((None, field, default))
         self.text = text
         self.fields = tuple(dict.fromkeys(field for _, field, _ in merged if field is not None))
+        self.required = tuple(dict.fromkeys(field for _, field, default in merged if field is not None and default is None))
         self.constant = not self.fields
         self.count = len(merged)
         self.pieces = <Piece*>PyMem_RawCalloc(max(1, self.count), sizeof(Piece))

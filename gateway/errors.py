@@ -28,7 +28,7 @@ class ConfigError(GatewayError):
 
 
 class FileFault(GatewayError):
-    """A file of contacts cannot be read as a whole; nothing was written. `fault` is one word, the text says what was expected."""
+    """A file of contacts cannot be read at all; nothing was written. `fault` is one word, the text says what to do."""
 
     def __init__(self, fault: str, message: str):
         super().__init__(message)

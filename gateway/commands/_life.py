@@ -110,17 +110,19 @@ async def _measure(
         )  # fmt: skip
         enqueued = await runs.materialise(connection, run, [1], messages, wall())
         enqueue_s = time.monotonic() - started
+        lane_of_run = worker.lanes[0]
         ended = False
         deadline = started + timeout_s
         while not ended and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.01)
             if worker.failed is not None and worker.failed.done():
                 worker.failed.result()
             if ledger.accepted + ledger.rejected + ledger.refused + ledger.uncertain < enqueued:
                 continue
-            if await runs.open_chunks(connection, run.id):
+            if receipts and ledger.receipts_matched + lane_of_run.rescue.matched < ledger.accepted:
                 continue
-            ended = not receipts or not await results.unreceipted(connection, run.id, since)
+            # Everything is known here; the life ends when all of it is committed and every chunk is closed.
+            ended = lane_of_run.settlement.is_idle and not await runs.open_chunks(connection, run.id)
         elapsed = time.monotonic() - started
         cpu_worker = time.process_time() - cpu_worker
         cpu_simulator = app.process_tree_cpu_s(simulator_pid) - cpu_simulator
@@ -128,6 +130,9 @@ async def _measure(
             cpu_postgres = (database.cpu_s() or 0.0) - cpu_postgres
         counts = ledger.counts()
         states = await results.states(connection, run.id, since)
+        # The clock has stopped: does Postgres hold what memory says?
+        if receipts and await results.unreceipted(connection, run.id, since):
+            ended = False
         settled = worker.lanes[0].settlement
         quantiles = {
             "p50_ms": _ms(ledger.submit_to_response.quantile(0.5)),

@@ -66,6 +66,7 @@ class Settlement:
         self._renewed_at = clock.monotonic()
         self.rate_per_s = 0.0
         self.flushes = 0
+        self._settling = False
         self.is_away = False
         self.last_error = ""
         self.wake = asyncio.Event()
@@ -85,6 +86,12 @@ class Settlement:
                         await self.wake.wait()
                     else:
                         await asyncio.sleep(pause)
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether all that is known is committed."""
+        ledger = self._carrier.ledger
+        return not (self._settling or ledger.outcomes.count or ledger.receipts.count or ledger.waiting.count)
 
     async def settle(self) -> bool:
         """Write what there is to write, and do not return before it is durable; -> whether there was anything."""
@@ -116,7 +123,9 @@ class Settlement:
             watermarks=tuple((batch.chunk_id, batch.epoch, upto) for batch, upto in (*intents, *renewing)),
             finished=tuple((batch.chunk_id, batch.epoch) for batch in finished if not batch.dropped),
         )
+        self._settling = True
         ours = await self._commit(what)
+        self._settling = False
         self.flushes += 1
         for batch, upto in intents:
             if batch.chunk_id in ours:

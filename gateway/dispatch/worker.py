@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 from msgspec import Struct
 
 from gateway.config import CarrierSettings, Settings
@@ -161,6 +162,23 @@ class Worker:
         rescue = Rescue(carrier, worker, self._clock, self.connect, deadline_s)
         return Lane(name, carrier, intake, settlement, dispatcher, rescue)
 
+    def report(self) -> str:
+        """How every carrier stands, as JSON: what `sluice status` shows of this worker."""
+        carriers = {}
+        for lane in self.lanes:
+            away = f"Postgres: {lane.settlement.last_error}" if lane.settlement.is_away else lane.dispatcher.last_error
+            carriers[lane.name] = {
+                "up": lane.carrier.is_up,
+                "rate_per_s": round(lane.settlement.rate_per_s, 1),
+                "claimed": lane.carrier.backlog.unsent,
+                "in_flight": lane.carrier.in_flight,
+                "window": lane.carrier.window_size,
+                "held_chunks": lane.dispatcher.held,
+                "trouble": away,
+                "binds": [msgspec.structs.asdict(bind) for bind in lane.carrier.reports()],
+            }
+        return msgspec.json.encode({"carriers": carriers}).decode()
+
     async def stop(self, drain_s: float = 30.0) -> None:
         """Stop in order; a clean stop leaves nothing in doubt.
 
@@ -218,7 +236,7 @@ class Worker:
                     self._connection = await self.connect()
                 now = self._clock.wall()
                 async with postgres.deadline(self._connection, deadline_s, "heartbeat"):
-                    await runs.seen(self._connection, self.instance, now)
+                    await runs.seen(self._connection, self.instance, now, self.report())
                     if self._clock.monotonic() >= partitions_at:
                         await runs.ensure_partitions(self._connection, now)
                         partitions_at = self._clock.monotonic() + PARTITIONS_S

@@ -52,6 +52,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     pid: int
     started_at: datetime
     seen_at: datetime
+    report: str = "{}"
 
 
 def _run(row: asyncpg.Record) -> Run:
@@ -114,6 +115,12 @@ async def run_by_id(connection: Connection, run_id: int) -> Run | None:
 async def recent_runs(connection: Connection, limit: int = 10) -> list[Run]:
     """Read the newest runs."""
     return [_run(row) for row in await connection.fetch(query("recent_runs"), limit)]
+
+
+async def same_run(connection: Connection, list_id: int, template: str) -> Run | None:
+    """Find the newest run of the same text to the same list."""
+    row = await connection.fetchrow(query("same_run"), list_id, template)
+    return None if row is None else _run(row)
 
 
 async def materialise(connection: Connection, run: Run, weights: Sequence[int], people: int, now: datetime) -> int:
@@ -190,9 +197,9 @@ async def register(connection: Connection, worker: Worker) -> None:
     )
 
 
-async def seen(connection: Connection, instance: str, now: datetime) -> None:
-    """Say that a worker is alive."""
-    await connection.execute(query("worker_seen"), instance, now)
+async def seen(connection: Connection, instance: str, now: datetime, report: str) -> None:
+    """Say that a worker is alive; report: JSON of how its carriers stand (Worker.report of dispatch)."""
+    await connection.execute(query("worker_seen"), instance, now, report)
 
 
 async def forget(connection: Connection, instance: str) -> None:

@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS worker (
     pid int NOT NULL,
     started_at timestamptz NOT NULL,
     seen_at timestamptz NOT NULL,
+    report jsonb NOT NULL DEFAULT '{}',
     CONSTRAINT worker_pkey PRIMARY KEY (instance)
 );
 

@@ -95,9 +95,9 @@ INSERT INTO worker (instance, host, boot, pid, started_at, seen_at)
 VALUES ($1::text, $2::text, $3::text, $4::int, $5::timestamptz, $5::timestamptz);
 
 -- name: worker_seen
--- Say that this process is alive.
+-- Say that this process is alive, and how its binds stand.
 -- index: worker_pkey
-UPDATE worker SET seen_at = $2::timestamptz WHERE instance = $1::text;
+UPDATE worker SET seen_at = $2::timestamptz, report = $3::text::jsonb WHERE instance = $1::text;
 
 -- name: forget_worker
 -- Take a process out that is gone.
@@ -107,4 +107,11 @@ DELETE FROM worker WHERE instance = $1::text;
 -- name: workers
 -- List the processes known.
 -- index: none, a table of a few rows
-SELECT instance, host, boot, pid, started_at, seen_at FROM worker ORDER BY started_at;
+SELECT instance, host, boot, pid, started_at, seen_at, report::text AS report FROM worker ORDER BY started_at;
+
+-- name: same_run
+-- Find a run of the same text to the same list.
+-- index: run_pkey
+SELECT id, name, template, fields, class, priority, policy, lanes, list, source, recipients, not_before, expires_at,
+       created_at, enqueued_at
+FROM run WHERE list = $1::bigint AND template = $2::text AND enqueued_at IS NOT NULL ORDER BY id DESC LIMIT 1;
