@@ -15,7 +15,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -36,7 +36,7 @@ class DatabaseSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Where the queue lives.
 
     dsn          of any Postgres 15 to 18; empty: our own embedded server under data_root
-    data_root    folder of the embedded server; empty: `.sluice` beside the file
+    data_root    folder of the embedded server, from the file's own folder on; empty: `.sluice`
     deadline_s   our own limit on every database wait; then the connection is ended
     """
 
@@ -140,11 +140,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def data_root(self) -> Path:
         """Folder of the embedded server."""
-        if self.database.data_root:
-            return Path(self.database.data_root).expanduser()
-        if os.environ.get("SLUICE_HOME"):
+        if not self.database.data_root and os.environ.get("SLUICE_HOME"):
             return Path(os.environ["SLUICE_HOME"])
-        return (Path(self.source).parent if self.source else Path.cwd()) / ".sluice"
+        beside = Path(self.source).absolute().parent if self.source else Path.cwd()
+        return beside / Path(self.database.data_root or ".sluice").expanduser()
 
 
 Problem = tuple[str, str, str]
@@ -252,13 +251,18 @@ def _section(kind: type[_Section], section: Any, key: str, problems: list[Proble
         try:
             values[field] = msgspec.convert(value, hints[field], strict=True)
         except msgspec.ValidationError as error:
-            problems.append((f"{key}.{field}", _reason(str(error)), _found(field, value)))
+            problems.append((f"{key}.{field}", _choices(hints[field]) or _reason(str(error)), _found(field, value)))
     for field in msgspec.structs.fields(kind):
         if field.required and field.name not in section:
             problems.append((f"{key}.{field.name}", "a value", "nothing"))
     if len(problems) > before:
         return None
     return kind(**values)
+
+
+def _choices(hint: Any) -> str:
+    """`one of "a", "b"` for a Literal, else nothing."""
+    return f"one of {', '.join(repr(choice) for choice in get_args(hint))}" if get_origin(hint) is Literal else ""
 
 
 def _reason(message: str) -> str:

@@ -120,11 +120,7 @@ async def send_to_end(
                 if worker.failed is not None and worker.failed.done():
                     worker.failed.result()
                 lanes = worker.lanes
-                done = sum(
-                    lane.carrier.ledger.accepted + lane.carrier.ledger.rejected + lane.carrier.ledger.refused
-                    for lane in lanes
-                )
-                progress.show(lanes, done)
+                progress.show(lanes, sum(lane.carrier.backlog.handed_out for lane in lanes))
                 for lane in lanes:
                     trouble = _trouble(lane)
                     if trouble and told.get(lane.name) != trouble:
