@@ -12,6 +12,7 @@ Not here: session states (session.py sets what this bind takes), reading and wri
 
 import errno
 
+from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from libc.stdint cimport INT64_MIN, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -20,13 +21,13 @@ from libc.string cimport memcpy, memmove
 from _fastpath.backlog cimport Again, Backlog
 from _fastpath.batch cimport Batch
 from _fastpath.copyrows cimport OutcomeRows, ReceiptRows, WaitingRows
-from _fastpath.frame cimport DEFAULT_CAP_OCTETS, FRAME_LOST, frame_length
+from _fastpath.frame cimport DEFAULT_CAP_OCTETS, FRAME_LOST, HEADER_OCTETS, frame_length
 from _fastpath.histogram cimport Histogram
 from _fastpath.outbound cimport EXPIRED, Composer, Form
 from _fastpath.receipttext cimport ReceiptText, receipt_text
 from _fastpath.recall cimport Memory, Recall
 from _fastpath.throttle cimport Throttle
-from _fastpath.window cimport Slot, Window
+from _fastpath.window cimport NAMELESS, RECEIPTED, Slot, Window
 from _fastpath.wire cimport cstring, load16, load32, store32
 
 cdef extern from "<errno.h>":
@@ -44,7 +45,10 @@ cdef enum:
     INBOX = 1 << 18
     # No more is composed while this much waits to be written: the kernel's buffer is full, the SMSC is slow.
     OUTBOX_HIGH = 1 << 18
+    # Octets written at once while more is composed: about 300 messages of 100 characters.
+    SLICE = 48 << 10
     UNCERTAIN = -1
+    UNKNOWN_ERROR = 0xFF
     LAST_STATUS = 0x4FF
 
 cdef enum:
@@ -83,7 +87,7 @@ cdef class Ledger:
         self.submit_to_response = Histogram()
         self.submit_to_receipt = Histogram()
 
-    def take_receipt(self, bytes message_id, int state, bytes err, number, bytes raw, double now):
+    def take_receipt(self, bytes message_id not None, int state, bytes err, number, bytes raw not None, double now):
         """A receipt that the session read (data_sm, odd forms): the same rows as the compiled path writes.
 
         err, number  None where unknown
@@ -176,7 +180,6 @@ cdef class Exchange:
     cdef uint8_t* inbox
     cdef Py_ssize_t have
     cdef Py_ssize_t inbox_room
-    cdef Py_ssize_t exported_shape[1]
     # octets out
     cdef uint8_t* outbox
     cdef Py_ssize_t out_from
@@ -189,7 +192,7 @@ cdef class Exchange:
     cdef readonly uint64_t owed_upto
     cdef bytes dispositions
     cdef readonly list rare
-    cdef public uint32_t cap
+    cdef uint32_t most_octets
     cdef public bint takes_responses
     cdef public bint takes_deliveries
     cdef public bint answers_at_once
@@ -203,7 +206,8 @@ cdef class Exchange:
     cdef readonly uint64_t silent_expiries
     cdef readonly double received_at
 
-    def __cinit__(self, Window window, Throttle throttle, Backlog backlog, Ledger ledger, bytes dispositions):
+    def __cinit__(self, Window window not None, Throttle throttle not None, Backlog backlog not None, Ledger ledger not None,
+                  bytes dispositions not None):
         if len(dispositions) != LAST_STATUS + 1:
             raise ValueError(f"dispositions: expected {LAST_STATUS + 1} octets, got {len(dispositions)}")
         self.window = window
@@ -213,7 +217,7 @@ cdef class Exchange:
         self.dispositions = dispositions
         self.composer = Composer()
         self.rare = []
-        self.cap = DEFAULT_CAP_OCTETS
+        self.most_octets = DEFAULT_CAP_OCTETS
         self.inbox_room = INBOX
         self.outbox_room = INBOX
         self.owed_room = 256
@@ -234,21 +238,18 @@ cdef class Exchange:
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         """The free end of the inbox: a transport reads straight into it."""
-        self.exported_shape[0] = self.inbox_room - self.have
-        view.buf = self.inbox + self.have
-        view.obj = self
-        view.len = self.exported_shape[0]
-        view.readonly = 0
-        view.itemsize = 1
-        view.format = NULL
-        view.ndim = 1
-        view.shape = self.exported_shape
-        view.strides = &view.itemsize
-        view.suboffsets = NULL
-        view.internal = NULL
+        PyBuffer_FillInfo(view, self, self.inbox + self.have, self.inbox_room - self.have, 0, flags)
 
-    def __releasebuffer__(self, Py_buffer* view):
-        pass
+    @property
+    def cap(self):
+        """Octets that a PDU may have, at most; it must fit the inbox."""
+        return self.most_octets
+
+    @cap.setter
+    def cap(self, int octets):
+        if not HEADER_OCTETS <= octets <= self.inbox_room:
+            raise ValueError(f"cap: {octets} octets, expected {HEADER_OCTETS} to {self.inbox_room}")
+        self.most_octets = octets
 
     # ------------------------------------------------------------------ octets in
 
@@ -272,15 +273,19 @@ cdef class Exchange:
         cdef const uint8_t* end
         cdef Py_ssize_t octets
         cdef uint32_t command
+        if not 0 <= n <= self.inbox_room - self.have:
+            raise ValueError(f"received: expected 0 to {self.inbox_room - self.have} octets, got {n}")
+        if self.lost_framing:
+            return
         self.have += n
         self.received_at = now
         self.ledger.octets_in += n
         end = p + self.have
         while True:
-            octets = frame_length(p, end - p, self.cap)
+            octets = frame_length(p, end - p, self.most_octets)
             if octets <= 0:
                 break
-            command = load32(p + 4) if octets >= 16 else 0
+            command = load32(p + 4)
             if command == SUBMIT_SM_RESP and self.takes_responses:
                 self.take_response(p, octets, now)
             elif command == DELIVER_SM and self.takes_deliveries and self.take_receipt(p, octets, now):
@@ -307,7 +312,7 @@ cdef class Exchange:
         cdef Slot* slot = self.window.find(load32(p + 12))
         cdef const uint8_t* message_id = p + 16
         cdef Py_ssize_t id_octets = cstring(message_id, p + octets, 65)
-        if slot == NULL or slot.batch == NULL:
+        if not self.is_of_batch(slot):
             # Not of this window: the session may know it.
             self.ledger.unknown_responses += 1
             self.rare.append(PyBytes_FromStringAndSize(<const char*>p, octets))
@@ -316,21 +321,36 @@ cdef class Exchange:
         return self.conclude(slot, status, message_id, <int>id_octets - 1, now)
 
     def answer(self, uint32_t sequence, uint32_t status, double now):
-        """A generic_nack named one of our requests: the same as a response with that status. -> whether it was ours."""
+        """A generic_nack named one of our requests: the same as a response with that status. -> whether it was ours.
+
+        Status 0 would say that it was taken, which a nack never means: it counts as ESME_RUNKNOWNERR.
+        """
         cdef Slot* slot = self.window.find(sequence)
-        if slot == NULL or slot.batch == NULL:
+        if not self.is_of_batch(slot):
             return False
-        self.conclude(slot, status, NULL, -1, now)
+        self.conclude(slot, status if status else UNKNOWN_ERROR, NULL, -1, now)
         return True
+
+    cdef bint is_of_batch(self, const Slot* slot) noexcept nogil:
+        """Whether a slot, NULL too, holds or held a segment of a batch."""
+        if slot == NULL:
+            return False
+        if slot.late:
+            return slot.late & NAMELESS == 0
+        return slot.whose.batch != NULL
 
     cdef int conclude(self, Slot* slot, uint32_t status, const uint8_t* message_id, int id_octets, double now) except -1:
         """One segment's answer. id_octets < 1 = no id."""
         cdef Ledger ledger = self.ledger
-        cdef Batch batch = <Batch>slot.batch
+        cdef Batch batch = None if slot.late else <Batch>slot.whose.batch
         cdef int disposition = self.dispositions[status] if status <= LAST_STATUS else FAIL
         cdef double elapsed = now - slot.sent_at
         cdef int32_t rtt_us = <int32_t>(elapsed * 1e6) if elapsed < 2000.0 else 2000000000
-        cdef bint late = slot.late
+        cdef bint late = slot.late != 0
+        # A tombstone's batch may be gone: what is needed of it stands in the slot.
+        cdef int64_t chunk_id = slot.whose.chunk_id if late else batch.chunk_id
+        cdef int32_t epoch = slot.epoch if late else batch.epoch
+        cdef bint receipted = slot.late & RECEIPTED != 0 if late else (<Form>batch.form).wants_receipts
         cdef Again again
         ledger.responses += 1
         ledger.submit_to_response.add_us(elapsed * 1e6)
@@ -338,13 +358,13 @@ cdef class Exchange:
         if disposition == OK:
             ledger.accepted += 1
             if id_octets > 0:
-                if (<Form>batch.form).wants_receipts:
-                    ledger.recall.remember(message_id, id_octets, batch.chunk_id, slot.pos, slot.segment, slot.sent_at)
+                if receipted:
+                    ledger.recall.remember(message_id, id_octets, chunk_id, slot.pos, slot.segment, slot.sent_at)
             else:
                 id_octets = -1
         elif not late and (disposition == THROTTLE or disposition == SESSION
-                           or (disposition == RETRY and slot.attempt + 1 < self.max_attempts)):
-            again.batch = slot.batch
+                           or (disposition == RETRY and slot.attempt + 1 < min(self.max_attempts, 255))):
+            again.batch = slot.whose.batch
             again.pos = slot.pos
             again.segment = slot.segment
             again.segments = slot.segments
@@ -366,7 +386,9 @@ cdef class Exchange:
         else:
             ledger.rejected += 1
         ledger.outcomes.add(
-            batch.chunk_id, slot.pos, <int16_t>slot.segment, <int16_t>slot.segments, batch.epoch, <int32_t>status,
+            chunk_id, slot.pos, <int16_t>slot.segment, <int16_t>slot.segments, epoch,
+            # Below 0 stand our own reasons.
+            <int32_t>status if status <= 0x7FFFFFFF else 0x7FFFFFFF,
             <int64_t>(now * 1e6) + ledger.wall_offset_us, rtt_us, message_id, id_octets if id_octets > 0 else -1)
         self.window.free_slot(slot)
         if not late:
@@ -428,10 +450,13 @@ cdef class Exchange:
             q += 4
             if end - q < length:
                 return False
-            if tag == 0x001E and length > 0:
+            # A TLV given twice: the first one counts (SMPP leaves it undefined).
+            if tag == 0x001E and id_octets < 1:
                 message_id = q
-                id_octets = length - 1 if q[length - 1] == 0 else length
-            elif tag == 0x0427 and length == 1:
+                # With or without its NUL.
+                n = cstring(q, q + length, length)
+                id_octets = <int>n - 1 if n else length
+            elif tag == 0x0427 and length == 1 and state == -2:
                 state = q[0]
             elif tag == 0x0424 and text_octets == 0:
                 text = q
@@ -515,7 +540,7 @@ cdef class Exchange:
         cdef Py_ssize_t n, i
         if upto <= done:
             return
-        n = min(<Py_ssize_t>(upto - done), self.owed_count)
+        n = <Py_ssize_t>min(upto - done, <uint64_t>self.owed_count)
         for i in range(n):
             self.write_delivery_response(self.owed[i])
         self.owed_count -= n
@@ -545,7 +570,7 @@ cdef class Exchange:
                 self.outbox_room = room
         return self.outbox + self.out_size
 
-    def append(self, bytes octets):
+    def append(self, bytes octets not None):
         """Octets of the session (enquire_link_resp, unbind …), behind what is in the outbox."""
         cdef Py_ssize_t n = PyBytes_GET_SIZE(octets)
         if n:
@@ -557,6 +582,10 @@ cdef class Exchange:
 
         `bound_by` then names what stopped it: window, rate, intent (the watermark), queue, or carrier (outbox full).
         """
+        return self.compose_some(now, OUTBOX_HIGH)
+
+    cdef int compose_some(self, double now, Py_ssize_t high) except -1:
+        """Compose until so many octets wait."""
         cdef Window window = self.window
         cdef Composer composer = self.composer
         cdef int room, allowed, written = 0
@@ -570,18 +599,21 @@ cdef class Exchange:
         if room > allowed:
             room = allowed
         while written < room:
-            if self.out_size - self.out_from >= OUTBOX_HIGH:
+            if self.out_size - self.out_from >= high:
                 self.bound_by = "carrier"
                 break
+            if self.batch is not None and self.batch.dropped:
+                self.backlog.settle(self.batch, self.last - self.index)
+                self.batch = None
             if self.batch is None and not self.load_next(now):
                 break
             p = self.room_for((<Form>self.batch.form).largest)
             slot = window.open_slot(now)
-            slot.batch = <void*>self.batch
+            slot.whose.batch = <void*>self.batch
             slot.pos = self.pos
-            slot.segment = <uint16_t>(self.index + 1)
-            slot.segments = <uint16_t>composer.count
-            slot.attempt = <uint16_t>self.attempt
+            slot.segment = <uint8_t>(self.index + 1)
+            slot.segments = <uint8_t>composer.count
+            slot.attempt = <uint8_t>min(self.attempt, 255)
             self.out_size += composer.write(
                 <Form>self.batch.form, self.batch.numbers[self.pos], slot.sequence, self.index, p)
             self.index += 1
@@ -601,7 +633,7 @@ cdef class Exchange:
         cdef int count
         cdef int32_t pos
         cdef Form form
-        while backlog.pop_again(now, &again):
+        while (backlog.throttled.count or backlog.delayed.count) and backlog.pop_again(now, &again):
             batch = <Batch>again.batch
             form = <Form>batch.form
             count = EXPIRED if now >= batch.expires_at else self.composer.load(form, batch, again.pos)
@@ -663,7 +695,18 @@ cdef class Exchange:
         self.out_size = 0
         return octets
 
-    def send(self, int fd):
+    def pump(self, int fd, double now):
+        """Compose and send by turns, so that the SMSC works on one slice while the next is composed; -> octets left.
+
+        raises  OSError when the socket is broken. With a window of 1000 this is 1.5 times as fast as one write at the end
+        (measured against the C sink, see benchmarks/README.md).
+        """
+        while self.compose_some(now, SLICE) and self.out_size - self.out_from >= SLICE:
+            if self.send(fd):
+                break
+        return self.send(fd)
+
+    cpdef send(self, int fd):
         """Write the outbox to a socket at once, as far as its buffer takes it; -> octets that are left.
 
         raises  OSError when the socket is broken. Saves a bytes object and a turn of the loop against transport.write.
@@ -691,15 +734,15 @@ cdef class Exchange:
 
         The slots stay as tombstones: a late response on this session still finds its segment.
         """
-        cdef Slot* slot
+        cdef Slot* slot = self.window.slots
         cdef Slot* end = self.window.slots + self.window.mask + 1
+        cdef Batch batch
         cdef int found = 0
-        slot = self.window.slots
         while slot < end:
-            if slot.sequence and not slot.late and slot.sent_at < sent_before and slot.batch != NULL:
-                slot.late = 1
-                self.window.in_flight -= 1
-                self.doubt(slot, now)
+            if slot.sequence and not slot.late and slot.sent_at < sent_before and slot.whose.batch != NULL:
+                batch = <Batch>slot.whose.batch
+                self.doubt(slot, batch, now)
+                self.window.bury(slot, batch.chunk_id, batch.epoch, RECEIPTED if (<Form>batch.form).wants_receipts else 0)
                 found += 1
             slot += 1
         if found:
@@ -717,8 +760,8 @@ cdef class Exchange:
         cdef int found = 0
         while slot < end:
             if slot.sequence:
-                if slot.batch != NULL and not slot.late:
-                    self.doubt(slot, now)
+                if not slot.late and slot.whose.batch != NULL:
+                    self.doubt(slot, <Batch>slot.whose.batch, now)
                     found += 1
                 self.window.free_slot(slot)
             slot += 1
@@ -742,8 +785,7 @@ cdef class Exchange:
         self.owed_count = 0
         return found
 
-    cdef int doubt(self, Slot* slot, double now) except -1:
-        cdef Batch batch = <Batch>slot.batch
+    cdef int doubt(self, Slot* slot, Batch batch, double now) except -1:
         self.ledger.uncertain += 1
         self.ledger.outcomes.add(batch.chunk_id, slot.pos, <int16_t>slot.segment, <int16_t>slot.segments, batch.epoch, UNCERTAIN,
                                  <int64_t>(now * 1e6) + self.ledger.wall_offset_us, <int32_t>min((now - slot.sent_at) * 1e6, 2e9), NULL, -1)

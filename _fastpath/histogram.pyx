@@ -7,15 +7,16 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
 
+cdef extern from *:
+    int leading_zeros "__builtin_clzll"(unsigned long long) noexcept nogil
+
+
 cdef inline int bucket_of(uint64_t v) noexcept nogil:
-    cdef int exponent = 0
-    cdef uint64_t top = v
+    cdef int exponent
     if v < 16:
         return <int>v
-    while top >= 32:
-        top >>= 1
-        exponent += 1
-    return 16 + exponent * 16 + <int>(top - 16)
+    exponent = 59 - leading_zeros(v)
+    return 16 + exponent * 16 + <int>((v >> exponent) - 16)
 
 
 cdef class Histogram:

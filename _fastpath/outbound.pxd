@@ -47,5 +47,6 @@ cdef class Composer:
     cdef int count
     cdef uint32_t ends[256]
     cdef uint32_t reference
+    cdef Form constant_form         # whose one-segment text, without fields, stands in the scratch
     cdef int load(self, Form form, Batch batch, int32_t pos) noexcept
     cdef Py_ssize_t write(self, Form form, int64_t number, uint32_t sequence, int index, uint8_t* dst) noexcept

@@ -148,6 +148,10 @@ cdef class Composer:
         cdef Py_ssize_t octets = -1
         cdef int i, alphabet = 0
         cdef uint64_t mixed
+        # A text without fields is in the scratch already, encoded and cut.
+        if self.constant_form is form:
+            return 1
+        self.constant_form = None
         for i in range(form.alphabet_count):
             alphabet = form.alphabets[i]
             octets = form.template.compose(
@@ -164,6 +168,8 @@ cdef class Composer:
         if octets <= form.single[alphabet]:
             self.count = 1
             self.ends[0] = <uint32_t>octets
+            if form.template.constant:
+                self.constant_form = form
             return 1
         self.count = cut(self.scratch, octets, alphabet, form.single[alphabet], form.multi[alphabet], form.grapheme,
                          self.ends, form.max_parts)

@@ -82,9 +82,7 @@ class Link(asyncio.BufferedProtocol):
         exchange.received(nbytes, now)
         if exchange.rare or exchange.lost_framing or exchange.wants_rebind:
             self._take_rare(now)
-        exchange.fill(now)
-        if not self._paused and exchange.out_waiting:
-            self._write()
+        self._pump(now)
         if exchange.owed_waiting > OWED_HIGH:
             self._stop_reading()
 
@@ -117,12 +115,9 @@ class Link(asyncio.BufferedProtocol):
 
     def pump(self, now: float) -> int:
         """Compose and write what may leave now; -> submit_sm composed."""
-        if self.is_lost or self._paused:
-            return 0
-        written: int = self.exchange.fill(now)
-        if self.exchange.out_waiting:
-            self._write()
-        return written
+        before: int = self.exchange.ledger.submitted
+        self._pump(now)
+        return self.exchange.ledger.submitted - before
 
     def request(self, command: str, fields: dict[str, Any] | None = None) -> int:
         """Send a request of the session (bind, unbind, query_sm …); -> its sequence_number."""
@@ -174,6 +169,23 @@ class Link(asyncio.BufferedProtocol):
             self._transport.abort()
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _pump(self, now: float) -> None:
+        """Compose and write; on a plain socket straight into it, by turns."""
+        if self.is_lost or self._paused:
+            return
+        if self._fd >= 0 and not self._handed_over:
+            try:
+                left = self.exchange.pump(self._fd, now)
+            except OSError as error:
+                self.abort(f"write: {error.strerror or error}")
+                return
+            if left:
+                self._write()
+            return
+        self.exchange.fill(now)
+        if self.exchange.out_waiting:
+            self._write()
 
     def _write(self) -> None:
         exchange = self.exchange
