@@ -31,6 +31,7 @@ cdef class Backlog:
     cdef readonly AgainQueue delayed
     cdef readonly double hold_until
     cdef readonly int64_t handed_out
+    cdef int finish(self, Batch batch) except -1
     cdef Batch current(self)
     cdef bint pop_again(self, double now, Again* item) noexcept
     cdef int settle(self, Batch batch, int segments) except -1

@@ -4,7 +4,8 @@
     delayed     segments to be tried again later (a temporary error), each with its moment
     head        the batch being handed out, rank by rank, up to its committed watermark
     waiting     batches behind it
-    open        every batch with an unsettled segment, by chunk id: keeps alive what windows point to
+    open        every batch with an unsettled segment: keeps alive what windows and the two queues point to. A set in the
+                order of coming, by identity: a chunk that was lost and claimed anew is another batch, of another epoch
 
 Not here: claiming and settling in Postgres (dispatch), the window and the throttle (exchange.pyx).
 """
@@ -63,13 +64,15 @@ cdef class Backlog:
         self.throttled = AgainQueue()
         self.delayed = AgainQueue()
 
-    def add(self, Batch batch):
-        """Take in a dressed batch, behind the others. ValueError when its chunk is here already."""
+    def add(self, Batch batch not None):
+        """Take in a dressed batch, behind the others. ValueError when its chunk is here already and not dropped."""
+        cdef Batch other
         if batch.form is None:
             raise ValueError(f"backlog: chunk {batch.chunk_id} is not dressed")
-        if batch.chunk_id in self.open:
-            raise ValueError(f"backlog: chunk {batch.chunk_id} is here already")
-        self.open[batch.chunk_id] = batch
+        for other in self.open:
+            if other is batch or (other.chunk_id == batch.chunk_id and not other.dropped):
+                raise ValueError(f"backlog: chunk {batch.chunk_id} is here already")
+        self.open[batch] = True
         self.waiting.append(batch)
 
     def take_finished(self):
@@ -81,16 +84,17 @@ cdef class Backlog:
 
     def batches(self):
         """Every batch not finished, in the order of their coming."""
-        return list(self.open.values())
+        return list(self.open)
 
     def drop(self, int64_t chunk_id):
         """Let nothing more of a chunk leave: another owner has it."""
-        batch = self.open.get(chunk_id)
-        if batch is not None:
-            batch.drop()
-            self.current()
-            if batch.is_finished and chunk_id in self.open:
-                self.finish(batch)
+        cdef Batch batch
+        for batch in list(self.open):
+            if batch.chunk_id == chunk_id and not batch.dropped:
+                batch.dropped = True
+                self.current()
+                if batch.in_flight == 0 and batch in self.open:
+                    self.finish(batch)
 
     def hold(self, double until):
         """Send nothing that was throttled before that moment."""
@@ -101,7 +105,7 @@ cdef class Backlog:
         """Positions that were not handed to a bind yet."""
         cdef Batch batch
         cdef int64_t total = 0
-        for batch in self.open.values():
+        for batch in self.open:
             if not batch.dropped:
                 total += batch.n - batch.next_rank
         return total
@@ -111,7 +115,7 @@ cdef class Backlog:
         """Segments written, or waiting for another try, whose outcome is not known."""
         cdef Batch batch
         cdef int64_t total = 0
-        for batch in self.open.values():
+        for batch in self.open:
             total += batch.in_flight
         return total
 
@@ -129,10 +133,11 @@ cdef class Backlog:
             moments.append(self.delayed.head().not_before)
         return min(moments, default=None)
 
-    def finish(self, batch):
+    cdef int finish(self, Batch batch) except -1:
         """Move a batch to the finished ones."""
-        del self.open[batch.chunk_id]
+        del self.open[batch]
         self.finished.append(batch)
+        return 0
 
     cdef Batch current(self):
         """The batch with a rank to hand out, committed or not; None when there is none."""
@@ -147,7 +152,7 @@ cdef class Backlog:
             if batch.next_rank < batch.n and not batch.dropped:
                 return batch
             self.head = None
-            if batch.in_flight == 0 and batch.chunk_id in self.open:
+            if batch.in_flight == 0 and batch in self.open:
                 self.finish(batch)
 
     cdef bint pop_again(self, double now, Again* item) noexcept:
@@ -167,7 +172,7 @@ cdef class Backlog:
     cdef int settle(self, Batch batch, int segments) except -1:
         """So many segments of a batch have their outcome."""
         batch.in_flight -= segments
-        if batch.in_flight == 0 and (batch.next_rank == batch.n or batch.dropped) and batch is not self.head and batch.chunk_id in self.open:
+        if batch.in_flight == 0 and (batch.next_rank == batch.n or batch.dropped) and batch is not self.head and batch in self.open:
             self.finish(batch)
         return 0
 

@@ -1,14 +1,27 @@
-from libc.stdint cimport uint16_t, int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+
+
+cdef union Whose:
+    void* batch             # borrowed: the backlog keeps a batch while any of its segments is unsettled; NULL = none
+    int64_t chunk_id        # of a tombstone, whose batch may be gone
+
+
+cdef enum:
+    # Slot.late
+    TOMBSTONE = 1           # the response timer fired; the slot remembers until the session dies
+    NAMELESS = 2            # it belonged to no batch
+    RECEIPTED = 4           # a receipt was asked for
 
 
 cdef struct Slot:
     uint32_t sequence       # 0 = free
-    uint16_t segment
-    uint16_t segments
-    void* batch             # borrowed: the backlog keeps a batch while any of its segments is unanswered
     int32_t pos
-    uint16_t attempt
-    uint16_t late           # 1 = the response timer fired; the slot remembers until the session dies
+    int32_t epoch           # of a tombstone
+    uint8_t segment
+    uint8_t segments
+    uint8_t attempt
+    uint8_t late            # 0 = in flight
+    Whose whose
     double sent_at
 
 
@@ -18,9 +31,9 @@ cdef class Window:
     cdef readonly int size
     cdef readonly int in_flight
     cdef uint32_t next
-    cdef uint32_t oldest
     cdef Slot* open_slot(self, double now) except NULL nogil
     cdef Slot* find(self, uint32_t sequence) noexcept nogil
     cdef void free_slot(self, Slot* slot) noexcept nogil
+    cdef void bury(self, Slot* slot, int64_t chunk_id, int32_t epoch, int kind) noexcept nogil
     cdef int grow(self) except -1 nogil
     cdef uint32_t take_sequence(self) except 0 nogil

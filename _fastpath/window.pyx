@@ -2,20 +2,28 @@
 
 An array, not a dict: the slot of sequence s is slots[s & mask], so that a response finds its request in one load.
 
-    slots   [ 1025 | 1026 |  —  | 1028 | … ]     — answered, free
-                ^oldest                    ^next
+    slots   [ 1025 | 1026 |  —  | 1028 |  … ]     — answered, free
+                                          ^next
 
 A number whose slot is still taken (a request that was never answered) is skipped, as is 0; after 0x7FFFFFFF comes 1
 (SMPP 3.4 §3.2). A request whose timer fired leaves the count of those in flight but keeps its slot as a tombstone: a
-late response on the same session still finds its message, and the number is not used again while it stands.
+late response on the same session still finds its message, and the number is not used again while it stands. A slot in
+flight borrows its batch; a tombstone holds the chunk's id instead, for it may outlive the batch.
 Not here: time-outs' length (the caller says), what becomes of the message (exchange.pyx).
 """
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 cdef enum:
     LAST_SEQUENCE = 0x7FFFFFFF
+
+
+cdef inline bint is_nameless(const Slot* slot) noexcept nogil:
+    """Whether a request belongs to no batch."""
+    if slot.late:
+        return slot.late & NAMELESS != 0
+    return slot.whose.batch == NULL
 
 
 cdef class Window:
@@ -41,7 +49,6 @@ cdef class Window:
         self.size = size
         self.in_flight = 0
         self.next = first
-        self.oldest = first
 
     def __dealloc__(self):
         PyMem_RawFree(self.slots)
@@ -73,26 +80,36 @@ cdef class Window:
         return slot.sequence
 
     def close(self, uint32_t sequence):
-        """Take out what a response answers; -> (pos, was_late), or None for a number that is not in flight."""
+        """Take out what a response answers; -> (pos, was_late), or None for a number that `open` did not give out, or
+        that is answered already."""
         cdef Slot* slot = self.find(sequence)
-        if slot == NULL:
+        if slot == NULL or not is_nameless(slot):
             return None
-        found = slot.pos, bool(slot.late)
+        found = slot.pos, slot.late != 0
         self.free_slot(slot)
         return found
 
     def expire(self, double sent_before):
-        """Turn every request sent before that moment into a tombstone; -> their positions, oldest first."""
+        """Turn every request of `open` sent before that moment into a tombstone; -> their positions, oldest first.
+
+        Those of batches are left alone: Exchange.expire settles them.
+        """
         cdef uint32_t i
         cdef Slot* slot
         found = []
         for i in range(self.mask + 1):
-            slot = &self.slots[(self.oldest + i) & self.mask]
-            if slot.sequence and not slot.late and slot.sent_at < sent_before:
-                slot.late = 1
-                self.in_flight -= 1
-                found.append(slot.pos)
-        return found
+            slot = &self.slots[i]
+            if slot.sequence and not slot.late and slot.sent_at < sent_before and is_nameless(slot):
+                self.bury(slot, 0, 0, NAMELESS)
+                found.append((slot.sent_at, slot.pos))
+        return [pos for _, pos in sorted(found)]
+
+    cdef void bury(self, Slot* slot, int64_t chunk_id, int32_t epoch, int kind) noexcept nogil:
+        """Make a request in flight a tombstone, which points to no batch any more."""
+        slot.late = <uint8_t>(TOMBSTONE | kind)
+        slot.whose.chunk_id = chunk_id
+        slot.epoch = epoch
+        self.in_flight -= 1
 
     cdef int grow(self) except -1 nogil:
         cdef uint32_t old_mask = self.mask
@@ -130,7 +147,7 @@ cdef class Window:
         slot.sequence = sequence
         slot.segment = 1
         slot.segments = 1
-        slot.batch = NULL
+        slot.whose.batch = NULL
         slot.attempt = 0
         slot.late = 0
         slot.sent_at = now
@@ -147,4 +164,5 @@ cdef class Window:
         if not slot.late:
             self.in_flight -= 1
         slot.sequence = 0
-        slot.batch = NULL
+        slot.late = 0
+        slot.whose.batch = NULL
