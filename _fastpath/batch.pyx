@@ -16,7 +16,7 @@ Not here: where chunks come from (store.queue), what a message becomes (outbound
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from libc.math cimport INFINITY
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
@@ -51,18 +51,24 @@ cdef class Batch:
     """The columns of one chunk. Made by `read_batches` from claimed octets, or by `Batch.of` from Python values."""
 
     def __cinit__(self, int64_t chunk_id, int32_t n, int32_t columns, int64_t run=0, int32_t epoch=0, int32_t sent_upto=0):
-        if n < 1 or columns < 0 or not 0 <= sent_upto <= n or chunk_id < 0:
-            raise ValueError(f"batch: expected n >= 1 and 0 <= sent_upto <= n, got n={n}, columns={columns}, sent_upto={sent_upto}")
+        cdef int64_t values = <int64_t>n * columns
+        if n < 1 or columns < 0 or not 0 <= sent_upto <= n or chunk_id < 0 or values > 0x7FFFFFFF:
+            raise ValueError(
+                f"batch: expected chunk_id >= 0, n >= 1 and 0 <= sent_upto <= n, "
+                f"got chunk_id={chunk_id}, n={n}, columns={columns}, sent_upto={sent_upto}")
         self.chunk_id = chunk_id
         self.run = run
         self.epoch = epoch
         self.n = n
         self.columns = columns
-        self.numbers = <int64_t*>PyMem_RawMalloc(<size_t>n * sizeof(int64_t))
-        self.starts = <uint32_t*>PyMem_RawMalloc(<size_t>max(1, n * columns) * sizeof(uint32_t))
-        self.lengths = <int32_t*>PyMem_RawMalloc(<size_t>max(1, n * columns) * sizeof(int32_t))
+        # Zeroed: a batch that nobody filled has empty values and no number.
+        self.numbers = <int64_t*>PyMem_RawCalloc(<size_t>n, sizeof(int64_t))
+        self.starts = <uint32_t*>PyMem_RawCalloc(<size_t>max(1, values), sizeof(uint32_t))
+        self.lengths = <int32_t*>PyMem_RawCalloc(<size_t>max(1, values), sizeof(int32_t))
         if self.numbers == NULL or self.starts == NULL or self.lengths == NULL:
             raise MemoryError
+        self.owner = b""
+        self.base = <const uint8_t*>PyBytes_AS_STRING(self.owner)
         self.stride = stride_of(n)
         self.next_rank = sent_upto
         self.committed = sent_upto
@@ -107,7 +113,17 @@ cdef class Batch:
         return batch
 
     def dress(self, form, double expires_at=INFINITY):
-        """Give the batch the form its messages are written in, and the monotonic moment after which none may leave."""
+        """Give the batch the form its messages are written in, and the monotonic moment after which none may leave.
+
+        raises  ValueError when the template has more fields than the chunk, or when segments are in flight in another form
+        """
+        # Imported here: that room imports this one.
+        from _fastpath.outbound import Form
+
+        if not isinstance(form, Form):
+            raise TypeError(f"batch: expected a Form, got {type(form).__name__}")
+        if self.in_flight:
+            raise ValueError(f"batch: chunk {self.chunk_id} has {self.in_flight} segments in flight")
         if len(form.template.fields) > self.columns:
             raise ValueError(f"batch: the template has {len(form.template.fields)} fields, the chunk {self.columns} columns")
         self.form = form
@@ -178,7 +194,7 @@ cdef class Reader:
         raise ValueError(f"claimed octets: expected an integer of 4 or 8 octets, got {octets}")
 
 
-def read_batches(octets):
+def read_batches(bytes octets not None):
     """The batches in the octets of a claim.
 
     octets  bytes of COPY … (FORMAT binary): chunk_id, run, epoch, sent_upto, msisdn bigint[], params text[][] (NULL = no fields)
@@ -197,6 +213,8 @@ def read_batches(octets):
     reader.base = <const uint8_t*>PyBytes_AS_STRING(owner)
     reader.size = PyBytes_GET_SIZE(owner)
     reader.at = 0
+    if reader.size > 0xFFFFFFFF:
+        raise ValueError(f"claimed octets: {reader.size}, at most 4 GiB in one claim")
     if memcmp(reader.need(11), b"PGCOPY\n\xff\r\n\x00", 11) != 0:
         raise ValueError("claimed octets: expected the COPY signature")
     reader.need(4)

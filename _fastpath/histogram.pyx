@@ -3,6 +3,7 @@
 Bucket of v microseconds: the exponent of v and the four bits behind its first one, as in HDR histograms.
 """
 
+from libc.math cimport ldexp
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
@@ -23,7 +24,7 @@ cdef class Histogram:
     """Counts of durations in microseconds."""
 
     cdef void add_us(self, double us) noexcept nogil:
-        cdef uint64_t v = <uint64_t>us if us > 0 else 0
+        cdef uint64_t v = 0 if not us > 0 else <uint64_t>us if us < 1e15 else 1000000000000000
         cdef int at = bucket_of(v)
         self.counts[at if at < 1024 else 1023] += 1
         self.total += 1
@@ -32,7 +33,7 @@ cdef class Histogram:
         """Count one duration; a negative one counts as 0."""
         self.add_us(us)
 
-    def merge(self, Histogram other):
+    def merge(self, Histogram other not None):
         """Add the counts of another histogram."""
         cdef int i
         for i in range(1024):
@@ -59,5 +60,5 @@ cdef class Histogram:
                 if i < 32:
                     return float(i)
                 exponent = (i - 16) // 16
-                return ((16 + (i - 16) % 16) + 0.5) * (1 << exponent)
+                return ldexp((16 + (i - 16) % 16) + 0.5, exponent)
         return None

@@ -75,6 +75,13 @@ def cstring_of(name, text, limit):
     return octets + b"\x00"
 
 
+def octet_of(name, value):
+    """An integer field of one octet; ValueError with the field's name when it does not fit."""
+    if not 0 <= value <= 255:
+        raise ValueError(f"submit_sm.{name}: {value}, expected 0 to 255")
+    return bytes((value,))
+
+
 cdef class Form:
     """What all messages of one run have in common on one carrier.
 
@@ -87,12 +94,14 @@ cdef class Form:
     raises               ValueError with the field for what submit_sm cannot hold
     """
 
-    def __init__(self, Template template, *, str source="", int source_ton=5, int source_npi=0, int dest_ton=1, int dest_npi=1,
+    def __init__(self, Template template not None, *, str source="", int source_ton=5, int source_npi=0, int dest_ton=1, int dest_npi=1,
                  bint plus=False, str service_type="", int esm_class=0, int protocol_id=0, int priority_flag=0,
                  str validity_period="", int registered_delivery=1, alphabets=("gsm7", "ucs2"),
                  data_coding=None, str concatenation="udh16", int max_parts=255, bint grapheme=True):
         cdef int i
         codings = {"gsm7": 0x00, "latin1": 0x03, "ucs2": 0x08, **(data_coding or {})}
+        if len(codings) > len(ALPHABETS):
+            raise ValueError(f"data_coding: expected some of {', '.join(ALPHABETS)}, got {', '.join(data_coding)}")
         if concatenation not in CONCATENATIONS:
             raise ValueError(f"concatenation: expected one of {', '.join(CONCATENATIONS)}, got {concatenation!r}")
         if not alphabets or len(alphabets) > 3 or any(name not in ALPHABETS for name in alphabets):
@@ -110,7 +119,7 @@ cdef class Form:
         for i, name in enumerate(alphabets):
             self.alphabets[i] = ALPHABETS[name]
         for i, (name, code) in enumerate(ALPHABETS.items()):
-            self.data_coding[code] = codings[name]
+            self.data_coding[code] = octet_of(f"data_coding of {name}", codings[name])[0]
             self.single[code] = SINGLE[name]
             self.multi[code] = MULTI[self.joining][i]
         self.esm_class = esm_class
@@ -118,12 +127,13 @@ cdef class Form:
         self.head = (
             bytes(4) + SUBMIT_SM.to_bytes(4, "big") + bytes(8)
             + cstring_of("service_type", service_type, 6)
-            + bytes((source_ton, source_npi)) + cstring_of("source_addr", source, 21)
-            + bytes((dest_ton, dest_npi)) + (b"+" if plus else b""))
+            + octet_of("source_addr_ton", source_ton) + octet_of("source_addr_npi", source_npi) + cstring_of("source_addr", source, 21)
+            + octet_of("dest_addr_ton", dest_ton) + octet_of("dest_addr_npi", dest_npi) + (b"+" if plus else b""))
         self.tail = (
-            b"\x00" + bytes((esm_class, protocol_id, priority_flag)) + b"\x00"
+            b"\x00" + octet_of("esm_class", esm_class) + octet_of("protocol_id", protocol_id)
+            + octet_of("priority_flag", priority_flag) + b"\x00"
             + cstring_of("validity_period", validity_period, 17)
-            + bytes((registered_delivery, 0, 0, 0, 0)))
+            + octet_of("registered_delivery", registered_delivery) + bytes(4))
         self.head_octets = <const uint8_t*>PyBytes_AS_STRING(self.head)
         self.tail_octets = <const uint8_t*>PyBytes_AS_STRING(self.tail)
         self.head_size = <int>len(self.head)
@@ -148,6 +158,8 @@ cdef class Composer:
         cdef Py_ssize_t octets = -1
         cdef int i, alphabet = 0
         cdef uint64_t mixed
+        if batch.numbers[pos] < 1:
+            return NOT_ENCODABLE
         # A text without fields is in the scratch already, encoded and cut.
         if self.constant_form is form:
             return 1
@@ -237,7 +249,7 @@ cdef class Composer:
         return p - dst
 
 
-def encode_batch(Batch batch, uint32_t sequence=1):
+def encode_batch(Batch batch not None, uint32_t sequence=1):
     """All submit_sm of a dressed batch, in the order of sending; for benchmarks, tests and dry runs.
 
     ->  (octets, segments, {pos: reason}): what was written, in how many PDUs, and which positions were refused
@@ -250,6 +262,10 @@ def encode_batch(Batch batch, uint32_t sequence=1):
     cdef int count, index, segments = 0
     cdef bytes bigger
     refused = {}
+    if form is None:
+        raise ValueError(f"batch: chunk {batch.chunk_id} is not dressed")
+    if not 1 <= sequence <= 0x7FFFFFFF:
+        raise ValueError(f"sequence_number: expected 1 to 0x7fffffff, got {sequence}")
     for rank in range(batch.n):
         pos = batch.position(rank)
         count = composer.load(form, batch, pos)

@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 cdef struct Piece:
     int32_t field           # -1 = literal, else the index of the field
     bint required           # a field without default
+    int32_t least           # octets below which a value gives way to the default: 0, or 1
     # Where the literal, or the default, stands in `store` in each alphabet; octets -1 = this alphabet lacks it.
     uint32_t at[4]
     int32_t octets[4]

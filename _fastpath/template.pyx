@@ -6,7 +6,7 @@
     literal: GSM septets, Latin-1 octets and UTF-16BE octets are kept side by side
 
 The grammar is the part of Jinja that needs no interpreter: literals, `{{ name }}`, `{{ name|default("…") }}`,
-`{{ "literal" }}` and comments `{# … #}`. Statements, filters and expressions are refused with their place; such templates are rendered ahead
+`{{ name|default("…", true) }}` (for an empty value too), `{{ "literal" }}` and comments `{# … #}`. Statements, filters and expressions are refused with their place; such templates are rendered ahead
 of the claim by another path. A field is a column of the audience: letters of any script, digits, `_` and `.`, not beginning with a digit.
 Not here: cutting into segments (segment.pyx), which alphabet to try (outbound.pyx).
 """
@@ -29,14 +29,24 @@ NAMES = {ALPHABET_GSM7: "gsm7", ALPHABET_LATIN1: "latin1", ALPHABET_UCS2: "ucs2"
 
 cdef object STRING = r'"(?:[^"\\]|\\.)*"' + "|" + r"'(?:[^'\\]|\\.)*'"
 cdef object FIELD = re.compile(
-    r"\s*([^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*(?:\|\s*default\s*\(\s*(" + STRING + r")\s*(?:,\s*[Tt]rue\s*)?\)\s*)?")
+    r"\s*([^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*(?:\|\s*default\s*\(\s*(" + STRING + r")\s*(?:,\s*([Tt]rue|[Ff]alse)\s*)?\)\s*)?")
 cdef object CONSTANT = re.compile(r"\s*(" + STRING + r")\s*")
-cdef object ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+cdef object ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "/": "/", "\\": "\\", '"': '"', "'": "'"}
+# Words that an interpreter of the grammar takes for constants and operators.
+cdef object NO_FIELDS = frozenset(("true", "false", "none", "True", "False", "None", "not"))
 
 
 def unquote(quoted):
-    """The text of a quoted string of the grammar, backslash escapes resolved."""
-    return re.sub(r"\\(.)", lambda found: ESCAPES.get(found[1], found[1]), quoted[1:-1], flags=re.S)
+    """The text of a quoted string of the grammar, backslash escapes resolved; an unknown one stands as written."""
+    text = re.sub(
+        r"\\(?:u([0-9A-Fa-f]{4})|(.))",
+        lambda found: chr(int(found[1], 16)) if found[1] else ESCAPES.get(found[2], found[0]),
+        quoted[1:len(quoted) - 1], flags=re.S)
+    try:
+        # Two escapes may be the halves of one character.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"half of a surrogate pair in {quoted}") from error
 
 
 def place(text, at):
@@ -44,17 +54,28 @@ def place(text, at):
     return f"line {text.count(chr(10), 0, at) + 1}, column {at - text.rfind(chr(10), 0, at)}"
 
 
+def text_of(text, match, group):
+    """The text of a quoted string that was matched; ValueError with its place."""
+    try:
+        return unquote(match[group])
+    except ValueError as error:
+        raise ValueError(f"template: {place(text, match.start(group))}: {error}") from error
+
+
 def parse(text):
-    """-> list of (literal, None, None) and (None, field, default or None). ValueError with the place of what is no plain field."""
+    """-> list of (literal, None, None, False) and (None, field, default or None, whether it stands for an empty value too).
+
+    raises  ValueError with the place of what is no plain field
+    """
     pieces = []
     at = 0
     while at < len(text):
         opening = re.compile(r"\{\{|\{%|\{#").search(text, at)
         if opening is None:
-            pieces.append((text[at:], None, None))
+            pieces.append((text[at:], None, None, False))
             break
         if opening.start() > at:
-            pieces.append((text[at:opening.start()], None, None))
+            pieces.append((text[at:opening.start()], None, None, False))
         if opening[0] == "{%":
             raise ValueError(f"template: {place(text, opening.start())}: expected a field, got a statement {{% … %}}")
         closing = {"{{": "}}", "{#": "#}"}[opening[0]]
@@ -68,11 +89,11 @@ def parse(text):
         field = FIELD.match(text, inside)
         constant = CONSTANT.match(text, inside)
         if constant is not None and text.startswith(closing, constant.end()):
-            pieces.append((unquote(constant[1]), None, None))
+            pieces.append((text_of(text, constant, 1), None, None, False))
             at = constant.end() + 2
-        elif field is not None and text.startswith(closing, field.end()):
-            default = None if field[2] is None else unquote(field[2])
-            pieces.append((None, field[1], default))
+        elif field is not None and field[1] not in NO_FIELDS and text.startswith(closing, field.end()):
+            default = None if field[2] is None else text_of(text, field, 2)
+            pieces.append((None, field[1], default, field[3] in ("true", "True")))
             at = field.end() + 2
         elif text.find(closing, inside) < 0:
             raise ValueError(f"template: {place(text, opening.start())}: field is not closed by }}}}")
@@ -100,27 +121,29 @@ cdef class Template:
         parsed = parse(text)
         merged = []
         run = ""
-        for literal, field, default in [*parsed, (None, None, None)]:
+        for literal, field, default, over_empty in [*parsed, (None, None, None, False)]:
             if literal is not None:
                 run += literal
                 continue
             if run:
-                merged.append((run, None, None))
+                merged.append((run, None, None, False))
                 run = ""
             if field is not None:
-                merged.append((None, field, default))
+                merged.append((None, field, default, over_empty))
         self.text = text
-        self.fields = tuple(dict.fromkeys(field for _, field, _ in merged if field is not None))
-        self.required = tuple(dict.fromkeys(field for _, field, default in merged if field is not None and default is None))
+        self.fields = tuple(dict.fromkeys(field for _, field, _, _ in merged if field is not None))
+        self.required = tuple(dict.fromkeys(field for _, field, default, _ in merged if field is not None and default is None))
         self.constant = not self.fields
         self.count = len(merged)
         self.pieces = <Piece*>PyMem_RawCalloc(max(1, self.count), sizeof(Piece))
         if self.pieces == NULL:
             raise MemoryError
         chunks = []
-        for i, (literal, field, default) in enumerate(merged):
+        for i, (literal, field, default, over_empty) in enumerate(merged):
             self.pieces[i].field = -1 if field is None else self.fields.index(field)
             self.pieces[i].required = field is not None and default is None
+            # The least octets of a value that is written; a shorter one gives way to the default.
+            self.pieces[i].least = 1 if over_empty else 0
             stands = literal if field is None else (default or "")
             for code, name in NAMES.items():
                 try:
@@ -188,7 +211,7 @@ cdef class Template:
         cdef int32_t field
         while piece < end:
             field = piece.field
-            if field >= 0 and lengths[field] >= 0:
+            if field >= 0 and lengths[field] >= piece.least:
                 if alphabet == ALPHABET_GSM7:
                     octets = gsm_from_utf8(base + starts[field], lengths[field], dst + written, room - written)
                 elif alphabet == ALPHABET_UCS2:

@@ -10,13 +10,21 @@ Not here: the adaptive rate (smpp.carrier), a wait (the caller sleeps until `rea
 """
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
-from libc.math cimport ceil, floor
+from libc.math cimport INFINITY, floor, nextafter
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 
 cdef enum:
     BUCKETS = 1024
     WINDOW_MS = 1001
+
+
+cdef int check_rate(int per_s, double burst_s) except -1:
+    if not 0 <= per_s <= 10_000_000:
+        raise ValueError(f"throttle: expected 0 to 10000000 PDUs a second, got {per_s}")
+    if not 0.0 <= burst_s <= 1.0:
+        raise ValueError(f"throttle: expected a burst of 0 to 1 s, got {burst_s}")
+    return 0
 
 
 cdef class Throttle:
@@ -27,10 +35,7 @@ cdef class Throttle:
     """
 
     def __cinit__(self, int per_s=0, double burst_s=0.05):
-        if not 0 <= per_s <= 10_000_000:
-            raise ValueError(f"throttle: expected 0 to 10000000 PDUs a second, got {per_s}")
-        if not 0.0 <= burst_s <= 1.0:
-            raise ValueError(f"throttle: expected a burst of 0 to 1 s, got {burst_s}")
+        check_rate(per_s, burst_s)
         self.milliseconds = <uint32_t*>PyMem_RawCalloc(BUCKETS, sizeof(uint32_t))
         if self.milliseconds == NULL:
             raise MemoryError
@@ -54,8 +59,7 @@ cdef class Throttle:
 
     def change(self, int per_s, double burst_s=0.05):
         """Set another limit; what was written in the last second still counts."""
-        if not 0 <= per_s <= 10_000_000:
-            raise ValueError(f"throttle: expected 0 to 10000000 PDUs a second, got {per_s}")
+        check_rate(per_s, burst_s)
         self.per_s = per_s
         self.burst = max(1.0, per_s * burst_s)
         self.tokens = min(self.tokens, self.burst)
@@ -66,8 +70,11 @@ cdef class Throttle:
         cdef double at = now
         if self.per_s == 0 or self.allowance_at(now) > 0:
             return now
+        # Where the clock's last digit is worth a PDU, the moment that was calculated may be a digit short of it.
         if self.tokens < 1.0:
             at = now + (1.0 - self.tokens) / self.per_s
+            while self.tokens + (at - self.refilled_at) * self.per_s + 1e-9 < 1.0:
+                at = nextafter(at, INFINITY)
         left = self.in_window - self.per_s
         if left >= 0:
             # The oldest buckets leave the window one by one, until there is room for one PDU.
@@ -75,6 +82,8 @@ cdef class Throttle:
                 left -= self.milliseconds[k & (BUCKETS - 1)]
                 if left < 0:
                     at = max(at, (k + WINDOW_MS) / 1000.0)
+                    while <int64_t>floor(at * 1000.0) < k + WINDOW_MS:
+                        at = nextafter(at, INFINITY)
                     break
         return at
 
@@ -112,9 +121,11 @@ cdef class Throttle:
         return <int>room if room > 0 else 0
 
     cdef void spend_at(self, int n, double now) noexcept nogil:
-        if self.per_s == 0 or n <= 0:
+        if n <= 0:
             return
         self.slide(now)
-        self.tokens -= n
+        # Without a limit too what was written counts: one may be set within the second.
+        if self.per_s:
+            self.tokens -= n
         self.milliseconds[self.newest & (BUCKETS - 1)] += n
         self.in_window += n
