@@ -1,4 +1,4 @@
-"""The composition root: builds everything once, starts in order, stops in reverse. Nobody imports it but the command line.
+"""The composition root: builds everything once, starts in order, stops in reverse. Only the command line imports it.
 
 Here, and in the command line, are the only clocks, the only chance and the only sockets that are not arguments.
 """
@@ -13,8 +13,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-
-import asyncpg
 
 from gateway.config import Settings
 from gateway.dispatch.clock import Clock
@@ -57,7 +55,7 @@ class Database:
         self._settings = settings
 
     @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    async def connection(self) -> AsyncIterator[postgres.Connection]:
         """Lend a connection of its own."""
         connection = await postgres.connect(self.dsn, allow_fsync_off=self._settings.database.allow_data_loss)
         try:

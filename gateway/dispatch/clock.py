@@ -15,5 +15,5 @@ class Clock(Struct, frozen=True):
     wall: Callable[[], datetime]
 
     def offset_us(self) -> int:
-        """Microseconds since 2000-01-01 UTC at monotonic zero: what the compiled path adds to `now` (ledger.wall_offset_us)."""
+        """Microseconds since 2000-01-01 UTC at monotonic zero: what the compiled path adds to `now`."""
         return (self.wall() - _POSTGRES_EPOCH) // timedelta(microseconds=1) - int(self.monotonic() * 1e6)

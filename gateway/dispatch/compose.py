@@ -26,7 +26,7 @@ def form_of(template: str, carrier: CarrierSettings) -> Form:
             priority_flag=carrier.priority_flag,
             registered_delivery=carrier.registered_delivery,
             alphabets=carrier.alphabets,
-            data_coding=dict(carrier.data_coding),
+            data_coding={str(name): code for name, code in carrier.data_coding.items()},
             concatenation=carrier.concatenation,
             max_parts=carrier.max_parts,
             grapheme=carrier.grapheme,

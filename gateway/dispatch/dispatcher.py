@@ -9,11 +9,8 @@ Not here: octets (_fastpath), settling (settlement.py), dead workers' chunks and
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
-
-import asyncpg
 
 from _fastpath.batch import Batch
 from _fastpath.outbound import Form
@@ -33,6 +30,8 @@ MOST_CHUNKS = 64
 # Between two looks at an empty queue.
 IDLE_S = 0.1
 BUSY_S = 0.01
+# Runs of which the form is kept.
+FORMS = 1024
 
 
 class Dispatcher:
@@ -44,7 +43,7 @@ class Dispatcher:
         settlement: Settlement,
         settings: WorkerSettings,
         clock: Clock,
-        connect: "Callable[[], Any]",
+        connect: Callable[[], Awaitable[postgres.Connection]],
         deadline_s: float,
         instance: str,
     ):
@@ -55,7 +54,8 @@ class Dispatcher:
         self._connect = connect
         self._deadline_s = deadline_s
         self._instance = instance
-        self._connection: asyncpg.Connection[Any] | None = None
+        self._connection: postgres.Connection | None = None
+        self._lost_claim = False
         self._forms: dict[int, tuple[Form, float] | EncodeError] = {}
         self.claimed = 0
         self.held = 0
@@ -94,11 +94,23 @@ class Dispatcher:
             self._connection = await self._connect()
         now = self._clock.wall()
         async with postgres.deadline(self._connection, self._deadline_s, f"claim on lane {carrier.lane}"):
-            batches = await queue.claim(
-                self._connection, carrier.lane, self._instance, now, now + timedelta(seconds=self._settings.lease_s), limit
+            if self._lost_claim:
+                await self._disown(self._connection)
+            # Until the payload is here, what is claimed is in nobody's hands.
+            self._lost_claim = True
+            claimed = await queue.claim(
+                self._connection,
+                carrier.lane,
+                self._instance,
+                now,
+                now + timedelta(seconds=self._settings.lease_s),
+                limit,
             )
             unfit = []
-            for batch in batches:
+            for chunk_id, epoch, why in claimed.unread:
+                log.error("! lane %d: chunk %d is held: %s", carrier.lane, chunk_id, why)
+                unfit.append((chunk_id, epoch))
+            for batch in claimed.batches:
                 dressed = await self._form_of(batch)
                 if isinstance(dressed, EncodeError):
                     unfit.append((batch.chunk_id, batch.epoch))
@@ -113,13 +125,19 @@ class Dispatcher:
             if unfit:
                 self.held += len(unfit)
                 await queue.hold(self._connection, carrier.lane, unfit)
-        if batches:
-            self.claimed += len(batches)
+            self._lost_claim = False
+        if claimed.batches:
+            self.claimed += len(claimed.batches)
             self._settlement.wake.set()
-        return len(batches)
+        return len(claimed.batches)
+
+    async def _disown(self, connection: postgres.Connection) -> None:
+        in_hand = [batch.chunk_id for batch in self._carrier.backlog.batches() if not batch.dropped]
+        if given_back := await queue.disown(connection, self._carrier.lane, self._instance, in_hand):
+            log.warning("= lane %d: %d chunks of a claim without an answer go back", self._carrier.lane, given_back)
 
     async def _form_of(self, batch: Batch) -> "tuple[Form, float] | EncodeError":
-        """The form of a batch's run on this carrier and when the run ends on the monotonic clock; kept, a run never changes."""
+        """The form of a batch's run on this carrier and the monotonic moment it ends; a run never changes."""
         known = self._forms.get(batch.run)
         if known is None:
             assert self._connection is not None
@@ -132,21 +150,30 @@ class Dispatcher:
                     ends = self._clock.monotonic() + (run.expires_at - self._clock.wall()).total_seconds()
                 known = form_of(run.template, self._carrier.settings), ends
             except EncodeError as error:
-                log.error("! lane %d: run %d cannot be composed, its chunks are held: %s", self._carrier.lane, batch.run, error)
+                log.error("! lane %d: run %d cannot be composed, it is held: %s", self._carrier.lane, batch.run, error)
                 known = error
+            if len(self._forms) >= FORMS:
+                del self._forms[next(iter(self._forms))]
             self._forms[batch.run] = known
         return known
 
     async def release(self) -> None:
         """Give back what was claimed and did not leave: for a clean stop, after the binds are down."""
         carrier = self._carrier
-        left = [(b.chunk_id, b.epoch, b.next_rank) for b in carrier.backlog.batches() if not b.dropped and not b.in_flight]
-        if not left:
+        left = [
+            (batch.chunk_id, batch.epoch, batch.next_rank)
+            for batch in carrier.backlog.batches()
+            if not batch.dropped and not batch.in_flight
+        ]
+        if not left and not self._lost_claim:
             return
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
         async with postgres.deadline(self._connection, self._deadline_s, "release"):
             await queue.release(self._connection, carrier.lane, left)
+            if self._lost_claim:
+                await self._disown(self._connection)
+                self._lost_claim = False
 
     async def close(self) -> None:
         """Close the connection."""

@@ -9,6 +9,8 @@ Not here: reading what a person wrote (consent, triggers), joining the parts of 
 import logging
 from datetime import datetime, timedelta
 
+from msgspec import Struct
+
 from _fastpath import receipttext
 from _fastpath.exchange import Ledger
 from gateway.dispatch.clock import Clock
@@ -23,6 +25,19 @@ RECEIPT_TYPES = (0x04, 0x20)
 TYPE_BITS = 0x3C
 # More than this waiting for Postgres: the SMSC is asked to try again later.
 INBOUND_HIGH = 10_000
+# Longer is no message_id that an SMSC could have given (SMPP 5.0 §4.8.4.43), nor does a row take it.
+MESSAGE_ID_OCTETS = 64
+
+
+class Taken(Struct, frozen=True):
+    """What came since the last flush: messages to be kept, and requests to be answered when the flush is durable."""
+
+    messages: list[Inbound]
+    unanswered: list[tuple[Link, Pdu]]
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.unanswered)
 
 
 class Intake:
@@ -35,8 +50,8 @@ class Intake:
         self._ledger = ledger
         self._clock = clock
         self._next_id = first_id
-        self._kept: list[tuple[Inbound, Link, Pdu]] = []
-        self._receipts: list[tuple[Link, Pdu]] = []
+        self._kept: list[Inbound] = []
+        self._unanswered: list[tuple[Link, Pdu]] = []
         self.messages = 0
 
     def on_request(self, link: Link, pdu: Pdu) -> None:
@@ -53,24 +68,29 @@ class Intake:
         if int(pdu.fields["esm_class"]) & TYPE_BITS in RECEIPT_TYPES and self._take_receipt(pdu, now):
             if pdu.command == "deliver_sm":
                 # Answered with the others of this link, after the flush that makes it durable.
-                link.exchange.owe_response(pdu.sequence_number)
-                return
-        self._keep(link, pdu, wall)
+                link.owe(pdu)
+            else:
+                self._unanswered.append((link, pdu))
+            return
+        self._keep(pdu, wall)
+        self._unanswered.append((link, pdu))
 
-    def take(self) -> list[tuple[Inbound, Link, Pdu]]:
-        """Hand out what was kept since the last call: call it before the first await of a flush."""
-        kept = self._kept
-        self._kept = []
-        return kept
+    def take(self) -> Taken:
+        """Hand out what came since the last call: call it before the first await of a flush."""
+        taken = Taken(self._kept, self._unanswered)
+        self._kept, self._unanswered = [], []
+        return taken
 
     def _take_receipt(self, pdu: Pdu, now: float) -> bool:
         parsed = receipttext.parse(pdu.message)
         receipted = pdu.tlv("receipted_message_id")
         state = pdu.tlv_integer("message_state")
-        message_id = receipted.rstrip(b"\x00") if receipted else (parsed["id"].encode("latin-1", "replace") if parsed else b"")
+        message_id = (receipted or b"").rstrip(b"\x00")
+        if not message_id and parsed is not None:
+            message_id = parsed["id"].encode("latin-1", "replace")
         if state is None and parsed is not None:
             state = parsed["message_state"] if parsed["message_state"] is not None else -1
-        if not message_id or state is None:
+        if not 0 < len(message_id) <= MESSAGE_ID_OCTETS or state is None:
             return False
         err = parsed["err"].encode("latin-1", "replace") if parsed and parsed["err"] else None
         source = str(pdu.fields["source_addr"]).removeprefix("+")
@@ -78,24 +98,20 @@ class Intake:
         self._ledger.take_receipt(message_id, state if 0 <= state <= 9 else -1, err, number, pdu.message, now)
         return True
 
-    def _keep(self, link: Link, pdu: Pdu, wall: datetime) -> None:
+    def _keep(self, pdu: Pdu, wall: datetime) -> None:
         self.messages += 1
         self._next_id += 1
         self._kept.append(
-            (
-                Inbound(
-                    id=self._next_id,
-                    at=wall,
-                    command=pdu.command,
-                    source=str(pdu.fields["source_addr"]),
-                    destination=str(pdu.fields["destination_addr"]),
-                    esm_class=int(pdu.fields["esm_class"]),
-                    data_coding=int(pdu.fields["data_coding"]),
-                    octets=bytes(pdu.message),
-                    pdu=encode(pdu),
-                ),
-                link,
-                pdu,
+            Inbound(
+                id=self._next_id,
+                at=wall,
+                command=pdu.command,
+                source=str(pdu.fields["source_addr"]),
+                destination=str(pdu.fields["destination_addr"]),
+                esm_class=int(pdu.fields["esm_class"]),
+                data_coding=int(pdu.fields["data_coding"]),
+                octets=bytes(pdu.message),
+                pdu=encode(pdu),
             )
         )
 

@@ -2,6 +2,8 @@
 
     start   register ─► partitions ─► lanes ─► take over from the dead ─► binds up ─► claim
     stop    claim no more ─► drain the windows, unbind ─► settle the last rows ─► give back what did not leave
+
+Not here: what each of them does (the rooms beside this one), signals and settings (app.py).
 """
 
 import asyncio
@@ -11,12 +13,11 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from collections.abc import Coroutine, Iterable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import msgspec
 from msgspec import Struct
 
@@ -34,8 +35,11 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 2.0
 PARTITIONS_S = 3600.0
-# A worker of another host that was not seen for so long is dead; one of this host is asked for by its pid.
+# A worker that was not seen for so long is dead; one whose pid means something to us is asked for by it.
 SILENT = timedelta(seconds=60)
+# For answers and for segments that wait for another try, when a worker stops; and for Postgres after that.
+DRAIN_S = 30.0
+LEAVE_S = 2.0
 
 
 class Lane(Struct, frozen=True):
@@ -50,19 +54,21 @@ class Lane(Struct, frozen=True):
 
 
 def boot_id() -> str:
-    """Name this boot of this machine: a pid means the same process only within it."""
+    """Name this boot of this machine and the pid namespace we are in: a pid means the same process only within both."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
 
 
-def is_dead(worker: runs.Worker, host: str, boot: str, now: Any) -> bool:
-    """Whether a registered worker is known to be gone."""
-    if worker.host != host:
-        return bool(now - worker.seen_at > SILENT)
-    if worker.boot != boot:
-        return True
+def is_dead(worker: runs.Worker, host: str, boot: str, now: datetime) -> bool:
+    """Whether a registered worker is known to be gone.
+
+    Of another host, boot or container nothing is known but its silence: names of hosts are not unique.
+    """
+    if (worker.host, worker.boot) != (host, boot) or worker.pid == os.getpid():
+        return now - worker.seen_at > SILENT
     try:
         os.kill(worker.pid, 0)
     except ProcessLookupError:
@@ -95,12 +101,14 @@ class Worker:
         self._carriers: Mapping[str, CarrierSettings] = {name: settings.carrier(name) for name in names}
         self.instance = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.lanes: list[Lane] = []
-        self._connection: asyncpg.Connection[Any] | None = None
+        self._connection: postgres.Connection | None = None
+        self._is_registered = False
         self._tasks: list[asyncio.Task[None]] = []
         self._loops: list[asyncio.Task[None]] = []
+        self._settling: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] | None = None
 
-    async def connect(self) -> "asyncpg.Connection[Any]":
+    async def connect(self) -> postgres.Connection:
         """Open a connection with this worker's settings."""
         return await postgres.connect(
             self._dsn,
@@ -110,7 +118,17 @@ class Worker:
         )
 
     async def start(self) -> None:
-        """Come up; the binds connect in the background."""
+        """Come up; the binds connect in the background.
+
+        raises  StoreError; nothing is left behind then
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop(LEAVE_S)
+            raise
+
+    async def _start(self) -> None:
         deadline_s = self._settings.database.deadline_s
         self.failed = asyncio.get_running_loop().create_future()
         self._connection = connection = await self.connect()
@@ -124,12 +142,13 @@ class Worker:
                 connection,
                 runs.Worker(instance=self.instance, host=host, boot=boot, pid=os.getpid(), started_at=now, seen_at=now),
             )
+        self._is_registered = True
         first_id = first_id_of(now)
         for name, settings in self._carriers.items():
             lane = self._lane(name, settings, lanes[name], first_id)
             self.lanes.append(lane)
-            # What a dead worker left is taken over before anything is claimed, so that the report of a restart is whole.
-            await lane.rescue.step(True, dead)
+            # What the dead left is taken over before anything is claimed: the report of a restart is whole.
+            await lane.rescue.take_over(dead)
         async with postgres.deadline(connection, deadline_s, "start"):
             for instance in dead:
                 await runs.forget(connection, instance)
@@ -139,7 +158,7 @@ class Worker:
                 self._guarded(lane.dispatcher.run(), f"claim {lane.name}"),
                 self._guarded(lane.rescue.run(), f"rescue {lane.name}"),
             ]
-            self._tasks.append(self._guarded(lane.settlement.run(), f"settle {lane.name}"))
+            self._settling.append(self._guarded(lane.settlement.run(), f"settle {lane.name}"))
         self._tasks.append(self._guarded(self._heartbeat(), "heartbeat"))
 
     def _lane(self, name: str, settings: CarrierSettings, lane: int, first_id: int) -> Lane:
@@ -159,7 +178,7 @@ class Worker:
         carrier.ledger.wall_offset_us = self._clock.offset_us()
         settlement = Settlement(carrier, intake, worker, self._clock, self.connect, deadline_s, first_id)
         dispatcher = Dispatcher(carrier, settlement, worker, self._clock, self.connect, deadline_s, self.instance)
-        rescue = Rescue(carrier, worker, self._clock, self.connect, deadline_s)
+        rescue = Rescue(carrier, worker, self._clock, self.connect, deadline_s, self.instance)
         return Lane(name, carrier, intake, settlement, dispatcher, rescue)
 
     def report(self) -> str:
@@ -179,25 +198,28 @@ class Worker:
             }
         return msgspec.json.encode({"carriers": carriers}).decode()
 
-    async def stop(self, drain_s: float = 30.0) -> None:
+    async def stop(self, drain_s: float = DRAIN_S) -> None:
         """Stop in order; a clean stop leaves nothing in doubt.
 
-        drain_s  for responses, and for segments that wait for another try
+        drain_s  for responses, and for segments that wait for another try; what is unanswered then is in doubt
         """
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        try:
-            await asyncio.wait_for(asyncio.gather(*(lane.carrier.stop() for lane in self.lanes)), drain_s)
-        except TimeoutError:
-            log.error("! the carriers did not come down within %g s", drain_s)
-        for task in self._tasks:
+        await asyncio.gather(*(self._drain(lane, drain_s) for lane in self.lanes))
+        for lane in self.lanes:
+            lane.settlement.stop()
+        # The flush in hand may end; it keeps its rows if it does not, and the last one tries once more.
+        if self._settling:
+            await asyncio.wait(self._settling, timeout=LEAVE_S)
+        for task in (*self._settling, *self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._settling, *self._tasks, return_exceptions=True)
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(drain_s):
                 for lane in self.lanes:
-                    await lane.settlement.settle()
+                    while await lane.settlement.settle():
+                        pass
                     await lane.dispatcher.release()
         for lane in self.lanes:
             await lane.settlement.close()
@@ -205,13 +227,27 @@ class Worker:
             await lane.rescue.close()
         if self._connection is not None:
             with contextlib.suppress(StoreError):
-                if self._connection.is_closed():
-                    self._connection = await self.connect()
-                async with postgres.deadline(self._connection, 2.0, "stop"):
-                    await runs.forget(self._connection, self.instance)
+                if self._is_registered:
+                    if self._connection.is_closed():
+                        self._connection = await self.connect()
+                    async with postgres.deadline(self._connection, LEAVE_S, "stop"):
+                        await runs.forget(self._connection, self.instance)
             await postgres.close(self._connection)
+            self._connection = None
 
-    def _guarded(self, loop: Any, name: str) -> "asyncio.Task[None]":
+    async def _drain(self, lane: Lane, drain_s: float) -> None:
+        """Let end what was begun, then unbind; after `drain_s` the links are cut."""
+        lane.settlement.drain()
+        try:
+            async with asyncio.timeout(drain_s):
+                await lane.carrier.stop()
+        except TimeoutError:
+            log.error("! %s did not come down within %g s", lane.name, drain_s)
+        # The loop tells links that were cut that they are lost, which puts their windows in doubt.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    def _guarded(self, loop: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         """Run a loop; if it breaks, the worker has failed and says so: the shell ends it."""
 
         async def run() -> None:

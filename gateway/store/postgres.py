@@ -18,14 +18,14 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 
 from gateway.errors import StoreError
 
 # For annotations in other rooms, which import no asyncpg.
-Connection = asyncpg.Connection
+Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 # 15 is the oldest that CI of asyncpg and our SQL (MERGE, numeric rounding, NULLS NOT DISTINCT) are held against.
 OLDEST_SERVER = 150000

@@ -6,25 +6,25 @@
                     └─ rescue ─┘  (owner dead: below the watermark and without an outcome = in doubt)
 
 What was claimed leaves as the octets of a COPY; what is settled comes as such. Every call belongs to one connection and
-stands under the caller's deadline. Statements: sql/queue.sql. Not here: runs and carriers (runs.py), counting (results.py).
+stands under the caller's deadline. Statements: sql/queue.sql.
+Not here: runs and carriers (runs.py), counting (results.py).
 """
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
 
-import asyncpg
 from msgspec import Struct
 
 from _fastpath.batch import Batch, read_batches, stride_of
 from _fastpath.copyrows import OUTCOME_COLUMNS, RECEIPT_COLUMNS, WAITING_COLUMNS
+from gateway.store.postgres import Connection
 from gateway.store.queries import query
-
-Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 # Chunks of a run have 20 bits; repeats stand in the upper half of them.
 CHUNK_BITS = 20
 FIRST_REPEAT = 1 << (CHUNK_BITS - 1)
+# Who claimed a chunk first and who rescues it may be two machines.
+CLOCKS_APART = timedelta(days=1)
 
 
 class Inbound(Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class Inbound(Struct, frozen=True, kw_only=True):
 class Flush(Struct, frozen=True, kw_only=True):
     """What one transaction settles for one lane.
 
-    id          unique in the lane: tells after a lost COMMIT whether it was carried out
+    id          unique in the lane: a repeat of a flush that was carried out fails on it, so nothing is written twice
     outcomes    octets of a binary COPY, as receipts and waiting; None = nothing
     watermarks  (chunk id, epoch, sent_upto): also renews the lease
     finished    (chunk id, epoch)
@@ -61,25 +61,59 @@ class Flush(Struct, frozen=True, kw_only=True):
     finished: tuple[tuple[int, int], ...] = ()
 
 
+class Claimed(Struct, frozen=True, kw_only=True):
+    """What a claim took.
+
+    batches   the most urgent first
+    unread    (chunk id, epoch, why) of chunks that cannot be read: to be held
+    """
+
+    batches: list[Batch]
+    unread: tuple[tuple[int, int, str], ...] = ()
+
+
 async def claim(
     connection: Connection, lane: int, owner: str, now: datetime, lease_until: datetime, limit: int
-) -> list[Batch]:
-    """Take up to `limit` chunks of a lane; -> their batches, the most urgent first.
+) -> Claimed:
+    """Take up to `limit` chunks of a lane. One that cannot be read does not keep the others from leaving.
 
     cost  two statements, about 1 ms and 10 us a chunk of 1000; no Python object a recipient
     """
     rows = await connection.fetch(query("claim"), lane, owner, lease_until, now, limit)
     if not rows:
-        return []
+        return Claimed(batches=[])
+    epochs = {row["id"]: row["epoch"] for row in rows}
+    unread: dict[int, str] = {}
+    try:
+        batches = read_batches(await _payload(connection, lane, list(epochs)))
+    except ValueError:
+        batches = []
+        for chunk_id in sorted(epochs):
+            try:
+                batches += read_batches(await _payload(connection, lane, [chunk_id]))
+            except ValueError as error:
+                unread[chunk_id] = str(error)
+    for chunk_id in epochs.keys() - {batch.chunk_id for batch in batches} - unread.keys():
+        unread[chunk_id] = "its payload is not there"
+    return Claimed(batches=batches, unread=tuple((chunk_id, epochs[chunk_id], why) for chunk_id, why in unread.items()))
+
+
+async def _payload(connection: Connection, lane: int, chunk_ids: list[int]) -> bytes:
     pieces: list[bytes] = []
 
     async def take(octets: bytes) -> None:
         pieces.append(octets)
 
-    await connection.copy_from_query(
-        query("claimed_payload"), lane, [row["id"] for row in rows], output=take, format="binary"
-    )
-    return read_batches(b"".join(pieces))
+    await connection.copy_from_query(query("claimed_payload"), lane, chunk_ids, output=take, format="binary")
+    return b"".join(pieces)
+
+
+async def disown(connection: Connection, lane: int, owner: str, in_hand: Sequence[int]) -> int:
+    """Give back what a claim took whose answer was lost; -> chunks. Only the owner itself may say so.
+
+    in_hand  the chunks that it does have
+    """
+    return len(await connection.fetch(query("disown"), lane, owner, list(in_hand)))
 
 
 async def flush(connection: Connection, lane: int, what: Flush) -> set[int]:
@@ -88,6 +122,7 @@ async def flush(connection: Connection, lane: int, what: Flush) -> set[int]:
     A chunk that is missing in the answer has another owner: none of its positions may leave any more.
     """
     async with connection.transaction():
+        await connection.execute(query("note_flush"), lane, what.id, what.at)
         for table, columns, octets in (
             ("outcome", OUTCOME_COLUMNS, what.outcomes),
             ("receipt", RECEIPT_COLUMNS, what.receipts),
@@ -108,7 +143,6 @@ async def flush(connection: Connection, lane: int, what: Flush) -> set[int]:
         if what.finished:
             ids, epochs = zip(*what.finished, strict=True)
             await connection.execute(query("finish"), lane, ids, epochs)
-        await connection.execute(query("note_flush"), lane, what.id, what.at)
     return ours
 
 
@@ -132,24 +166,29 @@ async def hold(connection: Connection, lane: int, chunks: Sequence[tuple[int, in
 
 
 async def rescue(
-    connection: Connection, lane: int, now: datetime, dead: Sequence[str], outcomes_since: datetime
+    connection: Connection, lane: int, over_at: datetime, dead: Sequence[str], now: datetime, *, rescuer: str = ""
 ) -> tuple[int, int]:
     """Take chunks from owners that are dead or whose lease is over; -> (chunks, segments put in doubt).
 
-    dead            instances known to be gone; a chunk whose lease is over needs no such word
-    outcomes_since  outcomes of the chunks are looked for from then on
+    over_at  leases that ended before it are over
+    dead     instances known to be gone; a chunk whose lease is over needs no such word
+    rescuer  the instance that asks: its own chunks are left alone
+    cost     one look at the outcomes of the chunks taken, however many they are
     """
-    doubted = 0
     async with connection.transaction():
-        chunks = await connection.fetch(query("abandoned_chunks"), lane, now, list(dead))
-        for chunk in chunks:
-            if chunk["sent_upto"]:
-                tag = await connection.execute(
-                    query("doubt"), lane, chunk["id"], stride_of(chunk["n"]), chunk["n"], chunk["sent_upto"],
-                    chunk["epoch"], now, outcomes_since,
-                )  # fmt: skip
-                doubted += int(tag.rsplit(" ", 1)[1])
-            await connection.execute(query("requeue"), lane, chunk["id"])
+        chunks = await connection.fetch(query("abandoned_chunks"), lane, over_at, list(dead), rescuer)
+        if not chunks:
+            return 0, 0
+        doubted = 0
+        begun = [chunk for chunk in chunks if chunk["sent_upto"]]
+        if begun:
+            since = min(chunk["first_claimed_at"] or now for chunk in begun) - CLOCKS_APART
+            tag = await connection.execute(
+                query("doubt"), lane, [c["id"] for c in begun], [stride_of(c["n"]) for c in begun],
+                [c["n"] for c in begun], [c["sent_upto"] for c in begun], [c["epoch"] for c in begun], now, since,
+            )  # fmt: skip
+            doubted = int(tag.rsplit(" ", 1)[1])
+        await connection.execute(query("requeue"), lane, [chunk["id"] for chunk in chunks])
     return len(chunks), doubted
 
 

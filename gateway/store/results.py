@@ -1,14 +1,12 @@
 """What became of a run: counts by state, reasons, latencies. Statements: sql/results.sql."""
 
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 
-import asyncpg
 from msgspec import Struct
 
+from gateway.store.postgres import Connection
 from gateway.store.queries import query
-
-Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 
 class StateCount(Struct, frozen=True, kw_only=True):

@@ -6,16 +6,14 @@ Statements: sql/runs.sql. Not here: chunks on their way (queue.py), people (peop
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
 
 import asyncpg
 from msgspec import Struct
 
 from gateway.errors import StoreError
+from gateway.store.postgres import Connection
 from gateway.store.queries import query
 from gateway.store.queue import CHUNK_BITS, FIRST_REPEAT
-
-Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 CHUNK_POSITIONS = 1000
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)

@@ -55,6 +55,7 @@ CREATE TABLE IF NOT EXISTS chunk (
     epoch int NOT NULL DEFAULT 0,
     sent_upto int NOT NULL DEFAULT 0,
     not_before timestamptz NOT NULL,
+    first_claimed_at timestamptz,
     lease_until timestamptz,
     owner text,
     repeats bigint,
@@ -101,6 +102,10 @@ CREATE TABLE IF NOT EXISTS outcome (
 CREATE INDEX IF NOT EXISTS outcome_message_id ON outcome (lane, message_id) WHERE message_id IS NOT NULL;
 
 CREATE INDEX IF NOT EXISTS outcome_in_doubt ON outcome (lane, chunk_id) WHERE status = -1;
+
+-- Outcomes of a chunk stand close together, since its messages leave one after another: a summary of each 256 kB finds
+-- them, at a hundredth of what a B-tree costs.
+CREATE INDEX IF NOT EXISTS outcome_chunk ON outcome USING brin (chunk_id) WITH (pages_per_range = 32, autosummarize = on);
 
 -- Receipts that belong to a segment. Append-only; which one counts is decided when it is read (sql/results.sql).
 CREATE TABLE IF NOT EXISTS receipt (

@@ -1,16 +1,29 @@
 -- name: message_states
 -- Count a run's messages by state and lane.
 -- A segment's state: its receipt's, final before interim, the first final one before later ones; without one, that of its
--- response. A message's state is the worst of its segments'. Late answers overrule doubt. Positions sent again count where
--- they were sent again.
+-- response. A message's state is the worst of its segments'. Late answers overrule doubt; doubt about a whole position
+-- (segment 0: a crash) is overruled when each of its segments has its answer. Positions sent again count where they were
+-- sent again.
 -- index: chunk_run finds the chunks; outcome and receipt are read by partition
 WITH runs_chunks AS (
     SELECT lane, id FROM chunk WHERE run = $1::bigint
-), answered AS (
-    SELECT o.lane, o.chunk_id, o.pos, o.segment, min(CASE WHEN o.status = 0 THEN 0 WHEN o.status > 0 THEN 1 WHEN o.status < -1 THEN 2 ELSE 3 END) AS answer
+), known AS (
+    SELECT o.lane, o.chunk_id, o.pos, o.segment, max(o.segments) AS segments,
+           min(CASE WHEN o.status = 0 THEN 0 WHEN o.status > 0 THEN 1 WHEN o.status < -1 THEN 2 ELSE 3 END) AS answer
     FROM outcome o JOIN runs_chunks k ON k.lane = o.lane AND k.id = o.chunk_id
     WHERE o.at >= $2::timestamptz
     GROUP BY o.lane, o.chunk_id, o.pos, o.segment
+), doubted AS (
+    SELECT lane, chunk_id, pos FROM known WHERE segment = 0 AND answer = 3
+), resolved AS (
+    SELECT n.lane, n.chunk_id, n.pos
+    FROM doubted d JOIN known n ON n.lane = d.lane AND n.chunk_id = d.chunk_id AND n.pos = d.pos
+    WHERE n.segment > 0 AND n.answer < 3
+    GROUP BY n.lane, n.chunk_id, n.pos HAVING count(*) >= max(n.segments)
+), answered AS (
+    SELECT n.lane, n.chunk_id, n.pos, n.segment, n.answer
+    FROM known n LEFT JOIN resolved v ON v.lane = n.lane AND v.chunk_id = n.chunk_id AND v.pos = n.pos AND n.segment = 0
+    WHERE v.pos IS NULL
 ), received AS (
     SELECT DISTINCT ON (r.lane, r.chunk_id, r.pos, r.segment) r.lane, r.chunk_id, r.pos, r.segment, r.state
     FROM receipt r JOIN runs_chunks k ON k.lane = r.lane AND k.id = r.chunk_id
@@ -64,7 +77,7 @@ JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id
 LEFT JOIN (
     SELECT lane, chunk_id, pos, segment, min(at) AS at FROM receipt WHERE at >= $2::timestamptz GROUP BY lane, chunk_id, pos, segment
 ) r ON r.lane = o.lane AND r.chunk_id = o.chunk_id AND r.pos = o.pos AND r.segment = o.segment
-WHERE k.run = $1::bigint AND o.status = 0 AND o.at >= $2::timestamptz
+WHERE k.run = $1::bigint AND o.status = 0 AND o.rtt_us > 0 AND o.at >= $2::timestamptz
 GROUP BY o.lane ORDER BY o.lane;
 
 -- name: unreceipted
