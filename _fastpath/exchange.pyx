@@ -12,6 +12,7 @@ Not here: session states (session.py sets what this bind takes), reading and wri
 
 import errno
 
+cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
@@ -61,6 +62,7 @@ cdef enum:
     CONFIG = 5
 
 
+@cython.final
 cdef class Ledger:
     """What one lane has to tell Postgres, and what it counts. Shared by all binds of a carrier on this worker.
 
@@ -158,6 +160,7 @@ cdef inline int state_of(int word) noexcept nogil:
     return -1 if word == 0 else word
 
 
+@cython.final
 cdef class Exchange:
     """The compiled half of one bind.
 
@@ -197,6 +200,10 @@ cdef class Exchange:
     cdef public bint takes_deliveries
     cdef public bint answers_at_once
     cdef public bint may_submit
+    # nothing new is begun: segments of a message that is begun leave, and those to be sent again
+    cdef public bint draining
+    # the first octets of what could not be cut into PDUs
+    cdef readonly bytes lost_octets
     cdef public double throttle_pause_s
     cdef public double retry_delay_s
     cdef public int max_attempts
@@ -230,6 +237,7 @@ cdef class Exchange:
         self.retry_delay_s = 1.0
         self.max_attempts = 3
         self.bound_by = "queue"
+        self.lost_octets = b""
 
     def __dealloc__(self):
         PyMem_RawFree(self.inbox)
@@ -278,7 +286,6 @@ cdef class Exchange:
         if self.lost_framing:
             return
         self.have += n
-        self.received_at = now
         self.ledger.octets_in += n
         end = p + self.have
         while True:
@@ -293,8 +300,12 @@ cdef class Exchange:
             else:
                 self.rare.append(PyBytes_FromStringAndSize(<const char*>p, octets))
             p += octets
+        if p != self.inbox:
+            # Octets that never become a PDU are no sign of life.
+            self.received_at = now
         if octets == FRAME_LOST:
             self.lost_framing = True
+            self.lost_octets = PyBytes_FromStringAndSize(<const char*>p, min(end - p, 16))
             self.have = 0
             return
         self.have = end - p
@@ -649,7 +660,7 @@ cdef class Exchange:
             self.attempt = again.attempt
             return True
         while True:
-            batch = backlog.current()
+            batch = None if self.draining else backlog.current()
             if batch is None:
                 self.bound_by = "queue"
                 return False

@@ -1,13 +1,18 @@
 """Keeps one bind up: connect, bind, and after a loss again, with full jitter.
 
     down ─► connecting ─► binding ─► bound ─► draining ─► down
-      ▲          │            │         │
-      └─ back-off ◄───────────┴─────────┘     uniform in (0, first · 2^n), at most the longest; a refusal that asks for
-                                              a person (wrong password) waits the longest at once
+      ▲          │            │         │         │
+      └─ back-off ◄───────────┴─────────┴─────────┘
+
+Back-off is uniform in (0, first · 2^n), at most the longest; n counts attempts that failed and binds that did not last
+that span. A refusal that asks for a person (wrong password) waits half the longest to the longest at once.
+One bind of an account tries at a time, and after a failure none of them tries for `first`: accounts get locked out.
+Draining: what is answered comes in, nothing more leaves; because we stop, or because the session is no good any more.
 Not here: what is sent (carrier.py), the session's rules (session.py).
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable
@@ -16,6 +21,7 @@ from typing import Any, Protocol
 
 from _fastpath.exchange import Exchange
 from gateway.config import INTERFACE_VERSION, CarrierSettings
+from gateway.errors import BindRefused, GatewayError, LinkLost, LocalProtocolError
 from gateway.smpp import session as sessions
 from gateway.smpp import status as statuses
 from gateway.smpp.link import Link
@@ -57,6 +63,12 @@ class Owner(Protocol):
     def on_change(self) -> None:
         """Hear that a bind came up or went down."""
 
+    def on_held(self, now: float) -> None:
+        """Hear that messages may be waiting for a moment, which no answer of the SMSC will announce."""
+
+    def pump(self) -> None:
+        """Let every bind with room send."""
+
     def turn(self) -> "asyncio.Lock":
         """Give the lock that lets one bind of an account try at a time."""
 
@@ -93,70 +105,64 @@ class Bind:
         self._answered: asyncio.Future[int] | None = None
         self._lost = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._is_draining = False
 
     @property
     def is_bound(self) -> bool:
         """Tell whether messages may flow."""
         return self.phase is Phase.BOUND
 
+    def span_s(self) -> float:
+        """The longest pause that the failures so far have earned."""
+        return min(
+            self._settings.reconnect_longest_s,
+            self._settings.reconnect_first_s * 2.0 ** min(max(self._failures - 1, 0), 16),
+        )
+
     def backoff_s(self) -> float:
         """Draw the pause before the next try: full jitter over a doubling span."""
-        longest = self._settings.reconnect_longest_s
         if self._needs_person:
-            return longest * self._chance.uniform(0.5, 1.0)
-        span = min(longest, self._settings.reconnect_first_s * 2 ** min(self._failures - 1, 16))
-        return self._chance.uniform(0.0, span)
+            return self._settings.reconnect_longest_s * self._chance.uniform(0.5, 1.0)
+        return self._chance.uniform(0.0, self.span_s())
 
     async def run(self) -> None:
         """Keep the bind up until `stop`."""
         while not self._stopping.is_set():
-            try:
-                async with self._owner.turn():
-                    if not self._stopping.is_set():
-                        await self._connect()
-                if self.phase is Phase.BOUND:
-                    await self._lost.wait()
-            except (OSError, TimeoutError) as error:
-                self.last_error = str(error) or type(error).__name__
-                if isinstance(error, TimeoutError):
-                    self.last_error = f"no answer within {self._settings.connect_timeout_s:g} s"
-                self._failures += 1
-            finally:
-                if self.link is not None and not self.link.is_lost:
-                    self.link.abort(self.last_error)
-                self._go(Phase.DOWN)
+            async with self._owner.turn():
+                if not self._stopping.is_set() and not await self._try():
+                    self._failures += 1
+                    await self._pause(self._settings.reconnect_first_s)
+            if self.link is not None and self.phase in (Phase.BOUND, Phase.DRAINING):
+                await self._lost.wait()
+                stood_s = self._clock() - self.bound_at
+                self._failures = 1 if stood_s >= self.span_s() else self._failures + 1
             if self._stopping.is_set():
                 break
-            self._failures = max(self._failures, 1)
-            pause = self.backoff_s()
-            log.warning("= %s: %s; again in %.2f s", self.name, self.last_error, pause)
-            try:
-                await asyncio.wait_for(self._stopping.wait(), pause)
-            except TimeoutError:
-                pass
+            pause_s = self.backoff_s()
+            log.warning("= %s: %s; again in %.2f s", self.name, self.last_error, pause_s)
+            await self._pause(pause_s)
+
+    def drain(self) -> None:
+        """Begin nothing new: finish messages that are begun, try again what waits for it."""
+        self._is_draining = True
+        if self.link is not None:
+            self.link.exchange.draining = True
 
     async def stop(self) -> None:
-        """Unbind after the last response, or after the time allowed, and stay down."""
+        """Unbind and stay down: `drain` first, and wait for what is unanswered. No attempt on its way is waited for."""
         self._stopping.set()
         link = self.link
-        if link is None or not self.is_bound:
-            self._lost.set()
+        if link is None or not link.is_connected or self.phase not in (Phase.BOUND, Phase.DRAINING):
             return
         self._go(Phase.DRAINING)
-        link.exchange.may_submit = False
-        deadline = self._clock() + self._settings.response_timeout_s
-        while link.exchange.window.in_flight and not link.is_lost and self._clock() < deadline:
-            await asyncio.sleep(0.005)
-        if not link.is_lost:
-            try:
-                link.request("unbind")
-            except Exception as error:  # the session may be closing already
-                log.debug("x %s: unbind: %s", self.name, error)
+        with contextlib.suppress(LocalProtocolError):  # one of the two sides has begun to unbind already
+            link.request("unbind")
         try:
-            await asyncio.wait_for(self._lost.wait(), self._settings.unbind_timeout_s + 1.0)
+            async with asyncio.timeout(self._settings.unbind_timeout_s):
+                await self._lost.wait()
         except TimeoutError:
             link.abort("no unbind_resp in time")
-            self._lost.set()
+            await self._lost.wait()
 
     # -- the link calls ---------------------------------------------------------------------------------------------
 
@@ -169,6 +175,7 @@ class Bind:
             link.exchange.takes_responses = event.state in (State.BOUND_TX, State.BOUND_TRX)
             link.exchange.takes_deliveries = event.state in (State.BOUND_RX, State.BOUND_TRX)
             link.exchange.may_submit = link.exchange.takes_responses
+            link.exchange.draining = self._is_draining
         elif isinstance(event, sessions.Request):
             self._owner.on_request(link, event.pdu)
         elif isinstance(event, sessions.Unmatched):
@@ -176,11 +183,20 @@ class Bind:
             if event.pdu.command == "generic_nack":
                 known = link.exchange.answer(event.pdu.sequence_number, event.pdu.command_status, self._clock())
                 if not known and event.pdu.sequence_number == 0:
-                    link.close("generic_nack with sequence_number 0: the SMSC lost our framing")
+                    link.retire("generic_nack with sequence_number 0: the SMSC lost our framing")
         elif isinstance(event, sessions.Closed):
             self.last_error = event.reason
         elif isinstance(event, sessions.Unbound):
             self.last_error = "unbound by the SMSC" if event.by_peer else "unbound"
+
+    def on_held(self, now: float) -> None:
+        """Pass on."""
+        self._owner.on_held(now)
+
+    def on_retiring(self, link: Link) -> None:
+        """Be no bind to send on any more."""
+        if link is self.link and self.phase is Phase.BOUND:
+            self._go(Phase.DRAINING)
 
     def on_lost(self, link: Link, reason: str) -> None:
         """Turn what was in flight into uncertain segments and wake the loop."""
@@ -190,7 +206,7 @@ class Bind:
             if uncertain:
                 log.warning("! %s: link lost with %d segments unanswered: %s", self.name, uncertain, reason)
             if self._answered is not None and not self._answered.done():
-                self._answered.set_exception(ConnectionError(reason))
+                self._answered.set_exception(LinkLost(reason))
             self._lost.set()
             self._go(Phase.DOWN)
 
@@ -215,42 +231,78 @@ class Bind:
                 enquire_link=settings.enquire_link_s,
                 inactivity=settings.inactivity_s or None,
                 response=settings.bind_timeout_s,
+                enquire_link_response=min(10.0, settings.enquire_link_s),
                 unbind=settings.unbind_timeout_s,
             ),
             next_sequence=exchange.window.take_number,
             tolerance=CARRIER,
         )
-        return Link(session, exchange, self._clock, self)
+        return Link(
+            session,
+            exchange,
+            self._clock,
+            self,
+            grace_s=settings.unbind_timeout_s,
+            # An SMSC that takes no octets for so long has not answered them either.
+            user_timeout_s=max(20.0, settings.response_timeout_s),
+        )
 
-    async def _connect(self) -> None:
+    async def _pause(self, seconds: float) -> None:
+        """Wait, or until `stop`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    async def _try(self) -> bool:
+        """Make one attempt; -> whether it is bound. Why not is in `last_error`, and no connection is left."""
+        is_up = False
+        try:
+            is_up = await self._connect()
+        except (OSError, GatewayError, ValueError) as error:  # ValueError: a host name that no resolver takes
+            self.last_error = str(error) or type(error).__name__
+        finally:
+            if not is_up:
+                if self.link is not None:
+                    self.link.abort(self.last_error)
+                self._go(Phase.DOWN)
+        return is_up
+
+    async def _connect(self) -> bool:
         settings = self._settings
         self._go(Phase.CONNECTING)
         self._lost.clear()
         self.link = link = self._new_link()
         loop = asyncio.get_running_loop()
-        await asyncio.wait_for(
-            loop.create_connection(lambda: link, settings.host, settings.port), settings.connect_timeout_s
-        )
+        try:
+            async with asyncio.timeout(settings.connect_timeout_s) as limit:
+                await loop.create_connection(lambda: link, settings.host, settings.port)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise LinkLost(f"no connection within {settings.connect_timeout_s:g} s") from error
+        if not link.is_connected:
+            raise LinkLost(link.reason)
         self._go(Phase.BINDING)
         self._answered = loop.create_future()
-        link.request(self.kind.value, self._credentials())
         try:
-            status = await asyncio.wait_for(self._answered, settings.bind_timeout_s)
+            async with asyncio.timeout(settings.bind_timeout_s):
+                link.request(self.kind.value, self._credentials())
+                status = await self._answered
+        except TimeoutError as error:
+            raise LinkLost(f"no answer to {self.kind.value} within {settings.bind_timeout_s:g} s") from error
         finally:
             self._answered = None
+        self._needs_person = statuses.of_bind(status) in (Disposition.CONFIG, Disposition.FAIL)
         if status != 0:
-            self.last_error = f"bind refused: {statuses.name(status)} (0x{status:02x})"
-            self._failures += 1
-            self._needs_person = statuses.of_bind(status) in (Disposition.CONFIG, Disposition.FAIL)
-            link.close(self.last_error)
-            return
-        self._failures = 0
-        self._needs_person = False
+            raise BindRefused(settings.system_id, status, statuses.name(status))
+        if not link.session.is_bound:
+            raise LinkLost(link.reason or "the session ended with the answer to the bind")
         self.last_error = ""
         self.bound_at = self._clock()
         self.binds += 1
         self._go(Phase.BOUND)
-        link.pump(self._clock())
+        self._owner.pump()
+        return True
 
     def _credentials(self) -> dict[str, Any]:
         settings = self._settings

@@ -23,13 +23,17 @@ from _fastpath.throttle import Throttle
 from _fastpath.window import Window
 from gateway.config import CarrierSettings
 from gateway.smpp import status as statuses
-from gateway.smpp.bind import Bind, Kind
+from gateway.smpp.bind import Bind, Kind, Phase
 from gateway.smpp.link import Link
 from gateway.smpp.pdu import Pdu
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
+# A tick that comes so late was not the SMSC's fault: what waits in the sockets is read before anything is judged.
+LATE_S = 1.0
+# The loop's timers are no finer; below that the throttle hands out several PDUs at once.
+SHORTEST_S = 0.001
 # Time-outs in a row, without any response between them, that make a session count as sick.
 SICK_AFTER = 3
 
@@ -76,11 +80,12 @@ class Carrier:
         self._at_once = at_once
         self._turn = asyncio.Lock()
         self._wake: asyncio.TimerHandle | None = None
+        self._wake_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self.changed = asyncio.Event()
         kinds = (Kind.TRX,) if settings.bind == "trx" else (Kind.TX, Kind.RX)
         self.binds = [
-            Bind(f"{name}#{number}{'' if kind is Kind.TRX else kind.value[4:7]}", kind, settings, self, clock, chance)
+            Bind(f"{name}#{number}{'' if kind is Kind.TRX else kind.name.lower()}", kind, settings, self, clock, chance)
             for number in range(1, settings.binds + 1)
             for kind in kinds
         ]
@@ -103,6 +108,10 @@ class Carrier:
     def on_change(self) -> None:
         """Wake who waits for a bind to come or go."""
         self.changed.set()
+
+    def on_held(self, now: float) -> None:
+        """Be there when the throttle, or a pause after a refusal, ends."""
+        self._sleep_until_allowed(now)
 
     def turn(self) -> asyncio.Lock:
         """One bind of the account tries at a time."""
@@ -146,17 +155,42 @@ class Carrier:
         """Begin to keep every bind up."""
         self._tasks = [asyncio.create_task(bind.run(), name=f"bind {bind.name}") for bind in self.binds]
         self._tasks.append(asyncio.create_task(self._tick(), name=f"timers {self.name}"))
+        for task in self._tasks:
+            task.add_done_callback(_tell_if_broken)
 
     async def stop(self) -> None:
-        """Unbind every bind after its last response, and end."""
-        await asyncio.gather(*(bind.stop() for bind in self.binds))
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        if self._wake is not None:
-            self._wake.cancel()
+        """Finish what is begun, unbind after the last response, and end; nothing is in doubt when all is answered.
+
+        What waits to be tried again is tried again, within `response_timeout_s`.
+        """
+        try:
+            for bind in self.binds:
+                bind.drain()
+            self.pump()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.response_timeout_s):
+                    while self._is_draining():
+                        await asyncio.sleep(0.005)
+            await asyncio.gather(*(bind.stop() for bind in self.binds))
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            if self._wake is not None:
+                self._wake.cancel()
+                self._wake = None
+            for bind in self.binds:
+                if bind.link is not None:
+                    bind.link.abort("stopped")
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _is_draining(self) -> bool:
+        """Tell whether the outcome of something begun may still come before the time for it is over."""
+        if not any(bind.is_bound or bind.phase is Phase.DRAINING for bind in self.binds):
+            return False
+        if self.in_flight or not self.backlog.in_flight:
+            return self.in_flight > 0
+        again_at = self.backlog.again_at()
+        return again_at is None or again_at < self._clock() + self.settings.response_timeout_s
 
     def pump(self) -> None:
         """Let every bind with room send: something new may leave."""
@@ -173,36 +207,52 @@ class Carrier:
     def _sleep_until_allowed(self, now: float) -> None:
         """Set the one timer for the moment when the throttle, or a pause after a refusal, ends."""
         moments = []
-        if self.settings.tps and any(b.link is not None and b.link.exchange.bound_by == "rate" for b in self.binds):
+        links = [bind.link for bind in self.binds if bind.is_bound and bind.link is not None]
+        if not links:
+            return
+        if self.settings.tps and any(link.exchange.bound_by == "rate" for link in links):
             moments.append(self.throttle.ready_at(now))
         again_at = self.backlog.again_at()
-        if again_at is not None:
+        # One that is due already waits for the window or the throttle, and those are woken by themselves.
+        if again_at is not None and again_at > now:
             moments.append(again_at)
         if not moments:
             return
-        # At most a thousand wake-ups a second: below that the throttle hands out several PDUs at once.
-        delay = max(0.001, min(moments) - now)
-        if self._wake is None or self._wake.cancelled():
-            self._wake = asyncio.get_running_loop().call_later(delay, self._woken)
+        at = max(min(moments), now + SHORTEST_S)
+        if self._wake is not None:
+            if self._wake_at <= at:
+                return
+            self._wake.cancel()
+        self._wake_at = at
+        self._wake = asyncio.get_running_loop().call_later(at - now, self._woken)
 
     def _woken(self) -> None:
         self._wake = None
         self.pump()
 
     async def _tick(self) -> None:
+        now = self._clock()
         while True:
             await asyncio.sleep(TICK_S)
-            now = self._clock()
-            for bind in self.binds:
-                link = bind.link
-                if link is None or link.is_lost:
-                    continue
-                if link.exchange.takes_responses:
-                    expired = link.exchange.expire(now - self.settings.response_timeout_s, now)
-                    if expired:
-                        log.warning("! %s: %d submit_sm without an answer", bind.name, expired)
-                    if link.exchange.silent_expiries >= SICK_AFTER:
-                        link.abort("no responses any more")
-                        continue
-                link.tick(now)
+            before, now = now, self._clock()
+            if now - before < LATE_S:
+                for bind in self.binds:
+                    if bind.link is not None and bind.link.is_connected:
+                        self._look_after(bind, bind.link, now)
             self.pump()
+
+    def _look_after(self, bind: Bind, link: Link, now: float) -> None:
+        """Take out what is not answered in time, and run the timers of a session."""
+        if link.exchange.takes_responses and link.hears(now):
+            expired = link.exchange.expire(now - self.settings.response_timeout_s, now)
+            if expired:
+                log.warning("! %s: %d submit_sm without an answer", bind.name, expired)
+            if link.exchange.silent_expiries >= SICK_AFTER:
+                link.abort("no responses any more")
+        link.tick(now)
+
+
+def _tell_if_broken(task: "asyncio.Task[None]") -> None:
+    """Log what must not happen: without this task a bind would stay down and nobody would know why."""
+    if not task.cancelled() and task.exception() is not None:
+        log.error("! %s broke", task.get_name(), exc_info=task.exception())

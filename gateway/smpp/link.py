@@ -5,13 +5,16 @@
     socket ◄─ exchange.send ◄── exchange.fill        session.take_output ─┘
 
 Write back-pressure: what the kernel does not take is handed to the transport, which says when it is through; until then
-nothing is composed. TCP_NODELAY always: receipts right behind responses otherwise meet delayed acknowledgements, and most
-clients fall to 2,300 messages a second (figures in docs/decisions/0003-the-link.md).
+nothing is composed. TCP_NODELAY always: receipts right behind responses otherwise meet delayed acknowledgements, and
+most clients fall to 2,300 messages a second (figures in docs/decisions/0003-the-link.md).
+How it ends: `close` lets what is written leave, for `grace_s` at most; `abort` at once; `retire` submits nothing more
+and closes behind the last response. From the first of them on nothing is composed, so nothing more comes into doubt.
 Not here: connecting and trying again (bind.py), which bind gets what (carrier.py).
 """
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -19,11 +22,19 @@ from typing import Any, Protocol, cast
 from _fastpath.exchange import Exchange
 from gateway.errors import GatewayError, RemoteProtocolError
 from gateway.smpp import session as sessions
+from gateway.smpp.pdu import Pdu
 from gateway.smpp.session import Event, Session, State
 
 # Receipts that are not durable yet: past this the socket is not read, and TCP slows the SMSC down.
 OWED_HIGH = 50_000
 OWED_LOW = 10_000
+# The same for an SMSC that sends and does not read: a quarter of a million responses, or an abuse.
+OUTBOX_HIGH = 1 << 22
+OUTBOX_LOW = 1 << 20
+# After the socket was not read for a while, what waits in it is read before a missing answer counts as missing.
+HEARING_S = 1.0
+# What stops a bind that only a moment, and no answer, will set going again.
+HELD = ("rate", "queue")
 
 
 class Listener(Protocol):
@@ -32,6 +43,12 @@ class Listener(Protocol):
     def on_event(self, link: "Link", event: Event) -> None:
         """Hear of whatever the compiled path does not settle by itself."""
 
+    def on_held(self, now: float) -> None:
+        """Hear that messages may be waiting for a moment, which no answer of the SMSC will announce."""
+
+    def on_retiring(self, link: "Link") -> None:
+        """Hear that this connection submits nothing more and closes behind its last response."""
+
     def on_lost(self, link: "Link", reason: str) -> None:
         """Hear once that the connection is gone."""
 
@@ -39,21 +56,37 @@ class Listener(Protocol):
 class Link(asyncio.BufferedProtocol):
     """A connection in the making, up, or lost.
 
-    clock  monotonic seconds
+    clock           monotonic seconds
+    grace_s         for the last octets of `close` and the last responses of `retire`
+    user_timeout_s  until TCP gives up octets that the peer does not acknowledge or take; 0 = the system's own
     """
 
-    def __init__(self, session: Session, exchange: Exchange, clock: Callable[[], float], listener: Listener):
+    def __init__(
+        self,
+        session: Session,
+        exchange: Exchange,
+        clock: Callable[[], float],
+        listener: Listener,
+        *,
+        grace_s: float = 5.0,
+        user_timeout_s: float = 0.0,
+    ):
         self.session = session
         self.exchange = exchange
         self._clock = clock
         self._listener = listener
+        self._grace_s = grace_s
+        self._user_timeout_s = user_timeout_s
         self._transport: asyncio.Transport | None = None
         self._fd = -1
         self._paused = False
         self._handed_over = False
         self._reading = True
+        self._reads_since = -math.inf
         self._heard_at = clock()
-        self._octets_seen = 0
+        self._retires_until: float | None = None
+        self._last_call: asyncio.TimerHandle | None = None
+        self.is_ending = False
         self.is_lost = False
         self.reason = ""
 
@@ -68,12 +101,17 @@ class Link(asyncio.BufferedProtocol):
         if endpoint is not None:
             with contextlib.suppress(OSError):  # a Unix socket has no such option
                 endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self._user_timeout_s and hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+                    endpoint.setsockopt(
+                        socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(min(self._user_timeout_s, 86400) * 1000)
+                    )
             if transport.get_extra_info("sslcontext") is None:
                 self._fd = endpoint.fileno()
 
-    def get_buffer(self, sizehint: int) -> Exchange:  # type: ignore[override]
+    def get_buffer(self, sizehint: int) -> memoryview:
         """Let the transport read straight into the exchange."""
-        return self.exchange
+        # asyncio's own loop asks for len(), which an Exchange has not; a view costs 0.1 us a read.
+        return memoryview(self.exchange)
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take one read; answer it in the same turn."""
@@ -83,11 +121,14 @@ class Link(asyncio.BufferedProtocol):
         if exchange.rare or exchange.lost_framing or exchange.wants_rebind:
             self._take_rare(now)
         self._pump(now)
-        if exchange.owed_waiting > OWED_HIGH:
+        if exchange.bound_by in HELD:
+            self._listener.on_held(now)
+        if exchange.owed_waiting > OWED_HIGH or exchange.out_waiting > OUTBOX_HIGH:
             self._stop_reading()
 
     def eof_received(self) -> bool:
-        """Close: SMPP has no half-open state."""
+        """Close: SMPP has no half-open state, and who has gone takes no last octets."""
+        self.abort("connection closed by the SMSC")
         return False
 
     def pause_writing(self) -> None:
@@ -99,19 +140,31 @@ class Link(asyncio.BufferedProtocol):
         self._paused = False
         self._handed_over = False
         self.pump(self._clock())
+        self._resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the listener, once."""
         if self.is_lost:
             return
-        self.is_lost = True
+        self.is_lost = self.is_ending = True
         self._fd = -1
+        if self._last_call is not None:
+            self._last_call.cancel()
         self.session.lost()
         if not self.reason:
             self.reason = str(exc) if exc is not None else "connection closed by the SMSC"
         self._listener.on_lost(self, self.reason)
 
     # -- the owner calls --------------------------------------------------------------------------------------------
+
+    @property
+    def is_connected(self) -> bool:
+        """Tell whether there is a connection, however near its end."""
+        return self._transport is not None and not self.is_lost
+
+    def hears(self, now: float) -> bool:
+        """Tell whether silence means something: the socket has been read for a while without a pause of ours."""
+        return self._reading and now - self._reads_since >= HEARING_S
 
     def pump(self, now: float) -> int:
         """Compose and write what may leave now; -> submit_sm composed."""
@@ -127,52 +180,75 @@ class Link(asyncio.BufferedProtocol):
 
     def flush_session(self) -> None:
         """Write what the session has to say, behind what is in the outbox."""
-        octets = self.session.take_output()
-        if octets and not self.is_lost:
-            self.exchange.append(octets)
-            self._write()
+        self._write_session()
+        if not self.session.is_bound:
+            self.exchange.may_submit = False
+            if self.session.state is State.UNBOUND and not self.is_ending:
+                # The last answer that an unbind of the SMSC waited for.
+                self._on_event(sessions.Unbound(by_peer=True))
+
+    def owe(self, pdu: Pdu) -> None:
+        """Answer a deliver_sm of the session with the receipts of the compiled path, by `acknowledge`."""
+        self.session.hand_over(pdu)
+        self.exchange.owe_response(pdu.sequence_number)
 
     def acknowledge(self, upto: int) -> None:
         """Answer the receipts up to a mark: they are durable now."""
-        if self.is_lost:
+        if self.is_ending:
             return
         self.exchange.acknowledge(upto)
         if self.exchange.out_waiting:
             self._write()
-        if not self._reading and self.exchange.owed_waiting < OWED_LOW and self._transport is not None:
-            self._reading = True
-            self._transport.resume_reading()
+        self._resume_reading()
 
     def tick(self, now: float) -> None:
         """Let the session's timers run; the compiled path's traffic counts as a sign of life."""
-        if self.is_lost:
+        if self.is_ending:
             return
         if self.exchange.received_at > self._heard_at:
             self._heard_at = self.exchange.received_at
             self.session.touch(self._heard_at)
+        if self._retires_until is not None and (now >= self._retires_until or not self.exchange.window.in_flight):
+            self.close(self.reason)
+            return
+        if not self.hears(now):
+            return
         for event in self.session.tick(now):
             self._on_event(event)
         self.flush_session()
 
+    def retire(self, reason: str) -> None:
+        """Submit nothing more; close behind the last response, or after `grace_s`. `tick` carries it out."""
+        if self._retires_until is None and not self.is_ending:
+            self._retires_until = self._clock() + self._grace_s
+            self.reason = self.reason or reason
+            self.exchange.may_submit = False
+            self._listener.on_retiring(self)
+
     def close(self, reason: str) -> None:
-        """End the connection; what is in the transport's buffer is still written."""
-        if not self.reason:
-            self.reason = reason
-        if self._transport is not None and not self.is_lost:
-            self._transport.close()
+        """End the connection; what is written already leaves first, for `grace_s` at most."""
+        transport = self._transport
+        if self.is_ending or transport is None:
+            return
+        self._end(reason)
+        if self.exchange.out_waiting:
+            transport.write(self.exchange.take_output())
+        transport.close()
+        if transport.get_write_buffer_size():
+            # A peer that does not read would hold us for ever.
+            self._last_call = asyncio.get_running_loop().call_later(self._grace_s, transport.abort)
 
     def abort(self, reason: str) -> None:
         """End the connection now."""
-        if not self.reason:
-            self.reason = reason
         if self._transport is not None and not self.is_lost:
+            self._end(reason)
             self._transport.abort()
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _pump(self, now: float) -> None:
         """Compose and write; on a plain socket straight into it, by turns."""
-        if self.is_lost or self._paused:
+        if self.is_ending or self._paused:
             return
         if self._fd >= 0 and not self._handed_over:
             try:
@@ -190,7 +266,7 @@ class Link(asyncio.BufferedProtocol):
     def _write(self) -> None:
         exchange = self.exchange
         transport = self._transport
-        if transport is None or self.is_lost or self._paused:
+        if transport is None or self.is_ending or self._paused:
             return
         if self._handed_over:
             if transport.get_write_buffer_size():
@@ -208,33 +284,68 @@ class Link(asyncio.BufferedProtocol):
         if not transport.get_write_buffer_size():
             self._handed_over = False
 
+    def _write_session(self) -> None:
+        octets = self.session.take_output()
+        if octets and not self.is_ending:
+            self.exchange.append(octets)
+            self._write()
+
+    def _end(self, reason: str) -> None:
+        """Compose nothing more: from here on it would only come into doubt. The descriptor may soon be another's."""
+        self.reason = self.reason or reason
+        self.is_ending = True
+        self.exchange.may_submit = False
+        self._fd = -1
+
     def _stop_reading(self) -> None:
-        if self._reading and self._transport is not None:
+        if self._reading and not self.is_ending and self._transport is not None:
             self._reading = False
             self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        exchange = self.exchange
+        if self._reading or self.is_ending or self._transport is None:
+            return
+        if exchange.owed_waiting < OWED_LOW and exchange.out_waiting < OUTBOX_LOW:
+            self._reading = True
+            self._reads_since = self._clock()
+            self._transport.resume_reading()
 
     def _take_rare(self, now: float) -> None:
         for octets in self.exchange.take_rare():
             try:
                 events = self.session.receive(octets, now)
             except RemoteProtocolError as error:
-                self.reason = str(error)
+                self._write_session()
+                self.close(str(error))
                 break
             for event in events:
                 self._on_event(event)
         if self.exchange.lost_framing and self.session.state is not State.CLOSED:
-            self._on_event(self.session.lose_framing())
+            self.session.lose_framing()
+            self._on_event(sessions.Closed(f"framing lost: {_seen(self.exchange.lost_octets)}"))
         if self.exchange.wants_rebind:
-            self.reason = self.reason or "the SMSC says that this session may not submit"
-            self._on_event(sessions.Closed(self.reason))
+            self.retire("the SMSC says that this session may not submit")
         self.flush_session()
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, sessions.Closed | sessions.Unbound):
-            self.exchange.may_submit = False
-            self.flush_session()
-            self.close(event.reason if isinstance(event, sessions.Closed) else "unbound")
+        if isinstance(event, sessions.Closed):
+            self._write_session()
+            self.close(event.reason)
+        elif isinstance(event, sessions.Unbound):
+            self._write_session()
+            self.close("unbound by the SMSC" if event.by_peer else "unbound")
         try:
             self._listener.on_event(self, event)
         except GatewayError as error:
             self.close(str(error))
+
+
+def _seen(octets: bytes) -> str:
+    """Say what a peer sent in place of a PDU: a wrong port is found by it."""
+    for word in (b"HTTP/", b"SSH-", b"220 ", b"\x15\x03", b"\x16\x03"):
+        if octets.startswith(word):
+            return (
+                f"the peer speaks {'TLS' if word[1] == 3 else word.decode().strip(' /-').replace('220', 'SMTP or FTP')}"
+            )
+    return f"command_length {int.from_bytes(octets[:4], 'big')} in {octets!r}"

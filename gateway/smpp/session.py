@@ -403,6 +403,14 @@ class Session:
         if self._unbind_from is not None and not self._owed:
             self._end_unbind()
 
+    def hand_over(self, request: Pdu) -> None:
+        """Hear that this Request is answered by another: it is owed here no more, and no unbind waits for it."""
+        key = (request.command, request.sequence_number)
+        if self._owed[key] > 1:
+            self._owed[key] -= 1
+        else:
+            del self._owed[key]
+
     def touch(self, now: float) -> None:
         """Restart the timers: the compiled path has seen traffic from the peer."""
         self._misses = 0
