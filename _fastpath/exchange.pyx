@@ -106,7 +106,6 @@ cdef class Ledger:
         if err is not None:
             err_octets = <const uint8_t*>PyBytes_AS_STRING(err)
             err_n = <int>len(err)
-        self.recall.enter()
         memory = self.recall.find(id_octets, n)
         if memory != NULL:
             self.receipts.add(memory.chunk_id, memory.pos, <int16_t>memory.segment, at_us, id_octets, n, <int16_t>state,
@@ -490,7 +489,6 @@ cdef class Exchange:
             state = -1
         at_us = <int64_t>(now * 1e6) + ledger.wall_offset_us
         number = digits(source, source_octets - 1)
-        ledger.recall.enter()
         memory = ledger.recall.find(message_id, id_octets)
         if memory != NULL:
             ledger.receipts.add(
