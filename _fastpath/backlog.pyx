@@ -10,10 +10,12 @@
 Not here: claiming and settling in Postgres (dispatch), the window and the throttle (exchange.pyx).
 """
 
+cimport cython
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from libc.stdint cimport int64_t
 
 
+@cython.final
 cdef class AgainQueue:
     """Segments to be sent again, first in first out."""
 
@@ -54,6 +56,7 @@ cdef class AgainQueue:
         self.count -= 1
 
 
+@cython.final
 cdef class Backlog:
     """Batches of one lane on this worker."""
 

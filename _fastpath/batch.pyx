@@ -15,6 +15,7 @@ watermark `sent_upto`, which counts ranks, names its positions in one line of SQ
 Not here: where chunks come from (store.queue), what a message becomes (outbound.pyx), who is next (backlog.pyx).
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from libc.math cimport INFINITY
@@ -47,6 +48,7 @@ cpdef int32_t stride_of(int32_t n):
         step += 1
 
 
+@cython.final
 cdef class Batch:
     """The columns of one chunk. Made by `read_batches` from claimed octets, or by `Batch.of` from Python values."""
 
@@ -169,7 +171,8 @@ cdef class Batch:
         return [self.position(rank) for rank in range(max(0, first), min(end, self.n))]
 
 
-cdef class Reader:
+@cython.final
+cdef class _Reader:
     """A bounds-checked walk over COPY octets."""
     cdef const uint8_t* base
     cdef Py_ssize_t at
@@ -203,7 +206,7 @@ def read_batches(bytes octets not None):
     cost    about 8 ns a recipient and 5 ns a field
     """
     cdef bytes owner = octets
-    cdef Reader reader = Reader()
+    cdef _Reader reader = _Reader()
     cdef Batch batch
     cdef int32_t rows, length, dimensions, n, columns, i, end
     cdef int64_t chunk_id, run

@@ -10,6 +10,7 @@ A row is written once, where its message is finished with, and never becomes a P
 0.7-0.9 for tuples (measured in a trial of this shape). Not here: reading rows (batch.pyx), people (peoplerows.pyx).
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from libc.stdint cimport INT64_MIN, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -123,6 +124,7 @@ cdef class Rows:
         return self.data + self.size
 
 
+@cython.final
 cdef class OutcomeRows(Rows):
     """Rows of `outcome`: what came of one segment."""
 
@@ -159,6 +161,7 @@ cdef class OutcomeRows(Rows):
         self.add(chunk_id, pos, segment, segments, epoch, status, at_us, rtt_us, p, octets)
 
 
+@cython.final
 cdef class ReceiptRows(Rows):
     """Rows of `receipt`: receipts whose segment is known."""
 
@@ -190,6 +193,7 @@ cdef class ReceiptRows(Rows):
         return 0
 
 
+@cython.final
 cdef class WaitingRows(Rows):
     """Rows of `receipt_waiting`: receipts that came before their response, or for a message of another worker."""
 

@@ -3,6 +3,7 @@
 Bucket of v microseconds: the exponent of v and the four bits behind its first one, as in HDR histograms.
 """
 
+cimport cython
 from libc.math cimport ldexp
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
@@ -20,6 +21,7 @@ cdef inline int bucket_of(uint64_t v) noexcept nogil:
     return 16 + exponent * 16 + <int>((v >> exponent) - 16)
 
 
+@cython.final
 cdef class Histogram:
     """Counts of durations in microseconds."""
 

@@ -4,6 +4,7 @@ The suppression set of every sender: one look just before the octets are written
 positive, so it is never a member. Not here: who fills it (the stop feed).
 """
 
+cimport cython
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from libc.stdint cimport int64_t, uint64_t
 
@@ -15,6 +16,7 @@ cdef inline uint64_t spread(int64_t number) noexcept nogil:
     return h ^ (h >> 31)
 
 
+@cython.final
 cdef class NumberSet:
     """A set of positive integers below 2**63."""
 

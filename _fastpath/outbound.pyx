@@ -14,6 +14,7 @@ position, so a part that is sent again, even after a crash, carries the referenc
 Not here: when to send (exchange.pyx), which runs use which form (dispatch.compose).
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -27,12 +28,12 @@ cdef enum:
     SUBMIT_SM = 0x00000004
     UDHI = 0x40
 
-CONCATENATIONS = {"udh16": BY_UDH16, "udh8": BY_UDH8, "sar": BY_SAR, "payload": BY_PAYLOAD}
-ALPHABETS = {"gsm7": ALPHABET_GSM7, "latin1": ALPHABET_LATIN1, "ucs2": ALPHABET_UCS2}
+cdef dict CONCATENATIONS = {"udh16": BY_UDH16, "udh8": BY_UDH8, "sar": BY_SAR, "payload": BY_PAYLOAD}
+cdef dict ALPHABETS = {"gsm7": ALPHABET_GSM7, "latin1": ALPHABET_LATIN1, "ucs2": ALPHABET_UCS2}
 # Octets of short_message for text, by alphabet: 140 on the radio path are 160 septets, 140 octets, 70 units.
-SINGLE = {"gsm7": 160, "latin1": 140, "ucs2": 140}
+cdef dict SINGLE = {"gsm7": 160, "latin1": 140, "ucs2": 140}
 # With a header of 6 octets (8-bit reference; also what an SMSC writes for sar_*) and of 7 (16-bit). UCS-2 stays even.
-MULTI = {BY_UDH8: (153, 134, 134), BY_UDH16: (152, 133, 132), BY_SAR: (153, 134, 134), BY_PAYLOAD: (65535, 65535, 65534)}
+cdef dict MULTI = {BY_UDH8: (153, 134, 134), BY_UDH16: (152, 133, 132), BY_SAR: (153, 134, 134), BY_PAYLOAD: (65535, 65535, 65534)}
 
 cdef char DIGITS[200]
 cdef int _k
@@ -64,7 +65,7 @@ cdef inline int write_number(int64_t number, uint8_t* dst) noexcept nogil:
     return 20 - at
 
 
-def cstring_of(name, text, limit):
+def _cstring_of(name, text, limit):
     """A C-octet string field; ValueError with the field's name when it is too long, not ASCII, or holds a NUL."""
     try:
         octets = text.encode("ascii")
@@ -75,13 +76,14 @@ def cstring_of(name, text, limit):
     return octets + b"\x00"
 
 
-def octet_of(name, value):
+def _octet_of(name, value):
     """An integer field of one octet; ValueError with the field's name when it does not fit."""
     if not 0 <= value <= 255:
         raise ValueError(f"submit_sm.{name}: {value}, expected 0 to 255")
     return bytes((value,))
 
 
+@cython.final
 cdef class Form:
     """What all messages of one run have in common on one carrier.
 
@@ -119,21 +121,21 @@ cdef class Form:
         for i, name in enumerate(alphabets):
             self.alphabets[i] = ALPHABETS[name]
         for i, (name, code) in enumerate(ALPHABETS.items()):
-            self.data_coding[code] = octet_of(f"data_coding of {name}", codings[name])[0]
+            self.data_coding[code] = _octet_of(f"data_coding of {name}", codings[name])[0]
             self.single[code] = SINGLE[name]
             self.multi[code] = MULTI[self.joining][i]
         self.esm_class = esm_class
         self.wants_receipts = registered_delivery & 0x13 != 0
         self.head = (
             bytes(4) + SUBMIT_SM.to_bytes(4, "big") + bytes(8)
-            + cstring_of("service_type", service_type, 6)
-            + octet_of("source_addr_ton", source_ton) + octet_of("source_addr_npi", source_npi) + cstring_of("source_addr", source, 21)
-            + octet_of("dest_addr_ton", dest_ton) + octet_of("dest_addr_npi", dest_npi) + (b"+" if plus else b""))
+            + _cstring_of("service_type", service_type, 6)
+            + _octet_of("source_addr_ton", source_ton) + _octet_of("source_addr_npi", source_npi) + _cstring_of("source_addr", source, 21)
+            + _octet_of("dest_addr_ton", dest_ton) + _octet_of("dest_addr_npi", dest_npi) + (b"+" if plus else b""))
         self.tail = (
-            b"\x00" + octet_of("esm_class", esm_class) + octet_of("protocol_id", protocol_id)
-            + octet_of("priority_flag", priority_flag) + b"\x00"
-            + cstring_of("validity_period", validity_period, 17)
-            + octet_of("registered_delivery", registered_delivery) + bytes(4))
+            b"\x00" + _octet_of("esm_class", esm_class) + _octet_of("protocol_id", protocol_id)
+            + _octet_of("priority_flag", priority_flag) + b"\x00"
+            + _cstring_of("validity_period", validity_period, 17)
+            + _octet_of("registered_delivery", registered_delivery) + bytes(4))
         self.head_octets = <const uint8_t*>PyBytes_AS_STRING(self.head)
         self.tail_octets = <const uint8_t*>PyBytes_AS_STRING(self.tail)
         self.head_size = <int>len(self.head)
@@ -142,6 +144,7 @@ cdef class Form:
         self.largest = self.head_size + self.tail_size + 20 + (4 + 65535 if self.joining == BY_PAYLOAD else 7 + 255 + 16)
 
 
+@cython.final
 cdef class Composer:
     """One message at a time: its text encoded once, cut once, written segment by segment."""
 

@@ -14,6 +14,7 @@ Not here: cutting into segments (segment.pyx), which alphabet to try (outbound.p
 import re
 import unicodedata
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from libc.stdint cimport int32_t, uint8_t, uint32_t
@@ -25,7 +26,7 @@ from _fastpath.segment cimport ALPHABET_GSM7, ALPHABET_LATIN1, ALPHABET_UCS2
 from _fastpath import alphabet
 from _fastpath.faults import NotEncodable
 
-NAMES = {ALPHABET_GSM7: "gsm7", ALPHABET_LATIN1: "latin1", ALPHABET_UCS2: "ucs2"}
+cdef dict NAMES = {ALPHABET_GSM7: "gsm7", ALPHABET_LATIN1: "latin1", ALPHABET_UCS2: "ucs2"}
 
 cdef object STRING = r'"(?:[^"\\]|\\.)*"' + "|" + r"'(?:[^'\\]|\\.)*'"
 cdef object FIELD = re.compile(
@@ -36,7 +37,7 @@ cdef object ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "/
 cdef object NO_FIELDS = frozenset(("true", "false", "none", "True", "False", "None", "not"))
 
 
-def unquote(quoted):
+def _unquote(quoted):
     """The text of a quoted string of the grammar, backslash escapes resolved; an unknown one stands as written."""
     text = re.sub(
         r"\\(?:u([0-9A-Fa-f]{4})|(.))",
@@ -49,20 +50,20 @@ def unquote(quoted):
         raise ValueError(f"half of a surrogate pair in {quoted}") from error
 
 
-def place(text, at):
+def _place(text, at):
     """`line 2, column 7` of an index in a text."""
     return f"line {text.count(chr(10), 0, at) + 1}, column {at - text.rfind(chr(10), 0, at)}"
 
 
-def text_of(text, match, group):
+def _text_of(text, match, group):
     """The text of a quoted string that was matched; ValueError with its place."""
     try:
-        return unquote(match[group])
+        return _unquote(match[group])
     except ValueError as error:
-        raise ValueError(f"template: {place(text, match.start(group))}: {error}") from error
+        raise ValueError(f"template: {_place(text, match.start(group))}: {error}") from error
 
 
-def parse(text):
+def _parse(text):
     """-> list of (literal, None, None, False) and (None, field, default or None, whether it stands for an empty value too).
 
     raises  ValueError with the place of what is no plain field
@@ -77,33 +78,34 @@ def parse(text):
         if opening.start() > at:
             pieces.append((text[at:opening.start()], None, None, False))
         if opening[0] == "{%":
-            raise ValueError(f"template: {place(text, opening.start())}: expected a field, got a statement {{% … %}}")
+            raise ValueError(f"template: {_place(text, opening.start())}: expected a field, got a statement {{% … %}}")
         closing = {"{{": "}}", "{#": "#}"}[opening[0]]
         inside = opening.end()
         if opening[0] == "{#":
             end = text.find(closing, inside)
             if end < 0:
-                raise ValueError(f"template: {place(text, opening.start())}: comment is not closed by #}}")
+                raise ValueError(f"template: {_place(text, opening.start())}: comment is not closed by #}}")
             at = end + 2
             continue
         field = FIELD.match(text, inside)
         constant = CONSTANT.match(text, inside)
         if constant is not None and text.startswith(closing, constant.end()):
-            pieces.append((text_of(text, constant, 1), None, None, False))
+            pieces.append((_text_of(text, constant, 1), None, None, False))
             at = constant.end() + 2
         elif field is not None and field[1] not in NO_FIELDS and text.startswith(closing, field.end()):
-            default = None if field[2] is None else text_of(text, field, 2)
+            default = None if field[2] is None else _text_of(text, field, 2)
             pieces.append((None, field[1], default, field[3] in ("true", "True")))
             at = field.end() + 2
         elif text.find(closing, inside) < 0:
-            raise ValueError(f"template: {place(text, opening.start())}: field is not closed by }}}}")
+            raise ValueError(f"template: {_place(text, opening.start())}: field is not closed by }}}}")
         else:
             found = text[inside:text.find(closing, inside)].strip()
             raise ValueError(
-                f"template: {place(text, opening.start())}: expected a field name, with |default(\"…\") at most, got {found!r}")
+                f"template: {_place(text, opening.start())}: expected a field name, with |default(\"…\") at most, got {found!r}")
     return pieces
 
 
+@cython.final
 cdef class Template:
     """A compiled template.
 
@@ -118,7 +120,7 @@ cdef class Template:
         cdef int code
         cdef uint32_t at = 0
         text = unicodedata.normalize("NFC", text)
-        parsed = parse(text)
+        parsed = _parse(text)
         merged = []
         run = ""
         for literal, field, default, over_empty in [*parsed, (None, None, None, False)]:

@@ -9,6 +9,7 @@ Two bounds, both kept:
 Not here: the adaptive rate (smpp.carrier), a wait (the caller sleeps until `ready_at`).
 """
 
+cimport cython
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from libc.math cimport INFINITY, floor, nextafter
 from libc.stdint cimport int64_t, uint32_t
@@ -27,6 +28,7 @@ cdef int check_rate(int per_s, double burst_s) except -1:
     return 0
 
 
+@cython.final
 cdef class Throttle:
     """A limit in PDUs a second; 0 = no limit.
 

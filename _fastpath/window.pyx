@@ -12,6 +12,7 @@ flight borrows its batch; a tombstone holds the chunk's id instead, for it may o
 Not here: time-outs' length (the caller says), what becomes of the message (exchange.pyx).
 """
 
+cimport cython
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
@@ -26,6 +27,7 @@ cdef inline bint is_nameless(const Slot* slot) noexcept nogil:
     return slot.whose.batch == NULL
 
 
+@cython.final
 cdef class Window:
     """At most `size` unanswered requests.
 

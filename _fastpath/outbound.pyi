@@ -1,0 +1,45 @@
+from collections.abc import Mapping, Sequence
+from typing import final
+
+from _fastpath.batch import Batch
+from _fastpath.template import Template
+
+@final
+class Form:
+    @property
+    def template(self) -> Template: ...
+    @property
+    def concatenation(self) -> str: ...
+    @property
+    def max_parts(self) -> int: ...
+    @property
+    def grapheme(self) -> bool: ...
+    @property
+    def wants_receipts(self) -> bool: ...
+    def __init__(
+        self,
+        template: Template,
+        *,
+        source: str = "",
+        source_ton: int = 5,
+        source_npi: int = 0,
+        dest_ton: int = 1,
+        dest_npi: int = 1,
+        plus: bool = False,
+        service_type: str = "",
+        esm_class: int = 0,
+        protocol_id: int = 0,
+        priority_flag: int = 0,
+        validity_period: str = "",
+        registered_delivery: int = 1,
+        alphabets: Sequence[str] = ("gsm7", "ucs2"),
+        data_coding: Mapping[str, int] | None = None,
+        concatenation: str = "udh16",
+        max_parts: int = 255,
+        grapheme: bool = True,
+    ) -> None: ...
+
+@final
+class Composer: ...
+
+def encode_batch(batch: Batch, sequence: int = 1) -> tuple[bytes, int, dict[int, int]]: ...
