@@ -60,7 +60,7 @@ cdef class AgainQueue:
 cdef class Backlog:
     """Batches of one lane on this worker."""
 
-    def __init__(self):
+    def __cinit__(self):
         self.waiting = []
         self.open = {}
         self.finished = []
