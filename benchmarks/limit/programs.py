@@ -68,14 +68,17 @@ class Sink:
 
 
 @contextlib.contextmanager
-def sink(receipts: bool = False, core: int | None = None) -> Iterator[Sink]:
-    """Run a sink on a free port; pinned to a core, if one is named.
+def sink(receipts: bool = False, core: int | None = None, port: int = 0) -> Iterator[Sink]:
+    """Run a sink, on a free port if none is named; pinned to a core, if one is named.
 
     receipts    send one to every message that asks for it
     """
     build()
     process = subprocess.Popen(
-        [str(BIN / "sink"), *(["-r"] if receipts else [])], stdout=subprocess.PIPE, text=True, preexec_fn=pinned(core)
+        [str(BIN / "sink"), "-p", str(port), *(["-r"] if receipts else [])],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=pinned(core),
     )
     assert process.stdout is not None
     try:

@@ -2,7 +2,8 @@
  *
  *     sink [-p PORT] [-r]      -p 0 (the default): any free port        -r: receipts to those who ask for them
  *
- * Prints {"port": N} once it listens, and what it counted when it is told to stop (SIGTERM, SIGINT).
+ * Prints {"port": N} once it listens, and what it counted when it is told to stop (SIGTERM, SIGINT); `seconds` there is
+ * the time from the first read that held a submit_sm to the last.
  * One thread, epoll, loopback. One turn of a link: one recv, every whole PDU in it answered into one buffer, one send.
  *
  *     bind_*         accepted, whoever asks              submit_sm        accepted, message_id = 10 digits that count up
@@ -57,12 +58,20 @@ static int wants_receipts;
 static int events_fd;
 static char message_id[ID_DIGITS + 1] = "0000000000";
 static char day[11];            /* yymmddhhmm of the start: a receipt's dates do not cost a clock each */
+static double first_submit_at, last_submit_at;     /* monotonic seconds of the reads that held them */
 static unsigned long long submits, receipts, receipt_responses, strangers, sends, reads;
 
 static void fail(const char *what)
 {
     perror(what);
     exit(1);
+}
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
 static uint8_t *room_for(struct link *link, size_t octets)
@@ -241,6 +250,7 @@ static int pull(struct link *link)
         return n < 0 && (errno == EAGAIN || errno == EINTR);
     reads++;
     link->have += (size_t)n;
+    unsigned long long before = submits;
     const uint8_t *p = link->inbox, *end = p + link->have;
     while (end - p >= HEADER) {
         uint32_t octets = load32(p);
@@ -253,6 +263,11 @@ static int pull(struct link *link)
     }
     link->have = (size_t)(end - p);
     memmove(link->inbox, p, link->have);
+    if (submits != before) {
+        last_submit_at = seconds();
+        if (!before)
+            first_submit_at = last_submit_at;
+    }
     return 1;
 }
 
@@ -341,6 +356,7 @@ int main(int count, char **words)
     double cpu_s = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec)
         + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
     printf("{\"submits\": %llu, \"receipts\": %llu, \"receipt_responses\": %llu, \"strangers\": %llu, \"reads\": %llu, "
-           "\"sends\": %llu, \"cpu_s\": %.6f}\n", submits, receipts, receipt_responses, strangers, reads, sends, cpu_s);
+           "\"sends\": %llu, \"seconds\": %.6f, \"cpu_s\": %.6f}\n", submits, receipts, receipt_responses, strangers, reads, sends,
+           last_submit_at - first_submit_at, cpu_s);
     return 0;
 }
