@@ -1,3 +1,10 @@
 """Lists the fixture files, nothing else."""
 
-pytest_plugins = ["tests.fixtures.chance", "tests.fixtures.postgres"]
+pytest_plugins = [
+    "tests.fixtures.carriers",
+    "tests.fixtures.chance",
+    "tests.fixtures.flaky_proxy",
+    "tests.fixtures.postgres",
+    "tests.fixtures.scripted_smsc",
+    "tests.fixtures.smsc",
+]

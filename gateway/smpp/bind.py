@@ -230,7 +230,8 @@ class Bind:
                 session_init=None,
                 enquire_link=settings.enquire_link_s,
                 inactivity=settings.inactivity_s or None,
-                response=settings.bind_timeout_s,
+                # The answer to the bind has a limit of its own, which says so better.
+                response=max(settings.response_timeout_s, settings.bind_timeout_s + 1.0),
                 enquire_link_response=min(10.0, settings.enquire_link_s),
                 unbind=settings.unbind_timeout_s,
             ),
