@@ -131,7 +131,8 @@ async def materialise(connection: Connection, run: Run, weights: Sequence[int], 
     if run.list is None:
         raise StoreError(f"run {run.id}: it has no list")
     spread = [lane for lane, weight in zip(run.lanes, weights, strict=True) for _ in range(weight)]
-    groups = max(1, min(FIRST_REPEAT, round(people / len(run.lanes) / CHUNK_POSITIONS)))
+    # The lane with most people has chunks of a thousand, the others smaller ones.
+    groups = max(1, min(FIRST_REPEAT, round(people * max(weights) / sum(weights) / CHUNK_POSITIONS)))
     sql = query("materialise_payload")
     if run.fields:
         names = ", ".join(f"attributes ->> ${number}::text" for number in range(6, 6 + len(run.fields)))

@@ -1,0 +1,192 @@
+"""Lanes, runs, chunks and the partitions of time."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gateway.errors import StoreError
+from gateway.message import MessageClass, Policy
+from gateway.store import postgres, queue, results, runs
+from gateway.store.queue import CHUNK_BITS, FIRST_REPEAT
+from tests.fixtures.campaign import make_list, make_run, numbers
+
+NOW = datetime.now(UTC)
+# What breaks arrays written as text, and templates.
+STRANGE = [
+    "{", "}", "{}", "{a,b}", "a,b", '"', '""', "\\", "\\\\", '\\"', "NULL", "null", "", " ", "'", "''", "$1", "%s",
+    "{{ x }}", "Zoë", "東京", "🎉👨‍👩‍👧", "e\u0301", "\u200f", "\x01", "\n", "\r\n", "\t", "x" * 5000,
+]  # fmt: skip
+
+
+@pytest.fixture
+async def connection(dsn: str) -> AsyncIterator[Any]:
+    opened = await postgres.connect(dsn)
+    yield opened
+    opened.terminate()
+
+
+async def on_lane(connection: Any, lane: int) -> Counter[int]:
+    """How often each number stands in the chunks of a lane."""
+    batches = (await queue.claim(connection, lane, "w", datetime.now(UTC), NOW + timedelta(hours=1), 10_000)).batches
+    return Counter(batch.number(pos) for batch in batches for pos in range(batch.n))
+
+
+async def test_a_carrier_keeps_its_lane_and_racing_first_askers_agree(dsn: str, connection: Any) -> None:
+    others = [await postgres.connect(dsn) for _ in range(6)]
+    names = [f"carrier {number % 3}" for number in range(6)]
+    found = await asyncio.gather(*(runs.lane_of(other, name, NOW) for other, name in zip(others, names, strict=True)))
+    assert found[:3] == found[3:] and len(set(found)) == 3
+    assert await runs.lanes(connection) == dict(zip(found[:3], names[:3], strict=True))
+    assert await runs.lane_of(connection, "carrier 1", NOW) == found[1]
+    for other in others:
+        other.terminate()
+
+
+async def test_runs_of_one_millisecond_get_ids_of_their_own(connection: Any) -> None:
+    lane = await runs.lane_of(connection, "acme", NOW)
+    made = [await make_run(connection, numbers(1), [lane], now=NOW) for _ in range(3)]
+    assert len({run.id for run in made}) == 3
+    assert await runs.run_by_id(connection, made[0].id) == made[0]
+    assert await runs.run_by_id(connection, 1) is None
+    assert [run.id for run in await runs.recent_runs(connection, 2)] == [made[2].id, made[1].id]
+    last = await runs.same_run(connection, made[1].list or 0, "Hello")
+    assert last is not None and last.id == made[1].id
+    assert await runs.same_run(connection, made[1].list or 0, "Good-bye") is None
+    with pytest.raises(StoreError, match="has no list"):
+        run = await runs.add_run(
+            connection, name="x", template="x", fields=(), class_=MessageClass.BULK, policy=Policy.ONCE, lanes=[lane],
+            list_id=None, source=None, now=NOW,
+        )  # fmt: skip
+        await runs.materialise(connection, run, [1], 1, NOW)
+
+
+@pytest.mark.parametrize("people", [1, 2, 999, 1000, 1001, 12_345])
+async def test_everybody_is_in_exactly_one_chunk(connection: Any, people: int) -> None:
+    lanes = [await runs.lane_of(connection, name, NOW) for name in ("a", "b")]
+    run = await make_run(connection, numbers(people), lanes)
+    assert run.recipients == people and run.enqueued_at is not None
+    assert await on_lane(connection, lanes[0]) + await on_lane(connection, lanes[1]) == Counter(numbers(people))
+
+
+async def test_chunks_hold_about_a_thousand_whatever_the_weights(connection: Any) -> None:
+    lanes = [await runs.lane_of(connection, name, NOW) for name in ("a", "b", "c")]
+    await make_run(connection, numbers(40_000), lanes, weights=[1, 1, 6])
+    by_lane = {
+        row["lane"]: row
+        for row in await connection.fetch("SELECT lane, sum(n) AS people, max(n) AS largest FROM chunk GROUP BY lane")
+    }
+    shares = [by_lane[lane]["people"] / 40_000 for lane in lanes]
+    assert [round(share, 1) for share in shares] == [0.1, 0.1, 0.8] or shares == pytest.approx(
+        [1 / 8, 1 / 8, 6 / 8], abs=0.02
+    )
+    # Groups are made by a hash: a thousand, and five standard deviations of chance.
+    assert max(row["largest"] for row in by_lane.values()) < 1160
+
+
+async def test_ids_of_chunks_leave_room_for_repeats(connection: Any) -> None:
+    lane = await runs.lane_of(connection, "a", NOW)
+    run = await make_run(connection, numbers(5000), [lane])
+    ids = [row["id"] for row in await connection.fetch("SELECT id FROM chunk")]
+    assert {chunk_id >> CHUNK_BITS for chunk_id in ids} == {run.id}
+    assert all(chunk_id & ((1 << CHUNK_BITS) - 1) < FIRST_REPEAT for chunk_id in ids)
+
+
+async def test_materialising_again_or_at_once_adds_nothing(dsn: str, connection: Any) -> None:
+    lane = await runs.lane_of(connection, "a", NOW)
+    list_id = await make_list(connection, numbers(3000))
+    run = await runs.add_run(
+        connection, name="x", template="x", fields=(), class_=MessageClass.BULK, policy=Policy.ONCE, lanes=[lane],
+        list_id=list_id, source=None, now=NOW,
+    )  # fmt: skip
+    others = [await postgres.connect(dsn) for _ in range(3)]
+    made = await asyncio.gather(*(runs.materialise(other, run, [1], 3000, NOW) for other in others))
+    assert made == [3000, 3000, 3000]
+    assert await runs.materialise(connection, run, [1], 3000, NOW) == 3000
+    assert await on_lane(connection, lane) == Counter(numbers(3000))
+    for other in others:
+        other.terminate()
+
+
+async def test_an_empty_list_is_a_run_of_nobody(connection: Any) -> None:
+    lane = await runs.lane_of(connection, "a", NOW)
+    run = await make_run(connection, [], [lane])
+    assert run.recipients == 0 and await runs.open_chunks(connection, run.id) == 0
+
+
+async def test_values_of_fields_arrive_as_they_are_and_absent_ones_as_nothing(connection: Any) -> None:
+    lane = await runs.lane_of(connection, "a", NOW)
+    people: dict[int, dict[str, Any]] = {}
+    for at, number in enumerate(numbers(4 * len(STRANGE))):
+        people[number] = {"text": STRANGE[at % len(STRANGE)], "n": at}
+        if at % 3 == 0:
+            people[number]["rare"] = "yes"
+        if at % 5 == 0:
+            people[number]["nothing"] = None
+    await make_run(connection, people, [lane], fields=("text", "rare", "nothing", 'a "strange" name, {}', "n"))
+    (batch,) = (await queue.claim(connection, lane, "w", datetime.now(UTC), NOW + timedelta(hours=1), 10)).batches
+    assert batch.columns == 5
+    for pos in range(batch.n):
+        values = people[batch.number(pos)]
+        assert batch.values(pos) == [values["text"], values.get("rare"), None, None, str(values["n"])]
+
+
+async def test_states_of_chunks_are_counted_by_lane(connection: Any) -> None:
+    lane = await runs.lane_of(connection, "a", NOW)
+    run = await make_run(connection, numbers(3000), [lane])
+    total = await runs.open_chunks(connection, run.id)
+    await queue.claim(connection, lane, "w", datetime.now(UTC), NOW + timedelta(hours=1), 1)
+    by_state = {row["state"]: row for row in await results.chunk_states(connection, run.id)}
+    assert by_state[0]["chunks"] == total - 1 and by_state[1]["chunks"] == 1
+    assert sum(row["unsent"] for row in by_state.values()) == 3000
+    (waiting,) = await results.queue_by_lane(connection)
+    assert (waiting["lane"], waiting["class"], waiting["chunks"]) == (lane, MessageClass.BULK, total - 1)
+
+
+# -- partitions -------------------------------------------------------------------------------------------------------
+
+
+async def test_partitions_stand_from_yesterday_to_three_days_ahead_and_are_made_once(connection: Any) -> None:
+    made = await runs.ensure_partitions(connection, NOW)
+    assert len(made) == 2 * 5 and await runs.ensure_partitions(connection, NOW) == []
+    assert await runs.ensure_partitions(connection, NOW + timedelta(days=1)) == [
+        f"{table}_{NOW + timedelta(days=4):%Y%m%d}" for table in ("outcome", "receipt")
+    ]
+    for days in (-1, 0, 3):
+        await connection.execute(
+            "INSERT INTO outcome (lane, chunk_id, pos, segment, segments, epoch, status, at, rtt_us) "
+            "VALUES (1, 1, 1, 1, 1, 1, 0, $1, 0)",
+            NOW + timedelta(days=days),
+        )
+
+
+async def test_racing_makers_of_partitions_all_succeed(dsn: str, connection: Any) -> None:
+    others = [await postgres.connect(dsn) for _ in range(5)]
+    made = await asyncio.gather(*(runs.ensure_partitions(other, NOW) for other in others))
+    assert sum(map(len, made)) == 10
+    for other in others:
+        other.terminate()
+
+
+async def test_a_partition_has_the_indexes_of_its_table(connection: Any) -> None:
+    await runs.ensure_partitions(connection, NOW)
+    indexes = await connection.fetch("SELECT indexdef FROM pg_indexes WHERE tablename = $1", f"outcome_{NOW:%Y%m%d}")
+    assert len(indexes) == 3 and any("brin" in row["indexdef"] for row in indexes)
+
+
+# -- workers ----------------------------------------------------------------------------------------------------------
+
+
+async def test_workers_are_known_from_their_start_to_their_end(connection: Any) -> None:
+    worker = runs.Worker(instance="i", host="h", boot="b", pid=1, started_at=NOW, seen_at=NOW)
+    await runs.register(connection, worker)
+    assert await runs.workers(connection) == [worker]
+    later = NOW + timedelta(seconds=2)
+    await runs.seen(connection, "i", later, '{"carriers": {}}')
+    (seen,) = await runs.workers(connection)
+    assert (seen.seen_at, seen.report) == (later, '{"carriers": {}}')
+    await runs.forget(connection, "i")
+    assert await runs.workers(connection) == []
