@@ -134,7 +134,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         try:
             return self.carriers[name]
         except KeyError:
-            expected = f"one of {', '.join(sorted(self.carriers))}" if self.carriers else "at least one [carriers.NAME] section"
+            expected = (
+                f"one of {', '.join(sorted(self.carriers))}"
+                if self.carriers
+                else "at least one [carriers.NAME] section"
+            )
             raise ConfigError([(f"carriers.{name}", expected, "no such section")]) from None
 
     @property
@@ -228,9 +232,13 @@ def _carrier_problems(key: str, carrier: CarrierSettings) -> list[Problem]:
     if carrier.version == "3.3" and carrier.bind == "trx":
         problems.append((f"{key}.bind", '"tx+rx", since SMPP 3.3 has no transceiver', repr(carrier.bind)))
     if carrier.version == "3.3" and carrier.concatenation in ("sar", "payload"):
-        problems.append((f"{key}.concatenation", "udh16 or udh8, since SMPP 3.3 has no TLVs", repr(carrier.concatenation)))
+        problems.append(
+            (f"{key}.concatenation", "udh16 or udh8, since SMPP 3.3 has no TLVs", repr(carrier.concatenation))
+        )
     if carrier.reconnect_first_s > carrier.reconnect_longest_s:
-        problems.append((f"{key}.reconnect_first_s", f"at most {carrier.reconnect_longest_s}", str(carrier.reconnect_first_s)))
+        problems.append(
+            (f"{key}.reconnect_first_s", f"at most {carrier.reconnect_longest_s}", str(carrier.reconnect_first_s))
+        )
     if len(set(carrier.alphabets)) != len(carrier.alphabets):
         problems.append((f"{key}.alphabets", "each alphabet once", repr(list(carrier.alphabets))))
     return problems
@@ -269,7 +277,11 @@ def _reason(message: str) -> str:
     """`Expected `int` >= 1` becomes `int >= 1`."""
     message = message.split(" - at ")[0].replace("`", "")
     message = message.removeprefix("Expected ").split(", got ")[0]
-    return message.removeprefix("Invalid enum value ") if not message.startswith("Invalid") else f"another value ({message})"
+    return (
+        message.removeprefix("Invalid enum value ")
+        if not message.startswith("Invalid")
+        else f"another value ({message})"
+    )
 
 
 def _expected(key: str, names: tuple[str, ...]) -> str:
@@ -305,6 +317,8 @@ def _overlay(document: dict[str, Any], environment: Mapping[str, str], problems:
         except tomllib.TOMLDecodeError:
             value = text
         hint = path[-1]
-        if hint in ("password", "system_id", "source", "dsn", "host", "system_type", "version") and not isinstance(value, str):
+        if hint in ("password", "system_id", "source", "dsn", "host", "system_type", "version") and not isinstance(
+            value, str
+        ):
             value = text
         place[hint] = value

@@ -3,7 +3,7 @@
     queued → claimed → submitted → delivered | undeliverable | expired | rejected | unknown
                   ╲→ refused (ours)      ╲→ uncertain (the octets left, no answer came) → by the campaign's policy
 
-A state is never stored: it follows from the rows of `outcome` and `receipt` (store/sql/results.sql). Drawn in docs/states.md.
+A state is never stored: it follows from the rows of `outcome` and `receipt` (store/sql/results.sql).
 """
 
 from enum import IntEnum, StrEnum

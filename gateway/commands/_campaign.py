@@ -81,7 +81,8 @@ class Progress:
             else f"{lane.name} down"
             for lane in workers_lanes
         )
-        text = f"{rate:,.0f}/s  window {windows}  sent {sent:,}  delivered {states[2]:,}  failed {sum(states[i] for i in (3, 4, 5, 8)) + rejected:,}"
+        failed = rejected + sum(states[i] for i in (3, 4, 5, 8))
+        text = f"{rate:,.0f}/s  window {windows}  sent {sent:,}  delivered {states[2]:,}  failed {failed:,}"
         text += f"  throttled {throttled:,}" if throttled else ""
         text += f"  uncertain {uncertain:,}" if uncertain else ""
         if self._bar is not None:
@@ -128,7 +129,8 @@ async def send_to_end(
                     told[lane.name] = trouble
                 if not await runs.open_chunks(connection, run.id):
                     receipts = sum(
-                        lane.carrier.ledger.receipts_matched + lane.rescue.matched + lane.rescue.adopted for lane in lanes
+                        lane.carrier.ledger.receipts_matched + lane.rescue.matched + lane.rescue.adopted
+                        for lane in lanes
                     )
                     if receipts != receipts_before:
                         receipts_before, quiet_since = receipts, time.monotonic()
@@ -146,8 +148,8 @@ async def send_to_end(
 
 def _trouble(lane: Any) -> str:
     """Why a carrier sends nothing; empty when it does, or has not tried yet."""
-    if lane.settlement.is_away:
-        return f"Postgres: {lane.settlement.last_error}"
+    if lane.settlement.is_away or lane.intents.is_away:
+        return f"Postgres: {lane.settlement.last_error or lane.intents.last_error}"
     if lane.carrier.is_up:
         return ""
     return next((bind.last_error for bind in lane.carrier.binds if bind.last_error), "")
@@ -273,7 +275,9 @@ def print_report(report: RunReport, as_json: bool) -> None:
         ("submit → receipt p50 / p99, ms", "receipt_p50_ms", "receipt_p99_ms"),
     ):
         table.add_row(
-            title, *(f"{_number(getattr(lane, low), 1)} / {_number(getattr(lane, high), 1)}" for lane in report.lanes), ""
+            title,
+            *(f"{_number(getattr(lane, low), 1)} / {_number(getattr(lane, high), 1)}" for lane in report.lanes),
+            "",
         )
     console.print(table)
     for reason, messages in sorted(report.reasons.items(), key=lambda item: -item[1]):

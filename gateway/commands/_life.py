@@ -1,4 +1,4 @@
-"""One whole life, measured: enqueue, claim, submit, response, receipt, matched, all durable, with a simulator process of its own."""
+"""One whole life, measured: enqueue to matched receipt, all durable, with a simulator process of its own."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from gateway.config import CarrierSettings, DatabaseSettings, Settings
 from gateway.message import MessageClass, Policy
 from gateway.store import results, runs
 
-TEXT = "Hi {{ first_name|default(\"there\") }}, your order {{ order }} has left our depot and arrives on Friday."
+TEXT = 'Hi {{ first_name|default("there") }}, your order {{ order }} has left our depot and arrives on Friday.'
 FIELDS = ("first_name", "order")
 
 
@@ -53,7 +53,8 @@ async def make_people(connection: Any, messages: int) -> int:
     await connection.execute(
         "INSERT INTO list_entry (bucket, list, number, attributes) "
         "SELECT ((n # (n >> 8) # (n >> 16) # (n >> 24)) & 255)::int, $1::bigint, n, "
-        "jsonb_build_object('first_name', (ARRAY['Katarina', 'Ann', 'Mohammed', 'Zoé', 'Li'])[1 + n % 5], 'order', n::text) "
+        "jsonb_build_object('first_name', (ARRAY['Katarina', 'Ann', 'Mohammed', 'Zoé', 'Li'])[1 + n % 5], "
+        "'order', n::text) "
         "FROM generate_series(447700000000, 447700000000 + $2::bigint - 1) AS n",
         list_id,
         messages,

@@ -27,7 +27,9 @@ AHEAD = 100_000
 
 def claimed_octets(chunk_id: int, first_number: int, n: int = CHUNK) -> bytes:
     """One row as a claim reads it from Postgres: n numbers from `first_number` on, no params."""
-    numbers = b"".join((8).to_bytes(4, "big") + number.to_bytes(8, "big") for number in range(first_number, first_number + n))
+    numbers = b"".join(
+        (8).to_bytes(4, "big") + number.to_bytes(8, "big") for number in range(first_number, first_number + n)
+    )
     array = b"".join(x.to_bytes(4, "big") for x in (1, 0, 20, n, 1)) + numbers
     row = (6).to_bytes(2, "big")
     for value in (chunk_id, 1):
@@ -94,7 +96,9 @@ async def run_client(
         while not all(bind.is_bound for bind in carrier.binds):
             if time.monotonic() > deadline or any(bind.last_error for bind in carrier.binds):
                 errors = sorted({bind.last_error for bind in carrier.binds if bind.last_error})
-                raise click.ClickException(f"no bind at {settings.host}:{settings.port}: {'; '.join(errors) or 'no answer'}")
+                raise click.ClickException(
+                    f"no bind at {settings.host}:{settings.port}: {'; '.join(errors) or 'no answer'}"
+                )
             carrier.changed.clear()
             try:
                 await asyncio.wait_for(carrier.changed.wait(), 0.1)
@@ -167,9 +171,13 @@ def bench() -> None:
 @click.option("--window", type=click.IntRange(1, 65536), default=100, show_default=True)
 @click.option("--messages", type=click.IntRange(1), default=100_000, show_default=True)
 @click.option("--receipts", is_flag=True, help="Ask for receipts and wait for all of them.")
-@click.option("--tps", type=click.IntRange(0, 10_000_000), default=0, show_default=True, help="PDUs a second; 0 = no limit.")
+@click.option(
+    "--tps", type=click.IntRange(0, 10_000_000), default=0, show_default=True, help="PDUs a second; 0 = no limit."
+)
 @click.option("--text", default=TEXT, help="Text of every message.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(1), default=120.0, show_default=True, help="Give up after.")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(1), default=120.0, show_default=True, help="Give up after."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print nothing but the JSON object.")
 def client(
     host: str,
@@ -187,12 +195,21 @@ def client(
 ) -> None:
     """Run the client pool against any SMSC, without Postgres."""
     settings = CarrierSettings(
-        host=host, port=port, system_id=system_id, password=password, binds=binds, window=window, tps=tps, long_password=True
+        host=host,
+        port=port,
+        system_id=system_id,
+        password=password,
+        binds=binds,
+        window=window,
+        tps=tps,
+        long_password=True,
     )
     result = app.run(run_client(settings, messages, receipts, text, timeout_s))
     click.echo(json.dumps(result))
     if not as_json:
-        click.echo(f"{result['rate']:,.0f} messages/s, {result['cpu_us_per_message']:.3f} us of CPU a message", err=True)
+        click.echo(
+            f"{result['rate']:,.0f} messages/s, {result['cpu_us_per_message']:.3f} us of CPU a message", err=True
+        )
     if not result["complete"]:
         sys.exit(1)
 
@@ -202,9 +219,13 @@ def client(
 @click.option("--binds", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--window", type=click.IntRange(1, 65536), default=1000, show_default=True)
 @click.option("--receipts", is_flag=True, help="Ask for receipts and wait until all are matched.")
-@click.option("--tps", type=click.IntRange(0, 10_000_000), default=0, show_default=True, help="PDUs a second; 0 = no limit.")
+@click.option(
+    "--tps", type=click.IntRange(0, 10_000_000), default=0, show_default=True, help="PDUs a second; 0 = no limit."
+)
 @click.option("--dsn", default="", help="A Postgres of yours; without it one is started for the run.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(1), default=300.0, show_default=True, help="Give up after.")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(1), default=300.0, show_default=True, help="Give up after."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print nothing but the JSON object.")
 def life(
     messages: int, binds: int, window: int, receipts: bool, tps: int, dsn: str, timeout_s: float, as_json: bool
@@ -213,6 +234,8 @@ def life(
     result = app.run(run_life(messages, binds, window, receipts, dsn, tps, timeout_s))
     click.echo(json.dumps(result))
     if not as_json:
-        click.echo(f"{result['rate']:,.0f} messages/s, {result['cpu_us_per_message']:.2f} us of CPU a message", err=True)
+        click.echo(
+            f"{result['rate']:,.0f} messages/s, {result['cpu_us_per_message']:.2f} us of CPU a message", err=True
+        )
     if not result["complete"]:
         sys.exit(1)

@@ -1,6 +1,6 @@
 """`sluice demo`: everything on this machine, from a file of made-up customers to the last receipt.
 
-    customers.csv ─► dry run ─► Postgres ─► worker ─► simulator: north (two transceivers), south (transmitter + receiver)
+    customers.csv ─► dry run ─► Postgres ─► worker ─► simulator: north (two trx binds), south (tx + rx)
 
 The folder stays: its settings, its file and its database are there to go on with.
 """
@@ -29,7 +29,8 @@ TEXT = (
     "Your code {{ code }} gives 20 % off until Sunday. Reply STOP to end."
 )
 FIRST_NAMES = (
-    "Ann", "Katarina", "Mohammed", "José", "Zoë", "Li", "Jürgen", "Amélie", "Olga", "Noah", "Søren", "Elif", "Ivo", "Мария", "Θάλεια",
+    "Ann", "Katarina", "Mohammed", "José", "Zoë", "Li", "Jürgen", "Amélie", "Olga", "Noah", "Søren", "Elif", "Ivo",
+    "Мария", "Θάλεια",
 )  # fmt: skip
 CITIES = ("London", "Köln", "Paris", "Zagreb", "Kraków", "Málaga", "Tromsø", "")
 # Ranges of mobile numbers that are in use, so that the dry run has something to verify: prefix, digits that follow.
@@ -106,7 +107,9 @@ weight = 2
 
 @click.command()
 @click.option("--people", type=click.IntRange(1, 10_000_000), default=100_000, show_default=True)
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="By default .sluice/demo, or $SLUICE_HOME/demo.")
+@click.option(
+    "--folder", type=click.Path(file_okay=False, path_type=Path), help="By default .sluice/demo, or $SLUICE_HOME/demo."
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Of names, numbers and the simulator's chance.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.option("-v", "--verbose", count=True)
@@ -135,7 +138,12 @@ def write_people(path: Path, people: int, seed: int) -> None:
             code = f"{chance.randrange(36**5):x}"
             file.write(f"{number};{chance.choice(FIRST_NAMES)};{chance.choice(CITIES)};{code}\r\n")
             if chance.random() < DAMAGED:
-                wrong = (f"{number};{chance.choice(FIRST_NAMES)};;twice", "4,477E+11;Excel;;x", f"{prefix[:6]};short;;x", "n/a;;;x")
+                wrong = (
+                    f"{number};{chance.choice(FIRST_NAMES)};;twice",
+                    "4,477E+11;Excel;;x",
+                    f"{prefix[:6]};short;;x",
+                    "n/a;;;x",
+                )
                 file.write(chance.choice(wrong) + "\r\n")
 
 
@@ -150,8 +158,8 @@ async def play(folder: Path, people: int, seed: int, as_json: bool) -> None:
     (folder / "sluice.toml").write_text(SETTINGS.format(north=north, south=south), encoding="utf-8")
     settings = load(folder / "sluice.toml", environment={})
     options: dict[str, Any] = {
-        "contacts": str(contacts), "encoding": None, "delimiter": None, "header": None, "region": None, "forms": "mixed",
-        "mobile_only": False, "number_column": None, "show_numbers": False, "again": True, "name": "win-back, 20 % off",
+        "contacts": str(contacts), "encoding": None, "delimiter": None, "header": None, "region": None,
+        "forms": "mixed", "mobile_only": False, "number_column": None, "show_numbers": False, "again": True, "name": "win-back, 20 % off",
         "class_": "bulk", "policy": "once", "expires_after": None,
     }  # fmt: skip
     template = Template(TEXT)

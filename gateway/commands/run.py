@@ -45,7 +45,7 @@ async def serve(settings: Settings, carriers: list[str] | None, report_every: fl
                     for lane in worker.lanes:
                         ledger = lane.carrier.ledger
                         click.echo(
-                            f"{lane.name}: {'up' if lane.carrier.is_up else 'down'} {lane.settlement.rate_per_s:,.0f}/s "
+                            f"{lane.name}: {'up' if lane.carrier.is_up else 'down'} {lane.intents.rate_per_s:,.0f}/s "
                             f"window {lane.carrier.in_flight}/{lane.carrier.window_size} sent {ledger.submitted:,} "
                             f"accepted {ledger.accepted:,} receipts {ledger.receipts_matched + lane.rescue.matched:,}",
                             err=True,

@@ -1,6 +1,6 @@
 """`sluice send`: a file of customers and a text, to the last receipt.
 
-    dry run (report) ─► import ─► enqueue ─► a worker of our own, if none runs ─► progress ─► report
+dry run (report) ─► import ─► enqueue ─► a worker of our own, if none runs ─► progress ─► report
 """
 
 import asyncio
@@ -33,15 +33,25 @@ from gateway.store import runs
 @config_option
 @dsn_option
 @click.option("--contacts", required=True, type=click.Path(), metavar="FILE", help="CSV of the people to write to.")
-@click.option("--text", required=True, help="The message: {{ field }} and {{ field|default(\"…\") }} are columns of the file.")
-@click.option("--carrier", "carriers", multiple=True, required=True, metavar="NAME", help="Several share the run by weight.")
+@click.option(
+    "--text", required=True, help='The message: {{ field }} and {{ field|default("…") }} are columns of the file.'
+)
+@click.option(
+    "--carrier", "carriers", multiple=True, required=True, metavar="NAME", help="Several share the run by weight."
+)
 @click.option("--policy", type=click.Choice([policy.value for policy in Policy]), default="once", show_default=True)
-@click.option("--class", "class_", type=click.Choice([c.name.lower() for c in MessageClass]), default="bulk", show_default=True)
+@click.option(
+    "--class", "class_", type=click.Choice([c.name.lower() for c in MessageClass]), default="bulk", show_default=True
+)
 @click.option("--name", default="", help="Of the run; by default the file's name.")
-@click.option("--expires-after", type=click.FloatRange(1), metavar="SECONDS", help="Send nothing of it later than this.")
+@click.option(
+    "--expires-after", type=click.FloatRange(1), metavar="SECONDS", help="Send nothing of it later than this."
+)
 @click.option("--region", metavar="GB", help="Country of numbers written without +.")
 @click.option("--number-column", metavar="NAME", help="Column of the phone numbers.")
-@click.option("--numbers", "forms", type=click.Choice(["mixed", "national", "international"]), default="mixed", show_default=True)
+@click.option(
+    "--numbers", "forms", type=click.Choice(["mixed", "national", "international"]), default="mixed", show_default=True
+)
 @click.option("--mobile-only", is_flag=True, help="Refuse landlines.")
 @click.option("--encoding", metavar="NAME", help="Encoding of the file.")
 @click.option("--delimiter", metavar="CHAR", help="Delimiter of the file.")
@@ -52,7 +62,13 @@ from gateway.store import runs
 @click.option("--again", is_flag=True, help="The same text to the same file once more.")
 @click.option("--detach", is_flag=True, help="Enqueue and leave; a `sluice run` sends it.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--wait-receipts", type=click.FloatRange(0), default=15.0, show_default=True, help="Seconds without any receipt until the report.")
+@click.option(
+    "--wait-receipts",
+    type=click.FloatRange(0),
+    default=15.0,
+    show_default=True,
+    help="Seconds without any receipt until the report.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.option("-v", "--verbose", count=True)
 def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
@@ -144,7 +160,9 @@ async def _send(settings: Settings, names: list[str], template: Template, option
                     w for w in await runs.workers(connection) if not is_dead(w, socket.gethostname(), boot_id(), now)
                 ]
             if others:
-                click.echo(f"a worker runs already ({others[0].instance}): it sends; watch it by `sluice status`", err=True)
+                click.echo(
+                    f"a worker runs already ({others[0].instance}): it sends; watch it by `sluice status`", err=True
+                )
                 return
             async with app.open_worker(settings, database, names) as worker:
                 ended = await send_to_end(
@@ -172,7 +190,12 @@ async def enqueue(
     reading = open_reading(options, template.fields)
     file_name = Path(options["contacts"]).name
     with reading.table:
-        shape = json.dumps([options[key] for key in ("region", "forms", "mobile_only", "number_column", "encoding", "delimiter", "header")])
+        shape = json.dumps(
+            [
+                options[key]
+                for key in ("region", "forms", "mobile_only", "number_column", "encoding", "delimiter", "header")
+            ]
+        )
         import hashlib
 
         digest = hashlib.sha256((sha256 + shape).encode()).hexdigest()[:16]
@@ -182,7 +205,13 @@ async def enqueue(
         before = await runs.same_run(connection, loaded.list_id, template.text)
         if before is not None and not options["again"]:
             raise ConfigError(
-                [("send", "a text that this file has not been sent yet, or --again", f"run {before.id} of {before.created_at:%Y-%m-%d %H:%M}")]
+                [
+                    (
+                        "send",
+                        "a text that this file has not been sent yet, or --again",
+                        f"run {before.id} of {before.created_at:%Y-%m-%d %H:%M}",
+                    )
+                ]
             )
         lanes = [await runs.lane_of(connection, name, now) for name in names]
         expires = options["expires_after"]

@@ -19,7 +19,9 @@ from gateway.store import results, runs
 @config_option
 @dsn_option
 @click.option("--run", "run_id", type=int, help="One run alone; by default the newest ones.")
-@click.option("--runs", "limit", type=click.IntRange(0, 100), default=3, show_default=True, help="How many runs to count.")
+@click.option(
+    "--runs", "limit", type=click.IntRange(0, 100), default=3, show_default=True, help="How many runs to count."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(config: Path | None, dsn: str, run_id: int | None, limit: int, as_json: bool) -> None:
     """Show workers and their binds, what waits on each carrier and why, and what became of the newest runs."""
@@ -47,7 +49,12 @@ async def show(settings: Settings, run_id: int | None, limit: int, as_json: bool
     if as_json:
         document = {
             "workers": [
-                {"instance": w.instance, "pid": w.pid, "seen_s_ago": (now - w.seen_at).total_seconds(), **json.loads(w.report)}
+                {
+                    "instance": w.instance,
+                    "pid": w.pid,
+                    "seen_s_ago": (now - w.seen_at).total_seconds(),
+                    **json.loads(w.report),
+                }
                 for w in workers
             ],
             "queues": [
@@ -85,7 +92,8 @@ async def show(settings: Settings, run_id: int | None, limit: int, as_json: bool
 
 
 def _said(carrier: dict[str, Any]) -> str:
-    text = f"{'up' if carrier['up'] else 'down'}, {carrier['rate_per_s']:,.0f}/s, window {carrier['in_flight']}/{carrier['window']}"
+    up = "up" if carrier["up"] else "down"
+    text = f"{up}, {carrier['rate_per_s']:,.0f}/s, window {carrier['in_flight']}/{carrier['window']}"
     if carrier["held_chunks"]:
         text += f", {carrier['held_chunks']} chunks held"
     if carrier["trouble"]:

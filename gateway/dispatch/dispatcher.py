@@ -17,7 +17,7 @@ from _fastpath.outbound import Form
 from gateway.config import WorkerSettings
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.compose import form_of
-from gateway.dispatch.settlement import Settlement
+from gateway.dispatch.intent import Intents
 from gateway.errors import EncodeError, StoreError
 from gateway.smpp.carrier import Carrier
 from gateway.store import postgres, queue, runs
@@ -27,9 +27,10 @@ log = logging.getLogger(__name__)
 # Traffic kept claimed, in seconds of the current rate; and at most so many chunks by one statement.
 AHEAD_S = 0.25
 MOST_CHUNKS = 64
-# Between two looks at an empty queue.
+# Between two looks at an empty queue; and while there is enough ahead, or more to claim.
 IDLE_S = 0.1
 BUSY_S = 0.01
+SOON_S = 0.001
 # Runs of which the form is kept.
 FORMS = 1024
 
@@ -40,7 +41,7 @@ class Dispatcher:
     def __init__(
         self,
         carrier: Carrier,
-        settlement: Settlement,
+        intents: Intents,
         settings: WorkerSettings,
         clock: Clock,
         connect: Callable[[], Awaitable[postgres.Connection]],
@@ -48,7 +49,7 @@ class Dispatcher:
         instance: str,
     ):
         self._carrier = carrier
-        self._settlement = settlement
+        self._intents = intents
         self._settings = settings
         self._clock = clock
         self._connect = connect
@@ -76,14 +77,14 @@ class Dispatcher:
                 await self.close()
             else:
                 self.last_error = ""
-            await asyncio.sleep(BUSY_S if found or not wanted else IDLE_S)
+            await asyncio.sleep(SOON_S if found else IDLE_S if wanted else BUSY_S)
 
     def _wanted(self) -> int:
         """Chunks to claim now: none while the carrier is down, for what is claimed cannot be taken by others."""
         carrier = self._carrier
-        if not carrier.is_up or self._settlement.is_away:
+        if not carrier.is_up or self._intents.is_away:
             return 0
-        ahead = max(carrier.window_size * 2, int(self._settlement.rate_per_s * AHEAD_S))
+        ahead = max(carrier.window_size * 2, int(self._intents.rate_per_s * AHEAD_S))
         missing = ahead - carrier.backlog.unsent
         return min(MOST_CHUNKS, -(-missing // runs.CHUNK_POSITIONS)) if missing > 0 else 0
 
@@ -128,7 +129,7 @@ class Dispatcher:
             self._lost_claim = False
         if claimed.batches:
             self.claimed += len(claimed.batches)
-            self._settlement.wake.set()
+            self._intents.wake.set()
         return len(claimed.batches)
 
     async def _disown(self, connection: postgres.Connection) -> None:

@@ -25,6 +25,7 @@ from gateway.config import CarrierSettings, Settings
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.intake import Intake, first_id_of
+from gateway.dispatch.intent import Intents
 from gateway.dispatch.rescue import Rescue
 from gateway.dispatch.settlement import Settlement
 from gateway.errors import StoreError
@@ -49,6 +50,7 @@ class Lane(Struct, frozen=True):
     carrier: Carrier
     intake: Intake
     settlement: Settlement
+    intents: Intents
     dispatcher: Dispatcher
     rescue: Rescue
 
@@ -159,6 +161,7 @@ class Worker:
                 self._guarded(lane.rescue.run(), f"rescue {lane.name}"),
             ]
             self._settling.append(self._guarded(lane.settlement.run(), f"settle {lane.name}"))
+            self._tasks.append(self._guarded(lane.intents.run(), f"intent {lane.name}"))
         self._tasks.append(self._guarded(self._heartbeat(), "heartbeat"))
 
     def _lane(self, name: str, settings: CarrierSettings, lane: int, first_id: int) -> Lane:
@@ -177,23 +180,24 @@ class Worker:
         holder.append(intake)
         carrier.ledger.wall_offset_us = self._clock.offset_us()
         settlement = Settlement(carrier, intake, worker, self._clock, self.connect, deadline_s, first_id)
-        dispatcher = Dispatcher(carrier, settlement, worker, self._clock, self.connect, deadline_s, self.instance)
+        intents = Intents(carrier, lambda: settlement.unsettled, worker, self._clock, self.connect, deadline_s)
+        dispatcher = Dispatcher(carrier, intents, worker, self._clock, self.connect, deadline_s, self.instance)
         rescue = Rescue(carrier, worker, self._clock, self.connect, deadline_s, self.instance)
-        return Lane(name, carrier, intake, settlement, dispatcher, rescue)
+        return Lane(name, carrier, intake, settlement, intents, dispatcher, rescue)
 
     def report(self) -> str:
         """How every carrier stands, as JSON: what `sluice status` shows of this worker."""
         carriers = {}
         for lane in self.lanes:
-            away = f"Postgres: {lane.settlement.last_error}" if lane.settlement.is_away else lane.dispatcher.last_error
+            away = lane.settlement.last_error or lane.intents.last_error or lane.dispatcher.last_error
             carriers[lane.name] = {
                 "up": lane.carrier.is_up,
-                "rate_per_s": round(lane.settlement.rate_per_s, 1),
+                "rate_per_s": round(lane.intents.rate_per_s, 1),
                 "claimed": lane.carrier.backlog.unsent,
                 "in_flight": lane.carrier.in_flight,
                 "window": lane.carrier.window_size,
                 "held_chunks": lane.dispatcher.held,
-                "trouble": away,
+                "trouble": f"Postgres: {away}" if away else "",
                 "binds": [msgspec.structs.asdict(bind) for bind in lane.carrier.reports()],
             }
         return msgspec.json.encode({"carriers": carriers}).decode()
@@ -223,6 +227,7 @@ class Worker:
                     await lane.dispatcher.release()
         for lane in self.lanes:
             await lane.settlement.close()
+            await lane.intents.close()
             await lane.dispatcher.close()
             await lane.rescue.close()
         if self._connection is not None:
@@ -237,7 +242,7 @@ class Worker:
 
     async def _drain(self, lane: Lane, drain_s: float) -> None:
         """Let end what was begun, then unbind; after `drain_s` the links are cut."""
-        lane.settlement.drain()
+        lane.intents.drain()
         try:
             async with asyncio.timeout(drain_s):
                 await lane.carrier.stop()

@@ -146,6 +146,18 @@ async def flush(connection: Connection, lane: int, what: Flush) -> set[int]:
     return ours
 
 
+async def advance(
+    connection: Connection, lane: int, marks: Sequence[tuple[int, int, int]], lease_until: datetime
+) -> set[int]:
+    """Move watermarks, (chunk id, epoch, sent_upto), and renew the leases; -> the chunks that are still ours.
+
+    Repeatable: a watermark never goes back. A chunk missing in the answer has another owner, or is closed.
+    """
+    ids, epochs, upto = zip(*marks, strict=True)
+    rows = await connection.fetch(query("advance"), lane, ids, epochs, upto, lease_until)
+    return {row["id"] for row in rows}
+
+
 async def flush_known(connection: Connection, lane: int, flush_id: int) -> bool:
     """Find out whether a flush was committed."""
     return bool(await connection.fetchval(query("flush_known"), lane, flush_id))
