@@ -158,10 +158,15 @@ async def play(folder: Path, people: int, seed: int, as_json: bool) -> None:
     (folder / "sluice.toml").write_text(SETTINGS.format(north=north, south=south), encoding="utf-8")
     settings = load(folder / "sluice.toml", environment={})
     options: dict[str, Any] = {
-        "contacts": str(contacts), "encoding": None, "delimiter": None, "header": None, "region": None,
-        "forms": "mixed", "mobile_only": False, "number_column": None, "show_numbers": False, "again": True, "name": "win-back, 20 % off",
-        "class_": "bulk", "policy": "once", "expires_after": None,
-    }  # fmt: skip
+        **dict.fromkeys(("encoding", "delimiter", "header", "region", "number_column", "expires_after")),
+        **dict.fromkeys(("mobile_only", "show_numbers"), False),
+        "contacts": str(contacts),
+        "forms": "mixed",
+        "again": True,
+        "name": "win-back, 20 % off",
+        "class_": "bulk",
+        "policy": "once",
+    }
     template = Template(TEXT)
     say(f"folder      {folder}")
     reading = send.open_reading(options, template.fields)
