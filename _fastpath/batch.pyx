@@ -28,7 +28,7 @@ from _fastpath.wire cimport load16, load32, load64
 cpdef int32_t stride_of(int32_t n):
     """The step between neighbours in the order of sending: the least number from 0.618 n on that has no common divisor with n.
 
-    The same as the SQL function sending_stride(n).
+    The statements of the queue that turn ranks into positions are handed it (store.queue).
     """
     cdef int32_t a, b, step
     if n < 1:

@@ -1,0 +1,200 @@
+"""The backlog: batches are handed out in order, kept while a segment of theirs is unsettled, and finished once."""
+
+import gc
+
+import pytest
+
+from _fastpath.backlog import Backlog
+from _fastpath.batch import Batch
+from _fastpath.exchange import Exchange, Ledger
+from _fastpath.outbound import Form
+from _fastpath.template import Template
+from _fastpath.throttle import Throttle
+from _fastpath.window import Window
+from gateway.smpp import status
+
+RESPONSE = bytes.fromhex("0000001280000004")
+THROTTLED, SYSTEM_ERROR = 0x58, 0x08
+
+
+def batch_of(chunk_id: int, n: int = 3, text: str = "hello", *, committed: bool = True, epoch: int = 1) -> Batch:
+    batch = Batch.of(chunk_id, [447700900000 + i for i in range(n)], epoch=epoch)
+    batch.dress(Form(Template(text)))
+    if committed:
+        batch.commit(n)
+    return batch
+
+
+def exchange_on(backlog: Backlog, window: int = 100) -> Exchange:
+    exchange = Exchange(Window(window), Throttle(), backlog, Ledger(1), status.table())
+    exchange.may_submit = exchange.takes_responses = True
+    return exchange
+
+
+def answer(exchange: Exchange, sequence: int, value: int = 0, now: float = 2.0) -> None:
+    exchange.feed(RESPONSE + value.to_bytes(4, "big") + sequence.to_bytes(4, "big") + b"a\x00", now)
+
+
+def test_batches_are_handed_out_in_the_order_of_their_coming():
+    backlog = Backlog()
+    exchange = exchange_on(backlog)
+    batches = [batch_of(chunk_id) for chunk_id in (5, 3, 4)]
+    for batch in batches:
+        backlog.add(batch)
+    assert backlog.batches() == batches
+    assert (backlog.unsent, backlog.in_flight, backlog.is_empty) == (9, 0, False)
+    assert exchange.fill(1.0) == 9
+    assert (backlog.unsent, backlog.in_flight, backlog.handed_out) == (0, 9, 9)
+    for sequence in range(1, 10):
+        answer(exchange, sequence)
+    assert backlog.take_finished() == batches
+    assert backlog.take_finished() == []
+    assert backlog.is_empty
+
+
+def test_batch_that_is_not_dressed_or_here_already_is_refused():
+    backlog = Backlog()
+    with pytest.raises(ValueError, match="not dressed"):
+        backlog.add(Batch.of(1, [1]))
+    with pytest.raises(TypeError):
+        backlog.add(None)
+    backlog.add(batch_of(1))
+    with pytest.raises(ValueError, match="here already"):
+        backlog.add(batch_of(1))
+
+
+def test_watermark_that_stands_holds_what_is_behind_it():
+    backlog = Backlog()
+    exchange = exchange_on(backlog)
+    first, second = batch_of(1, committed=False), batch_of(2)
+    backlog.add(first)
+    backlog.add(second)
+    assert (exchange.fill(1.0), exchange.bound_by) == (0, "intent")
+    first.commit(2)
+    assert (exchange.fill(1.0), exchange.bound_by) == (2, "intent")
+    first.commit(3)
+    assert (exchange.fill(1.0), exchange.bound_by) == (4, "queue")
+
+
+def test_batch_is_finished_when_its_last_segment_is_settled_not_before():
+    backlog = Backlog()
+    exchange = exchange_on(backlog)
+    backlog.add(batch_of(1))
+    exchange.fill(1.0)
+    for sequence in (3, 1):
+        answer(exchange, sequence)
+        assert backlog.take_finished() == []
+    answer(exchange, 2)
+    assert [batch.chunk_id for batch in backlog.take_finished()] == [1]
+
+
+def test_batch_whose_every_position_is_refused_is_finished_too():
+    backlog = Backlog()
+    exchange = exchange_on(backlog)
+    batch = Batch.of(1, [1, 2], [["ж"], [None]])
+    batch.dress(Form(Template("{{ text }}"), alphabets=("gsm7",)))
+    batch.commit(2)
+    backlog.add(batch)
+    assert exchange.fill(1.0) == 0
+    assert (batch.refused, batch.is_finished) == (2, True)
+    assert backlog.take_finished() == [batch]
+
+
+@pytest.mark.parametrize("handed_out", [0, 1, 3])
+def test_dropped_batch_sends_nothing_more_and_is_finished_with_its_last_response(handed_out):
+    backlog = Backlog()
+    exchange = exchange_on(backlog, max(1, handed_out))
+    backlog.add(batch_of(1))
+    backlog.add(batch_of(2))
+    if handed_out:
+        exchange.fill(1.0)
+    backlog.drop(1)
+    backlog.drop(1)
+    backlog.drop(99)
+    assert backlog.unsent == 3
+    finished = backlog.take_finished()
+    for sequence in range(1, handed_out + 1):
+        assert finished == []
+        answer(exchange, sequence)
+        finished += backlog.take_finished()
+    assert [batch.chunk_id for batch in finished] == [1]
+    exchange.fill(2.0)
+    assert [batch.chunk_id for batch in backlog.batches()] == [2]
+
+
+def test_segments_of_a_dropped_batch_that_wait_for_another_try_are_let_go():
+    backlog = Backlog()
+    exchange = exchange_on(backlog)
+    backlog.add(batch_of(1, 2))
+    exchange.fill(1.0)
+    answer(exchange, 1, THROTTLED)
+    answer(exchange, 2, SYSTEM_ERROR)
+    backlog.drop(1)
+    assert backlog.take_finished() == []
+    assert exchange.fill(10.0) == 0
+    assert [batch.chunk_id for batch in backlog.take_finished()] == [1]
+    assert exchange.ledger.outcomes.count == 0
+
+
+def test_chunk_that_was_lost_and_claimed_anew_is_another_batch():
+    backlog = Backlog()
+    exchange = exchange_on(backlog, 1)
+    backlog.add(batch_of(7))
+    backlog.add(batch_of(1, epoch=1))
+    backlog.drop(1)
+    assert [batch.epoch for batch in backlog.take_finished()] == [1]
+    backlog.add(batch_of(1, epoch=2))
+    gc.collect()
+    sequence = 0
+    while exchange.fill(1.0):
+        sequence += 1
+        assert [batch.epoch for batch in backlog.batches() if batch.chunk_id == 1] == [2]
+        answer(exchange, sequence)
+    assert sequence == 6
+    assert [(batch.chunk_id, batch.epoch) for batch in backlog.take_finished()] == [(7, 1), (1, 2)]
+
+
+def test_chunk_may_come_back_while_segments_of_its_lost_batch_are_unanswered():
+    backlog = Backlog()
+    exchange = exchange_on(backlog, 3)
+    backlog.add(batch_of(1, epoch=1))
+    exchange.fill(1.0)
+    backlog.drop(1)
+    backlog.add(batch_of(1, epoch=2))
+    for sequence in (1, 2, 3):
+        answer(exchange, sequence)
+    assert [batch.epoch for batch in backlog.take_finished()] == [1]
+    assert exchange.fill(3.0) == 3
+    assert [batch.epoch for batch in backlog.batches()] == [2]
+
+
+def test_next_try_is_named_by_its_moment_and_by_the_hold():
+    backlog = Backlog()
+    exchange = exchange_on(backlog)
+    assert backlog.again_at() is None
+    backlog.add(batch_of(1, 3))
+    exchange.fill(1.0)
+    answer(exchange, 1, SYSTEM_ERROR, now=2.0)
+    assert (len(backlog.delayed), backlog.again_at()) == (1, 2.0 + exchange.retry_delay_s)
+    answer(exchange, 2, THROTTLED, now=2.0)
+    assert (len(backlog.throttled), backlog.again_at()) == (1, 2.0 + exchange.throttle_pause_s)
+    backlog.hold(2.9)
+    backlog.hold(2.5)
+    assert (backlog.hold_until, backlog.again_at()) == (2.9, 2.9)
+    assert exchange.fill(2.8) == 0
+    assert exchange.fill(2.9) == 1
+
+
+def test_thousands_of_segments_wait_for_another_try_in_their_order():
+    backlog = Backlog()
+    exchange = exchange_on(backlog, 5000)
+    batch = batch_of(1, 5000)
+    backlog.add(batch)
+    for lap in range(3):
+        assert exchange.fill(lap * 10.0) == 5000
+        exchange.take_output()
+        for sequence in range(lap * 5000 + 1, lap * 5000 + 5001):
+            answer(exchange, sequence, THROTTLED, now=lap * 10.0 + 1)
+        assert len(backlog.throttled) == 5000
+    assert batch.in_flight == 5000
+    assert exchange.ledger.throttled == 15_000
