@@ -213,7 +213,8 @@ def aiosmpplib(case: corpus.Case, n: int) -> Encoder:
     return encode
 
 
-# In the order of a round: name, what prepares it, messages a call where that is not the option's. A peer may cut a case into more parts than it needs, and pays for them.
+# In the order of a round: name, what prepares it, messages a call where that is not the option's.
+# A peer may cut a case into more parts than it needs, and pays for them.
 ENCODERS: tuple[tuple[str, Callable[[corpus.Case, int], Encoder], int | None], ...] = (
     ("ours", ours, None),
     ("ours, claimed", ours_claimed, None),

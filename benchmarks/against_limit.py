@@ -9,11 +9,13 @@ What the two do for a message. The C client: patches a sequence number in an enc
 its status. The pool: takes the position from a claimed batch, renders, encodes, cuts and writes the submit_sm, keeps it
 in the window, finds it again by the response, writes its outcome row as COPY octets, remembers the message_id; with
 receipts also parses each, finds its message and writes its row. The ratio is what that costs, and Python around it.
-Not measured: Postgres, more binds than one, a network. A single core makes both ends share it: no ratio means much then.
+Not measured: Postgres, more binds than one, a network. On a single core both ends share
+it, and no ratio means much.
 """
 
 import argparse
 import json
+from functools import partial
 from typing import Any
 
 from benchmarks import figures, machine
@@ -45,11 +47,12 @@ def measure(rounds: int, scale: float, with_single_writes: bool) -> tuple[list[d
         for window, receipts, limit_messages, pool_messages in CASES:
             n_limit = max(window, int(limit_messages * scale))
             n_pool = max(window, int(pool_messages * scale))
+            where: dict[str, Any] = {"port": sink.port, "window": window, "receipts": receipts, "core": client_core}
             taken = figures.interleaved(
                 rounds,
                 [
-                    ("limit", lambda: programs.run_client(sink.port, n_limit, window, receipts=receipts, core=client_core)),
-                    ("pool", lambda: programs.run_pool(sink.port, n_pool, window, receipts=receipts, core=client_core)),
+                    ("limit", partial(programs.run_client, messages=n_limit, **where)),
+                    ("pool", partial(programs.run_pool, messages=n_pool, **where)),
                 ],
             )
             name = name_of(window, receipts)
@@ -70,9 +73,7 @@ def measure(rounds: int, scale: float, with_single_writes: bool) -> tuple[list[d
             ]
         if with_single_writes:
             n = max(100, int(200_000 * scale))
-            single = [
-                programs.run_client(sink.port, n, 100, one_by_one=True, core=client_core) for _ in range(rounds)
-            ]
+            single = [programs.run_client(sink.port, n, 100, one_by_one=True, core=client_core) for _ in range(rounds)]
             details["one send a message"] = single
             found.append(
                 figures.figure("C, window 100, one send a message", [one["rate"] for one in single], "submits/s")

@@ -2,9 +2,9 @@
 
 Three cases, every message of a case of the same length but with other field values:
 
-    gsm_80      80 characters of GSM 03.38                                  1 segment
-    gsm_400     400 characters of GSM 03.38                                 3 segments (153 septets each, 152 with 16-bit UDH)
-    ucs2_120    120 UTF-16 units of Cyrillic with two emoji (2 units each)     2 segments (67 units each, 66 with 16-bit UDH)
+    gsm_80      80 characters of GSM 03.38                                1 segment
+    gsm_400     400 characters of GSM 03.38                               3 segments of 153 septets, 152 by 16-bit UDH
+    ucs2_120    120 UTF-16 units: Cyrillic, two emoji of 2 units each     2 segments of 67 units, 66 by 16-bit UDH
 
 Each is a template of two fields, `first_name` and `order`: the second makes up the length the first leaves open.
 Every GSM character used has its ASCII code in both tables, and none is an escape pair: that flatters a peer that has to
@@ -26,12 +26,15 @@ ORDER_LETTERS = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 GSM_80 = 'Hi {{ first_name|default("there") }}, order {{ order }} has left our depot and arrives on Friday before 18 h.'
 GSM_400 = (
-    'Hello {{ first_name|default("there") }}, thank you for shopping with us. Order {{ order }} has left our depot today '
-    "and is on its way to you. The driver calls half an hour before he arrives, between 14:00 and 16:00 h on Friday. "
-    "Is nobody at home then? Answer LATER and choose another day, or SHOP and collect it from the shop next to you "
-    "within 14 days. Your receipt is waiting in your account. Reply STOP if you want no more."
+    'Hello {{ first_name|default("there") }}, thank you for shopping with us. Order {{ order }} has left our depot '
+    "today and is on its way to you. The driver calls half an hour before he arrives, between 14:00 and 16:00 h on "
+    "Friday. Is nobody at home then? Answer LATER and choose another day, or SHOP and collect it from the shop next "
+    "to you within 14 days. Your receipt is waiting in your account. Reply STOP if you want no more."
 )
-UCS2_120 = "Здравствуйте, {{ first_name|default(\"друг\") }}! 🎉 Заказ {{ order }} уже в пути и будет у вас в пятницу, с 14 до 16 часов. Спасибо! 🚚"
+UCS2_120 = (
+    'Здравствуйте, {{ first_name|default("друг") }}! 🎉 '
+    "Заказ {{ order }} уже в пути и будет у вас в пятницу, с 14 до 16 часов. Спасибо! 🚚"
+)
 
 
 class Case(NamedTuple):
@@ -99,16 +102,27 @@ def responses(first_sequence: int, n: int, first_id: int = 0) -> bytes:
 
 
 def receipts(n: int, first_id: int = 0, first_sequence: int = 1, tlvs: bool = True) -> bytes:
-    """The deliver_sm of n receipts, as one read; without TLVs the text alone says which message and what became of it."""
+    """The deliver_sm of n receipts, as one read; without TLVs the text alone says which message, and its state."""
     made = []
     for at in range(n):
         message_id = b"%010d" % (first_id + at)
-        text = b"id:%s sub:001 dlvrd:001 submit date:2611012200 done date:2611012201 stat:DELIVRD err:000 text:" % message_id
-        body = b"\0\x01\x01%d\0\x05\0%s\0\x04\0\0\0\0\0\0\0\0" % (FIRST_NUMBER + at, SOURCE.encode()) + bytes([len(text)]) + text
+        text = (
+            b"id:%s sub:001 dlvrd:001 submit date:2611012200 done date:2611012201 stat:DELIVRD err:000 text:"
+            % message_id
+        )
+        body = (
+            b"\0\x01\x01%d\0\x05\0%s\0\x04\0\0\0\0\0\0\0\0" % (FIRST_NUMBER + at, SOURCE.encode())
+            + bytes([len(text)])
+            + text
+        )
         if tlvs:
             body += b"\x00\x1e\x00\x0b" + message_id + b"\0" + b"\x04\x27\x00\x01\x02"
         made.append(struct.pack(">IIII", 16 + len(body), 5, 0, first_sequence + at) + body)
     return b"".join(made)
+
+
+# Where the chunk id stands in what `claimed` makes: the COPY head, the number of columns, its own length.
+CHUNK_ID_AT = 19 + 2 + 4
 
 
 def claimed(case: Case, n: int, chunk_id: int = 1, seed: int = SEED) -> bytes:

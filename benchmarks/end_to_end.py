@@ -42,7 +42,9 @@ def run_life(messages: int, binds: int, window: int, dsn: str) -> dict[str, Any]
     return programs.ask(command, None, TIMEOUT_S)
 
 
-def measure(rounds: int, messages: int, binds: int, window: int, dsn: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def measure(
+    rounds: int, messages: int, binds: int, window: int, dsn: str
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Run so many lives; -> (figures, details)."""
     runs: list[dict[str, Any]] = []
     failed: list[str] = []

@@ -46,11 +46,19 @@ def figure(
     floor, aim  None where nothing is asked
     against     what a ratio is taken against
     """
-    return {"name": name, "unit": unit, **spread(values), "better": better, "floor": floor, "aim": aim, "against": against}
+    return {
+        "name": name,
+        "unit": unit,
+        **spread(values),
+        "better": better,
+        "floor": floor,
+        "aim": aim,
+        "against": against,
+    }
 
 
 def interleaved(rounds: int, runs: Sequence[tuple[str, Callable[[], Any]]]) -> dict[str, list[Any]]:
-    """Call each run once a round, in turn, so that a busy minute falls on all of them; -> what each returned, by name."""
+    """Call each run once a round, in turn: a busy minute falls on all of them. -> what each returned, by name."""
     taken: dict[str, list[Any]] = {name: [] for name, _ in runs}
     for _ in range(rounds):
         for name, run in runs:
@@ -58,14 +66,16 @@ def interleaved(rounds: int, runs: Sequence[tuple[str, Callable[[], Any]]]) -> d
     return taken
 
 
-def result(bench: str, figures: list[dict[str, Any]], details: dict[str, Any], *, quick: bool, load: float | None) -> dict[str, Any]:
+def result(
+    bench: str, figures: list[dict[str, Any]], details: dict[str, Any], *, quick: bool, load: float | None
+) -> dict[str, Any]:
     """A whole result: figures, and where, when and with what they were taken.
 
     load    the machine's before the first round; the one behind the last is taken here
     """
     return {
         "bench": bench,
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "quick": quick,
         "machine": machine.facts(),
@@ -110,7 +120,15 @@ def table(figures: Iterable[dict[str, Any]]) -> str:
     for one in figures:
         between = f"{shown(one['min'])} … {shown(one['max'])}" if one["rounds"] > 1 else "one round"
         rows.append(
-            (one["name"], shown(one["value"]), between, shown(one["floor"]), shown(one["aim"]), one["unit"], verdict(one))
+            (
+                one["name"],
+                shown(one["value"]),
+                between,
+                shown(one["floor"]),
+                shown(one["aim"]),
+                one["unit"],
+                verdict(one),
+            )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []

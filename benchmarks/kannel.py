@@ -79,7 +79,7 @@ max-messages = 1
 
 
 def executables() -> list[str] | None:
-    """bearerbox and smsbox, or None; Debian puts them where an ordinary user's PATH does not look."""
+    """Where bearerbox and smsbox are, or None; Debian puts them where an ordinary user's PATH does not look."""
     path = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin" + os.pathsep + "/usr/local/sbin"
     found = [shutil.which(name, path=path) for name in ("bearerbox", "smsbox")]
     return [one for one in found if one] if all(found) else None

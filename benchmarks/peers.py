@@ -17,7 +17,7 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks import figures, kannel, machine
@@ -61,6 +61,22 @@ def missing(names: list[str]) -> dict[str, str]:
     return found
 
 
+def attempt(name: str, port: int, receipts: bool, scale: float, failed: dict[str, str]) -> dict[str, Any] | None:
+    """One run of one of them; a failure is entered in `failed`, and None returned."""
+    n = max(WINDOW, int(MESSAGES[name][receipts] * scale))
+    try:
+        if name == "ours":
+            return run_ours(port, n, receipts)
+        if name == "kannel":
+            return kannel.measure(n, WINDOW, receipts)
+        return run_library(name, port, n, receipts)
+    except (RuntimeError, OSError, TimeoutError, subprocess.TimeoutExpired) as error:
+        what = f"{name}{' with receipts' if receipts else ''}"
+        print(f"{what}: {error}", file=sys.stderr)
+        failed[what] = str(error)
+        return None
+
+
 def measure(rounds: int, scale: float, names: list[str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Run everybody; -> (figures, details)."""
     found: list[dict[str, Any]] = []
@@ -72,25 +88,10 @@ def measure(rounds: int, scale: float, names: list[str]) -> tuple[list[dict[str,
     for receipts in (False, True):
         suffix = " with receipts" if receipts else ""
         with programs.sink(receipts=True, core=machine.sink_core()) as sink:
-
-            def run_of(name: str, port: int, receipts: bool) -> Callable[[], dict[str, Any] | None]:
-                n = max(WINDOW, int(MESSAGES[name][receipts] * scale))
-
-                def run() -> dict[str, Any] | None:
-                    try:
-                        if name == "ours":
-                            return run_ours(port, n, receipts)
-                        if name == "kannel":
-                            return kannel.measure(n, WINDOW, receipts)
-                        return run_library(name, port, n, receipts)
-                    except (RuntimeError, OSError, TimeoutError, subprocess.TimeoutExpired) as error:
-                        print(f"{name}{suffix}: {error}", file=sys.stderr)
-                        details["failed"][f"{name}{suffix}"] = str(error)
-                        return None
-
-                return run
-
-            taken = figures.interleaved(rounds, [(name, run_of(name, sink.port, receipts)) for name in running])
+            taken = figures.interleaved(
+                rounds,
+                [(name, partial(attempt, name, sink.port, receipts, scale, details["failed"])) for name in running],
+            )
         details[f"rounds{suffix}"] = taken
         for name in running:
             done = [one for one in taken[name] if one]
@@ -113,7 +114,9 @@ def measure(rounds: int, scale: float, names: list[str]) -> tuple[list[dict[str,
                 ]
                 if times:
                     found.append(
-                        figures.figure(f"ours, times {name}{suffix}", times, "ratio", against=f"{name} in the same round")
+                        figures.figure(
+                            f"ours, times {name}{suffix}", times, "ratio", against=f"{name} in the same round"
+                        )
                     )
     return found, details
 

@@ -108,7 +108,9 @@ def ask(command: list[str], core: int | None = None, timeout_s: float = 300.0) -
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
         said = (done.stderr + done.stdout).strip()[-600:]
-        raise RuntimeError(f"{' '.join(command[:5])} … ended with {done.returncode}: {said}")
+        # Results are kept: where this clone stands on this machine is nobody's business.
+        what = f"{shlex.join(command[:5])} … ended with {done.returncode}: {said}".replace(str(root), ".")
+        raise RuntimeError(what)
     answer: dict[str, Any] = json.loads(lines[-1])
     return answer
 
