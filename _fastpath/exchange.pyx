@@ -24,12 +24,12 @@ from _fastpath.batch cimport Batch
 from _fastpath.copyrows cimport OutcomeRows, ReceiptRows, WaitingRows
 from _fastpath.frame cimport DEFAULT_CAP_OCTETS, FRAME_LOST, HEADER_OCTETS, frame_length
 from _fastpath.histogram cimport Histogram
+from _fastpath.inbound cimport Receipt, Response, read_receipt, read_response
 from _fastpath.outbound cimport EXPIRED, Composer, Form
-from _fastpath.receipttext cimport ReceiptText, receipt_text
 from _fastpath.recall cimport Memory, Recall
 from _fastpath.throttle cimport Throttle
 from _fastpath.window cimport NAMELESS, RECEIPTED, Slot, Window
-from _fastpath.wire cimport cstring, load16, load32, store32
+from _fastpath.wire cimport load32, store32
 
 cdef extern from "<errno.h>":
     int fp_errno "errno"
@@ -127,36 +127,6 @@ cdef class Ledger:
             "octets_in": self.octets_in, "octets_out": self.octets_out,
             "receipt_states": [self.receipt_states[i] for i in range(12)],
         }
-
-
-cdef inline int64_t digits(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """A number of up to 18 digits, a leading + allowed; INT64_MIN for anything else."""
-    cdef int64_t v = 0
-    if n > 0 and p[0] == 0x2B:
-        p += 1
-        n -= 1
-    if n < 1 or n > 18:
-        return INT64_MIN
-    while n > 0:
-        if not 0x30 <= p[0] <= 0x39:
-            return INT64_MIN
-        v = v * 10 + p[0] - 0x30
-        p += 1
-        n -= 1
-    return v
-
-
-cdef inline int state_of(int word) noexcept nogil:
-    """receipt.state of a parsed word: those outside SMPP 5.0 §4.7.15 by their meaning, an unknown one -1."""
-    if word == 10:      # SCHEDLD
-        return 0
-    if word == 11:      # FAILED
-        return 5
-    if word == 12:      # BUFFRED
-        return 1
-    if word == 13:      # ACKED
-        return 6
-    return -1 if word == 0 else word
 
 
 @cython.final
@@ -318,17 +288,16 @@ cdef class Exchange:
         return rare
 
     cdef int take_response(self, const uint8_t* p, Py_ssize_t octets, double now) except -1:
-        cdef uint32_t status = load32(p + 8)
-        cdef Slot* slot = self.window.find(load32(p + 12))
-        cdef const uint8_t* message_id = p + 16
-        cdef Py_ssize_t id_octets = cstring(message_id, p + octets, 65)
+        cdef Response response
+        cdef Slot* slot
+        read_response(p, octets, &response)
+        slot = self.window.find(response.sequence)
         if not self.is_of_batch(slot):
             # Not of this window: the session may know it.
             self.ledger.unknown_responses += 1
             self.rare.append(PyBytes_FromStringAndSize(<const char*>p, octets))
             return 0
-        # An id without NUL, or too long, is no id; the status is readable, so the request is answered.
-        return self.conclude(slot, status, message_id, <int>id_octets - 1, now)
+        return self.conclude(slot, response.status, response.message_id, response.id_octets, now)
 
     def answer(self, uint32_t sequence, uint32_t status, double now):
         """A generic_nack named one of our requests: the same as a response with that status. -> whether it was ours.
@@ -408,101 +377,29 @@ cdef class Exchange:
     cdef int take_receipt(self, const uint8_t* p, Py_ssize_t octets, double now) except -1:
         """A delivery receipt becomes a row; -> False when this deliver_sm is something else, or broken."""
         cdef Ledger ledger = self.ledger
-        cdef const uint8_t* end = p + octets
-        cdef const uint8_t* q = p + 16
-        cdef const uint8_t* source
-        cdef const uint8_t* message_id = NULL
-        cdef const uint8_t* text
-        cdef const uint8_t* err = NULL
-        cdef int err_octets = -1
-        cdef Py_ssize_t n, source_octets, text_octets
-        cdef int id_octets = -1
-        cdef int state = -2
-        cdef uint16_t tag, length
-        cdef ReceiptText parsed
+        cdef Receipt found
         cdef Memory* memory
-        cdef int64_t done_at_us = INT64_MIN, number, at_us
+        cdef int64_t at_us
         cdef uint32_t now_10us
-        n = cstring(q, end, 6)
-        if n == 0 or end - q < n + 2:
+        if not read_receipt(p, octets, &found):
             return False
-        q += n + 2
-        source = q
-        source_octets = cstring(q, end, 21)
-        if source_octets == 0 or end - q < source_octets + 2:
-            return False
-        q += source_octets + 2
-        n = cstring(q, end, 21)
-        if n == 0 or end - q < n + 3:
-            return False
-        q += n
-        if (q[0] & 0x3C) != 0x04 and (q[0] & 0x3C) != 0x20:
-            return False
-        if q[0] & 0x40:
-            return False
-        q += 3
-        n = cstring(q, end, 17)
-        if n == 0:
-            return False
-        q += n
-        n = cstring(q, end, 17)
-        if n == 0 or end - q < n + 5:
-            return False
-        q += n + 5
-        text = q
-        text_octets = (q - 1)[0]
-        if end - q < text_octets:
-            return False
-        q += text_octets
-        while end - q >= 4:
-            tag = load16(q)
-            length = load16(q + 2)
-            q += 4
-            if end - q < length:
-                return False
-            # A TLV given twice: the first one counts (SMPP leaves it undefined).
-            if tag == 0x001E and id_octets < 1:
-                message_id = q
-                # With or without its NUL.
-                n = cstring(q, q + length, length)
-                id_octets = <int>n - 1 if n else length
-            elif tag == 0x0427 and length == 1 and state == -2:
-                state = q[0]
-            elif tag == 0x0424 and text_octets == 0:
-                text = q
-                text_octets = length
-            q += length
-        if q != end:
-            return False
-        if receipt_text(text, text_octets, &parsed):
-            if id_octets <= 0:
-                message_id = parsed.id
-                id_octets = parsed.id_len
-            if state == -2:
-                state = state_of(parsed.state)
-            err = parsed.err
-            err_octets = parsed.err_len if parsed.err_len > 0 else -1
-            done_at_us = parsed.done_at_us
-        if id_octets <= 0 or id_octets > 255 or state == -2:
-            return False
-        if state > 9:
-            state = -1
         at_us = <int64_t>(now * 1e6) + ledger.wall_offset_us
-        number = digits(source, source_octets - 1)
-        memory = ledger.recall.find(message_id, id_octets)
+        memory = ledger.recall.find(found.message_id, found.id_octets)
         if memory != NULL:
             ledger.receipts.add(
-                memory.chunk_id, memory.pos, <int16_t>memory.segment, at_us, message_id, id_octets, <int16_t>state,
-                err, err_octets, done_at_us, number, text, <int32_t>text_octets)
+                memory.chunk_id, memory.pos, <int16_t>memory.segment, at_us, found.message_id, found.id_octets,
+                <int16_t>found.state, found.err, found.err_octets, found.done_at_us, found.number,
+                found.text, found.text_octets)
             ledger.receipts_matched += 1
             now_10us = <uint32_t><uint64_t>(now * 1e5)
             ledger.submit_to_receipt.add_us(<double><uint32_t>(now_10us - memory.sent_10us) * 10.0)
         else:
             ledger.waiting.add(
-                at_us, message_id, id_octets, <int16_t>state, err, err_octets, done_at_us, number, text, <int32_t>text_octets)
+                at_us, found.message_id, found.id_octets, <int16_t>found.state, found.err, found.err_octets,
+                found.done_at_us, found.number, found.text, found.text_octets)
             ledger.receipts_waiting += 1
-        ledger.receipt_states[state if state >= 0 else 10] += 1
-        self.owe(load32(p + 12))
+        ledger.receipt_states[found.state if found.state >= 0 else 10] += 1
+        self.owe(found.sequence)
         return True
 
     # ------------------------------------------------------------------ what we owe

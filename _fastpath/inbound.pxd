@@ -1,0 +1,27 @@
+"""What the SMSC sends, as spans of the read buffer: see inbound.pyx."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+
+cdef struct Response:
+    uint32_t status
+    uint32_t sequence
+    const uint8_t* message_id
+    int id_octets               # below 1: none that can be read
+
+
+cdef struct Receipt:
+    uint32_t sequence
+    const uint8_t* message_id
+    int id_octets               # 1..255
+    int state                   # 0..9 as message_state of SMPP 5.0 §4.7.15; -1 = a word outside it
+    const uint8_t* err
+    int err_octets              # -1 = absent
+    int64_t done_at_us          # since 2000-01-01, as read; INT64_MIN = absent
+    int64_t number              # whose handset: source_addr as digits; INT64_MIN = none of up to 18
+    const uint8_t* text
+    int text_octets
+
+
+cdef void read_response(const uint8_t* p, Py_ssize_t octets, Response* out) noexcept nogil
+cdef bint read_receipt(const uint8_t* p, Py_ssize_t octets, Receipt* out) noexcept nogil
