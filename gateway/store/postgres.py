@@ -55,8 +55,10 @@ def is_retryable(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state.startswith(RETRYABLE) or (state == "XX000" and "connection" in str(error))
+    # InternalClientError: the server ended the session between two statements of ours, and asyncpg's state machine met the
+    # farewell in the wrong state (0.31, pg_terminate_backend on a session at rest).
     # InterfaceError is asyncpg's for a connection that is closed, or busy with another task's statement.
-    return isinstance(error, OSError | TimeoutError) or (
+    return isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError) or (
         isinstance(error, asyncpg.InterfaceError) and "clos" in str(error)
     )
 
@@ -98,6 +100,9 @@ async def deadline(
         # All of them: asyncpg leaves a COPY on a terminated connection with an AttributeError (0.32).
         if expired:
             raise StoreError(f"{what}: no answer within {seconds:g} s, connection dropped", retryable=True) from error
+        if isinstance(error, asyncpg.InternalClientError):
+            connection.terminate()
+            raise store_error(error) from error
         if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | ConnectionError | TimeoutError):
             raise store_error(error) from error
         raise
