@@ -6,7 +6,8 @@
     [carriers.acme]                     SLUICE__CARRIERS__ACME__PASSWORD=…
     host = "smsc.acme.example"
 
-Units are in the names. Every problem is reported, not the first alone: key, what was expected, what was found.
+Units are in the names. Every problem is reported, not the first alone: key, what was expected, what was found. What
+may be a secret is never shown. In a variable the names of carriers are folded: `acme-uk` and `Acme.UK` are ACME_UK.
 Not here: carrier profiles with inheritance, settings that change while running.
 """
 
@@ -16,6 +17,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -134,11 +136,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         try:
             return self.carriers[name]
         except KeyError:
-            expected = (
-                f"one of {', '.join(sorted(self.carriers))}"
-                if self.carriers
-                else "at least one [carriers.NAME] section"
-            )
+            names = tuple(sorted(self.carriers))
+            expected = _known(name, names) if names else "at least one [carriers.NAME] section"
             raise ConfigError([(f"carriers.{name}", expected, "no such section")]) from None
 
     @property
@@ -156,12 +155,15 @@ _Section = TypeVar("_Section", bound=Struct)
 INTERFACE_VERSION = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
 # Secrets are never shown when they are wrong.
 SECRET_KEYS = ("password", "dsn")
+DSN_FORM = "postgresql://user:password@host:port/database, special characters as %XX"
+# §5.2 of SMPP 3.4: octets of a field without its NUL.
+_OCTETS = (("system_id", 15), ("system_type", 12), ("address_range", 40), ("service_type", 5), ("source", 20))
 
 
 def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
     """Read a file and the environment.
 
-    path         None: `sluice.toml` in the current folder if there is one, else defaults alone
+    path         None: $SLUICE_CONFIG, else `sluice.toml` in the current folder if there is one, else defaults alone
     environment  None: os.environ
     raises       ConfigError with every problem
     """
@@ -170,19 +172,12 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
         path = Path(environment["SLUICE_CONFIG"])
     if path is None and Path(FILE_NAME).is_file():
         path = Path(FILE_NAME)
-    document: dict[str, Any] = {}
-    if path is not None:
-        try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError([(str(path), "a readable file", error.strerror or str(error))]) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError([(str(path), "TOML in UTF-8", str(error))]) from error
+    document = _read(path) if path is not None else {}
     problems: list[Problem] = []
-    _overlay(document, environment, problems)
+    variable_by_key = _overlay(document, environment, problems)
     settings = decode(document, str(path) if path is not None else "", problems)
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError([_located(problem, variable_by_key) for problem in problems])
     return settings
 
 
@@ -190,135 +185,286 @@ def decode(document: Mapping[str, Any], source: str, problems: list[Problem]) ->
     """Turn a document into Settings; what is wrong is appended to `problems`, and defaults stand in for it."""
     for key in document:
         if key not in ("database", "worker", "carriers"):
-            problems.append((key, _expected(key, ("database", "worker", "carriers")), "an unknown section"))
-    database = _section(DatabaseSettings, document.get("database", {}), "database", problems)
-    worker = _section(WorkerSettings, document.get("worker", {}), "worker", problems)
+            problems.append((key, _known(key, ("database", "worker", "carriers")), "an unknown section"))
+    database, faulty = _section(DatabaseSettings, document.get("database", {}), "database", problems)
+    if database is not None:
+        problems.extend(_database_problems(database, faulty))
+    worker, _ = _section(WorkerSettings, document.get("worker", {}), "worker", problems)
     carriers: dict[str, CarrierSettings] = {}
     sections = document.get("carriers", {})
     if not isinstance(sections, Mapping):
-        problems.append(("carriers", "sections [carriers.NAME]", _found("carriers", sections)))
+        problems.append(("carriers", "sections [carriers.NAME]", _kind_of(sections)))
         sections = {}
     for name, section in sections.items():
         key = f"carriers.{name}"
         try:
             msgspec.convert(name, Name)
         except msgspec.ValidationError:
-            problems.append((key, "a name of letters, digits, `_`, `.` and `-`", repr(name)))
-        carrier = _section(CarrierSettings, section, key, problems)
+            expected = "a name of 1 to 64 letters, digits, `_`, `.` and `-` that begins with a letter or a digit"
+            problems.append((key, expected, repr(name)))
+        carrier, faulty = _section(CarrierSettings, section, key, problems)
         if carrier is not None:
-            problems.extend(_carrier_problems(key, carrier))
+            problems.extend(_carrier_problems(key, carrier, faulty))
             carriers[name] = carrier
     return Settings(
         database=database or DatabaseSettings(), worker=worker or WorkerSettings(), carriers=carriers, source=source
     )
 
 
-def _carrier_problems(key: str, carrier: CarrierSettings) -> list[Problem]:
+def dsn_problem(key: str, dsn: str) -> Problem | None:
+    """What is wrong with the form of a DSN; None if nothing. Nothing of the DSN itself is told.
+
+    A password with `/`, `?` or `#` in it moves the borders of the other parts, and whoever reports those parts
+    reports the password.
+    """
+    try:
+        parts = urlsplit(dsn)
+        is_right = parts.scheme in ("postgresql", "postgres") and "://" in dsn and not parts.fragment
+        for place in parts.netloc.rpartition("@")[2].split(","):
+            port = place.rpartition("]")[2].rpartition(":")[2] if ":" in place.rpartition("]")[2] else ""
+            is_right = is_right and (not port or (port.isdecimal() and 0 < int(port) < 65536))
+        if parts.query:
+            parse_qsl(parts.query, strict_parsing=True)
+    except ValueError:
+        is_right = False
+    return None if is_right else (key, DSN_FORM, "another form (not shown)")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a TOML file; ConfigError when it cannot be."""
+    try:
+        # Windows' editors put a mark before UTF-8.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError([(str(path), "a readable file", (error.strerror or str(error)).lower())]) from error
+    except UnicodeDecodeError as error:
+        found = f"octet 0x{error.object[error.start]:02x} at {error.start}"
+        raise ConfigError([(str(path), "TOML in UTF-8", found)]) from error
+    except tomllib.TOMLDecodeError as error:
+        text = str(error)
+        raise ConfigError([(str(path), "TOML", text[:1].lower() + text[1:])]) from error
+    except (ValueError, RecursionError) as error:
+        # Not TOMLDecodeError: an integer of more than 4300 digits, a file name with a NUL.
+        found = "sections or lists too deep" if isinstance(error, RecursionError) else "a number or a name too long"
+        raise ConfigError([(str(path), "TOML", found)]) from error
+
+
+def _database_problems(database: DatabaseSettings, faulty: set[str]) -> list[Problem]:
     """What the types cannot say."""
     problems: list[Problem] = []
-    limits = (("system_id", 15), ("system_type", 12), ("address_range", 40), ("service_type", 5), ("source", 20))
-    for field, limit in limits:
+    if database.dsn and (problem := dsn_problem("database.dsn", database.dsn)):
+        problems.append(problem)
+    try:
+        Path(database.data_root).expanduser()
+        is_path = "\0" not in database.data_root
+    except RuntimeError:
+        is_path = False
+    if not is_path:
+        problems.append(("database.data_root", "a folder", repr(database.data_root)))
+    return [problem for problem in problems if problem[0].rpartition(".")[2] not in faulty]
+
+
+def _carrier_problems(key: str, carrier: CarrierSettings, faulty: set[str]) -> list[Problem]:
+    """What the types cannot say. `faulty` fields hold their defaults, and nothing that hangs on one is judged."""
+    problems: list[Problem] = []
+
+    def unless(is_right: bool, fields: str, expected: str, found: str = "") -> None:
+        # The first of the fields is the one that is named.
+        names = fields.split()
+        if not is_right and not faulty.intersection(names):
+            problems.append((f"{key}.{names[0]}", expected, found or repr(getattr(carrier, names[0]))))
+
+    host = carrier.host
+    unless(
+        not set(host) & set("/@ \t") and host.isprintable() and host.count(":") != 1,
+        "host",
+        "a host name or an address alone",
+        "another form (not shown)",
+    )
+    for field, limit in _OCTETS:
         value = getattr(carrier, field)
-        if len(value) > limit or not value.isascii():
-            problems.append((f"{key}.{field}", f"at most {limit} ASCII characters (SMPP 3.4 §5.2)", repr(value)))
+        unless(
+            len(value) <= limit and value.isascii() and value.isprintable(),
+            field,
+            f"at most {limit} printable ASCII characters (SMPP 3.4 §5.2)",
+        )
     longest = 64 if carrier.long_password else 8
-    if len(carrier.password) > longest or not carrier.password.isascii():
-        hint = "" if carrier.long_password else ", or long_password = true"
-        problems.append(
-            (f"{key}.password", f"at most {longest} ASCII characters{hint}", f"{len(carrier.password)} characters")
-        )
-    if carrier.source_ton == 5 and len(carrier.source) > 11:
-        problems.append((f"{key}.source", "at most 11 characters for an alphanumeric sender", repr(carrier.source)))
-    if carrier.version == "3.3" and carrier.bind == "trx":
-        problems.append((f"{key}.bind", '"tx+rx", since SMPP 3.3 has no transceiver', repr(carrier.bind)))
-    if carrier.version == "3.3" and carrier.concatenation in ("sar", "payload"):
-        problems.append(
-            (f"{key}.concatenation", "udh16 or udh8, since SMPP 3.3 has no TLVs", repr(carrier.concatenation))
-        )
-    if carrier.reconnect_first_s > carrier.reconnect_longest_s:
-        problems.append(
-            (f"{key}.reconnect_first_s", f"at most {carrier.reconnect_longest_s}", str(carrier.reconnect_first_s))
-        )
-    if len(set(carrier.alphabets)) != len(carrier.alphabets):
-        problems.append((f"{key}.alphabets", "each alphabet once", repr(list(carrier.alphabets))))
+    unless(
+        len(carrier.password) <= longest and carrier.password.isascii() and "\0" not in carrier.password,
+        "password long_password",
+        f"at most {longest} ASCII characters{'' if carrier.long_password else ', or long_password = true'}",
+        f"{len(carrier.password)} characters (not shown)",
+    )
+    unless(
+        carrier.source_ton != 5 or len(carrier.source) <= 11,
+        "source source_ton",
+        "at most 11 characters for an alphanumeric sender (source_ton 5)",
+    )
+    unless(
+        (carrier.version, carrier.bind) != ("3.3", "trx"),
+        "bind version",
+        '"tx+rx", since SMPP 3.3 has no transceiver',
+    )
+    unless(
+        carrier.version != "3.3" or carrier.concatenation not in ("sar", "payload"),
+        "concatenation version",
+        "udh16 or udh8, since SMPP 3.3 has no TLVs",
+    )
+    unless(
+        carrier.reconnect_first_s <= carrier.reconnect_longest_s,
+        "reconnect_first_s reconnect_longest_s",
+        f"at most reconnect_longest_s, {carrier.reconnect_longest_s:g}",
+    )
+    unless(len(set(carrier.alphabets)) == len(carrier.alphabets), "alphabets", "each alphabet once")
     return problems
 
 
-def _section(kind: type[_Section], section: Any, key: str, problems: list[Problem]) -> _Section | None:
-    """Decode field by field, so that each problem has its whole path and none hides another."""
+def _section(kind: type[_Section], section: Any, key: str, problems: list[Problem]) -> tuple[_Section | None, set[str]]:
+    """Decode field by field, so that each problem has its whole path and none hides another.
+
+    ->  the section and the fields that were wrong, which hold their defaults; None if it is no section at all
+    """
     if not isinstance(section, Mapping):
-        problems.append((key, f"a section [{key}]", _found(key, section)))
-        return None
+        problems.append((key, f"a section [{key}]", _kind_of(section)))
+        return None, set()
     hints = get_type_hints(kind, include_extras=True)
     values: dict[str, Any] = {}
-    before = len(problems)
+    faulty: set[str] = set()
     for field, value in section.items():
         if field not in hints:
-            problems.append((f"{key}.{field}", _expected(field, tuple(hints)), "an unknown key"))
+            problems.append((f"{key}.{field}", _known(field, tuple(hints)), "an unknown key"))
             continue
         try:
             values[field] = msgspec.convert(value, hints[field], strict=True)
-        except msgspec.ValidationError as error:
-            problems.append((f"{key}.{field}", _choices(hints[field]) or _reason(str(error)), _found(field, value)))
-    for field in msgspec.structs.fields(kind):
-        if field.required and field.name not in section:
-            problems.append((f"{key}.{field.name}", "a value", "nothing"))
-    if len(problems) > before:
-        return None
-    return kind(**values)
+        except msgspec.ValidationError:
+            problems.append((f"{key}.{field}", _wanted(hints[field]), _found(field, value)))
+            faulty.add(field)
+    for known in msgspec.structs.fields(kind):
+        if known.required and known.name not in values:
+            if known.name not in faulty:
+                problems.append((f"{key}.{known.name}", _wanted(hints[known.name]), "nothing"))
+            # Every field that must be given is a text.
+            values[known.name] = ""
+            faulty.add(known.name)
+    return kind(**values), faulty
 
 
-def _choices(hint: Any) -> str:
-    """`one of "a", "b"` for a Literal, else nothing."""
-    return f"one of {', '.join(repr(choice) for choice in get_args(hint))}" if get_origin(hint) is Literal else ""
+def _wanted(hint: Any) -> str:
+    """Say in words what a type takes."""
+    meta = Meta()
+    if get_origin(hint) is Annotated:
+        hint, meta = get_args(hint)[:2]
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(repr(choice) for choice in get_args(hint))}"
+    if get_origin(hint) is tuple:
+        return f"a list of {meta.min_length} to {meta.max_length}, each {_wanted(get_args(hint)[0])}"
+    if get_origin(hint) is dict:
+        key, value = get_args(hint)
+        return f"a section with keys {_wanted(key)} and values {_wanted(value)}"
+    if hint is bool:
+        return "true or false"
+    if hint is str:
+        return "a text" if not meta.min_length else "a text that is not empty"
+    low = f"above {meta.gt:g}" if meta.gt is not None else f"at least {meta.ge:g}" if meta.ge is not None else ""
+    return f"{'an integer' if hint is int else 'a number'} {low}, at most {meta.le:.10g}"
 
 
-def _reason(message: str) -> str:
-    """`Expected `int` >= 1` becomes `int >= 1`."""
-    message = message.split(" - at ")[0].replace("`", "")
-    message = message.removeprefix("Expected ").split(", got ")[0]
-    return (
-        message.removeprefix("Invalid enum value ")
-        if not message.startswith("Invalid")
-        else f"another value ({message})"
-    )
-
-
-def _expected(key: str, names: tuple[str, ...]) -> str:
+def _known(key: str, names: tuple[str, ...]) -> str:
+    """Name what there is, or what was probably meant."""
     close = difflib.get_close_matches(key, names, n=1)
-    return f"{close[0]!r}?" if close else f"one of {', '.join(names)}"
+    return f"a known name (did you mean {close[0]!r}?)" if close else f"one of {', '.join(names)}"
 
 
-def _found(key: str, value: Any) -> str:
-    if key.rsplit(".", 1)[-1] in SECRET_KEYS:
-        return f"{type(value).__name__} (not shown)"
+def _kind_of(value: Any) -> str:
+    """Name the kind of a value without the value: in the place of a section a DSN may stand."""
+    kinds = {bool: "true or false", int: "an integer", float: "a number", str: "a text", list: "a list"}
+    return kinds.get(type(value), "a section" if isinstance(value, Mapping) else f"a {type(value).__name__}")
+
+
+def _found(field: str, value: Any) -> str:
+    """Show a value that is no secret, shortened."""
+    if field in SECRET_KEYS:
+        return f"{_kind_of(value)} (not shown)"
+    if isinstance(value, Mapping) or (
+        isinstance(value, list) and any(isinstance(one, Mapping | list) for one in value)
+    ):
+        return _kind_of(value)
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an integer of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _overlay(document: dict[str, Any], environment: Mapping[str, str], problems: list[Problem]) -> None:
-    """Lay SLUICE__SECTION__KEY=value over the document; a value is read as TOML, else as text."""
+def _located(problem: Problem, variable_by_key: Mapping[str, str]) -> Problem:
+    """Say which variable a wrong value came from; make a stranger's key fit for a terminal."""
+    key, expected, found = problem
+    variable = variable_by_key.get(key)
+    shown = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in key)
+    return shown, expected, f"{found} in {variable}" if variable else found
+
+
+def _overlay(document: dict[str, Any], environment: Mapping[str, str], problems: list[Problem]) -> dict[str, str]:
+    """Lay SLUICE__SECTION__KEY=value over the document; -> the variable of each key.
+
+    The value of a text is taken as it stands (a password of digits is a password); of others as TOML.
+    """
+    variable_by_key: dict[str, str] = {}
     for variable, text in sorted(environment.items()):
         if not variable.startswith(ENVIRONMENT_PREFIX):
             continue
-        path = variable[len(ENVIRONMENT_PREFIX) :].lower().split("__")
-        place: Any = document
-        for depth, part in enumerate(path[:-1]):
-            if not isinstance(place, dict):
-                break
-            names = {name.lower().replace("-", "_").replace(".", "_"): name for name in place}
-            part = names.get(part, part) if depth else part
-            place = place.setdefault(part, {})
-        if len(path) < 2 or not isinstance(place, dict):
-            problems.append((variable, "SLUICE__SECTION__KEY", "a variable that names no setting"))
+        path = _path_of(variable, document, problems)
+        if not path:
             continue
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
-        hint = path[-1]
-        if hint in ("password", "system_id", "source", "dsn", "host", "system_type", "version") and not isinstance(
-            value, str
-        ):
-            value = text
-        place[hint] = value
+        place: Any = document
+        for part in path[:-1]:
+            place = place.setdefault(part, {}) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            problems.append((variable, "SLUICE__SECTION__KEY", f"no section {'.'.join(path[:-1])}"))
+            continue
+        place[path[-1]] = text if _is_text(path) else _value_of(text)
+        variable_by_key[".".join(path)] = variable
+    return variable_by_key
+
+
+def _path_of(variable: str, document: Mapping[str, Any], problems: list[Problem]) -> list[str]:
+    """Cut a variable into the keys it names; nothing when it names none, which is a problem."""
+    rest = variable[len(ENVIRONMENT_PREFIX) :].lower()
+    path = rest.split("__")
+    if path[0] == "carriers" and len(path) > 2:
+        below = rest.removeprefix("carriers__")
+        sections = document.get("carriers")
+        named = [name for name in sections if _fits(name, below)] if isinstance(sections, Mapping) else []
+        longest = max((len(name) for name in named), default=0)
+        named = [name for name in named if len(name) == longest]
+        if len(named) > 1:
+            problems.append((variable, "a variable that fits one carrier", f"it fits {' and '.join(sorted(named))}"))
+            return []
+        if named:
+            path = ["carriers", named[0], *below[longest + 2 :].split("__")]
+    if len(path) < 2 or not all(path):
+        problems.append((variable, "SLUICE__SECTION__KEY", "a variable that names no setting"))
+        return []
+    return path
+
+
+def _fits(name: str, below: str) -> bool:
+    return below.startswith(name.lower().replace("-", "_").replace(".", "_") + "__")
+
+
+def _is_text(path: list[str]) -> bool:
+    """Whether the setting takes a text, by its type."""
+    kinds: dict[str, type[Struct]] = {"database": DatabaseSettings, "worker": WorkerSettings}
+    kind = CarrierSettings if path[0] == "carriers" and len(path) == 3 else kinds.get(path[0])
+    hint = get_type_hints(kind, include_extras=True).get(path[-1]) if kind is not None else None
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return hint is str or (get_origin(hint) is Literal and isinstance(get_args(hint)[0], str))
+
+
+def _value_of(text: str) -> Any:
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    # A line end in the text could bring more keys than one.
+    return document["value"] if len(document) == 1 else text

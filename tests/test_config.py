@@ -1,0 +1,331 @@
+"""Settings are refused as a whole, with every problem named: key, expected, found; and no secret is ever shown."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway.config import CarrierSettings, Settings, dsn_problem, load
+from gateway.errors import ConfigError
+
+SECRET = "hunter2!"
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a sluice.toml; -> its path."""
+
+    def write(text):
+        path = tmp_path / "sluice.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+def problems_of(path, environment=None):
+    """Load what must be refused; -> {key: (expected, found)}."""
+    with pytest.raises(ConfigError) as caught:
+        load(path, environment or {})
+    assert SECRET not in str(caught.value)
+    return {key: (expected, found) for key, expected, found in caught.value.problems}
+
+
+def acme(lines=""):
+    """One carrier, right but for these lines."""
+    return f'[carriers.acme]\nhost = "smsc.example"\n{lines}\n'
+
+
+def test_no_file_is_all_defaults(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load(None, {}) == Settings()
+
+
+def test_file_of_the_current_folder_is_taken_and_a_variable_names_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("sluice.toml").write_text("[worker]\nlease_s = 20")
+    Path("other.toml").write_text("[worker]\nlease_s = 40")
+    assert load(None, {}).worker.lease_s == 20
+    assert load(None, {"SLUICE_CONFIG": "other.toml"}).worker.lease_s == 40
+
+
+def test_example_file_is_right():
+    settings = load(Path(__file__).parents[1] / "examples" / "sluice.toml", {})
+    assert list(settings.carriers) == ["acme"]
+
+
+def test_mark_before_utf8_is_no_fault(file):
+    assert load(file(b"\xef\xbb\xbf" + acme().encode()), {}).carriers
+
+
+def test_every_problem_is_told_at_once(file):
+    text = acme('port = 70000\nwindw = 5\nbind = "rx"') + '[worker]\nlease_s = "long"\n[databse]\n[carriers.beta]\n'
+    found = problems_of(file(text))
+    assert found == {
+        "databse": ("a known name (did you mean 'database'?)", "an unknown section"),
+        "worker.lease_s": ("a number at least 2, at most 600", "'long'"),
+        "carriers.acme.port": ("an integer at least 1, at most 65535", "70000"),
+        "carriers.acme.windw": ("a known name (did you mean 'window'?)", "an unknown key"),
+        "carriers.acme.bind": ("one of 'trx', 'tx+rx'", "'rx'"),
+        "carriers.beta.host": ("a text that is not empty", "nothing"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("window = 0", "an integer at least 1"),
+        ("window = -1", "an integer at least 1"),
+        ("window = 1.0", "an integer"),
+        ("window = true", "an integer"),
+        ('window = "10"', "an integer"),
+        ("window = 99999999999999999999999999999999999999999999999", "an integer"),
+        ("window = 0x" + "f" * 5000, "an integer"),
+        ("window = 1979-05-27", "an integer"),
+        ("connect_timeout_s = nan", "a number above 0"),
+        ("connect_timeout_s = inf", "a number above 0"),
+        ("connect_timeout_s = -inf", "a number above 0"),
+        ("connect_timeout_s = 1e999", "a number above 0"),
+        ("connect_timeout_s = 0", "a number above 0"),
+        ("inactivity_s = nan", "a number at least 0"),
+        ("retry_delay_s = nan", "a number at least 0.001"),
+        ("reconnect_longest_s = -1", "a number above 0"),
+        ("tps = 10000001", "an integer at least 0, at most 10000000"),
+        ("source_ton = 256", "an integer at least 0, at most 255"),
+        ('version = "3.5"', "one of '3.3', '3.4', '5.0'"),
+        ("version = 3.4", "one of '3.3', '3.4', '5.0'"),
+        ("plus = 1", "true or false"),
+        ("alphabets = []", "a list of 1 to 3, each one of 'gsm7', 'latin1', 'ucs2'"),
+        ('alphabets = ["gsm8"]', "a list of 1 to 3"),
+        ("data_coding = {gsm7 = 300}", "a section with keys one of"),
+        ("data_coding = {gsm = 0}", "a section with keys one of"),
+        ('weight = "1"', "an integer at least 1, at most 1000"),
+    ],
+)
+def test_value_out_of_range_or_of_another_type_is_named(file, line, expected):
+    found = problems_of(file(acme(line)))
+    assert list(found) == [f"carriers.acme.{line.split(' ')[0]}"]
+    assert found[f"carriers.acme.{line.split(' ')[0]}"][0].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [
+        ('version = "3.3"', "bind"),
+        ('version = "3.3"\nbind = "tx+rx"\nconcatenation = "sar"', "concatenation"),
+        ('version = "3.3"\nbind = "tx+rx"\nconcatenation = "payload"', "concatenation"),
+        ("reconnect_first_s = 90", "reconnect_first_s"),
+        ('alphabets = ["gsm7", "gsm7"]', "alphabets"),
+        ('source = "TwelveLetters"', "source"),
+        ('source = "Café"', "source"),
+        ('source = "a\\tb"', "source"),
+        ('system_id = "sixteen_letters_"', "system_id"),
+        ('system_id = "a\\u0000b"', "system_id"),
+        ('service_type = "SIXLTR"', "service_type"),
+        (f'password = "{SECRET}{SECRET}"', "password"),
+        ('password = "é"', "password"),
+        ('password = "a\\u0000"', "password"),
+        (f'password = "{"x" * 65}"\nlong_password = true', "password"),
+    ],
+)
+def test_contradiction_names_the_key_that_must_give_way(file, lines, key):
+    assert list(problems_of(file(acme(lines)))) == [f"carriers.acme.{key}"]
+
+
+def test_contradiction_is_told_beside_wrong_values_but_not_built_on_one(file):
+    lines = 'version = "3.3"\nwindow = 0\nconcatenation = "sar"\nbind = "both"'
+    assert set(problems_of(file(acme(lines)))) == {
+        f"carriers.acme.{key}" for key in ("window", "concatenation", "bind")
+    }
+    lines = f'long_password = "yes"\npassword = "{"x" * 20}"'
+    assert set(problems_of(file(acme(lines)))) == {"carriers.acme.long_password"}
+
+
+@pytest.mark.parametrize(
+    "host", ["", "smsc.example:2775", "smpp://smsc.example", f"user:{SECRET}@smsc", "a b", "a\\nb"]
+)
+def test_host_is_a_host_and_nothing_else(file, host):
+    assert list(problems_of(file(f'[carriers.acme]\nhost = "{host}"'))) == ["carriers.acme.host"]
+
+
+@pytest.mark.parametrize("host", ["smsc.example", "10.0.0.1", "::1", "fe80::1%eth0", "localhost"])
+def test_host_by_name_or_by_either_kind_of_address(file, host):
+    assert load(file(f'[carriers.acme]\nhost = "{host}"'), {}).carrier("acme").host == host
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        acme(f'pasword = "{SECRET}"'),
+        acme(f'password = ["{SECRET}"]'),
+        acme(f'password = {{x = "{SECRET}"}}'),
+        acme(f'port = {{password = "{SECRET}"}}'),
+        acme(f'alphabets = [["{SECRET}"]]'),
+        f'database = "postgresql://u:{SECRET}@h/d"',
+        f'carriers = "{SECRET}"',
+        f'[carriers]\nacme = "{SECRET}"',
+        f'[database]\ndsn = ["postgresql://u:{SECRET}@h/d"]',
+        f'[database]\ndsn = "postgresql://u:{SECRET}/x@h/d"',
+        f'[database]\ndsn = "host=h password={SECRET}"',
+        acme(f'password = "{SECRET}'),
+        acme(f"password = {SECRET}"),
+    ],
+)
+def test_secret_is_not_shown_wherever_it_stands(file, text):
+    assert problems_of(file(text))
+
+
+@pytest.mark.parametrize(
+    ("dsn", "is_right"),
+    [
+        ("postgresql://u@h/d", True),
+        ("postgres://u:p%2Fw@h:5432/d?sslmode=require", True),
+        ("postgresql://sluice@/sluice?host=/run/pg&port=5432", True),
+        ("postgresql://u@[::1]:5432,h2:5433/d", True),
+        ("postgresql://", True),
+        ("host=h dbname=d", False),
+        ("mysql://u@h/d", False),
+        ("postgresql://u:a/b@h/d", False),
+        ("postgresql://u:a#b@h/d", False),
+        ("postgresql://u:a?b@h/d", False),
+        ("postgresql://u@h:0/d", False),
+        ("postgresql://u@h:99999/d", False),
+        ("postgresql://u@h:port/d", False),
+        ("postgresql://u@[::1/d", False),
+        ("postgresql:/u@h/d", False),
+    ],
+)
+def test_form_of_a_dsn_is_judged_before_anybody_connects(dsn, is_right):
+    assert (dsn_problem("dsn", dsn) is None) == is_right
+
+
+def test_variable_goes_over_the_file(file):
+    environment = {
+        "SLUICE__CARRIERS__ACME__WINDOW": "50",
+        "SLUICE__CARRIERS__ACME__ALPHABETS": '["ucs2"]',
+        "SLUICE__CARRIERS__ACME__DATA_CODING__GSM7": "1",
+        "SLUICE__CARRIERS__ACME__PLUS": "true",
+        "SLUICE__CARRIERS__BETA__HOST": "beta.example",
+        "SLUICE__WORKER__LEASE_S": "20",
+        "SLUICE_HOME": "/elsewhere",
+        "OTHER": "x",
+    }
+    settings = load(file(acme("window = 10")), environment)
+    carrier = settings.carrier("acme")
+    assert (carrier.window, carrier.alphabets, carrier.data_coding, carrier.plus) == (50, ("ucs2",), {"gsm7": 1}, True)
+    assert settings.carrier("beta").host == "beta.example" and settings.worker.lease_s == 20
+
+
+@pytest.mark.parametrize(
+    "value", ["12345678", "00123456", "1e5", "true", "0x1F", "1_000", "'q'", "[1]", "", "nan", "a=1"]
+)
+def test_password_in_a_variable_is_taken_as_it_stands(file, value):
+    carrier = load(file(acme()), {"SLUICE__CARRIERS__ACME__PASSWORD": value}).carrier("acme")
+    assert carrier.password == value
+
+
+def test_other_texts_and_choices_in_variables_are_taken_as_they_stand(file):
+    environment = {"SLUICE__CARRIERS__ACME__VERSION": "5.0", "SLUICE__CARRIERS__ACME__SYSTEM_ID": "007"}
+    carrier = load(file(acme()), environment).carrier("acme")
+    assert (carrier.version, carrier.system_id) == ("5.0", "007")
+
+
+@pytest.mark.parametrize("name", ["acme-uk", "acme.uk", "Acme_UK", "ACME-uk"])
+def test_variable_finds_a_name_with_dashes_dots_and_capitals(file, name):
+    settings = load(file(f'[carriers."{name}"]\nhost = "h"'), {"SLUICE__CARRIERS__ACME_UK__PASSWORD": "x"})
+    assert settings.carrier(name).password == "x" and len(settings.carriers) == 1
+
+
+def test_variable_finds_a_name_with_two_underscores(file):
+    text = '[carriers.a]\nhost = "h"\n[carriers.a__b]\nhost = "h"'
+    settings = load(file(text), {"SLUICE__CARRIERS__A__B__WINDOW": "7", "SLUICE__CARRIERS__A__WINDOW": "8"})
+    assert (settings.carrier("a__b").window, settings.carrier("a").window) == (7, 8)
+
+
+def test_variable_that_fits_two_carriers_is_refused(file):
+    text = '[carriers."a.b"]\nhost = "h"\n[carriers.a-b]\nhost = "h"'
+    found = problems_of(file(text), {"SLUICE__CARRIERS__A_B__WINDOW": "7"})
+    assert found["SLUICE__CARRIERS__A_B__WINDOW"] == ("a variable that fits one carrier", "it fits a-b and a.b")
+
+
+@pytest.mark.parametrize(
+    "variable", ["SLUICE__", "SLUICE__WORKER", "SLUICE____X", "SLUICE__WORKER__", "SLUICE__A____B"]
+)
+def test_variable_that_names_no_setting_is_refused(file, variable):
+    assert variable in problems_of(file(""), {variable: "1"})
+
+
+def test_wrong_value_of_a_variable_names_the_variable(file):
+    found = problems_of(file(acme()), {"SLUICE__CARRIERS__ACME__WINDOW": "many", "SLUICE__WORKER__LEESE_S": "1"})
+    assert found["carriers.acme.window"][1] == "'many' in SLUICE__CARRIERS__ACME__WINDOW"
+    assert found["worker.leese_s"] == (
+        "a known name (did you mean 'lease_s'?)",
+        "an unknown key in SLUICE__WORKER__LEESE_S",
+    )
+
+
+def test_variable_below_what_is_no_section_is_refused(file):
+    assert "SLUICE__WORKER__LEASE_S" in problems_of(file("worker = 5"), {"SLUICE__WORKER__LEASE_S": "5"})
+
+
+def test_value_with_a_line_end_brings_no_second_key(file):
+    found = problems_of(file(acme()), {"SLUICE__CARRIERS__ACME__WINDOW": "5\nport = 1"})
+    assert list(found) == ["carriers.acme.window"]
+
+
+@pytest.mark.parametrize(
+    ("octets", "expected"),
+    [
+        (b"carriers = [", "TOML"),
+        (b'[worker]\nlease_s = "caf\xe9"', "TOML in UTF-8"),
+        (b"x = " + b"1" * 5000, "TOML"),
+        (b"x = " + b"[" * 100_000, "TOML"),
+        (b"\x00\x01", "TOML"),
+        (b"[worker]\n[worker]", "TOML"),
+    ],
+)
+def test_file_that_is_no_toml_is_named(file, octets, expected):
+    path = file(octets)
+    assert problems_of(path)[str(path)][0] == expected
+
+
+def test_file_that_cannot_be_read_is_named(tmp_path):
+    assert problems_of(tmp_path / "none.toml")[str(tmp_path / "none.toml")][0] == "a readable file"
+    assert problems_of(tmp_path)[str(tmp_path)] == ("a readable file", "is a directory")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_file_that_may_not_be_read_is_named(file):
+    path = file("")
+    path.chmod(0)
+    assert problems_of(path)[str(path)] == ("a readable file", "permission denied")
+
+
+def test_key_of_a_stranger_does_not_reach_the_terminal_as_it_stands(file):
+    found = problems_of(file('"\\u001b[31m" = 1\n[carriers."a b"]\nhost = "h"'))
+    assert set(found) == {"\\x1b[31m", "carriers.a b"}
+
+
+def test_data_root_is_beside_the_file(file, monkeypatch):
+    monkeypatch.delenv("SLUICE_HOME", raising=False)
+    path = file('[database]\ndata_root = "data"')
+    assert load(path, {}).data_root == path.parent / "data"
+    assert load(file(""), {}).data_root == path.parent / ".sluice"
+    monkeypatch.setenv("SLUICE_HOME", "/srv/sluice")
+    assert load(file(""), {}).data_root == Path("/srv/sluice")
+    assert load(file('[database]\ndata_root = "/data"'), {}).data_root == Path("/data")
+
+
+@pytest.mark.parametrize("folder", ["~no-such-user/x", "a\\u0000b"])
+def test_data_root_that_is_no_folder_is_named(file, folder):
+    assert list(problems_of(file(f'[database]\ndata_root = "{folder}"'))) == ["database.data_root"]
+
+
+def test_unknown_carrier_is_answered_with_those_there_are():
+    settings = Settings(carriers={"north": CarrierSettings(host="h"), "south": CarrierSettings(host="h")})
+    for name, expected in (("nort", "did you mean 'north'?"), ("xyz", "one of north, south")):
+        with pytest.raises(ConfigError, match="no such section") as caught:
+            settings.carrier(name)
+        assert expected in str(caught.value)
+    with pytest.raises(ConfigError, match="at least one"):
+        Settings().carrier("acme")
