@@ -3,6 +3,7 @@
 #ifndef LIMIT_WIRE_H
 #define LIMIT_WIRE_H
 
+#include <arpa/inet.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -24,12 +25,12 @@ static inline uint32_t load32(const uint8_t *p)
 {
     uint32_t word;
     memcpy(&word, p, 4);
-    return __builtin_bswap32(word);
+    return ntohl(word);
 }
 
 static inline void store32(uint8_t *p, uint32_t word)
 {
-    word = __builtin_bswap32(word);
+    word = htonl(word);
     memcpy(p, &word, 4);
 }
 
