@@ -32,6 +32,8 @@ from gateway.smpp.timers import Timings
 
 log = logging.getLogger(__name__)
 
+NEEDS_TLVS = ("sar", "payload")
+
 
 class Kind(StrEnum):
     """What a bind may do."""
@@ -174,7 +176,7 @@ class Bind:
         elif isinstance(event, sessions.Bound):
             link.exchange.takes_responses = event.state in (State.BOUND_TX, State.BOUND_TRX)
             link.exchange.takes_deliveries = event.state in (State.BOUND_RX, State.BOUND_TRX)
-            link.exchange.may_submit = link.exchange.takes_responses
+            link.exchange.may_submit = link.exchange.takes_responses and not self._lacks_tlvs(link)
             link.exchange.draining = self._is_draining
         elif isinstance(event, sessions.Request):
             self._owner.on_request(link, event.pdu)
@@ -298,12 +300,22 @@ class Bind:
             raise BindRefused(settings.system_id, status, statuses.name(status))
         if not link.session.is_bound:
             raise LinkLost(link.reason or "the session ended with the answer to the bind")
+        if self.kind is not Kind.RX and self._lacks_tlvs(link):
+            self._needs_person = True
+            raise LinkLost(
+                f"concatenation {settings.concatenation!r} needs TLVs, and the SMSC names no version that has them: "
+                'choose udh16, or say assume_version = "3.4"'
+            )
         self.last_error = ""
         self.bound_at = self._clock()
         self.binds += 1
         self._go(Phase.BOUND)
         self._owner.pump()
         return True
+
+    def _lacks_tlvs(self, link: Link) -> bool:
+        """Tell whether long texts would reach this peer without what joins them: it is not known to read TLVs."""
+        return self._settings.concatenation in NEEDS_TLVS and not link.session.sends_tlvs
 
     def _credentials(self) -> dict[str, Any]:
         settings = self._settings

@@ -74,6 +74,20 @@ async def test_one_bind_of_an_account_tries_at_a_time(esme, scripted_smsc):
         await until(lambda n=n: sum(bind.is_bound for bind in carrier.binds) == n + 1, "one more is bound")
 
 
+@pytest.mark.parametrize("version", [None, 0x33])
+@pytest.mark.parametrize("concatenation", ["sar", "payload"])
+async def test_nothing_is_sent_by_tlvs_to_a_peer_that_is_not_known_to_read_them(
+    esme, scripted_smsc, version, concatenation, caplog
+):
+    caplog.set_level(logging.WARNING, "gateway.smpp.bind")
+    carrier = esme(scripted_smsc.port, concatenation=concatenation)
+    add(carrier, 3)
+    await (await scripted_smsc.accept()).bind(version=version)
+    await until(lambda: "again in" in caplog.text, "the pause is announced")
+    assert "needs TLVs" in carrier.reports()[0].last_error and "assume_version" in carrier.reports()[0].last_error
+    assert carrier.ledger.submitted == 0
+
+
 # -- not coming up ----------------------------------------------------------------------------------------------------
 
 
