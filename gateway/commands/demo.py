@@ -150,7 +150,6 @@ def write_people(path: Path, people: int, seed: int) -> None:
 async def play(folder: Path, people: int, seed: int, as_json: bool) -> None:
     """Run the demo to its report."""
     started = time.monotonic()
-    say = lambda text: click.echo(text, err=True)  # noqa: E731
     contacts = folder / "customers.csv"
     write_people(contacts, people, seed)
     north, south = _free_ports(2)
@@ -168,7 +167,7 @@ async def play(folder: Path, people: int, seed: int, as_json: bool) -> None:
         "policy": "once",
     }
     template = Template(TEXT)
-    say(f"folder      {folder}")
+    _say(f"folder      {folder}")
     reading = send.open_reading(options, template.fields)
     with reading.table:
         report = reading.run()
@@ -180,7 +179,7 @@ async def play(folder: Path, people: int, seed: int, as_json: bool) -> None:
                 imported = time.monotonic()
                 run = await send.enqueue(settings, database, ["north", "south"], template, options, report.sha256)
                 took = time.monotonic() - imported
-                say(f"enqueued    {run.recipients:,} messages in {took:.1f} s ({run.recipients / took:,.0f} rows/s)")
+                _say(f"enqueued    {run.recipients:,} messages in {took:.1f} s ({run.recipients / took:,.0f} rows/s)")
                 async with app.open_worker(settings, database, chance=random.Random(seed)) as worker:
                     ended = await send_to_end(database, worker, run, wait_receipts_s=5.0, quiet=as_json, stop=stop)
             async with database.connection() as connection:
@@ -192,11 +191,11 @@ async def play(folder: Path, people: int, seed: int, as_json: bool) -> None:
     config = folder / "sluice.toml"
     with contextlib.suppress(ValueError):
         config = Path(os.path.relpath(config))
-    say(f"took        {time.monotonic() - started:.1f} s, from the file to this report")
+    _say(f"took        {time.monotonic() - started:.1f} s, from the file to this report")
     if not ended:
-        say("stopped before the end")
+        _say("stopped before the end")
         sys.exit(1)
-    say(
+    _say(
         f"""
 how to go on
   {command} status --config {config}
@@ -205,6 +204,10 @@ how to go on
   {command} bench life --messages 1000000 --receipts
 The path of a message, in ten minutes: docs/tour.md"""
     )
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _free_ports(count: int) -> list[int]:
