@@ -230,13 +230,12 @@ cdef class Exchange:
 
     # ------------------------------------------------------------------ octets in
 
-    def feed(self, octets, double now):
+    def feed(self, const uint8_t[::1] octets not None, double now):
         """Take in octets that were read elsewhere (tests, TLS, a simulated network)."""
-        cdef const uint8_t[::1] source = octets
         cdef Py_ssize_t at = 0, n
-        while at < source.shape[0] and not self.lost_framing:
-            n = min(source.shape[0] - at, self.inbox_room - self.have)
-            memcpy(self.inbox + self.have, &source[at], n)
+        while at < octets.shape[0] and not self.lost_framing:
+            n = min(octets.shape[0] - at, self.inbox_room - self.have)
+            memcpy(self.inbox + self.have, &octets[at], n)
             self.received(n, now)
             at += n
 

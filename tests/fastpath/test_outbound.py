@@ -1,4 +1,4 @@
-"""submit_sm of a batch: the octets are those that the slow codec writes, for every concatenation, alphabet and length."""
+"""submit_sm of a batch: the octets are those of the slow codec, for every concatenation, alphabet and length."""
 
 import pytest
 from hypothesis import given, settings

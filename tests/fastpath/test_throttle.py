@@ -1,4 +1,4 @@
-"""The throttle against a list of the moments when something was sent: hard in every sliding second, and not much below it."""
+"""The throttle against a list of moments: hard in every sliding second, and not much below it."""
 
 import math
 

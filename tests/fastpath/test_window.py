@@ -1,4 +1,4 @@
-"""The window against a dict: never over its size, never a request lost or found twice, numbers used again only when free."""
+"""The window against a dict: never over its size, no request lost or found twice, numbers used again only when free."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""Octets of COPY … (FORMAT binary), read and written by the letter of the PostgreSQL manual: no code of ours below it."""
+"""Octets of COPY … (FORMAT binary), read and written by the letter of the manual: no code of ours below it."""
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
 

@@ -1,4 +1,4 @@
-"""submit_sm of one message, from the standard and the slow alphabet and segment oracles; the PDU by gateway.smpp.pdu."""
+"""submit_sm of one message, from the standard and the slow alphabet and segment oracles; the PDU by smpp.pdu."""
 
 from dataclasses import dataclass, field
 
