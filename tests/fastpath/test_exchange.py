@@ -1,7 +1,7 @@
-"""A bind's turn: no segment is lost or settled twice, any chunking reads alike, any octets are rows, rare PDUs or the end.
+"""A bind's turn: no segment is lost or settled twice, any chunking reads alike, any octets are rows, rare or the end.
 
-The invariant of every test below that feeds octets: they become rows, rare PDUs or lost framing; never an error, never a
-read past the end. The state machine holds the other half: every segment that is begun is in flight, waits for another
+The invariant of every test below that feeds octets: they become rows, rare PDUs or lost framing; never an error, never
+a read past the end. The state machine holds the other half: every segment that is begun is in flight, waits for another
 try, or has its outcome, and has it once.
 """
 
@@ -109,7 +109,7 @@ def outcomes_of(ledger: Ledger) -> list[tuple[int, int, int, int, bytes | None]]
     return [(row[1], row[2], row[3], row[6], row[9]) for row in rows]
 
 
-# ---------------------------------------------------------------------------------------------------- every segment once
+# --------------------------------------------------------------------------------------------------- every segment once
 
 
 @dataclass
@@ -289,7 +289,7 @@ TestConservation = Conservation.TestCase
 TestConservation.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 
 
-# ------------------------------------------------------------------------------------------------------------- responses
+# ------------------------------------------------------------------------------------------------------------ responses
 
 
 @pytest.mark.parametrize(
@@ -426,11 +426,11 @@ def test_timers_that_fire_without_any_response_are_counted():
     assert exchange.silent_expiries == 0
 
 
-# -------------------------------------------------------------------------------------------------------------- receipts
+# ------------------------------------------------------------------------------------------------------------- receipts
 
 
 def receipts_of(ledger: Ledger):
-    """((chunk_id, pos, segment), message_id, state, err, number, raw) of receipts, without the first for those that wait."""
+    """((chunk_id, pos, segment), message_id, state, err, number, raw) of receipts; those that wait lack the first."""
 
     def tail(row):
         message_id, state, err, _, number, raw = row
@@ -537,7 +537,7 @@ def test_number_of_a_receipt_is_digits_or_nothing(source, number):
     assert receipts_of(exchange.ledger)[1][0][3] == number
 
 
-# --------------------------------------------------------------------------------------------------------- what we owe
+# ---------------------------------------------------------------------------------------------------------- what we owe
 
 
 def answered_in(octets: bytes) -> list[int]:
@@ -612,7 +612,7 @@ def test_receipts_are_answered_at_once_where_nothing_makes_them_durable():
     assert answered_in(exchange.take_output()) == [5]
 
 
-# ---------------------------------------------------------------------------------------------------------- any chunking
+# --------------------------------------------------------------------------------------------------------- any chunking
 
 PDUS = st.one_of(
     st.builds(
@@ -755,7 +755,7 @@ def test_buffer_stays_where_it_is_while_octets_come_and_outlives_its_exchange():
     room.release()
 
 
-# ------------------------------------------------------------------------------------------------------------ octets out
+# ----------------------------------------------------------------------------------------------------------- octets out
 
 
 def test_multi_segment_message_goes_on_across_a_full_window():
@@ -942,7 +942,7 @@ def test_draining_bind_ends_what_it_began_and_begins_nothing():
     assert (sent, exchange.window.in_flight) == (5, 0)
 
 
-# ----------------------------------------------------------------------------------------------------------- the borders
+# ---------------------------------------------------------------------------------------------------------- the borders
 
 
 @pytest.mark.parametrize("at", range(5))
