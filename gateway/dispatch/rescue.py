@@ -52,6 +52,7 @@ class Rescue:
         self._connection: postgres.Connection | None = None
         self._seen_waiting = 0
         self._looks_until = clock.monotonic() + AFTERWARDS_S
+        self.last_error = ""
         self.matched = 0
         self.adopted = 0
         self.rescued = 0
@@ -68,8 +69,11 @@ class Rescue:
                 await self.step(is_slow)
                 if is_slow:
                     slow_at = self._clock.monotonic() + slow_s
+                self.last_error = ""
             except StoreError as error:
-                log.warning("! lane %d: %s", self._carrier.lane, error)
+                if not self.last_error:
+                    log.warning("! lane %d: no rescue, no match: %s", self._carrier.lane, error)
+                self.last_error = str(error)
                 await self.close()
                 slow_at = self._clock.monotonic() + max(GRACE_S, slow_s)
             await asyncio.sleep(self._settings.match_interval_s)
