@@ -4,14 +4,14 @@
     delayed     segments to be tried again later (a temporary error), each with its moment
     head        the batch being handed out, rank by rank, up to its committed watermark
     waiting     batches behind it
-    open        every batch with an unsettled segment: keeps alive what windows and the two queues point to. A set in the
-                order of coming, by identity: a chunk that was lost and claimed anew is another batch, of another epoch
+    open        every batch with an unsettled segment: keeps alive what windows and the two queues point to. A set in
+                the order of coming, by identity: a chunk lost and claimed anew is another batch, of another epoch
 
 Not here: claiming and settling in Postgres (dispatch), the window and the throttle (exchange.pyx).
 """
 
 cimport cython
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport int64_t
 
 
@@ -175,7 +175,8 @@ cdef class Backlog:
     cdef int settle(self, Batch batch, int segments) except -1:
         """So many segments of a batch have their outcome."""
         batch.in_flight -= segments
-        if batch.in_flight == 0 and (batch.next_rank == batch.n or batch.dropped) and batch is not self.head and batch in self.open:
+        if (batch.in_flight == 0 and (batch.next_rank == batch.n or batch.dropped) and batch is not self.head
+                and batch in self.open):
             self.finish(batch)
         return 0
 

@@ -14,12 +14,12 @@ cdef class Batch:
     cdef int32_t* lengths           # -1 = absent
     cdef readonly int32_t stride
     cdef int32_t cursor             # position of the next rank
-    cdef readonly int32_t next_rank # ranks handed to a bind so far
-    cdef readonly int32_t committed # ranks that a committed watermark covers
-    cdef readonly int32_t in_flight # segments written and not settled, those waiting for another try included
+    cdef readonly int32_t next_rank  # ranks handed to a bind so far
+    cdef readonly int32_t committed  # ranks that a committed watermark covers
+    cdef readonly int32_t in_flight  # segments written and not settled, those waiting for another try included
     cdef readonly int32_t refused   # positions that never left, with their reason
     cdef readonly object form       # outbound.Form, dressed by the dispatcher
-    cdef readonly double expires_at # monotonic; infinity = never
+    cdef readonly double expires_at  # monotonic; infinity = never
     cdef readonly bint dropped      # the chunk belongs to another owner now
     cdef inline int32_t position(self, int32_t rank) noexcept nogil:
         return <int32_t>((<int64_t>rank * self.stride + self.chunk_id % self.n) % self.n)

@@ -4,14 +4,14 @@
     numbers         447700900123 4917012345…                          (int64)
     starts,lengths  [f0 f1]      [f0 f1]                               field values: spans of the claimed octets, UTF-8
 
-They are read from the octets of `COPY (SELECT …) TO STDOUT (FORMAT binary)` without making a Python object per recipient:
+They are read from the octets of `COPY (SELECT …) TO STDOUT (FORMAT binary)`, without a Python object per recipient:
 
     row:  columns 2 | 8 chunk_id | 8 run | 4 epoch | 4 sent_upto | bigint[] numbers | text[][] params or NULL
-    array: dimensions 4 | flags 4 | element oid 4 | (length 4, lower bound 4) per dimension | (length 4, value) per element
+    array: dimensions 4 | flags 4 | element oid 4 | (length 4, lower bound 4) a dimension | (length 4, value) an element
 
-Order of sending: rank r stands for position (r * stride + chunk_id) mod n, with a stride near 0.618 n that has no common
-divisor with n. Sorted numbers leave in a scattered order (a run of neighbours looks like number scanning), and the
-watermark `sent_upto`, which counts ranks, names its positions in one line of SQL.
+Order of sending: rank r stands for position (r * stride + chunk_id) mod n, with a stride near 0.618 n that has no
+common divisor with n. Sorted numbers leave in a scattered order (a run of neighbours looks like number scanning), and
+the watermark `sent_upto`, which counts ranks, names its positions in one line of SQL.
 Not here: where chunks come from (store.queue), what a message becomes (outbound.pyx), who is next (backlog.pyx).
 """
 
@@ -26,7 +26,7 @@ from _fastpath.wire cimport load16, load32, load64
 
 
 cpdef int32_t stride_of(int32_t n):
-    """The step between neighbours in the order of sending: the least number from 0.618 n on that has no common divisor with n.
+    """The step between neighbours in the order of sending: the least from 0.618 n on that has no common divisor with n.
 
     The statements of the queue that turn ranks into positions are handed it (store.queue).
     """
@@ -52,7 +52,8 @@ cpdef int32_t stride_of(int32_t n):
 cdef class Batch:
     """The columns of one chunk. Made by `read_batches` from claimed octets, or by `Batch.of` from Python values."""
 
-    def __cinit__(self, int64_t chunk_id, int32_t n, int32_t columns, int64_t run=0, int32_t epoch=0, int32_t sent_upto=0):
+    def __cinit__(self, int64_t chunk_id, int32_t n, int32_t columns,
+                  int64_t run=0, int32_t epoch=0, int32_t sent_upto=0):
         cdef int64_t values = <int64_t>n * columns
         if n < 1 or columns < 0 or not 0 <= sent_upto <= n or chunk_id < 0 or values > 0x7FFFFFFF:
             raise ValueError(
@@ -117,7 +118,7 @@ cdef class Batch:
     def dress(self, form, double expires_at=INFINITY):
         """Give the batch the form its messages are written in, and the monotonic moment after which none may leave.
 
-        raises  ValueError when the template has more fields than the chunk, or when segments are in flight in another form
+        raises  ValueError when the template has more fields than the chunk, or segments are in flight in another form
         """
         # Imported here: that room imports this one.
         from _fastpath.outbound import Form
@@ -127,7 +128,8 @@ cdef class Batch:
         if self.in_flight:
             raise ValueError(f"batch: chunk {self.chunk_id} has {self.in_flight} segments in flight")
         if len(form.template.fields) > self.columns:
-            raise ValueError(f"batch: the template has {len(form.template.fields)} fields, the chunk {self.columns} columns")
+            raise ValueError(
+                f"batch: the template has {len(form.template.fields)} fields, the chunk {self.columns} columns")
         self.form = form
         self.expires_at = expires_at
 
@@ -200,7 +202,8 @@ cdef class _Reader:
 def read_batches(bytes octets not None):
     """The batches in the octets of a claim.
 
-    octets  bytes of COPY … (FORMAT binary): chunk_id, run, epoch, sent_upto, msisdn bigint[], params text[][] (NULL = no fields)
+    octets  bytes of COPY … (FORMAT binary): chunk_id, run, epoch, sent_upto, msisdn bigint[], params text[][]
+            (NULL = no fields)
     ->      list[Batch], in the order of the rows; they keep `octets` alive
     raises  ValueError when the octets are not of that form
     cost    about 8 ns a recipient and 5 ns a field
@@ -261,7 +264,8 @@ def read_batches(bytes octets not None):
                 if i != n or columns < 0 or <int64_t>n * columns * 4 > reader.size - reader.at:
                     raise ValueError(f"claimed octets: chunk {chunk_id}: params of {i} x {columns} for {n} numbers")
             elif dimensions != 0:
-                raise ValueError(f"claimed octets: chunk {chunk_id}: expected params in two dimensions, got {dimensions}")
+                raise ValueError(
+                    f"claimed octets: chunk {chunk_id}: expected params in two dimensions, got {dimensions}")
         batch = Batch(chunk_id, n, columns, run, epoch, sent_upto)
         batch.owner = owner
         batch.base = reader.base

@@ -12,7 +12,8 @@ cdef class Rows:
 cdef class OutcomeRows(Rows):
     cdef readonly int32_t lane
     cdef int add(self, int64_t chunk_id, int32_t pos, int16_t segment, int16_t segments, int32_t epoch,
-                 int32_t status, int64_t at_us, int32_t rtt_us, const uint8_t* message_id, int32_t id_octets) except -1 nogil
+                 int32_t status, int64_t at_us, int32_t rtt_us,
+                 const uint8_t* message_id, int32_t id_octets) except -1 nogil
 
 
 cdef class ReceiptRows(Rows):

@@ -132,7 +132,8 @@ cdef class OutcomeRows(Rows):
         self.lane = lane
 
     cdef int add(self, int64_t chunk_id, int32_t pos, int16_t segment, int16_t segments, int32_t epoch,
-                 int32_t status, int64_t at_us, int32_t rtt_us, const uint8_t* message_id, int32_t id_octets) except -1 nogil:
+                 int32_t status, int64_t at_us, int32_t rtt_us,
+                 const uint8_t* message_id, int32_t id_octets) except -1 nogil:
         cdef uint8_t* start = self.reserve(100 + (id_octets if id_octets > 0 else 0))
         cdef uint8_t* p = start
         store16(p, 10)

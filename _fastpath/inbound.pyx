@@ -5,13 +5,14 @@
                      esm_class protocol_id priority_flag | schedule NUL | validity NUL |
                      registered_delivery replace data_coding sm_default_msg_id sm_length | short_message | TLVs
 
-SMPP 3.4 §4.4.2, §4.6.1; receipts: appendix B and 5.0 §4.8.4. A receipt is a deliver_sm of type 0x04, or 0x20 (intermediate),
-that names a message_id and a state. TLVs go before the text: receipted_message_id, message_state; the text may stand in
-message_payload. What is no receipt, has a header in its text (UDHI), or contradicts itself is left to the session.
+SMPP 3.4 §4.4.2, §4.6.1; receipts: appendix B and 5.0 §4.8.4. A receipt is a deliver_sm of type 0x04, or 0x20
+(intermediate), that names a message_id and a state. TLVs go before the text: receipted_message_id, message_state; the
+text may stand in message_payload. What is no receipt, has a header in its text (UDHI), or contradicts itself is left to
+the session.
 Not here: which segment it belongs to (recall.pyx), the words of its text (receipttext.pyx).
 """
 
-from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint16_t
 
 from _fastpath.frame cimport DEFAULT_CAP_OCTETS, frame_length
 from _fastpath.receipttext cimport (

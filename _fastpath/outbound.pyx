@@ -4,7 +4,7 @@
     service_type NUL | ton npi source_addr NUL | ton npi   \\ head of the form, the same for a whole run
     destination_addr NUL                                    patched: the number
     esm_class | protocol_id | priority_flag |              \\
-    schedule NUL | validity NUL | registered_delivery |      tail of the form; esm_class, data_coding and sm_length patched
+    schedule NUL | validity NUL | registered_delivery |      tail of the form; esm_class, data_coding, sm_length patched
     replace | data_coding | sm_default_msg_id | sm_length  /
     [UDH] text                                              from the composer
     TLVs                                                    sar_* or message_payload
@@ -33,7 +33,9 @@ cdef dict ALPHABETS = {"gsm7": ALPHABET_GSM7, "latin1": ALPHABET_LATIN1, "ucs2":
 # Octets of short_message for text, by alphabet: 140 on the radio path are 160 septets, 140 octets, 70 units.
 cdef dict SINGLE = {"gsm7": 160, "latin1": 140, "ucs2": 140}
 # With a header of 6 octets (8-bit reference; also what an SMSC writes for sar_*) and of 7 (16-bit). UCS-2 stays even.
-cdef dict MULTI = {BY_UDH8: (153, 134, 134), BY_UDH16: (152, 133, 132), BY_SAR: (153, 134, 134), BY_PAYLOAD: (65535, 65535, 65534)}
+cdef dict MULTI = {
+    BY_UDH8: (153, 134, 134), BY_UDH16: (152, 133, 132), BY_SAR: (153, 134, 134), BY_PAYLOAD: (65535, 65535, 65534),
+}
 
 cdef char DIGITS[200]
 cdef int _k
@@ -96,7 +98,8 @@ cdef class Form:
     raises               ValueError with the field for what submit_sm cannot hold
     """
 
-    def __init__(self, Template template not None, *, str source="", int source_ton=5, int source_npi=0, int dest_ton=1, int dest_npi=1,
+    def __init__(self, Template template not None, *, str source="", int source_ton=5, int source_npi=0,
+                 int dest_ton=1, int dest_npi=1,
                  bint plus=False, str service_type="", int esm_class=0, int protocol_id=0, int priority_flag=0,
                  str validity_period="", int registered_delivery=1, alphabets=("gsm7", "ucs2"),
                  data_coding=None, str concatenation="udh16", int max_parts=255, bint grapheme=True):
@@ -129,7 +132,8 @@ cdef class Form:
         self.head = (
             bytes(4) + SUBMIT_SM.to_bytes(4, "big") + bytes(8)
             + _cstring_of("service_type", service_type, 6)
-            + _octet_of("source_addr_ton", source_ton) + _octet_of("source_addr_npi", source_npi) + _cstring_of("source_addr", source, 21)
+            + _octet_of("source_addr_ton", source_ton) + _octet_of("source_addr_npi", source_npi)
+            + _cstring_of("source_addr", source, 21)
             + _octet_of("dest_addr_ton", dest_ton) + _octet_of("dest_addr_npi", dest_npi) + (b"+" if plus else b""))
         self.tail = (
             b"\x00" + _octet_of("esm_class", esm_class) + _octet_of("protocol_id", protocol_id)
@@ -141,7 +145,8 @@ cdef class Form:
         self.head_size = <int>len(self.head)
         self.tail_size = <int>len(self.tail)
         # 20 digits, a header of 7, 255 of text, three sar_* TLVs; or the head of message_payload and all it can hold.
-        self.largest = self.head_size + self.tail_size + 20 + (4 + 65535 if self.joining == BY_PAYLOAD else 7 + 255 + 16)
+        self.largest = self.head_size + self.tail_size + 20 + (
+            4 + 65535 if self.joining == BY_PAYLOAD else 7 + 255 + 16)
 
 
 @cython.final
@@ -170,7 +175,8 @@ cdef class Composer:
         for i in range(form.alphabet_count):
             alphabet = form.alphabets[i]
             octets = form.template.compose(
-                alphabet, batch.base, batch.starts + <Py_ssize_t>pos * batch.columns, batch.lengths + <Py_ssize_t>pos * batch.columns,
+                alphabet, batch.base, batch.starts + <Py_ssize_t>pos * batch.columns,
+                batch.lengths + <Py_ssize_t>pos * batch.columns,
                 self.scratch, SCRATCH - 1)
             if octets != -1:
                 break
@@ -282,7 +288,8 @@ def encode_batch(Batch batch not None, uint32_t sequence=1):
             memcpy(PyBytes_AS_STRING(bigger), PyBytes_AS_STRING(buffer), size)
             buffer = bigger
         for index in range(count):
-            size += composer.write(form, batch.numbers[pos], sequence, index, <uint8_t*>PyBytes_AS_STRING(buffer) + size)
+            size += composer.write(
+                form, batch.numbers[pos], sequence, index, <uint8_t*>PyBytes_AS_STRING(buffer) + size)
             sequence = 1 if sequence >= 0x7FFFFFFF else sequence + 1
             segments += 1
     return buffer[:size], segments, refused

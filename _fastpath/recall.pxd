@@ -24,7 +24,9 @@ cdef class Recall:
     cdef uint32_t old_mask
     cdef readonly int kept
     cdef readonly int capacity
-    cdef int remember(self, const uint8_t* message_id, int octets, int64_t chunk_id, int32_t pos, int segment, double sent_at) except -1
+    cdef int remember(self, const uint8_t* message_id, int octets,
+                      int64_t chunk_id, int32_t pos, int segment,
+                      double sent_at) except -1
     cdef int enter(self) except -1
     cdef int make_room(self) except -1
     cdef Memory* find(self, const uint8_t* message_id, int octets) noexcept

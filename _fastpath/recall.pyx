@@ -1,7 +1,7 @@
 """Which segment a message_id belongs to, for the receipts that come while the memory is fresh.
 
-Two tables of open addressing, young and old; when the young one holds `capacity` ids it becomes the old one, and the old
-one is forgotten. So the last `capacity` ids at least are known, in bounded memory: 64 octets an id at the most.
+Two tables of open addressing, young and old; when the young one holds `capacity` ids it becomes the old one, and the
+old one is forgotten. So the last `capacity` ids at least are known, in bounded memory: 64 octets an id at the most.
 
 What is added waits in a ring of 16 while the processor fetches its place: the tables are larger than any cache, and a
 miss for every message cost 0.2 us (perf, window 1000). Pages of 2 MB are asked for, for the same reason.
@@ -97,7 +97,8 @@ cdef class Recall:
             return None
         return memory.chunk_id, memory.pos, memory.segment
 
-    cdef int remember(self, const uint8_t* message_id, int octets, int64_t chunk_id, int32_t pos, int segment, double sent_at) except -1:
+    cdef int remember(self, const uint8_t* message_id, int octets,
+                      int64_t chunk_id, int32_t pos, int segment, double sent_at) except -1:
         cdef Memory* entry
         if self.pending == PENDING:
             self.enter()

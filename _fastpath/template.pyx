@@ -6,8 +6,9 @@
     literal: GSM septets, Latin-1 octets and UTF-16BE octets are kept side by side
 
 The grammar is the part of Jinja that needs no interpreter: literals, `{{ name }}`, `{{ name|default("…") }}`,
-`{{ name|default("…", true) }}` (for an empty value too), `{{ "literal" }}` and comments `{# … #}`. Statements, filters and expressions are refused with their place; such templates are rendered ahead
-of the claim by another path. A field is a column of the audience: letters of any script, digits, `_` and `.`, not beginning with a digit.
+`{{ name|default("…", true) }}` (for an empty value too), `{{ "literal" }}` and comments `{# … #}`. Statements, filters
+and expressions are refused with their place; such templates are rendered ahead of the claim by another path. A field is
+a column of the audience: letters of any script, digits, `_` and `.`, not beginning with a digit.
 Not here: cutting into segments (segment.pyx), which alphabet to try (outbound.pyx).
 """
 
@@ -23,14 +24,15 @@ from libc.string cimport memcpy
 from _fastpath.alphabet cimport gsm_from_utf8, latin1_from_utf8, utf16_from_utf8
 from _fastpath.segment cimport ALPHABET_GSM7, ALPHABET_LATIN1, ALPHABET_UCS2
 
-from _fastpath import alphabet
+from _fastpath import alphabet as alphabets
 from _fastpath.faults import NotEncodable
 
 cdef dict NAMES = {ALPHABET_GSM7: "gsm7", ALPHABET_LATIN1: "latin1", ALPHABET_UCS2: "ucs2"}
 
 cdef object STRING = r'"(?:[^"\\]|\\.)*"' + "|" + r"'(?:[^'\\]|\\.)*'"
 cdef object FIELD = re.compile(
-    r"\s*([^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*(?:\|\s*default\s*\(\s*(" + STRING + r")\s*(?:,\s*([Tt]rue|[Ff]alse)\s*)?\)\s*)?")
+    r"\s*([^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*"
+    r"(?:\|\s*default\s*\(\s*(" + STRING + r")\s*(?:,\s*([Tt]rue|[Ff]alse)\s*)?\)\s*)?")
 cdef object CONSTANT = re.compile(r"\s*(" + STRING + r")\s*")
 cdef object ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "/": "/", "\\": "\\", '"': '"', "'": "'"}
 # Words that an interpreter of the grammar takes for constants and operators.
@@ -64,7 +66,7 @@ def _text_of(text, match, group):
 
 
 def _parse(text):
-    """-> list of (literal, None, None, False) and (None, field, default or None, whether it stands for an empty value too).
+    """-> list of (literal, None, None, False) and (None, field, default or None, whether it is for an empty value too).
 
     raises  ValueError with the place of what is no plain field
     """
@@ -101,7 +103,8 @@ def _parse(text):
         else:
             found = text[inside:text.find(closing, inside)].strip()
             raise ValueError(
-                f"template: {_place(text, opening.start())}: expected a field name, with |default(\"…\") at most, got {found!r}")
+                f"template: {_place(text, opening.start())}: expected a field name, with |default(\"…\") at most, "
+                f"got {found!r}")
     return pieces
 
 
@@ -134,7 +137,8 @@ cdef class Template:
                 merged.append((None, field, default, over_empty))
         self.text = text
         self.fields = tuple(dict.fromkeys(field for _, field, _, _ in merged if field is not None))
-        self.required = tuple(dict.fromkeys(field for _, field, default, _ in merged if field is not None and default is None))
+        self.required = tuple(dict.fromkeys(
+            field for _, field, default, _ in merged if field is not None and default is None))
         self.constant = not self.fields
         self.count = len(merged)
         self.pieces = <Piece*>PyMem_RawCalloc(max(1, self.count), sizeof(Piece))
@@ -149,7 +153,7 @@ cdef class Template:
             stands = literal if field is None else (default or "")
             for code, name in NAMES.items():
                 try:
-                    octets = alphabet.encode(stands, name)
+                    octets = alphabets.encode(stands, name)
                 except NotEncodable:
                     self.pieces[i].octets[code] = -1
                     continue
@@ -168,7 +172,7 @@ cdef class Template:
 
         values  a list of str or None (absent), one per field of `fields`
         name    gsm7 (unpacked), latin1 or ucs2
-        raises  NotEncodable when the alphabet lacks a character; KeyError with the field that has neither value nor default
+        raises  NotEncodable when the alphabet lacks a character; KeyError with the field without value and default
         """
         cdef uint32_t starts[256]
         cdef int32_t lengths[256]

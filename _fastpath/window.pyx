@@ -73,7 +73,7 @@ cdef class Window:
         return self.take_sequence()
 
     def open(self, int pos, double now):
-        """Enter a request that belongs to no batch; -> its sequence_number. For tests and for senders without a queue."""
+        """Enter a request that belongs to no batch; -> its sequence_number. For tests, and senders without a queue."""
         cdef Slot* slot
         if self.in_flight >= self.size:
             raise ValueError(f"window full: {self.size} requests in flight")
