@@ -6,6 +6,7 @@ Here, and in the command line, are the only clocks, the only chance and the only
 import asyncio
 import contextlib
 import gc
+import os
 import random
 import resource
 import signal
@@ -23,6 +24,9 @@ from gateway.store.embedded import Embedded
 from gateway.store.migrate import migrate
 
 Result = TypeVar("Result")
+
+# For what reads or writes a whole run in one statement: ten million people are enqueued in about 15 s.
+PATIENCE_S = 600.0
 
 CLOCK = Clock(monotonic=time.monotonic, wall=lambda: datetime.now(UTC))
 
@@ -55,13 +59,28 @@ class Database:
         self._settings = settings
 
     @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[postgres.Connection]:
-        """Lend a connection of its own."""
-        connection = await postgres.connect(self.dsn, allow_fsync_off=self._settings.database.allow_data_loss)
+    async def connection(self, seconds: float = PATIENCE_S) -> AsyncIterator[postgres.Connection]:
+        """Lend a connection of its own for at most so long, each statement included; raises StoreError alone."""
+        connection = await postgres.connect(
+            self.dsn,
+            statement_timeout_s=seconds,
+            connect_timeout_s=self._settings.database.deadline_s,
+            allow_fsync_off=self._settings.database.allow_data_loss,
+        )
         try:
-            yield connection
+            async with postgres.deadline(connection, seconds):
+                yield connection
         finally:
             await postgres.close(connection)
+
+    def connections(self) -> postgres.Connections:
+        """Make a connection that is opened anew whenever it has been lost; close it in the end."""
+        return postgres.Connections(
+            self.dsn,
+            size=1,
+            connect_timeout_s=self._settings.database.deadline_s,
+            allow_fsync_off=self._settings.database.allow_data_loss,
+        )
 
     async def keep_running(self) -> None:
         """Start the embedded server again whenever it has died; runs until cancelled."""
@@ -85,13 +104,28 @@ def open_server(settings: Settings) -> Iterator[tuple[str, Embedded | None]]:
             yield server.dsn, server
 
 
+def has_database(settings: Settings) -> bool:
+    """Whether there is a database to look into; False where the embedded server would have to be made first."""
+    if settings.database.dsn:
+        return True
+    try:
+        os.stat(settings.data_root / "postgres" / "data")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        # The server's own words about it are better than ours.
+        return True
+    return True
+
+
 @contextlib.asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """Reach the database, starting the embedded one if need be, and bring its schema up to date."""
+async def open_database(settings: Settings, migrates: bool = True) -> AsyncIterator[Database]:
+    """Reach the database, starting the embedded one if need be, and bring its schema up to date unless told not to."""
     stack = contextlib.ExitStack()
     dsn, server = await asyncio.to_thread(stack.enter_context, open_server(settings))
     try:
-        await migrate(dsn)
+        if migrates:
+            await migrate(dsn)
         yield Database(dsn, server, settings)
     finally:
         await asyncio.to_thread(stack.close)
@@ -117,21 +151,23 @@ async def open_worker(
 
 @contextlib.contextmanager
 def stop_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` at SIGTERM and SIGINT while the block lasts."""
+    """Call `stop` at SIGTERM, SIGINT and the end of the terminal while the block lasts."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    # Under nohup it is ignored, and that stays so.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         loop.add_signal_handler(number, stop)
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 
 def process_tree_cpu_s(pid: int) -> float:
     """CPU seconds of a process, its living children, and those it has waited for (Linux; elsewhere 0)."""
-    import os
-
     tick = os.sysconf("SC_CLK_TCK")
     total = 0.0
     try:

@@ -10,92 +10,104 @@ from typing import Any
 import click
 import msgspec
 from msgspec import Struct
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
 
 from gateway import app
-from gateway.dispatch.worker import Worker
-from gateway.message import Refusal
+from gateway.commands._options import plain, say
+from gateway.dispatch.worker import Lane, Worker
+from gateway.errors import StoreError
+from gateway.message import FINAL_RECEIPT_STATES, Refusal
 from gateway.smpp import status as statuses
-from gateway.store import results, runs
+from gateway.store import postgres, results, runs
 
 REFRESH_S = 0.25
 PLAIN_S = 2.0
+QUERY_S = 10.0
+DELIVERED = 2
+# What a reason means, for a person.
+MEANINGS = {
+    "not_encodable": "a character that no alphabet of the carrier has",
+    "too_many_parts": "longer than the carrier's max_parts",
+    "missing_field": "a field of the text is empty and has no default",
+    "expired": "not sent before the run's time was over",
+    "empty": "nothing is left of the text",
+}
 
 
 class Progress:
-    """One line that is drawn over on a terminal, and written anew every two seconds elsewhere."""
+    """Three lines that are drawn over on a terminal; one line, written anew every two seconds, elsewhere.
+
+    78%  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╸━━━━━━━━━━━  0:00:07
+    31,250/s  sent 78,125  delivered 70,990  failed 2,110
+    window  north 200/200  south 31/400
+    """
 
     def __init__(self, total: int, quiet: bool = False):
         self._total = max(1, total)
-        self._started = time.monotonic()
         self._quiet = quiet
-        self._is_terminal = sys.stderr.isatty() and not quiet
-        self._drawn_at = 0.0
-        self._last = (self._started, 0)
-        self._bar: Any = None
-        self._task: Any = None
+        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._drawn_at = -PLAIN_S
+        self._before = (time.monotonic(), 0)
+        self._lines = Text(no_wrap=True, overflow="ellipsis")
+        self._bar: Bar | None = None
+        self._live: Live | None = None
 
     def __enter__(self) -> "Progress":
         """Begin to draw."""
-        if self._is_terminal:
-            from rich.console import Console
-            from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-            from rich.progress import Progress as Bar
-
+        if self._console.is_terminal and not self._console.is_dumb_terminal and not self._quiet:
             self._bar = Bar(
-                TextColumn("[bold]{task.percentage:>3.0f}%"),
-                BarColumn(bar_width=30),
-                TextColumn("{task.description}"),
-                TimeElapsedColumn(),
-                console=Console(stderr=True),
+                TextColumn("{task.percentage:>3.0f}%"), BarColumn(bar_width=None), TimeElapsedColumn(), expand=True
             )
-            self._bar.start()
-            self._task = self._bar.add_task("", total=self._total)
+            self._bar.add_task("", total=self._total)
+            self._live = Live(Group(self._bar, self._lines), console=self._console, refresh_per_second=4)
+            self._live.start(refresh=True)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave the last state standing."""
-        if self._bar is not None:
-            self._bar.stop()
+        if self._live is not None:
+            self._live.stop()
 
-    def show(self, workers_lanes: Sequence[Any], done: int) -> None:
+    def show(self, lanes: Sequence[Lane], done: int, is_last: bool = False) -> None:
         """Draw from the counters in memory: what each carrier has sent, how full its window is, what came back."""
         now = time.monotonic()
-        if self._quiet or (not self._is_terminal and now - self._drawn_at < PLAIN_S):
+        if self._quiet or (self._live is None and now - self._drawn_at < PLAIN_S and not is_last):
             return
         self._drawn_at = now
-        before, was = self._last
-        sent = sum(lane.carrier.ledger.submitted for lane in workers_lanes)
-        rate = (sent - was) / (now - before) if now > before else 0.0
-        self._last = (now, sent)
-        states = [0] * 12
-        throttled = rejected = uncertain = 0
-        for lane in workers_lanes:
-            counts = lane.carrier.ledger.counts()
-            states = [a + b for a, b in zip(states, counts["receipt_states"], strict=True)]
-            throttled += counts["throttled"]
-            rejected += counts["rejected"] + counts["refused"]
-            uncertain += counts["uncertain"]
-        windows = " ".join(
-            f"{lane.name} {lane.carrier.in_flight}/{lane.carrier.window_size}"
-            if lane.carrier.is_up
-            else f"{lane.name} down"
-            for lane in workers_lanes
-        )
-        failed = rejected + sum(states[i] for i in (3, 4, 5, 8))
-        text = f"{rate:,.0f}/s  window {windows}  sent {sent:,}  delivered {states[2]:,}  failed {failed:,}"
-        text += f"  throttled {throttled:,}" if throttled else ""
-        text += f"  uncertain {uncertain:,}" if uncertain else ""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=min(done, self._total), description=text)
-        else:
-            click.echo(f"{100 * min(done, self._total) // self._total:>3}%  {text}", err=True)
+        at, was = self._before
+        ledgers = [lane.carrier.ledger for lane in lanes]
+        sent = sum(ledger.submitted for ledger in ledgers)
+        rate = (sent - was) / (now - at) if now > at else 0.0
+        self._before = (now, sent)
+        counts = [ledger.counts() for ledger in ledgers]
+        states = [sum(each) for each in zip(*(count["receipt_states"] for count in counts), strict=True)] or [0] * 12
+        failed = sum(count["rejected"] + count["refused"] for count in counts)
+        failed += sum(states[state] for state in FINAL_RECEIPT_STATES if state != DELIVERED)
+        parts = [f"{rate:,.0f}/s", f"sent {sent:,}", f"delivered {states[DELIVERED]:,}", f"failed {failed:,}"]
+        for name in ("throttled", "uncertain"):
+            if count := sum(each[name] for each in counts):
+                parts.append(f"{name} {count:,}")
+        windows = [
+            f"{lane.name} " + (f"{lane.carrier.in_flight}/{lane.carrier.window_size}" if lane.carrier.is_up else "down")
+            for lane in lanes
+        ]
+        done = min(done, self._total)
+        if self._live is None or self._bar is None:
+            say(f"{100 * done // self._total:>3}%  {'  '.join(parts)}  window {' '.join(windows)}")
+            return
+        self._lines.plain = f"{'  '.join(parts)}\nwindow  {'  '.join(windows)}"
+        self._bar.update(self._bar.task_ids[0], completed=done)
 
     def note(self, text: str) -> None:
         """Say something beside the bar."""
-        if self._bar is not None:
-            self._bar.console.print(text)
+        if self._live is not None:
+            self._console.print(plain(text))
         elif not self._quiet:
-            click.echo(text, err=True)
+            say(plain(text))
 
 
 async def send_to_end(
@@ -109,13 +121,14 @@ async def send_to_end(
 ) -> bool:
     """Wait until every chunk of a run is closed and its receipts are in, or none came for so long; -> whether it ended.
 
-    A carrier that is down is named once with its reason; the campaign waits for it.
+    A carrier that is down, or a Postgres that is away, is named once with its reason; the campaign waits for it.
     """
     stop = stop or asyncio.Event()
     told: dict[str, str] = {}
     quiet_since = time.monotonic()
     receipts_before = -1
-    async with database.connection() as connection:
+    connections = database.connections()
+    try:
         with Progress(run.recipients, quiet) as progress:
             while not stop.is_set():
                 if worker.failed is not None and worker.failed.done():
@@ -127,26 +140,41 @@ async def send_to_end(
                     if trouble and told.get(lane.name) != trouble:
                         progress.note(f"waiting for {lane.name}: {trouble}")
                     told[lane.name] = trouble
-                if not await runs.open_chunks(connection, run.id):
-                    receipts = sum(
-                        lane.carrier.ledger.receipts_matched + lane.rescue.matched + lane.rescue.adopted
-                        for lane in lanes
-                    )
+                if await _is_done(connections, run):
+                    asking = [lane for lane in lanes if lane.carrier.settings.registered_delivery]
+                    receipts = sum(_receipts(lane) for lane in asking)
                     if receipts != receipts_before:
                         receipts_before, quiet_since = receipts, time.monotonic()
                     is_idle = all(lane.settlement.is_idle for lane in lanes)
-                    accepted = sum(lane.carrier.ledger.accepted for lane in lanes)
+                    accepted = sum(lane.carrier.ledger.accepted for lane in asking)
                     if is_idle and (receipts >= accepted or time.monotonic() - quiet_since >= wait_receipts_s):
-                        progress.show(lanes, run.recipients)
+                        progress.show(lanes, run.recipients, is_last=True)
                         return True
                 try:
                     await asyncio.wait_for(stop.wait(), REFRESH_S)
                 except TimeoutError:
                     pass
+    finally:
+        await connections.close()
     return False
 
 
-def _trouble(lane: Any) -> str:
+async def _is_done(connections: postgres.Connections, run: runs.Run) -> bool:
+    """Whether no chunk of the run is open; False while Postgres is away, which the carriers' trouble tells."""
+    try:
+        async with connections.take(QUERY_S, "progress") as connection:
+            return not await runs.open_chunks(connection, run.id)
+    except StoreError as error:
+        if not error.retryable:
+            raise
+        return False
+
+
+def _receipts(lane: Lane) -> int:
+    return int(lane.carrier.ledger.receipts_matched + lane.rescue.matched + lane.rescue.adopted)
+
+
+def _trouble(lane: Lane) -> str:
     """Why a carrier sends nothing; empty when it does, or has not tried yet."""
     if lane.settlement.is_away or lane.intents.is_away:
         return f"Postgres: {lane.settlement.last_error or lane.intents.last_error}"
@@ -247,41 +275,49 @@ def print_report(report: RunReport, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(report))
         return
-    from rich.console import Console
-    from rich.table import Table
+    # Through a pipe a line is as long as it is.
+    width = Console().width if sys.stdout is not None and sys.stdout.isatty() else 10_000
+    click.echo(report_as_text(report, width))
 
-    console = Console()
-    table = Table(title=f"run {report.run}: {report.name}", title_justify="left")
-    table.add_column("")
-    columns = [*(lane.carrier for lane in report.lanes), "all"]
-    for column in columns:
-        table.add_column(column, justify="right")
-    for state in _in_order({*report.states, *(state for lane in report.lanes for state in lane.states)}):
-        table.add_row(
-            state,
-            *(f"{lane.states.get(state, 0):,}" for lane in report.lanes),
-            f"{report.states.get(state, 0):,}",
-        )
-    table.add_section()
-    table.add_row("messages", *(f"{sum(lane.states.values()):,}" for lane in report.lanes), f"{report.recipients:,}")
-    table.add_row("segments", *(f"{lane.segments:,}" for lane in report.lanes), f"{report.segments:,}")
-    table.add_row(
-        "segments a second",
-        *(_number(lane.rate_per_s, 0) for lane in report.lanes),
-        _number(report.rate_per_s, 0),
-    )
-    for title, low, high in (
-        ("submit → response p50 / p99, ms", "response_p50_ms", "response_p99_ms"),
-        ("submit → receipt p50 / p99, ms", "receipt_p50_ms", "receipt_p99_ms"),
-    ):
-        table.add_row(
-            title,
-            *(f"{_number(getattr(lane, low), 1)} / {_number(getattr(lane, high), 1)}" for lane in report.lanes),
-            "",
-        )
-    console.print(table)
-    for reason, messages in sorted(report.reasons.items(), key=lambda item: -item[1]):
-        console.print(f"  {messages:>9,}  {reason}", highlight=False)
+
+def report_as_text(report: RunReport, width: int) -> str:
+    """Lay a report out: a column for each carrier, in as many tables as the width asks for."""
+    states = _in_order({*report.states, *(state for lane in report.lanes for state in lane.states)})
+    titles = [
+        "", *states, "messages", "segments", "segments/s", "response ms, p50 / p99", "receipt ms, p50 / p99",
+    ]  # fmt: skip
+    columns = [
+        [
+            lane.carrier,
+            *(f"{lane.states.get(state, 0):,}" for state in states),
+            f"{sum(lane.states.values()):,}",
+            f"{lane.segments:,}",
+            _number(lane.rate_per_s, 0),
+            f"{_number(lane.response_p50_ms, 1)} / {_number(lane.response_p99_ms, 1)}",
+            f"{_number(lane.receipt_p50_ms, 1)} / {_number(lane.receipt_p99_ms, 1)}",
+        ]
+        for lane in report.lanes
+    ]
+    total = ["all", *(f"{report.states.get(state, 0):,}" for state in states), f"{report.recipients:,}"]
+    columns.append([*total, f"{report.segments:,}", _number(report.rate_per_s, 0), "", ""])
+    out = ["", f"run {report.run}: {plain(report.name)}"]
+    first = max(map(len, titles))
+    while columns:
+        widths = [max(map(len, column)) for column in columns]
+        fitting = 1
+        while fitting < len(columns) and first + sum(each + 3 for each in widths[: fitting + 1]) <= width:
+            fitting += 1
+        out.append("")
+        for row, title in enumerate(titles):
+            cells = (f"{column[row]:>{widths[at]}}" for at, column in enumerate(columns[:fitting]))
+            out.append(f"{title:<{first}}   {'   '.join(cells)}".rstrip())
+        columns = columns[fitting:]
+    if report.reasons:
+        out += ["", "rejected and refused"]
+        for reason, messages in sorted(report.reasons.items(), key=lambda item: -item[1]):
+            meaning = MEANINGS.get(reason)
+            out.append(f"{messages:>9,}  {reason}" + (f": {meaning}" if meaning else ""))
+    return "\n".join(out)
 
 
 _ORDER = ("delivered", "submitted", "undeliverable", "expired", "rejected", "refused", "uncertain", "queued")

@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway import app
 from gateway.config import CarrierSettings, DatabaseSettings, Settings
+from gateway.errors import GatewayError
 from gateway.message import MessageClass, Policy
 from gateway.store import results, runs
 
@@ -22,15 +23,24 @@ FIELDS = ("first_name", "order")
 
 @contextlib.asynccontextmanager
 async def simulator(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
-    """Start `sluice simulate` as a process; -> it and its first line."""
+    """Start `sluice simulate` as a process; -> it and its first line. raises GatewayError."""
+    # In a session of its own: a Ctrl-C at our terminal is ours, and the windows drain before the other side ends.
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", "simulate", "--json", *arguments, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "gateway",
+        "simulate",
+        "--json",
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
     assert process.stdout is not None
     try:
         line = await asyncio.wait_for(process.stdout.readline(), 30)
         if not line:
-            raise RuntimeError("the simulator did not start")
+            raise GatewayError("the simulator did not start")
         yield process, json.loads(line)
     finally:
         if process.returncode is None:
@@ -103,7 +113,7 @@ async def _measure(
     cpu_worker = time.process_time()
     since = wall()
     started = time.monotonic()
-    async with database.connection() as connection, app.open_worker(settings, database) as worker:
+    async with database.connection(timeout_s + 60) as connection, app.open_worker(settings, database) as worker:
         ledger = worker.lanes[0].carrier.ledger
         run = await runs.add_run(
             connection, name="bench", template=TEXT, fields=FIELDS, class_=MessageClass.BULK, policy=Policy.ONCE,

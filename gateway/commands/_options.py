@@ -1,21 +1,48 @@
-"""Options and the shape of errors that several commands share."""
+"""Options, exit codes and the shape of errors that several commands share."""
 
 import contextlib
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
-from gateway.config import Settings, load
+from gateway.config import Settings, dsn_problem, load
 from gateway.errors import ConfigError, FileFault, GatewayError, StoreError
 
 # As sysexits.h has them: a script can tell a wrong setting from a database that is away.
-EXIT_CONFIG = 78
 EXIT_DATA = 65
-EXIT_STORE = 75
+EXIT_NOT_NOW = 75
+EXIT_CONFIG = 78
+
+DELIMITER_NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
+
+
+class Finite(click.FloatRange):
+    """A number of seconds, which is neither nan nor inf: those pass the limits of a FloatRange, and no clock."""
+
+    # Ten years: a deadline further away is out of the range of dates and timers.
+    LONGEST = 315_360_000.0
+
+    def __init__(self, low: float = 0.0):
+        super().__init__(low, self.LONGEST)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Refuse what is no number of seconds."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return number
+
+
+class Refused(click.ClickException):
+    """The file or the text cannot be used: a sentence on standard error, and exit code 65."""
+
+    exit_code = EXIT_DATA
 
 
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,11 +63,11 @@ def dsn_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def settings_of(config: Path | None, dsn: str = "") -> Settings:
-    """Load the settings; a DSN given goes over theirs."""
+    """Load the settings; a DSN given goes over theirs. raises ConfigError."""
     settings = load(config)
     if dsn:
-        import msgspec
-
+        if problem := dsn_problem("--dsn", dsn):
+            raise ConfigError([problem])
         settings = msgspec.structs.replace(settings, database=msgspec.structs.replace(settings.database, dsn=dsn))
     return settings
 
@@ -52,17 +79,28 @@ def said_plainly() -> Iterator[None]:
         yield
     except ConfigError as error:
         for key, expected, found in error.problems:
-            click.echo(f"config: {key}: expected {expected}, found {found}", err=True)
+            say(f"config: {key}: expected {expected}, found {found}")
         sys.exit(EXIT_CONFIG)
     except FileFault as error:
-        click.echo(f"contacts: {error}", err=True)
+        say(f"contacts: {plain(str(error))}")
         sys.exit(EXIT_DATA)
     except StoreError as error:
-        click.echo(f"postgres: {error}", err=True)
-        sys.exit(EXIT_STORE)
+        say(f"postgres: {error}")
+        sys.exit(EXIT_NOT_NOW)
     except GatewayError as error:
-        click.echo(str(error), err=True)
+        say(str(error))
         sys.exit(1)
+
+
+def say(text: str) -> None:
+    """Write a line to standard error. A reader of it that has left is no reason to stop sending."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def plain(text: str) -> str:
+    """Text of a stranger so that a terminal only shows it: no control characters, no escapes."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def set_up_logging(verbose: int) -> None:

@@ -10,12 +10,15 @@ from typing import Any
 
 import click
 
-from _fastpath.batch import read_batches
-from _fastpath.outbound import Form
+from _fastpath.batch import Batch, read_batches
+from _fastpath.outbound import Form, encode_batch
 from _fastpath.template import Template
 from gateway import app
+from gateway.commands._campaign import reason_of
 from gateway.commands._life import run_life
-from gateway.config import CarrierSettings
+from gateway.commands._options import Finite, Refused, said_plainly
+from gateway.config import CarrierSettings, Problem, decode, dsn_problem
+from gateway.errors import ConfigError
 from gateway.smpp.carrier import Carrier
 
 # 100 characters, all of them GSM.
@@ -68,6 +71,31 @@ class Supply:
                 self._left -= batch.n
 
 
+def carrier_of(section: dict[str, Any]) -> CarrierSettings:
+    """Take the options as the settings they are; ConfigError."""
+    problems: list[Problem] = []
+    carriers = decode({"carriers": {"bench": section}}, "", problems).carriers
+    if problems:
+        raise ConfigError(
+            [(f"--{key.rpartition('.')[2].replace('_', '-')}", expected, found) for key, expected, found in problems]
+        )
+    return carriers["bench"]
+
+
+def segments_of(form: Form) -> int:
+    """Segments of the text; Refused when it cannot be sent."""
+    try:
+        batch = Batch.of(1, [447_700_900_000], [[None] * len(form.template.fields)] if form.template.fields else None)
+        batch.dress(form)
+        batch.commit(1)
+        _, segments, refused = encode_batch(batch)
+    except ValueError as error:
+        raise Refused(f"--text: {error}") from error
+    if refused:
+        raise Refused(f"--text: {reason_of(refused[0])}")
+    return segments
+
+
 async def run_client(
     settings: CarrierSettings, messages: int, receipts: bool, text: str, timeout_s: float
 ) -> dict[str, Any]:
@@ -81,13 +109,17 @@ async def run_client(
         on_request=lambda link, pdu: None,
         at_once=True,
     )
-    form = Form(
-        Template(text),
-        source=settings.source,
-        source_ton=settings.source_ton,
-        source_npi=settings.source_npi,
-        registered_delivery=1 if receipts else 0,
-    )
+    try:
+        form = Form(
+            Template(text),
+            source=settings.source,
+            source_ton=settings.source_ton,
+            source_npi=settings.source_npi,
+            registered_delivery=1 if receipts else 0,
+        )
+    except ValueError as error:
+        raise Refused(f"--text: {error}") from error
+    segments = segments_of(form)
     supply = Supply(form, messages)
     ledger = carrier.ledger
     carrier.start()
@@ -118,7 +150,7 @@ async def run_client(
             carrier.pump()
             now = time.monotonic()
             done = ledger.accepted + ledger.rejected + ledger.uncertain + ledger.refused
-            if done >= messages:
+            if done >= messages * segments:
                 arrived = ledger.receipts_matched + ledger.receipts_waiting
                 if not receipts or arrived >= ledger.accepted:
                     break
@@ -129,14 +161,16 @@ async def run_client(
     finally:
         await carrier.stop()
     responses = ledger.responses
+    answered = responses / segments
     return {
         "bench": "client",
         "messages": messages,
+        "segments": segments,
         "binds": settings.binds,
         "window": settings.window,
         "seconds": round(elapsed, 4),
-        "rate": round(responses / elapsed, 1) if elapsed else 0.0,
-        "cpu_us_per_message": round(cpu / max(1, responses) * 1e6, 4),
+        "rate": round(answered / elapsed, 1) if elapsed else 0.0,
+        "cpu_us_per_message": round(cpu / max(1, answered) * 1e6, 4),
         "rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "responses": responses,
         "receipts": ledger.receipts_matched + ledger.receipts_waiting,
@@ -148,7 +182,7 @@ async def run_client(
         "p99_ms": _ms(ledger.submit_to_response.quantile(0.99)),
         "receipt_p50_ms": _ms(ledger.submit_to_receipt.quantile(0.5)),
         "receipt_p99_ms": _ms(ledger.submit_to_receipt.quantile(0.99)),
-        "complete": responses + ledger.uncertain + ledger.refused >= messages
+        "complete": responses + ledger.uncertain + ledger.refused >= messages * segments
         and (not receipts or ledger.receipts_matched + ledger.receipts_waiting >= ledger.accepted),
     }
 
@@ -175,9 +209,7 @@ def bench() -> None:
     "--tps", type=click.IntRange(0, 10_000_000), default=0, show_default=True, help="PDUs a second; 0 = no limit."
 )
 @click.option("--text", default=TEXT, help="Text of every message.")
-@click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(1), default=120.0, show_default=True, help="Give up after."
-)
+@click.option("--timeout", "timeout_s", type=Finite(1), default=120.0, show_default=True, help="Give up after.")
 @click.option("--json", "as_json", is_flag=True, help="Print nothing but the JSON object.")
 def client(
     host: str,
@@ -194,17 +226,18 @@ def client(
     as_json: bool,
 ) -> None:
     """Run the client pool against any SMSC, without Postgres."""
-    settings = CarrierSettings(
-        host=host,
-        port=port,
-        system_id=system_id,
-        password=password,
-        binds=binds,
-        window=window,
-        tps=tps,
-        long_password=True,
-    )
-    result = app.run(run_client(settings, messages, receipts, text, timeout_s))
+    section = {
+        "host": host,
+        "port": port,
+        "system_id": system_id,
+        "password": password,
+        "binds": binds,
+        "window": window,
+        "tps": tps,
+        "long_password": True,
+    }
+    with said_plainly():
+        result = app.run(run_client(carrier_of(section), messages, receipts, text, timeout_s))
     click.echo(json.dumps(result))
     if not as_json:
         click.echo(
@@ -223,15 +256,16 @@ def client(
     "--tps", type=click.IntRange(0, 10_000_000), default=0, show_default=True, help="PDUs a second; 0 = no limit."
 )
 @click.option("--dsn", default="", help="A Postgres of yours; without it one is started for the run.")
-@click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(1), default=300.0, show_default=True, help="Give up after."
-)
+@click.option("--timeout", "timeout_s", type=Finite(1), default=300.0, show_default=True, help="Give up after.")
 @click.option("--json", "as_json", is_flag=True, help="Print nothing but the JSON object.")
 def life(
     messages: int, binds: int, window: int, receipts: bool, tps: int, dsn: str, timeout_s: float, as_json: bool
 ) -> None:
     """Run whole lives: enqueue, claim, submit, response, receipt, matched; durable, against a simulator of its own."""
-    result = app.run(run_life(messages, binds, window, receipts, dsn, tps, timeout_s))
+    with said_plainly():
+        if dsn and (problem := dsn_problem("--dsn", dsn)):
+            raise ConfigError([problem])
+        result = app.run(run_life(messages, binds, window, receipts, dsn, tps, timeout_s))
     click.echo(json.dumps(result))
     if not as_json:
         click.echo(

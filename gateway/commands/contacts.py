@@ -9,13 +9,12 @@ from typing import Any
 
 import click
 
+from gateway.commands._options import DELIMITER_NAMES
 from gateway.contacts.loading import load
 from gateway.contacts.numbers import Forms, Numbers
 from gateway.contacts.reading import Reading
 from gateway.contacts.table import Table
 from gateway.errors import ConfigError, FileFault, StoreError
-
-_DELIMITER_NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
 
 
 @click.group()
@@ -65,7 +64,7 @@ def _open(
     show_numbers: bool,
 ) -> Reading:
     if delimiter is not None:
-        delimiter = _DELIMITER_NAMES.get(delimiter.lower(), delimiter)
+        delimiter = DELIMITER_NAMES.get(delimiter.lower(), delimiter)
     table = Table(file, encoding=encoding, delimiter=delimiter, header=header)
     try:
         return Reading(

@@ -7,8 +7,10 @@ The folder stays: its settings, its file and its database are there to go on wit
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import random
+import shlex
 import shutil
 import sys
 import time
@@ -20,9 +22,12 @@ import click
 from _fastpath.template import Template
 from gateway import app
 from gateway.commands import _life, send
-from gateway.commands._campaign import print_report, report_of, send_to_end
-from gateway.commands._options import said_plainly, set_up_logging
-from gateway.config import load
+from gateway.commands._campaign import RunReport, print_report, report_of, send_to_end
+from gateway.commands._options import dsn_option, plain, said_plainly, say, set_up_logging
+from gateway.config import Settings, load
+from gateway.contacts.report import Report
+from gateway.errors import StoreError
+from gateway.store import runs
 
 TEXT = (
     'Hi {{ first_name|default("there") }}, we have missed you in {{ city|default("our shop") }}. '
@@ -36,6 +41,7 @@ CITIES = ("London", "Köln", "Paris", "Zagreb", "Kraków", "Málaga", "Tromsø",
 # Ranges of mobile numbers that are in use, so that the dry run has something to verify: prefix, digits that follow.
 RANGES = (("+447400", 6), ("+4915112", 6), ("+336123", 5), ("+385911", 6), ("+3467712", 4), ("+4790012", 3))
 DAMAGED = 0.002
+CARRIERS = ("north", "south")
 
 SIMULATOR = """\
 seed = {seed}
@@ -105,22 +111,51 @@ weight = 2
 """
 
 
+# The ranges above hold three million numbers; near that, new ones are hard to draw.
+MOST_PEOPLE = 2_000_000
+# A simulator whose demo was killed ends by itself.
+IDLE_S = 60
+
+
 @click.command()
-@click.option("--people", type=click.IntRange(1, 10_000_000), default=100_000, show_default=True)
+@click.option("--people", type=click.IntRange(1, MOST_PEOPLE), default=100_000, show_default=True)
 @click.option(
     "--folder", type=click.Path(file_okay=False, path_type=Path), help="By default .sluice/demo, or $SLUICE_HOME/demo."
 )
+@dsn_option
 @click.option("--seed", type=int, default=1, show_default=True, help="Of names, numbers and the simulator's chance.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.option("-v", "--verbose", count=True)
-def demo(people: int, folder: Path | None, seed: int, as_json: bool, verbose: int) -> None:
+def demo(people: int, folder: Path | None, dsn: str, seed: int, as_json: bool, verbose: int) -> None:
     """Import customers, send a campaign to them through a simulator with two carriers, and report."""
     set_up_logging(verbose)
+    started = time.monotonic()
     home = os.environ.get("SLUICE_HOME")
     folder = (folder or (Path(home) if home else Path(".sluice")) / "demo").absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    with said_plainly():
-        app.run(play(folder, people, seed, as_json))
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context((folder / "lock").open("a"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            write_people(folder / "customers.csv", people, seed)
+            write_settings(folder, seed, dict.fromkeys(CARRIERS, 0))
+        except BlockingIOError as error:
+            raise click.ClickException(f"a demo runs in {plain(str(folder))}: wait for it, or give --folder") from error
+        except OSError as error:
+            raise click.ClickException(f"{plain(str(error.filename or folder))}: {error.strerror}") from error
+        stack.enter_context(said_plainly())
+        is_ended = app.run(play(folder, dsn, seed, as_json))
+    say(f"took        {time.monotonic() - started:.1f} s, from the file to this report")
+    if not is_ended:
+        say("stopped before the end")
+        sys.exit(1)
+    say(how_to_go_on(folder))
+
+
+def write_settings(folder: Path, seed: int, ports: dict[str, int]) -> None:
+    """Write the simulator's settings and ours. Port 0: any that is free."""
+    (folder / "simulator.toml").write_text(SIMULATOR.format(seed=seed, **ports), encoding="utf-8")
+    (folder / "sluice.toml").write_text(SETTINGS.format(**ports), encoding="utf-8")
 
 
 def write_people(path: Path, people: int, seed: int) -> None:
@@ -147,15 +182,9 @@ def write_people(path: Path, people: int, seed: int) -> None:
                 file.write(chance.choice(wrong) + "\r\n")
 
 
-async def play(folder: Path, people: int, seed: int, as_json: bool) -> None:
-    """Run the demo to its report."""
-    started = time.monotonic()
+async def play(folder: Path, dsn: str, seed: int, as_json: bool) -> bool:
+    """Run the demo to its report; -> whether it came to its end."""
     contacts = folder / "customers.csv"
-    write_people(contacts, people, seed)
-    north, south = _free_ports(2)
-    (folder / "simulator.toml").write_text(SIMULATOR.format(seed=seed, north=north, south=south), encoding="utf-8")
-    (folder / "sluice.toml").write_text(SETTINGS.format(north=north, south=south), encoding="utf-8")
-    settings = load(folder / "sluice.toml", environment={})
     options: dict[str, Any] = {
         **dict.fromkeys(("encoding", "delimiter", "header", "region", "number_column", "expires_after")),
         **dict.fromkeys(("mobile_only", "show_numbers"), False),
@@ -167,54 +196,59 @@ async def play(folder: Path, people: int, seed: int, as_json: bool) -> None:
         "policy": "once",
     }
     template = Template(TEXT)
-    _say(f"folder      {folder}")
+    say(f"folder      {plain(str(folder))}")
     reading = send.open_reading(options, template.fields)
     with reading.table:
         report = reading.run()
-    click.echo(report.as_text(), nl=False, err=True)
+    say(report.as_text().rstrip("\n"))
     stop = asyncio.Event()
     with app.stop_signals(stop.set):
-        async with app.open_database(settings) as database:
-            async with _life.simulator("--config", str(folder / "simulator.toml")):
-                imported = time.monotonic()
-                run = await send.enqueue(settings, database, ["north", "south"], template, options, report.sha256)
-                took = time.monotonic() - imported
-                _say(f"enqueued    {run.recipients:,} messages in {took:.1f} s ({run.recipients / took:,.0f} rows/s)")
-                async with app.open_worker(settings, database, chance=random.Random(seed)) as worker:
-                    ended = await send_to_end(database, worker, run, wait_receipts_s=5.0, quiet=as_json, stop=stop)
+        async with contextlib.AsyncExitStack() as stack:
+            arguments = ("--config", str(folder / "simulator.toml"), "--exit-after-idle", str(IDLE_S))
+            _, first = await stack.enter_async_context(_life.simulator(*arguments))
+            # Whoever goes on finds the carriers where they were.
+            write_settings(folder, seed, {each["carrier"]: each["port"] for each in first["listening"]})
+            settings = load(folder / "sluice.toml", environment={"SLUICE__DATABASE__DSN": dsn} if dsn else {})
+            try:
+                database = await stack.enter_async_context(app.open_database(settings))
+            except StoreError as error:
+                if error.retryable or dsn:
+                    raise
+                hint = f"the demo's own database does not fit: remove {folder / 'postgres'}, or give another --folder"
+                raise StoreError(f"{error}\n{hint}") from error
+            run = await _enqueue(settings, database, template, options, report)
+            async with app.open_worker(settings, database, chance=random.Random(seed)) as worker:
+                is_ended = await send_to_end(database, worker, run, wait_receipts_s=5.0, quiet=as_json, stop=stop)
             async with database.connection() as connection:
-                result = await report_of(connection, run)
+                result: RunReport = await report_of(connection, run)
     print_report(result, as_json)
+    return is_ended
+
+
+async def _enqueue(
+    settings: Settings, database: app.Database, template: Template, options: dict[str, Any], report: Report
+) -> runs.Run:
+    started = time.monotonic()
+    run = await send.enqueue(settings, database, list(CARRIERS), template, options, report.sha256)
+    took = time.monotonic() - started
+    say(f"enqueued    {run.recipients:,} messages in {took:.1f} s ({run.recipients / took:,.0f} rows/s)")
+    return run
+
+
+def how_to_go_on(folder: Path) -> str:
+    """Commands to copy, from the current folder."""
     command = shutil.which("sluice") or ".venv/bin/sluice"
+    config = str(folder / "sluice.toml")
     with contextlib.suppress(ValueError):
         command = os.path.relpath(Path(sys.executable).with_name("sluice"))
-    config = folder / "sluice.toml"
-    with contextlib.suppress(ValueError):
-        config = Path(os.path.relpath(config))
-    _say(f"took        {time.monotonic() - started:.1f} s, from the file to this report")
-    if not ended:
-        _say("stopped before the end")
-        sys.exit(1)
-    _say(
-        f"""
+        config = os.path.relpath(config)
+    command, config, simulator = (
+        shlex.quote(plain(each)) for each in (command, config, config.replace("sluice.toml", "simulator.toml"))
+    )
+    return f"""
 how to go on
   {command} status --config {config}
-  {command} simulate --config {config.with_name("simulator.toml")}          # the two carriers again
+  {command} simulate --config {simulator}          # the two carriers again
   {command} send --config {config} --contacts FILE.csv --carrier north --text 'Hi {{{{ first_name|default("there") }}}}'
   {command} bench life --messages 1000000 --receipts
 The path of a message, in ten minutes: docs/tour.md"""
-    )
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _free_ports(count: int) -> list[int]:
-    import socket
-
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports

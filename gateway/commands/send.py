@@ -4,7 +4,10 @@ dry run (report) ─► import ─► enqueue ─► a worker of our own, if non
 """
 
 import asyncio
+import hashlib
 import json
+import os
+import socket
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,10 +15,24 @@ from typing import Any
 
 import click
 
+from _fastpath.batch import Batch
+from _fastpath.outbound import encode_batch
 from _fastpath.template import Template
 from gateway import app
-from gateway.commands._campaign import print_report, report_of, send_to_end
-from gateway.commands._options import EXIT_DATA, config_option, dsn_option, said_plainly, set_up_logging, settings_of
+from gateway.commands._campaign import MEANINGS, print_report, reason_of, report_of, send_to_end
+from gateway.commands._options import (
+    DELIMITER_NAMES,
+    EXIT_NOT_NOW,
+    Finite,
+    Refused,
+    config_option,
+    dsn_option,
+    plain,
+    said_plainly,
+    say,
+    set_up_logging,
+    settings_of,
+)
 from gateway.config import Settings
 from gateway.contacts.loading import load
 from gateway.contacts.numbers import Numbers
@@ -24,9 +41,14 @@ from gateway.contacts.report import Report
 from gateway.contacts.table import Table
 from gateway.dispatch.compose import form_of
 from gateway.dispatch.worker import boot_id, is_dead
-from gateway.errors import ConfigError, EncodeError
+from gateway.errors import EncodeError, FileFault
 from gateway.message import MessageClass, Policy
 from gateway.store import runs
+
+# Any number will do where the text is the same for everybody.
+ANYBODY = 447_700_900_000
+# Of a run, its source and a list: names are for people, and an index holds them.
+NAME_CHARACTERS = 200
 
 
 @click.command()
@@ -44,9 +66,7 @@ from gateway.store import runs
     "--class", "class_", type=click.Choice([c.name.lower() for c in MessageClass]), default="bulk", show_default=True
 )
 @click.option("--name", default="", help="Of the run; by default the file's name.")
-@click.option(
-    "--expires-after", type=click.FloatRange(1), metavar="SECONDS", help="Send nothing of it later than this."
-)
+@click.option("--expires-after", type=Finite(1), metavar="SECONDS", help="Send nothing of it later than this.")
 @click.option("--region", metavar="GB", help="Country of numbers written without +.")
 @click.option("--number-column", metavar="NAME", help="Column of the phone numbers.")
 @click.option(
@@ -54,7 +74,7 @@ from gateway.store import runs
 )
 @click.option("--mobile-only", is_flag=True, help="Refuse landlines.")
 @click.option("--encoding", metavar="NAME", help="Encoding of the file.")
-@click.option("--delimiter", metavar="CHAR", help="Delimiter of the file.")
+@click.option("--delimiter", metavar="CHAR", help="Delimiter of the file: a character, or tab.")
 @click.option("--header/--no-header", "header", default=None, help="Whether the first row names columns.")
 @click.option("--show-numbers", is_flag=True, help="Do not cover the numbers in examples.")
 @click.option("--dry-run", is_flag=True, help="Print the report and stop; nothing is written anywhere.")
@@ -64,7 +84,7 @@ from gateway.store import runs
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
     "--wait-receipts",
-    type=click.FloatRange(0),
+    type=Finite(),
     default=15.0,
     show_default=True,
     help="Seconds without any receipt until the report.",
@@ -77,7 +97,8 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
     A dry run comes first: what is wrong with the file, row by row, and who would be written to. Rows that are wrong are
     left out and said; nothing about them is guessed. On a terminal you are asked before anything leaves.
 
-    Exit code: 0 sent, 65 the file or the text cannot be used, 75 the database is away, 78 a setting is wrong.
+    Exit code: 0 sent or enqueued, 65 the file or the text cannot be used, 75 not now (the database is away, or it was
+    stopped before the end: `sluice run` goes on), 78 a setting is wrong.
     """
     set_up_logging(verbose)
     with said_plainly():
@@ -85,27 +106,44 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
         names = list(dict.fromkeys(options.pop("carriers")))
         for name in names:
             settings.carrier(name)
-        try:
-            template = Template(options["text"])
-            for name in names:
-                form_of(options["text"], settings.carriers[name])
-        except (ValueError, EncodeError) as error:
-            click.echo(f"--text: {error}", err=True)
-            sys.exit(EXIT_DATA)
+        template = judge_text(options["text"], settings, names)
         report = _dry_run(template, options)
         _judge(report, template, options)
         if options["dry_run"]:
             return
-        if sys.stdin.isatty() and not options["yes"]:
+        if sys.stdin is not None and sys.stdin.isatty() and not options["yes"]:
             click.confirm(f"Send to {report.sent:,} people through {', '.join(names)}?", abort=True, err=True)
-        app.run(_send(settings, names, template, options, report.sha256))
+        if not app.run(_send(settings, names, template, options, report.sha256)):
+            sys.exit(EXIT_NOT_NOW)
+
+
+def judge_text(text: str, settings: Settings, names: list[str]) -> Template:
+    """Compile the text for every carrier; Refused where nobody at all could be sent it."""
+    try:
+        text.encode()
+        template = Template(text)
+        forms = {name: form_of(text, settings.carriers[name]) for name in names}
+    except UnicodeEncodeError as error:
+        raise Refused("--text: expected UTF-8") from error
+    except (ValueError, EncodeError) as error:
+        raise Refused(f"--text: {error}") from error
+    if not template.fields:
+        for name, form in forms.items():
+            batch = Batch.of(1, [ANYBODY])
+            batch.dress(form)
+            batch.commit(1)
+            for status in encode_batch(batch)[2].values():
+                reason = reason_of(status)
+                raise Refused(f"--text: cannot be sent through {name}: {reason}, {MEANINGS.get(reason, '')}")
+    return template
 
 
 def open_reading(options: dict[str, Any], fields: tuple[str, ...]) -> Reading:
     """Open the file anew: it is read twice, once to judge it and once to import it."""
-    table = Table(
-        options["contacts"], encoding=options["encoding"], delimiter=options["delimiter"], header=options["header"]
-    )
+    delimiter = options["delimiter"]
+    if delimiter is not None:
+        delimiter = DELIMITER_NAMES.get(delimiter.lower(), delimiter)
+    table = Table(options["contacts"], encoding=options["encoding"], delimiter=delimiter, header=options["header"])
     try:
         return Reading(
             table,
@@ -133,45 +171,52 @@ def _judge(report: Report, template: Template, options: dict[str, Any]) -> None:
         click.echo(report.as_text(), nl=False, err=options["as_json"])
     missing = [name for name in report.missing_fields if name in template.required]
     if missing:
-        click.echo(f"--text: the file has no column {', '.join(missing)}, and the text has no default for it", err=True)
-        sys.exit(EXIT_DATA)
+        raise Refused(f"--text: the file has no column {', '.join(missing)}, and the text has no default for it")
     if not report.sent:
-        click.echo("nobody to send to", err=True)
-        sys.exit(EXIT_DATA)
+        raise Refused("nobody to send to")
     if options["strict"] and (report.refused or report.duplicates):
-        click.echo("--strict: some rows would not be sent, so none is", err=True)
-        sys.exit(EXIT_DATA)
+        raise Refused("--strict: some rows would not be sent, so none is")
 
 
-async def _send(settings: Settings, names: list[str], template: Template, options: dict[str, Any], sha256: str) -> None:
+async def _send(settings: Settings, names: list[str], template: Template, options: dict[str, Any], sha256: str) -> bool:
+    """Enqueue, and send to the end unless others do; -> whether what was asked is done."""
     stop = asyncio.Event()
+    is_ended = True
     with app.stop_signals(stop.set):
         async with app.open_database(settings) as database:
             run = await enqueue(settings, database, names, template, options, sha256)
-            click.echo(f"enqueued    run {run.id}: {run.recipients:,} messages", err=True)
+            say(f"enqueued    run {run.id}: {run.recipients:,} messages")
+            served = {} if options["detach"] else await _served(database, names)
+            ours = [] if options["detach"] else [name for name in names if name not in served]
             if options["detach"]:
-                click.echo("to send it: `sluice run`; to watch it: `sluice status`", err=True)
-                return
-            async with database.connection() as connection:
-                now = datetime.now(UTC)
-                import socket
+                say("to send it: `sluice run`; to watch it: `sluice status`")
+            for instance in sorted(set(served.values())):
+                theirs = ", ".join(name for name in names if served.get(name) == instance)
+                say(f"a worker runs already ({instance}): it sends through {theirs}; watch it by `sluice status`")
+            if ours:
+                async with app.open_worker(settings, database, ours) as worker:
+                    is_ended = await send_to_end(
+                        database, worker, run, wait_receipts_s=options["wait_receipts"], stop=stop
+                    )
+            if ours or options["as_json"]:
+                async with database.connection() as connection:
+                    print_report(await report_of(connection, run), options["as_json"])
+            if not is_ended:
+                say("stopped; what is left waits: go on with `sluice run`")
+    return is_ended
 
-                others = [
-                    w for w in await runs.workers(connection) if not is_dead(w, socket.gethostname(), boot_id(), now)
-                ]
-            if others:
-                click.echo(
-                    f"a worker runs already ({others[0].instance}): it sends; watch it by `sluice status`", err=True
-                )
-                return
-            async with app.open_worker(settings, database, names) as worker:
-                ended = await send_to_end(
-                    database, worker, run, wait_receipts_s=options["wait_receipts"], quiet=False, stop=stop
-                )
-            async with database.connection() as connection:
-                print_report(await report_of(connection, run), options["as_json"])
-            if not ended:
-                click.echo("stopped; what is left waits: go on with `sluice run`", err=True)
+
+async def _served(database: app.Database, names: list[str]) -> dict[str, str]:
+    """Carriers that a living worker serves -> its name. Two workers would open more binds than the account may have."""
+    now, host, boot = datetime.now(UTC), socket.gethostname(), boot_id()
+    served: dict[str, str] = {}
+    async with database.connection() as connection:
+        for worker in await runs.workers(connection):
+            if not is_dead(worker, host, boot, now):
+                # One that has just begun has not said yet whom it serves.
+                theirs = json.loads(worker.report).get("carriers") or names
+                served.update(dict.fromkeys(set(theirs).intersection(names), worker.instance))
+    return served
 
 
 async def enqueue(
@@ -185,40 +230,32 @@ async def enqueue(
     """Import the file into a list of its own and put a run of it into the queue.
 
     The list is named by the file's content, so the same file is imported once however often it is sent.
-    raises  ConfigError when the same text went to the same list before, unless asked for
+    raises  Refused when the same text went to the same list before, unless asked for; FileFault, StoreError
     """
     reading = open_reading(options, template.fields)
-    file_name = Path(options["contacts"]).name
+    # A file's name may be octets that are no text.
+    file_name = os.fsencode(Path(options["contacts"]).name).decode(errors="replace")[:NAME_CHARACTERS]
     with reading.table:
-        shape = json.dumps(
-            [
-                options[key]
-                for key in ("region", "forms", "mobile_only", "number_column", "encoding", "delimiter", "header")
-            ]
-        )
-        import hashlib
-
+        if reading.table.sha256.hex() != sha256:
+            raise FileFault("changed", f"{options['contacts']}: has changed since it was judged; nothing was sent")
+        keys = ("region", "forms", "mobile_only", "number_column", "encoding", "delimiter", "header")
+        shape = json.dumps([options[key] for key in keys])
         digest = hashlib.sha256((sha256 + shape).encode()).hexdigest()[:16]
         loaded = await load(reading, database.dsn, f"{file_name}@{digest}", now=datetime.now(UTC))
     now = datetime.now(UTC)
     async with database.connection() as connection:
         before = await runs.same_run(connection, loaded.list_id, template.text)
         if before is not None and not options["again"]:
-            raise ConfigError(
-                [
-                    (
-                        "send",
-                        "a text that this file has not been sent yet, or --again",
-                        f"run {before.id} of {before.created_at:%Y-%m-%d %H:%M}",
-                    )
-                ]
+            raise Refused(
+                f"this text went to this file already, as run {before.id} of {before.created_at:%Y-%m-%d %H:%M}: "
+                "send it once more with --again"
             )
         lanes = [await runs.lane_of(connection, name, now) for name in names]
         expires = options["expires_after"]
         run = await runs.add_run(
-            connection, name=options["name"] or file_name, template=template.text, fields=template.fields,
-            class_=MessageClass[options["class_"].upper()], policy=options["policy"], lanes=lanes,
-            list_id=loaded.list_id, source=file_name, now=now,
+            connection, name=plain(options["name"])[:NAME_CHARACTERS] or file_name, template=template.text,
+            fields=template.fields, class_=MessageClass[options["class_"].upper()], policy=options["policy"],
+            lanes=lanes, list_id=loaded.list_id, source=file_name, now=now,
             expires_at=None if expires is None else now + timedelta(seconds=expires),
         )  # fmt: skip
         await runs.materialise(

@@ -1,24 +1,40 @@
-"""`sluice status`: what Postgres knows of workers, queues and runs."""
+"""`sluice status`: what Postgres knows of workers, queues and runs. It looks, and changes nothing."""
 
 import json
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
+from msgspec import Struct
 
 from gateway import app
-from gateway.commands._campaign import print_report, report_of
-from gateway.commands._options import config_option, dsn_option, said_plainly, settings_of
+from gateway.commands._campaign import RunReport, print_report, report_of
+from gateway.commands._options import config_option, dsn_option, plain, said_plainly, say, settings_of
 from gateway.config import Settings
+from gateway.dispatch.worker import boot_id, is_dead
+from gateway.errors import StoreError
 from gateway.message import MessageClass
-from gateway.store import results, runs
+from gateway.store import migrate, results, runs
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """All that is known at one moment. `alive`: the workers that are not known to be gone."""
+
+    at: datetime
+    workers: list[runs.Worker] = []
+    alive: frozenset[str] = frozenset()
+    queues: list[dict[str, Any]] = []
+    names: dict[int, str] = {}
+    reports: list[RunReport] = []
 
 
 @click.command()
 @config_option
 @dsn_option
-@click.option("--run", "run_id", type=int, help="One run alone; by default the newest ones.")
+@click.option("--run", "run_id", type=click.IntRange(1, 2**63 - 1), help="One run alone; by default the newest ones.")
 @click.option(
     "--runs", "limit", type=click.IntRange(0, 100), default=3, show_default=True, help="How many runs to count."
 )
@@ -26,68 +42,98 @@ from gateway.store import results, runs
 def status(config: Path | None, dsn: str, run_id: int | None, limit: int, as_json: bool) -> None:
     """Show workers and their binds, what waits on each carrier and why, and what became of the newest runs."""
     with said_plainly():
-        app.run(show(settings_of(config, dsn), run_id, limit, as_json))
-
-
-async def show(settings: Settings, run_id: int | None, limit: int, as_json: bool) -> None:
-    """Read and print."""
-    import msgspec
-
-    async with app.open_database(settings) as database, database.connection() as connection:
-        now = datetime.now(UTC)
-        names = await runs.lanes(connection)
-        workers = await runs.workers(connection)
-        queues = await results.queue_by_lane(connection)
-        if run_id is not None:
-            found = await runs.run_by_id(connection, run_id)
-            if found is None:
-                raise click.ClickException(f"run {run_id}: not known")
-            wanted = [found]
+        settings = settings_of(config, dsn)
+        if app.has_database(settings):
+            standing = app.run(look(settings, run_id, limit))
         else:
-            wanted = await runs.recent_runs(connection, limit) if limit else []
-        reports = [await report_of(connection, run) for run in wanted]
+            say(f"no database in {settings.data_root} yet: nothing was sent from here")
+            standing = Standing(at=datetime.now(UTC))
+    if run_id is not None and not standing.reports:
+        raise click.ClickException(f"run {run_id}: not known")
     if as_json:
-        document = {
-            "workers": [
-                {
-                    "instance": w.instance,
-                    "pid": w.pid,
-                    "seen_s_ago": (now - w.seen_at).total_seconds(),
-                    **json.loads(w.report),
-                }
-                for w in workers
-            ],
-            "queues": [
-                {
-                    "carrier": names.get(queue["lane"], str(queue["lane"])),
-                    "class": MessageClass(queue["class"]).name.lower(),
-                    "chunks": queue["chunks"],
-                    "messages": queue["positions"],
-                    "oldest": queue["oldest"].isoformat(),
-                }
-                for queue in queues
-            ],
-            "runs": [msgspec.to_builtins(report) for report in reports],
-        }
-        click.echo(json.dumps(document))
-        return
-    if not workers:
+        click.echo(json.dumps(as_document(standing)))
+    else:
+        show(standing)
+
+
+async def look(settings: Settings, run_id: int | None, limit: int) -> Standing:
+    """Read all of it; raises StoreError."""
+    async with app.open_database(settings, migrates=False) as database:
+        now = datetime.now(UTC)
+        missing = await migrate.pending(database.dsn)
+        if any(name.startswith("0001_") for name in missing):
+            say("the database has no tables yet: nothing was sent from here")
+            return Standing(at=now)
+        if missing:
+            raise StoreError(f"the schema lacks {', '.join(missing)}: bring it forward with `sluice migrate`")
+        async with database.connection() as connection:
+            workers = await runs.workers(connection)
+            host, boot = socket.gethostname(), boot_id()
+            if run_id is not None:
+                found = await runs.run_by_id(connection, run_id)
+                wanted = [] if found is None else [found]
+            else:
+                wanted = await runs.recent_runs(connection, limit) if limit else []
+            return Standing(
+                at=now,
+                workers=workers,
+                alive=frozenset(worker.instance for worker in workers if not is_dead(worker, host, boot, now)),
+                queues=await results.queue_by_lane(connection),
+                names=await runs.lanes(connection),
+                reports=[await report_of(connection, run) for run in wanted],
+            )
+
+
+def as_document(standing: Standing) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {
+        "workers": [
+            {
+                "instance": worker.instance,
+                "pid": worker.pid,
+                "alive": worker.instance in standing.alive,
+                "seen_s_ago": (standing.at - worker.seen_at).total_seconds(),
+                "carriers": {},
+                **json.loads(worker.report),
+            }
+            for worker in standing.workers
+        ],
+        "queues": [
+            {
+                "carrier": standing.names.get(queue["lane"], str(queue["lane"])),
+                "class": MessageClass(queue["class"]).name.lower(),
+                "chunks": queue["chunks"],
+                "messages": queue["positions"],
+                "oldest": queue["oldest"].isoformat(),
+            }
+            for queue in standing.queues
+        ],
+        "runs": [msgspec.to_builtins(report) for report in standing.reports],
+    }
+
+
+def show(standing: Standing) -> None:
+    """Print it for a person."""
+    if not standing.alive:
         click.echo("workers     none: nothing is sent; start one with `sluice run`")
-    for worker in workers:
-        ago = (now - worker.seen_at).total_seconds()
+    for worker in standing.workers:
+        ago = (standing.at - worker.seen_at).total_seconds()
+        if worker.instance not in standing.alive:
+            click.echo(f"worker      {worker.instance}, gone, seen {ago:.0f} s ago; the next one takes over from it")
+            continue
         click.echo(f"worker      {worker.instance}, seen {ago:.0f} s ago")
         for name, carrier in json.loads(worker.report).get("carriers", {}).items():
             click.echo(f"  {name}: {_said(carrier)}")
             for bind in carrier["binds"]:
-                why = f": {bind['last_error']}" if bind["last_error"] and bind["phase"] != "bound" else ""
+                why = f": {plain(bind['last_error'])}" if bind["last_error"] and bind["phase"] != "bound" else ""
                 click.echo(f"    {bind['name']} {bind['phase']}{why}")
-    for queue in queues:
-        name = names.get(queue["lane"], str(queue["lane"]))
+    for queue in standing.queues:
+        name = standing.names.get(queue["lane"], str(queue["lane"]))
         click.echo(
             f"queue       {name}, {MessageClass(queue['class']).name.lower()}: {queue['positions']:,} messages in "
             f"{queue['chunks']:,} chunks, due since {queue['oldest']:%Y-%m-%d %H:%M:%S}"
         )
-    for report in reports:
+    for report in standing.reports:
         print_report(report, as_json=False)
 
 
@@ -97,5 +143,5 @@ def _said(carrier: dict[str, Any]) -> str:
     if carrier["held_chunks"]:
         text += f", {carrier['held_chunks']} chunks held"
     if carrier["trouble"]:
-        text += f", {carrier['trouble']}"
+        text += f", {plain(carrier['trouble'])}"
     return text

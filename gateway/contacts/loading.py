@@ -8,6 +8,7 @@ Repeatable: the same file again under the same name leaves the same entries and 
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -89,7 +90,8 @@ async def load(
         found = await people.open_list(
             control,
             name,
-            source_name=reading.table.path.rsplit("/", 1)[-1],
+            # A file's name may be octets that are no text.
+            source_name=os.fsencode(os.path.basename(reading.table.path)).decode(errors="replace"),
             source_sha256=reading.table.sha256,
             fields=reading.fields,
             now=now,
