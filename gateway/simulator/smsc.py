@@ -98,9 +98,12 @@ class Link(asyncio.BufferedProtocol):
         now_ns = time.monotonic_ns()
         start, end = 0, self._filled + nbytes
         centre = self._site.centre
+        has_taken = False
         try:
             while not self._ends:
+                before = start
                 start = centre.turn(self.number, self._buffer, start, end, now_ns)
+                has_taken = has_taken or start - before > len(centre.other or b"")
                 if centre.other is None:
                     break
                 self._take(centre.other, now_ns)
@@ -114,7 +117,9 @@ class Link(asyncio.BufferedProtocol):
         self._filled = end - start
         if self._ends:
             self._filled = 0
-        self.session.touch(now_ns / 1e9)
+        # What the session was handed restarts its timers by itself; an enquire_link does not restart all of them.
+        if has_taken:
+            self.session.touch(now_ns / 1e9)
         if centre.is_cut(self.number):
             self._cut(now_ns)
         self._site.settle(now_ns)
