@@ -6,8 +6,9 @@
     backlog ─ fill(now) ─► min(window room, throttle allowance, committed watermark) submit_sm ─► outbox ─► socket
 
 What a status means is data: `dispositions`, one octet per command_status 0..0x4FF (gateway.smpp.status.table()).
-A receipt is answered once it is durable: `owed_upto` is read before a flush and handed to `acknowledge` after its commit.
-Not here: session states (session.py sets what this bind takes), reading and writing sockets but for one direct send, clocks.
+A receipt is answered once it is durable: `owed_upto` is read before a flush, and handed to `acknowledge` after its
+commit. Not here: session states (session.py sets what this bind takes), reading and writing sockets but for one direct
+send, clocks.
 """
 
 import errno
@@ -108,8 +109,9 @@ cdef class Ledger:
             err_n = <int>len(err)
         memory = self.recall.find(id_octets, n)
         if memory != NULL:
-            self.receipts.add(memory.chunk_id, memory.pos, <int16_t>memory.segment, at_us, id_octets, n, <int16_t>state,
-                              err_octets, err_n, INT64_MIN, to, <const uint8_t*>PyBytes_AS_STRING(raw), <int32_t>len(raw))
+            self.receipts.add(
+                memory.chunk_id, memory.pos, <int16_t>memory.segment, at_us, id_octets, n, <int16_t>state,
+                err_octets, err_n, INT64_MIN, to, <const uint8_t*>PyBytes_AS_STRING(raw), <int32_t>len(raw))
             self.receipts_matched += 1
         else:
             self.waiting.add(at_us, id_octets, n, <int16_t>state, err_octets, err_n, INT64_MIN, to,
@@ -182,8 +184,8 @@ cdef class Exchange:
     cdef readonly uint64_t silent_expiries
     cdef readonly double received_at
 
-    def __cinit__(self, Window window not None, Throttle throttle not None, Backlog backlog not None, Ledger ledger not None,
-                  bytes dispositions not None):
+    def __cinit__(self, Window window not None, Throttle throttle not None, Backlog backlog not None,
+                  Ledger ledger not None, bytes dispositions not None):
         if len(dispositions) != LAST_STATUS + 1:
             raise ValueError(f"dispositions: expected {LAST_STATUS + 1} octets, got {len(dispositions)}")
         self.window = window
@@ -317,7 +319,8 @@ cdef class Exchange:
             return slot.late & NAMELESS == 0
         return slot.whose.batch != NULL
 
-    cdef int conclude(self, Slot* slot, uint32_t status, const uint8_t* message_id, int id_octets, double now) except -1:
+    cdef int conclude(self, Slot* slot, uint32_t status, const uint8_t* message_id, int id_octets,
+                      double now) except -1:
         """One segment's answer. id_octets < 1 = no id."""
         cdef Ledger ledger = self.ledger
         cdef Batch batch = None if slot.late else <Batch>slot.whose.batch
@@ -420,7 +423,7 @@ cdef class Exchange:
         return 0
 
     cdef int write_delivery_response(self, uint32_t sequence) except -1:
-        """deliver_sm_resp: one NUL for the message_id it does not use (carriers.md quirk 35: some refuse it missing)."""
+        """deliver_sm_resp: one NUL for the message_id it does not use; some SMSCs refuse it missing."""
         cdef uint8_t* p = self.room_for(17)
         store32(p, 17)
         store32(p + 4, DELIVER_SM_RESP)
@@ -532,7 +535,6 @@ cdef class Exchange:
     cdef int load_next(self, double now) except -1:
         """Put the next message, or the next segment to be sent again, into the composer."""
         cdef Backlog backlog = self.backlog
-        cdef Ledger ledger = self.ledger
         cdef Batch batch
         cdef Again again
         cdef int count
@@ -581,7 +583,8 @@ cdef class Exchange:
             self.attempt = 0
             return True
 
-    cdef int refuse(self, Batch batch, int32_t pos, int16_t segment, int16_t segments, int reason, double now) except -1:
+    cdef int refuse(self, Batch batch, int32_t pos, int16_t segment, int16_t segments, int reason,
+                    double now) except -1:
         self.ledger.refused += 1
         self.ledger.outcomes.add(batch.chunk_id, pos, segment, segments, batch.epoch, reason,
                                  <int64_t>(now * 1e6) + self.ledger.wall_offset_us, 0, NULL, -1)
@@ -603,8 +606,8 @@ cdef class Exchange:
     def pump(self, int fd, double now):
         """Compose and send by turns, so that the SMSC works on one slice while the next is composed; -> octets left.
 
-        raises  OSError when the socket is broken. With a window of 1000 this is 1.5 times as fast as one write at the end
-        (measured against the C sink, see benchmarks/README.md).
+        raises  OSError when the socket is broken. With a window of 1000 this is 1.5 times as fast as one write at the
+        end (measured against the C sink, see benchmarks/README.md).
         """
         while self.compose_some(now, SLICE) and self.out_size - self.out_from >= SLICE:
             if self.send(fd):
@@ -647,7 +650,8 @@ cdef class Exchange:
             if slot.sequence and not slot.late and slot.sent_at < sent_before and slot.whose.batch != NULL:
                 batch = <Batch>slot.whose.batch
                 self.doubt(slot, batch, now)
-                self.window.bury(slot, batch.chunk_id, batch.epoch, RECEIPTED if (<Form>batch.form).wants_receipts else 0)
+                self.window.bury(
+                    slot, batch.chunk_id, batch.epoch, RECEIPTED if (<Form>batch.form).wants_receipts else 0)
                 found += 1
             slot += 1
         if found:
@@ -655,7 +659,7 @@ cdef class Exchange:
         return found
 
     def lose(self, double now):
-        """The link is gone: every unanswered segment is uncertain; what was composed and not begun goes back. -> how many.
+        """The link is gone: unanswered segments are uncertain (-> how many); what was composed and not begun goes back.
 
         Octets in the outbox count as written: whether the kernel sent them cannot be known.
         """
@@ -692,7 +696,8 @@ cdef class Exchange:
 
     cdef int doubt(self, Slot* slot, Batch batch, double now) except -1:
         self.ledger.uncertain += 1
-        self.ledger.outcomes.add(batch.chunk_id, slot.pos, <int16_t>slot.segment, <int16_t>slot.segments, batch.epoch, UNCERTAIN,
-                                 <int64_t>(now * 1e6) + self.ledger.wall_offset_us, <int32_t>min((now - slot.sent_at) * 1e6, 2e9), NULL, -1)
+        self.ledger.outcomes.add(
+            batch.chunk_id, slot.pos, <int16_t>slot.segment, <int16_t>slot.segments, batch.epoch, UNCERTAIN,
+            <int64_t>(now * 1e6) + self.ledger.wall_offset_us, <int32_t>min((now - slot.sent_at) * 1e6, 2e9), NULL, -1)
         self.backlog.settle(batch, 1)
         return 0
