@@ -94,7 +94,7 @@ class Intake:
             return False
         err = parsed["err"].encode("latin-1", "replace") if parsed and parsed["err"] else None
         source = str(pdu.fields["source_addr"]).removeprefix("+")
-        number = int(source) if source.isdecimal() and len(source) <= 18 else None
+        number = int(source) if source.isascii() and source.isdecimal() and len(source) <= 18 else None
         self._ledger.take_receipt(message_id, state if 0 <= state <= 9 else -1, err, number, pdu.message, now)
         return True
 

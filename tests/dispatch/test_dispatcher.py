@@ -1,0 +1,126 @@
+"""Claims: only what can leave soon, nothing that cannot be composed, nothing left in nobody's hands."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.errors import StoreError
+from gateway.message import ChunkState
+from gateway.simulator.behaviour import Account, Responses
+from gateway.store import queue
+from tests.fixtures.campaign import numbers
+from tests.fixtures.engine import engine, only_lane, until
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.csv"
+
+
+async def chunks(connection: Any, run_id: int) -> dict[int, int]:
+    """Chunks of a run by state."""
+    rows = await connection.fetch("SELECT state, count(*) AS n FROM chunk WHERE run = $1 GROUP BY state", run_id)
+    return {row["state"]: row["n"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"), [("{% if x %}a{% endif %}", ()), ("Hi {{ a }} {{ b }}", ("a",))], ids=["grammar", "columns"]
+)
+async def test_a_run_that_cannot_be_composed_is_held_and_the_others_go_on(
+    dsn: str, ledger: Path, text: str, fields: tuple[str, ...]
+) -> None:
+    async with engine(dsn, ledger) as e:
+        bad = await e.run(numbers(1500), template=text, fields=fields)
+        good = await e.run(numbers(100, 447711000000))
+        worker = await e.start()
+        await e.ends(good)
+        held = sum((await chunks(e.connection, bad.id)).values())
+        await until(lambda: only_lane(worker).dispatcher.held == held, "every chunk of it is held")
+        assert await chunks(e.connection, bad.id) == {ChunkState.HELD: held}
+        assert len((await e.audit(good)).taken) == 100
+        assert f'"held_chunks":{held}' in worker.report()
+
+
+async def test_a_message_that_cannot_be_composed_is_refused_with_its_reason_and_the_rest_goes_on(
+    dsn: str, ledger: Path
+) -> None:
+    async with engine(dsn, ledger) as e:
+        people: dict[int, dict[str, str]] = {number: {"name": "Ann"} for number in numbers(90)}
+        people |= {number: {} for number in numbers(10, 447711000000)}
+        run = await e.run(people, template="Hi {{ name }}", fields=("name",))
+        await e.start()
+        await e.ends(run)
+        assert await e.states(run) == {"delivered": 90, "refused": 10}
+
+
+async def test_an_expired_run_ends_without_sending(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger) as e:
+        run = await e.run(numbers(100), lifetime=timedelta(microseconds=1))
+        await e.start()
+        await e.ends(run)
+        assert await e.states(run) == {"refused": 100}
+        assert (await e.audit(run)).taken == []
+
+
+async def test_only_what_can_leave_soon_is_claimed(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger, responses=Responses(delay_ms=50)) as e:
+        e.carrier_settings = {"window": 10, "tps": 100}
+        run = await e.run(numbers(20_000))
+        worker = await e.start()
+        await until(lambda: only_lane(worker).carrier.ledger.accepted > 20, "some are accepted")
+        found = await chunks(e.connection, run.id)
+        assert found[ChunkState.CLAIMED] <= 2 and found[ChunkState.READY] >= 17
+
+
+async def test_a_claim_whose_answer_was_lost_is_given_back_and_sent(
+    dsn: str, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, lost = queue.claim, []
+
+    async def claim(*arguments: Any) -> queue.Claimed:
+        claimed = await real(*arguments)
+        if claimed.batches and not lost:
+            lost.extend(batch.chunk_id for batch in claimed.batches)
+            raise StoreError("the payload did not come", retryable=True)
+        return claimed
+
+    monkeypatch.setattr(queue, "claim", claim)
+    async with engine(dsn, ledger) as e:
+        e.worker_settings = {"lease_s": 600.0}
+        run = await e.run(numbers(2500))
+        await e.start()
+        await e.ends(run)
+        assert lost
+        (await e.audit(run)).check(doubt_at_most=0, receipts=True)
+
+
+async def test_a_stop_gives_back_a_claim_whose_answer_was_lost(
+    dsn: str, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = queue.claim
+    claimed = []
+
+    async def claim(*arguments: Any) -> queue.Claimed:
+        claimed.append(await real(*arguments))
+        raise StoreError("the payload did not come", retryable=True)
+
+    async with engine(dsn, ledger) as e:
+        run = await e.run(numbers(100))
+        monkeypatch.setattr(queue, "claim", claim)
+        worker = await e.start()
+        await until(lambda: bool(claimed), "a claim is lost")
+        await e.stop(worker)
+        assert await chunks(e.connection, run.id) == {ChunkState.READY: 1}
+
+
+async def test_an_account_at_its_limit_sends_everything_once_all_the_same(dsn: str, ledger: Path) -> None:
+    """The SMSC allows less than we were told: refusals for speed burn no attempt."""
+    async with engine(dsn, ledger, account=(Account(tps=800),)) as e:
+        e.carrier_settings = {"throttle_pause_s": 0.02}
+        run = await e.run(numbers(2000))
+        worker = await e.start()
+        await e.ends(run)
+        (await e.audit(run)).check(doubt_at_most=0, receipts=True)
+        assert only_lane(worker).carrier.ledger.throttled > 0

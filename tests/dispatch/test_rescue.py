@@ -1,0 +1,153 @@
+"""What did not end by itself: early receipts, those of a worker before, chunks of the dead, doubt."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import app
+from gateway.dispatch import rescue as rescues
+from gateway.message import ChunkState, Policy
+from gateway.simulator.behaviour import Receipts, Responses
+from gateway.store import queue
+from tests.fixtures.campaign import numbers
+from tests.fixtures.engine import Engine, engine, only_lane, until
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.csv"
+
+
+@pytest.fixture(autouse=True)
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rescues, "GRACE_S", 0.1)
+
+
+async def test_receipts_before_their_responses_are_matched(dsn: str, ledger: Path) -> None:
+    receipts = Receipts(early_share=1.0, early_ms=40)
+    async with engine(dsn, ledger, responses=Responses(delay_ms=50), receipts=receipts) as e:
+        run = await e.run(numbers(300))
+        worker = await e.start()
+        await e.ends(run)
+        assert await e.states(run) == {"delivered": 300}
+        assert only_lane(worker).rescue.matched > 0
+        assert not await e.connection.fetchval("SELECT count(*) FROM receipt_waiting")
+
+
+async def test_receipts_for_messages_of_a_worker_before_are_matched(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger, receipts=Receipts(delay_ms=800)) as e:
+        run = await e.run(numbers(500))
+        first = await e.start()
+        await until(lambda: only_lane(first).carrier.ledger.accepted == 500, "all are accepted")
+        await e.stop(first)
+        assert await e.states(run) == {"submitted": 500}
+        second = await e.start()
+        await e.ends(run)
+        assert await e.states(run) == {"delivered": 500}
+        assert only_lane(second).rescue.matched == 500
+
+
+async def test_messages_whose_answer_was_lost_with_the_link_are_settled_by_their_receipts(
+    dsn: str, ledger: Path
+) -> None:
+    """The SMSC took them and tells of their end; we never heard their ids. Nothing is sent again."""
+    async with engine(dsn, ledger, responses=Responses(delay_ms=200), receipts=Receipts(delay_ms=100)) as e:
+        e.worker_settings = {"lease_s": 2.0}
+        run = await e.run(numbers(40))
+        worker = await e.start()
+        carrier = only_lane(worker).carrier
+        await until(lambda: carrier.in_flight == 40, "all are on their way")
+        await until(lambda: len(ledger.read_bytes().split(b"\nS,")) > 40, "all have arrived")
+        assert carrier.binds[0].link is not None
+        carrier.binds[0].link.abort("cut by the test")
+        await until(lambda: only_lane(worker).rescue.adopted == 40, "receipts are adopted")
+        await e.ends(run)
+        assert await e.states(run) == {"delivered": 40}
+        assert len((await e.audit(run)).taken) == 40
+
+
+async def doubt_everything(e: Engine, policy: Policy) -> Any:
+    """A run whose whole window falls into doubt, without evidence to come."""
+    run = await e.run(numbers(40), policy=policy)
+    worker = await e.start()
+    carrier = only_lane(worker).carrier
+    await until(lambda: carrier.in_flight == 40, "all are on their way")
+    assert carrier.binds[0].link is not None
+    carrier.binds[0].link.abort("cut by the test")
+    return run
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+async def test_policy_decides_what_is_in_doubt(dsn: str, ledger: Path, policy: Policy) -> None:
+    silent = Responses(delay_ms=300)
+    async with engine(dsn, ledger, responses=silent, receipts=Receipts(when="never")) as e:
+        e.carrier_settings = {"registered_delivery": 0}
+        run = await doubt_everything(e, policy)
+
+        async def is_over() -> bool:
+            state = "submitted" if policy == Policy.AT_LEAST_ONCE else "uncertain"
+            return await e.states(run) == {state: 40}
+
+        await until(is_over, "the policy is followed")
+        # One more slow round shows that nothing more comes of it.
+        await queue.repeat(e.connection, 1, app.CLOCK.wall(), app.CLOCK.wall())
+        again = 40 if policy == Policy.AT_LEAST_ONCE else 0
+        assert await e.connection.fetchval("SELECT count(*) FROM repeated") == again
+        (await e.audit(run)).check(doubt_at_most=40)
+
+
+async def test_a_living_worker_keeps_what_it_has_while_its_lease_lasts(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger, responses=Responses(delay_ms=100)) as e:
+        e.carrier_settings = {"tps": 200}
+        run = await e.run(numbers(300))
+        first = await e.start()
+        await until(lambda: only_lane(first).carrier.ledger.accepted > 20, "the first one sends")
+        second = await e.start()
+        now = app.CLOCK.wall()
+        assert await queue.rescue(e.connection, 1, now, [], now, rescuer=second.instance) == (0, 0)
+        await e.ends(run)
+        assert only_lane(second).rescue.rescued == 0
+        (await e.audit(run)).check(doubt_at_most=0, receipts=True)
+
+
+async def test_a_worker_that_was_robbed_stops_sending(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger) as e:
+        e.carrier_settings = {"tps": 500}
+        run = await e.run(numbers(900))
+        worker = await e.start()
+        lane = only_lane(worker)
+        await until(lambda: lane.carrier.ledger.accepted > 50, "it sends")
+        now = app.CLOCK.wall()
+        far = now + timedelta(hours=1)
+        assert (await queue.rescue(e.connection, 1, far, [], now, rescuer="robber"))[0] == 1
+        taken = await queue.claim(e.connection, 1, "robber", now, far, 1)
+        (batch,) = taken.batches
+        await until(lambda: lane.carrier.backlog.is_empty, "it has let go")
+        # Never a rank above the watermark that the robber found.
+        sent = {int(message.destination) for message in (await e.audit(run)).taken}
+        above = {batch.number(pos) for pos in batch.ranks(batch.next_rank, batch.n)}
+        assert above and not sent & above
+        assert await e.connection.fetchval("SELECT state FROM chunk") == ChunkState.CLAIMED
+
+
+async def test_after_postgres_was_away_owners_renew_before_others_take(
+    dsn: str, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with engine(dsn, ledger) as e:
+        await e.run(numbers(10))
+        worker = await e.start()
+        rescue = only_lane(worker).rescue
+        rounds: list[bool] = []
+
+        async def step(is_slow: bool) -> None:
+            rounds.append(is_slow)
+
+        monkeypatch.setattr(rescue, "step", step)
+        monkeypatch.setattr(rescues, "GRACE_S", 1e6)
+        loop = asyncio.create_task(rescue.run())
+        await until(lambda: len(rounds) > 3, "some rounds")
+        loop.cancel()
+        assert not any(rounds)
