@@ -10,9 +10,6 @@ from _fastpath import alphabet
 from _fastpath.faults import NotEncodable
 from _fastpath.template import Template
 
-minijinja = pytest.importorskip("minijinja")
-
-INTERPRETER = minijinja.Environment(keep_trailing_newline=True, auto_escape_callback=lambda name: False)
 # What a text is made of, with all that means something to the grammar.
 TEXT = st.text(
     st.one_of(st.sampled_from("{}%#|\"'\\ \n\tazZ09_.ü€ß\U0001f600"), st.characters(exclude_categories=["Cs"])),
@@ -36,8 +33,14 @@ PIECES = st.one_of(
 )
 
 
+@pytest.fixture(scope="module")
+def interpreter():
+    minijinja = pytest.importorskip("minijinja")
+    return minijinja.Environment(keep_trailing_newline=True, auto_escape_callback=lambda name: False)
+
+
 @given(pieces=st.lists(PIECES, max_size=6), data=st.data())
-def test_what_is_of_the_shared_grammar_reads_as_the_interpreter_reads_it(pieces, data):
+def test_what_is_of_the_shared_grammar_reads_as_the_interpreter_reads_it(interpreter, pieces, data):
     text = unicodedata.normalize("NFC", "".join(pieces))
     template = Template(text)
     values = {name: data.draw(st.one_of(TEXT, st.none()), label=name) for name in template.fields}
@@ -47,7 +50,7 @@ def test_what_is_of_the_shared_grammar_reads_as_the_interpreter_reads_it(pieces,
         with pytest.raises(KeyError):
             template.encode(given_values, "ucs2")
         return
-    assert template.encode(given_values, "ucs2").decode("utf-16-be") == INTERPRETER.render_str(text, **present)
+    assert template.encode(given_values, "ucs2").decode("utf-16-be") == interpreter.render_str(text, **present)
 
 
 @given(pieces=st.lists(PIECES, max_size=6), data=st.data(), name=st.sampled_from(["gsm7", "latin1", "ucs2"]))
