@@ -4,8 +4,8 @@
 
 A statement of a few rows on a connection of its own, so that a long flush does not hold the binds up (whole life:
 174 k messages/s became 222 k, 2 cores). How far it runs ahead is what a crash leaves in doubt: `intent_s` of the
-current rate, and less where more than two flushes' worth of outcomes are not settled yet. While Postgres is away no watermark
-moves, and sending stops by itself.
+current rate, and less where more than two flushes' worth of outcomes are not settled yet. While Postgres is away no
+watermark moves, and sending stops by itself.
 Not here: outcomes and receipts (settlement.py).
 """
 

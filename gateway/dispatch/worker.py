@@ -207,6 +207,8 @@ class Worker:
 
         drain_s  for responses, and for segments that wait for another try; what is unanswered then is in doubt
         """
+        if self.failed is not None and self.failed.done():
+            self.failed.exception()  # logged when it broke; asked for here, so that nobody warns that it never was
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)

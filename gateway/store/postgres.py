@@ -55,8 +55,8 @@ def is_retryable(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state.startswith(RETRYABLE) or (state == "XX000" and "connection" in str(error))
-    # InternalClientError: the server ended the session between two statements of ours, and asyncpg's state machine met the
-    # farewell in the wrong state (0.31, pg_terminate_backend on a session at rest).
+    # InternalClientError: the server ended the session between two statements of ours, and asyncpg's state machine met
+    # the farewell in the wrong state (0.31, pg_terminate_backend on a session at rest).
     # InterfaceError is asyncpg's for a connection that is closed, or busy with another task's statement.
     return isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError) or (
         isinstance(error, asyncpg.InterfaceError) and "clos" in str(error)
