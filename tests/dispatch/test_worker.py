@@ -221,6 +221,8 @@ async def test_start_that_fails_half_way_leaves_nothing_behind(dsn: str, ledger:
         ("there", "b", 4194305, 120, True),
         ("here", "b", os.getpid(), 1, False),
     ],
+    # Pids differ from one process of the test run to the other.
+    ids=["living", "gone", "rebooted", "long silent", "elsewhere", "long silent elsewhere", "our own pid"],
 )
 def test_who_is_dead(host: str, boot: str, pid: int, silent_s: int, dead: bool) -> None:
     seen_at = NOW - timedelta(seconds=silent_s)
