@@ -7,7 +7,9 @@ Not here: what any command does.
 """
 
 import importlib
+import io
 import pkgutil
+import sys
 
 import click
 
@@ -41,6 +43,9 @@ class Commands(click.Group):
 @click.version_option(gateway.__version__, prog_name="sluice")
 def main() -> None:
     """Run an SMS campaign gateway: from the audience to the carrier's SMSC and back."""
+    # A terminal that is not UTF-8 shows what it cannot write by its code, as standard error does anyway.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class Progress:
     """Three lines that are drawn over on a terminal; one line, written anew every two seconds, elsewhere.
 
     78%  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╸━━━━━━━━━━━  0:00:07
-    31,250/s  sent 78,125  delivered 70,990  failed 2,110
+    31,250/s  sent 78,125 segments  delivered 70,990  failed 2,110
     window  north 200/200  south 31/400
     """
 
@@ -87,7 +87,7 @@ class Progress:
         states = [sum(each) for each in zip(*(count["receipt_states"] for count in counts), strict=True)] or [0] * 12
         failed = sum(count["rejected"] + count["refused"] for count in counts)
         failed += sum(states[state] for state in FINAL_RECEIPT_STATES if state != DELIVERED)
-        parts = [f"{rate:,.0f}/s", f"sent {sent:,}", f"delivered {states[DELIVERED]:,}", f"failed {failed:,}"]
+        parts = [f"{rate:,.0f}/s", f"sent {sent:,} segments", f"delivered {states[DELIVERED]:,}", f"failed {failed:,}"]
         for name in ("throttled", "uncertain"):
             if count := sum(each[name] for each in counts):
                 parts.append(f"{name} {count:,}")
@@ -309,7 +309,9 @@ def report_as_text(report: RunReport, width: int) -> str:
             fitting += 1
         out.append("")
         for row, title in enumerate(titles):
-            cells = (f"{column[row]:>{widths[at]}}" for at, column in enumerate(columns[:fitting]))
+            cells = [f"{column[row]:>{widths[at]}}" for at, column in enumerate(columns[:fitting])]
+            if not "".join(cells).strip():
+                continue
             out.append(f"{title:<{first}}   {'   '.join(cells)}".rstrip())
         columns = columns[fitting:]
     if report.reasons:
