@@ -1,94 +1,131 @@
-"""The composition root: what it opens it closes, in order, and a worker that cannot start leaves nothing."""
+"""The composition root: what is built is taken down again, in order, whatever happens in between."""
 
 import asyncio
 import os
 import signal
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 
 from gateway import app
 from gateway.config import CarrierSettings, DatabaseSettings, Settings
 from gateway.errors import StoreError
-from gateway.store import postgres, runs
-from tests.fixtures.engine import until
+from gateway.store import runs
 
 
-def settings_of(dsn: str = "", data_root: str = "") -> Settings:
-    """One carrier that nobody listens for."""
+def of(dsn="", data_root="", **carriers):
     return Settings(
-        database=DatabaseSettings(dsn=dsn, data_root=data_root),
-        carriers={"acme": CarrierSettings(host="127.0.0.1", port=1)},
+        database=DatabaseSettings(dsn=dsn, data_root=str(data_root), deadline_s=5),
+        carriers={name: CarrierSettings(host="127.0.0.1", port=port) for name, port in carriers.items()},
     )
 
 
-def test_a_program_runs_on_its_own_loop_and_gives_its_result() -> None:
-    async def program() -> int:
-        await asyncio.sleep(0)
-        return 7
-
-    assert app.run(program()) == 7
-
-
-async def test_a_given_dsn_is_used_and_no_server_is_started(empty_dsn: str) -> None:
-    async with app.open_database(settings_of(empty_dsn)) as database:
-        assert database.server is None and database.cpu_s() is None
-        async with database.connection() as connection:
-            assert await runs.lanes(connection) == {}
-        await asyncio.wait_for(database.keep_running(), 5.0)
+def test_database_is_there_by_dsn_and_embedded_only_once_it_was_made(tmp_path):
+    assert app.has_database(of(dsn="postgresql://u@h/d"))
+    assert not app.has_database(of(data_root=tmp_path / "none"))
+    (tmp_path / "file").write_text("")
+    assert not app.has_database(of(data_root=tmp_path / "file"))
+    (tmp_path / "postgres" / "data").mkdir(parents=True)
+    assert app.has_database(of(data_root=tmp_path))
 
 
-async def test_embedded_server_lives_as_long_as_the_block_and_comes_back_from_a_kill(data_root: Path) -> None:
-    async with app.open_database(settings_of(data_root=str(data_root))) as database:
-        assert database.server is not None
-        assert (database.cpu_s() or 0) >= 0
-        keeper = asyncio.create_task(database.keep_running())
+async def test_database_is_brought_up_to_date_unless_told_not_to(empty_dsn):
+    async with app.open_database(of(empty_dsn), migrates=False) as database, database.connection() as connection:
+        assert await connection.fetchval("SELECT to_regclass('run')") is None
+    async with app.open_database(of(empty_dsn)) as database, database.connection() as connection:
+        assert await connection.fetchval("SELECT to_regclass('run')") is not None
+
+
+async def test_connection_raises_store_errors_alone_and_keeps_to_its_time(dsn):
+    async with app.open_database(of(dsn)) as database:
+        with pytest.raises(StoreError, match="42601"):
+            async with database.connection() as connection:
+                await connection.execute("SELEC")
+        with pytest.raises(StoreError) as caught:
+            async with database.connection(0.05) as connection:
+                await connection.execute("SELECT pg_sleep(60)")
+        assert caught.value.retryable
+
+
+async def test_lost_connection_is_opened_anew(dsn):
+    async with app.open_database(of(dsn)) as database:
+        connections = database.connections()
+        with pytest.raises(StoreError):
+            async with connections.take(5) as connection:
+                await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        async with connections.take(5) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+        await connections.close()
+
+
+async def test_embedded_server_is_started_again_when_it_has_died(data_root):
+    async with app.open_database(of(data_root=data_root)) as database:
+        assert database.server is not None and database.cpu_s() >= 0
         before = database.server.pid
+        keeper = asyncio.create_task(database.keep_running())
         os.kill(before, signal.SIGKILL)
-
-        async def is_back() -> bool:
-            try:
-                connection = await postgres.connect(database.dsn)
-            except StoreError:
-                return False
-            connection.terminate()
-            return database.server is not None and database.server.pid != before
-
-        await until(is_back, "the server is back")
+        async with asyncio.timeout(20):
+            while database.server.pid == before:
+                await asyncio.sleep(0.01)
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
-        pid = database.server.pid
+        async with database.connection() as connection:
+            assert await connection.fetchval("SELECT 1") == 1
     with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+        os.kill(database.server.pid, 0)
 
 
-async def test_a_worker_is_registered_while_its_block_lasts(dsn: str) -> None:
-    settings = settings_of(dsn)
-    async with app.open_database(settings) as database, database.connection() as connection:
-        async with app.open_worker(settings, database) as worker:
-            assert [one.instance for one in await runs.workers(connection)] == [worker.instance]
-        assert await runs.workers(connection) == []
+async def test_worker_is_registered_while_it_is_open_and_forgotten_after(dsn, smsc):
+    centre = await smsc(anybody=True)
+    settings = of(dsn, north=centre.port, south=centre.port)
+    async with app.open_database(settings) as database:
+        with pytest.raises(RuntimeError, match="in between"):
+            async with app.open_worker(settings, database, ["north"]) as worker:
+                assert [lane.name for lane in worker.lanes] == ["north"]
+                async with database.connection() as connection:
+                    assert [each.instance for each in await runs.workers(connection)] == [worker.instance]
+                raise RuntimeError("in between")
+        async with database.connection() as connection:
+            assert await runs.workers(connection) == []
 
 
-async def test_a_worker_that_cannot_start_leaves_no_task_behind(empty_dsn: str) -> None:
-    settings = settings_of(empty_dsn)
-    async with app.open_database(settings) as database, database.connection() as connection:
-        await connection.execute("DROP TABLE worker")
-        before = asyncio.all_tasks()
-        with pytest.raises(StoreError, match="worker"):
-            async with app.open_worker(settings, database):
-                pass
-        assert asyncio.all_tasks() == before
+async def test_signals_call_stop_while_the_block_lasts_and_no_longer():
+    stop = asyncio.Event()
+    before = signal.getsignal(signal.SIGTERM)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        stop.clear()
+        with app.stop_signals(stop.set):
+            os.kill(os.getpid(), number)
+            async with asyncio.timeout(5):
+                await stop.wait()
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
-async def test_signals_call_stop_while_the_block_lasts() -> None:
-    stopped = asyncio.Event()
-    with app.stop_signals(stopped.set):
-        os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(stopped.wait(), 5.0)
-    assert not asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+async def test_hangup_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = asyncio.Event()
+        with app.stop_signals(stop.set):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert not stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
-def test_cpu_of_this_process_is_counted_and_that_of_none_is_nothing() -> None:
-    assert app.process_tree_cpu_s(os.getpid()) > 0
-    assert app.process_tree_cpu_s(4194305) == 0
+def test_program_runs_on_a_loop_of_its_own_and_leaves_no_core():
+    code = (
+        "import asyncio, resource; from gateway import app\n"
+        "async def main(): return type(asyncio.get_running_loop()).__module__\n"
+        "print(app.run(main()), resource.getrlimit(resource.RLIMIT_CORE))"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output == f"{type(app.new_loop()).__module__} (0, 0)\n"
+
+
+def test_cpu_of_a_process_that_is_gone_is_nought():
+    process = subprocess.Popen(["/bin/sh", "-c", ":"])
+    process.wait()
+    assert app.process_tree_cpu_s(process.pid) == 0.0
+    assert app.process_tree_cpu_s(os.getpid()) > 0.0

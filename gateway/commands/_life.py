@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import resource
+import secrets
 import sys
 import tempfile
 import time
@@ -53,12 +54,16 @@ async def simulator(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.P
 
 
 async def make_people(connection: Any, messages: int) -> int:
-    """Make a list of so many people inside Postgres: not part of what is measured; -> its id."""
+    """Make a list of so many people inside Postgres: not part of what is measured; -> its id.
+
+    A database may see many lives: each has a list of its own.
+    """
     list_id: int = await connection.fetchval(
         "INSERT INTO contact_list (name, source_name, source_sha256, fields, state, entries, created_at) "
-        "VALUES ('bench', 'bench', '', $1, 'ready', $2, now()) RETURNING id",
+        "VALUES ('bench ' || $3::text, 'bench', '', $1, 'ready', $2, now()) RETURNING id",
         list(FIELDS),
         messages,
+        secrets.token_hex(8),
     )
     await connection.execute(
         "INSERT INTO list_entry (bucket, list, number, attributes) "

@@ -25,4 +25,6 @@ def check_config(file: Path | None, config: Path | None) -> None:
         if problems:
             raise ConfigError(problems)
         where = settings.source or "defaults"
-        click.echo(f"{where}: {len(settings.carriers)} carriers, nothing wrong")
+        count = len(settings.carriers)
+        carriers = "1 carrier" if count == 1 else f"{count or 'no'} carriers"
+        click.echo(f"{where}: {carriers}, nothing wrong")

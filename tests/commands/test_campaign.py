@@ -1,0 +1,132 @@
+"""The progress and the report of a run: for a terminal, for a pipe, for a program."""
+
+import io
+import re
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from gateway.commands import _campaign
+from gateway.commands._campaign import LaneReport, Progress, RunReport, print_report, reason_of, report_as_text
+
+
+class Ledger:
+    """Counters as a carrier keeps them."""
+
+    submitted = 1500
+
+    def counts(self):
+        """As the compiled one."""
+        states = [0] * 12
+        states[2], states[5] = 1200, 30
+        return {"receipt_states": states, "throttled": 0, "rejected": 3, "refused": 2, "uncertain": 1}
+
+
+class Carrier:
+    """A carrier as the progress sees it."""
+
+    window_size = 10
+
+    def __init__(self, is_up):
+        self.is_up = is_up
+        self.in_flight = 4
+        self.ledger = Ledger()
+
+
+class Lane:
+    """A lane as the progress sees it."""
+
+    def __init__(self, name, is_up=True):
+        self.name = name
+        self.carrier = Carrier(is_up)
+
+
+def report_of(carriers=("north", "south"), name="spring"):
+    lanes = [
+        LaneReport(
+            carrier=carrier, states={"delivered": 90_000, "rejected": 2}, segments=120_000, rate_per_s=31_250.4,
+            response_p50_ms=4.44, response_p99_ms=10.0, receipt_p50_ms=None, receipt_p99_ms=None,
+        )
+        for carrier in carriers
+    ]  # fmt: skip
+    return RunReport(
+        run=5, name=name, recipients=180_010, states={"delivered": 180_000, "rejected": 4, "refused": 6},
+        reasons={"missing_field": 6, "ESME_RINVDSTADR (0x0b)": 4}, segments=240_000, rate_per_s=None, lanes=lanes,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
+def test_report_fits_the_width_and_loses_no_column(width):
+    carriers = ("north", "south", "a-carrier-with-a-long-name", "east")
+    text = report_as_text(report_of(carriers), width)
+    table = text.split("rejected and refused")[0]
+    heads = [line for line in table.splitlines() if re.match(r"\s{10}.*\S", line)]
+    assert " ".join(heads).split() == [*carriers, "all"]
+    if width >= 60:
+        assert max(map(len, table.splitlines())) <= width
+    assert len(heads) == 1 or width < 200
+
+
+def test_report_counts_every_state_and_says_why():
+    text = report_as_text(report_of(), 80)
+    lines = [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]
+    assert ["delivered", "90,000", "90,000", "180,000"] in lines
+    assert ["refused", "0", "0", "6"] in lines
+    assert ["messages", "90,002", "90,002", "180,010"] in lines
+    assert ["response ms, p50 / p99", "4.4 / 10.0", "4.4 / 10.0"] in lines
+    assert ["receipt ms, p50 / p99", "– / –", "– / –"] in lines
+    assert ["6", "missing_field: a field of the text is empty and has no default"] in lines
+
+
+def test_name_of_a_run_is_shown_and_never_obeyed():
+    assert "run 5: [red]x[/]\\x1b[2J" in report_as_text(report_of(name="[red]x[/]\x1b[2J"), 80)
+
+
+def test_program_reads_the_report_as_json(capsys):
+    print_report(report_of(), as_json=True)
+    assert msgspec.json.decode(capsys.readouterr().out, type=RunReport) == report_of()
+
+
+def test_reasons_have_the_names_of_their_tables():
+    assert [reason_of(status) for status in (-12, -99, 0x0B)] == ["missing_field", "-99", "ESME_RINVDSTADR (0x0b)"]
+
+
+def test_progress_through_a_pipe_is_a_line_now_and_then_and_one_at_the_end(capsys):
+    with Progress(3000) as progress:
+        for _ in range(5):
+            progress.show([Lane("north"), Lane("south", is_up=False)], 1500)
+        progress.note("waiting for south: \x1b[31m")
+        progress.show([Lane("north")], 9999, is_last=True)
+    first, note, last = capsys.readouterr().err.splitlines()
+    assert first.startswith(" 50%") and "sent 3,000 segments  delivered 2,400  failed 70  uncertain 2" in first
+    assert first.endswith("window north 4/10 south down") and note == "waiting for south: \\x1b[31m"
+    assert last.startswith("100%")
+
+
+def test_progress_that_is_quiet_says_nothing(capsys):
+    with Progress(10, quiet=True) as progress:
+        progress.show([Lane("north")], 5, is_last=True)
+        progress.note("waiting")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("width", [30, 60, 120])
+def test_progress_on_a_terminal_stays_within_its_width(monkeypatch, width):
+    screen = io.StringIO()
+    made = lambda **_: Console(  # noqa: E731
+        file=screen, force_terminal=True, width=width, height=20, color_system=None, _environ={"TERM": "xterm"}
+    )
+    monkeypatch.setattr(_campaign, "Console", made)
+    with Progress(3000) as progress:
+        progress.show([Lane("north"), Lane("south")], 1500)
+        progress.note("waiting for [south]")
+    drawn = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", screen.getvalue())
+    assert "50%" in drawn and "waiting for" in drawn
+    assert all(len(line) <= width for line in re.split(r"[\r\n]", drawn))
+
+
+def test_progress_without_lanes_shows_nothing_sent(capsys):
+    with Progress(0) as progress:
+        progress.show([], 0)
+    assert "sent 0 segments" in capsys.readouterr().err

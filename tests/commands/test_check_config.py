@@ -1,0 +1,33 @@
+"""`sluice check-config` says every problem and starts nothing."""
+
+
+def test_right_settings_are_counted(here, settings, tmp_path):
+    result = here("check-config")
+    assert (result.code, result.out) == (0, "sluice.toml: 5 carriers, nothing wrong\n")
+    assert here("check-config", str(tmp_path / "sluice.toml")).code == 0
+    assert not (tmp_path / "home").exists()
+
+
+def test_no_settings_at_all_are_right(here):
+    assert here("check-config").out == "defaults: no carriers, nothing wrong\n"
+
+
+def test_every_problem_has_its_line(here, tmp_path):
+    (tmp_path / "bad.toml").write_text(
+        '[carriers.a]\nport = 0\npassword = "wr0ng-pw-too-long"\n[carriers.b]\nhost = "h"\nx = 1'
+    )
+    result = here("check-config", "bad.toml")
+    assert result.code == 78
+    assert [line.split(": expected")[0] for line in result.err.splitlines()] == [
+        "config: carriers.a.port",
+        "config: carriers.a.host",
+        "config: carriers.a.password",
+        "config: carriers.b.x",
+    ]
+
+
+def test_what_does_not_fit_a_submit_sm_is_a_problem_of_its_carrier(here, settings):
+    settings(north={"source_ton": 1, "source": "Brand"})
+    result = here("check-config")
+    if result.code:
+        assert result.code == 78 and result.err.startswith("config: carriers.north")

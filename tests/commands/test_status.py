@@ -1,0 +1,70 @@
+"""`sluice status` looks, and changes nothing."""
+
+import json
+
+import pytest
+
+
+def test_without_a_database_it_says_so_and_makes_none(sluice, settings, tmp_path):
+    result = sluice("status", "--json")
+    assert result.code == 0 and result.json == {"workers": [], "queues": [], "runs": []}
+    assert "no database in" in result.err
+    assert not (tmp_path / "home").exists()
+    assert "nothing was sent from here" in sluice("status").err
+
+
+def test_without_tables_it_says_so_and_makes_none(sluice, settings, empty_dsn):
+    result = sluice("status", "--dsn", empty_dsn)
+    assert result.code == 0 and "no tables yet" in result.err and "none: nothing is sent" in result.out
+    assert sluice("migrate", "--dsn", empty_dsn, "--pending").out.startswith("0001_")
+
+
+def test_schema_of_an_older_program_is_not_brought_forward(sluice, queue):
+    queue("DELETE FROM schema_version WHERE version > 1")
+    result = sluice("status")
+    assert result.code == 75 and "0002_" in result.err and "sluice migrate" in result.err
+    assert queue("SELECT max(version) FROM schema_version") == [(1,)]
+
+
+def test_worker_that_is_gone_is_told_from_one_that_runs(sluice, start, queue):
+    queue(
+        "INSERT INTO worker (instance, host, boot, pid, started_at, seen_at) VALUES "
+        "('old-1', 'elsewhere', '', 1, now() - interval '1 day', now() - interval '1 hour')"
+    )
+    worker = start("run", "--carrier", "north", "--report-every", "0")
+    instance = worker.says("running").split()[1].rstrip(":")
+    # A worker of another machine that was silent for an hour is forgotten by the one that takes over.
+    assert [each["instance"] for each in sluice("status", "--json").json["workers"]] == [instance]
+    worker.process.kill()
+    worker.process.wait()
+    found = sluice("status", "--json").json["workers"]
+    assert [(each["instance"], each["alive"]) for each in found] == [(instance, False)]
+    shown = sluice("status").out
+    assert "gone" in shown and "none: nothing is sent" in shown
+
+
+def test_one_run_is_shown_by_its_number(sluice, queue, people):
+    for text in ("one", "two"):
+        sluice("send", "--contacts", people(2), "--text", text, "--carrier", "north", "--detach")
+    numbers = [number for (number,) in queue("SELECT id FROM run ORDER BY id")]
+    document = sluice("status", "--run", str(numbers[0]), "--json").json
+    assert [run["run"] for run in document["runs"]] == numbers[:1]
+    assert document["queues"] == [
+        {"carrier": "north", "class": "bulk", "chunks": 2, "messages": 4, "oldest": document["queues"][0]["oldest"]}
+    ]
+    assert len(sluice("status", "--runs", "1", "--json").json["runs"]) == 1
+    assert sluice("status", "--runs", "0", "--json").json["runs"] == []
+    shown = sluice("status").out
+    assert f"run {numbers[1]}" in shown and "4 messages in 2 chunks" in shown
+    json.dumps(document)
+
+
+@pytest.mark.parametrize("number", ["5", "999999999999999999"])
+def test_unknown_run_is_an_error(sluice, queue, number):
+    result = sluice("status", "--run", number)
+    assert result.code == 1 and result.err == f"Error: run {number}: not known\n"
+
+
+@pytest.mark.parametrize("options", [("--run", "0"), ("--run", "9" * 30), ("--run", "x"), ("--runs", "-1")])
+def test_number_that_cannot_be_one_is_a_usage_error(here, settings, options):
+    assert here("status", *options).code == 2
