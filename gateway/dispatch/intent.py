@@ -4,8 +4,8 @@
 
 A statement of a few rows on a connection of its own, so that a long flush does not hold the binds up (whole life:
 174 k messages/s became 222 k, 2 cores). How far it runs ahead is what a crash leaves in doubt: `intent_s` of the
-current rate, and less where more than two flushes' worth of outcomes are not settled yet. While Postgres is away no
-watermark moves, and sending stops by itself.
+current rate, and less where outcomes wait to be settled; with the open windows never more than two such steps. While
+Postgres is away no watermark moves, and sending stops by itself.
 Not here: outcomes and receipts (settlement.py).
 """
 
@@ -146,8 +146,9 @@ class Intents:
         wanted = max(carrier.window_size, step)
         if carrier.settings.tps:
             wanted = min(wanted, max(1, int(carrier.settings.tps * self._settings.intent_s)) + 1)
-        # Two flushes' worth, the one in hand and the one that gathers: more is in nobody's promise.
-        wanted = min(wanted, carrier.window_size + 3 * step - self._unsettled())
+        # What a crash leaves in doubt is all that stands below the watermarks without a committed outcome: at most the
+        # open windows, one flush of outcomes and one step.
+        wanted = min(wanted, carrier.window_size + 2 * step - backlog.in_flight - self._unsettled())
         if not carrier.is_up or not self._may_move:
             return []
         planned = []
