@@ -176,8 +176,8 @@ def _receipts(lane: Lane) -> int:
 
 def _trouble(lane: Lane) -> str:
     """Why a carrier sends nothing; empty when it does, or has not tried yet."""
-    if lane.settlement.is_away or lane.intents.is_away:
-        return f"Postgres: {lane.settlement.last_error or lane.intents.last_error}"
+    if away := lane.settlement.last_error or lane.intents.last_error or lane.dispatcher.last_error:
+        return f"Postgres: {away}"
     if lane.carrier.is_up:
         return ""
     return next((bind.last_error for bind in lane.carrier.binds if bind.last_error), "")

@@ -99,8 +99,8 @@ def say(text: str) -> None:
 
 
 def plain(text: str) -> str:
-    """Text of a stranger so that a terminal only shows it: no control characters, no escapes."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    """Text of a stranger on one line, so that a terminal only shows it: no control characters, no escapes."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in " ".join(text.splitlines()))
 
 
 def set_up_logging(verbose: int) -> None:

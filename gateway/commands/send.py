@@ -41,7 +41,7 @@ from gateway.contacts.report import Report
 from gateway.contacts.table import Table
 from gateway.dispatch.compose import form_of
 from gateway.dispatch.worker import boot_id, is_dead
-from gateway.errors import EncodeError, FileFault
+from gateway.errors import EncodeError, FileFault, StoreError
 from gateway.message import MessageClass, Policy
 from gateway.store import runs
 
@@ -194,10 +194,14 @@ async def _send(settings: Settings, names: list[str], template: Template, option
                 theirs = ", ".join(name for name in names if served.get(name) == instance)
                 say(f"a worker runs already ({instance}): it sends through {theirs}; watch it by `sluice status`")
             if ours:
-                async with app.open_worker(settings, database, ours) as worker:
-                    is_ended = await send_to_end(
-                        database, worker, run, wait_receipts_s=options["wait_receipts"], stop=stop
-                    )
+                try:
+                    async with app.open_worker(settings, database, ours) as worker:
+                        is_ended = await send_to_end(
+                            database, worker, run, wait_receipts_s=options["wait_receipts"], stop=stop
+                        )
+                except StoreError:
+                    say("what is left waits in the queue: go on with `sluice run`")
+                    raise
             if ours or options["as_json"]:
                 async with database.connection() as connection:
                     print_report(await report_of(connection, run), options["as_json"])

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
+from gateway.config import DSN_FORM
 from gateway.errors import StoreError
 
 # For annotations in other rooms, which import no asyncpg.
@@ -145,8 +146,9 @@ async def connect(
         raise StoreError(f"connect: no answer within {connect_timeout_s:g} s", retryable=True) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise StoreError(f"connect: {store_error(error)}", retryable=is_retryable(error)) from error
-    except ValueError as error:
-        raise StoreError(f"connect: the DSN is wrong: {error}") from error
+    except (ValueError, OverflowError) as error:
+        # asyncpg's words quote the part that it could not read, and a `/` in a password makes that part the password.
+        raise StoreError(f"connect: the DSN is wrong: expected {DSN_FORM}") from error
     try:
         async with deadline(connection, connect_timeout_s, "connect"):
             row = await connection.fetchrow(

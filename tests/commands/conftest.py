@@ -106,6 +106,10 @@ class Running:
     def ends(self, number=signal.SIGTERM):
         """Send a signal and wait for the end."""
         self.process.send_signal(number)
+        return self.finishes()
+
+    def finishes(self):
+        """Wait for the end."""
         out, err = self.process.communicate()
         self._patience.cancel()
         return checked(self.process.returncode, out, "".join(self._said) + err)

@@ -74,7 +74,7 @@ def test_saying_goes_on_when_nobody_listens(monkeypatch):
 
 
 def test_text_of_a_stranger_keeps_its_letters_and_loses_its_escapes():
-    assert plain("Zoë\x1b]0;x\x07\n\udce9") == "Zoë\\x1b]0;x\\x07\\x0a\\xdce9"
+    assert plain("Zoë\x1b]0;x\x07\n\udce9") == "Zoë\\x1b]0;x\\x07 \\xdce9"
 
 
 def test_verbosity_sets_the_level(monkeypatch):

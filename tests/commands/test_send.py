@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import signal
 import subprocess
 import sys
 
@@ -222,6 +223,21 @@ def test_carrier_in_trouble_holds_the_campaign_until_it_is_mended(
     worker.says("receipts 6")
     assert worker.ends().code == 0
     assert sluice("status", "--json").json["runs"][0]["states"] == {"delivered": 6}
+
+
+@pytest.mark.slow
+def test_killed_database_is_waited_for_and_everybody_gets_the_message_once(
+    sluice, start, settings, people, environment, data_root
+):
+    environment["SLUICE_HOME"] = str(data_root)
+    arguments = ("--contacts", people(80), "--text", "x", "--carrier", "slow", "--wait-receipts", "5")
+    sending = start("send", *arguments, "--json")
+    sending.says("  0%")
+    os.kill(int((data_root / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
+    # Which of the lane's connections meets it first is chance.
+    sending.says("! lane 1")
+    result = sending.finishes()
+    assert (result.code, states(result)) == (0, {"delivered": 80})
 
 
 def test_expired_run_is_not_sent_and_says_so(sluice, start, queue, people):
