@@ -289,7 +289,8 @@ def report_as_text(report: RunReport, width: int) -> str:
     columns = [
         [
             lane.carrier,
-            *(f"{lane.states.get(state, 0):,}" for state in states),
+            # What is queued is known for the whole run alone.
+            *("" if state == "queued" else f"{lane.states.get(state, 0):,}" for state in states),
             f"{sum(lane.states.values()):,}",
             f"{lane.segments:,}",
             _number(lane.rate_per_s, 0),
