@@ -60,6 +60,13 @@ delay_ms = 1
 """
 
 
+def pytest_collection_modifyitems(items):
+    """Mark what starts processes: each costs half a second, and ./dev quick has ten."""
+    for item in items:
+        if {"sluice", "start"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
 @dataclass(frozen=True)
 class Finished:
     """What a command left."""

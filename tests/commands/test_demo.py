@@ -17,7 +17,6 @@ def folder(data_root, environment):
     return data_root / "demo"
 
 
-@pytest.mark.slow
 def test_demo_comes_to_its_report_and_can_be_gone_on_with(sluice, folder):
     result = sluice("demo", "--people", "2000", "--json")
     assert result.code == 0, result.err

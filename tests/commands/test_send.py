@@ -225,7 +225,6 @@ def test_carrier_in_trouble_holds_the_campaign_until_it_is_mended(
     assert sluice("status", "--json").json["runs"][0]["states"] == {"delivered": 6}
 
 
-@pytest.mark.slow
 def test_killed_database_is_waited_for_and_everybody_gets_the_message_once(
     sluice, start, settings, people, environment, data_root
 ):
