@@ -241,11 +241,14 @@ cdef class Exchange:
             self.received(n, now)
             at += n
 
-    cpdef received(self, Py_ssize_t n, double now):
-        """So many octets were read into the inbox: take every whole PDU out of it.
+    cpdef bint received(self, Py_ssize_t n, double now, Py_ssize_t most=0x7FFFFFFF) except -1:
+        """So many octets were read into the inbox: take the whole PDUs out of it.
 
         Responses and receipts become rows; every other PDU is appended to `rare`. Sets `lost_framing` at a
         command_length that cannot be; nothing behind it is read.
+
+        most  stop behind the PDU that makes it so many octets
+        ->    whether it stopped so: the next call, with n = 0, goes on
         """
         cdef const uint8_t* p = self.inbox
         cdef const uint8_t* end
@@ -254,13 +257,13 @@ cdef class Exchange:
         if not 0 <= n <= self.inbox_room - self.have:
             raise ValueError(f"received: expected 0 to {self.inbox_room - self.have} octets, got {n}")
         if self.lost_framing:
-            return
+            return False
         self.have += n
         self.ledger.octets_in += n
         end = p + self.have
         while True:
             octets = frame_length(p, end - p, self.most_octets)
-            if octets <= 0:
+            if octets <= 0 or p - self.inbox >= most:
                 break
             command = load32(p + 4)
             if command == SUBMIT_SM_RESP and self.takes_responses:
@@ -277,10 +280,11 @@ cdef class Exchange:
             self.lost_framing = True
             self.lost_octets = PyBytes_FromStringAndSize(<const char*>p, min(end - p, 16))
             self.have = 0
-            return
+            return False
         self.have = end - p
         if self.have and p != self.inbox:
             memmove(self.inbox, p, self.have)
+        return octets > 0
 
     def take_rare(self):
         """The PDUs that are not for the compiled path, since the last call."""

@@ -25,6 +25,9 @@ from gateway.smpp import session as sessions
 from gateway.smpp.pdu import Pdu
 from gateway.smpp.session import Event, Session, State
 
+# About 20 us of work: 32 responses with their receipts, or 220 responses alone. With receipts and a window of 100 this
+# makes 750 k messages/s 1.2 M on a loopback where the C client makes 1.0 M; smaller slices cost a write too many.
+SLICE_OCTETS = 6 << 10
 # Receipts that are not durable yet: past this the socket is not read, and TCP slows the SMSC down.
 OWED_HIGH = 50_000
 OWED_LOW = 10_000
@@ -117,7 +120,10 @@ class Link(asyncio.BufferedProtocol):
         """Take one read; answer it in the same turn."""
         exchange = self.exchange
         now = self._clock()
-        exchange.received(nbytes, now)
+        # A long read is answered by turns, so that the SMSC works on one slice while we read the next.
+        while exchange.received(nbytes, now, SLICE_OCTETS):
+            self._pump(now)
+            nbytes = 0
         if exchange.rare or exchange.lost_framing or exchange.wants_rebind:
             self._take_rare(now)
         self._pump(now)
