@@ -3,6 +3,7 @@
  *     client -p PORT [-n MESSAGES] [-w WINDOW] [-r] [-s] [-o OCTETS] [-t SECONDS]
  *            -r ask for receipts, answer and await all of them     -s one send a message instead of one a batch
  *            -o octets of text (100)                               -t give up after so long without an answer (10)
+ *            -x answer a read in slices of so many octets (0 = whole), so that the SMSC works meanwhile
  *
  * Every submit_sm is encoded before the clock starts; while it runs, only the sequence number of each is patched.
  * A turn: one send of all that the window has room for (with the deliver_sm_resp owed), then one recv of what is there.
@@ -31,7 +32,8 @@ enum { INBOX = 4 << 20, LARGEST_PDU = 1 << 17, DELIVERY_RESPONSE = HEADER + 1 };
 
 static int fd, wait_ms = 10000;
 static uint8_t *inbox;
-static size_t have;
+static size_t have, slice;
+static int more;                /* whole PDUs may stand in the inbox still */
 static struct owed {            /* deliver_sm_resp: those being sent, and those that come meanwhile */
     uint8_t *octets;
     size_t size, room;
@@ -82,6 +84,8 @@ static void take(const uint8_t *p)
     }
 }
 
+static void parse(void);
+
 static void pull(int flags)
 {
     ssize_t n = recv(fd, inbox + have, INBOX - have, flags);
@@ -95,8 +99,19 @@ static void pull(int flags)
     }
     reads++;
     have += (size_t)n;
+    parse();
+}
+
+/* Take the whole PDUs of the inbox, or a slice of them. */
+static void parse(void)
+{
     const uint8_t *p = inbox, *end = inbox + have;
+    more = 0;
     while (end - p >= HEADER) {
+        if (slice && (size_t)(p - inbox) >= slice) {
+            more = 1;
+            break;
+        }
         uint32_t octets = load32(p);
         if (octets < HEADER || octets > LARGEST_PDU) {
             errno = 0;
@@ -160,13 +175,14 @@ int main(int count, char **words)
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     long long messages = 1000000, sent = 0, window = 100;
     int wants_receipts = 0, one_by_one = 0, text_octets = 100, option, one = 1;
-    while ((option = getopt(count, words, "p:n:w:o:t:rs")) != -1) {
+    while ((option = getopt(count, words, "p:n:w:o:t:x:rs")) != -1) {
         switch (option) {
         case 'p': at.sin_port = htons((uint16_t)atoi(optarg)); break;
         case 'n': messages = atoll(optarg); break;
         case 'w': window = atoll(optarg); break;
         case 'o': text_octets = atoi(optarg); break;
         case 't': wait_ms = atoi(optarg) * 1000; break;
+        case 'x': slice = (size_t)atoll(optarg); break;
         case 'r': wants_receipts = 1; break;
         case 's': one_by_one = 1; break;
         default: return 2;
@@ -223,7 +239,10 @@ int main(int count, char **words)
             push(NULL, 0, pdus + (size_t)i * each, each);
         if (responses >= messages && (!wants_receipts || receipts >= messages) && !owed.size)
             break;
-        pull(0);
+        if (more)
+            parse();
+        else
+            pull(0);
     }
     double took = seconds() - started;
     cpu = cpu_seconds() - cpu;

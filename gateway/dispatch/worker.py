@@ -273,7 +273,6 @@ class Worker:
         deadline_s = self._settings.database.deadline_s
         partitions_at = self._clock.monotonic() + PARTITIONS_S
         while True:
-            await asyncio.sleep(HEARTBEAT_S)
             try:
                 if self._connection is None or self._connection.is_closed():
                     self._connection = await self.connect()
@@ -285,3 +284,4 @@ class Worker:
                         partitions_at = self._clock.monotonic() + PARTITIONS_S
             except StoreError as error:
                 log.warning("! heartbeat: %s", error)
+            await asyncio.sleep(HEARTBEAT_S)
