@@ -6,11 +6,14 @@ For windows of 10, 100 and 1000 without receipts, and 100 with them: `limit, poo
 the sink pinned to the last core and the client to the first. Prints one result (figures.py).
 
 The C client runs twice a round, once answering a read whole and once in slices, so that the SMSC works meanwhile; the
-faster way is the limit. What the two do for a message. The C client: patches a sequence number in an encoded submit_sm,
-counts a response by its status. The pool: takes the position from a claimed batch, renders, encodes, cuts and writes the
-submit_sm, keeps it in the window, finds it again by the response, writes its outcome row as COPY octets; with receipts
-also remembers the message_id, parses each receipt, finds its message and writes its row. The ratio is what that costs,
-and Python around it.
+faster way is the limit. What the two do for a message:
+
+    C client   patches a sequence number in an encoded submit_sm, counts a response by its status
+    pool       takes the position from a claimed batch, renders, encodes, cuts and writes the submit_sm, keeps it in the
+               window, finds it again by the response, writes its outcome row as COPY octets; with receipts also
+               remembers the message_id, parses each receipt, finds its message and writes its row
+
+The ratio is what that costs, and Python around it.
 Not measured: Postgres, more binds than one, a network. On a single core both ends share
 it, and no ratio means much.
 """

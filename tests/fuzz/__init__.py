@@ -1,0 +1,1 @@
+"""Fuzzers, each a program: `./dev fuzz T=60 [inbound|text]` runs them long, `./dev test` for a moment."""
