@@ -20,7 +20,6 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 
 from msgspec import Struct
 
@@ -28,7 +27,7 @@ from _fastpath.batch import Batch
 from gateway.config import WorkerSettings
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.intake import Intake, Taken
-from gateway.errors import StoreError
+from gateway.errors import LocalProtocolError, StoreError
 from gateway.smpp.carrier import Carrier
 from gateway.smpp.link import Link
 from gateway.smpp.pdu import Pdu
@@ -147,12 +146,10 @@ class Settlement:
         waiting = ledger.waiting.take() if ledger.waiting.count else None
         if not (finished or requests or outcomes or receipts or waiting):
             return None
-        wall = clock.wall()
         return InHand(
             flush=queue.Flush(
                 id=next(self._flush_ids),
-                at=wall,
-                lease_until=wall + timedelta(seconds=self._settings.lease_s),
+                at=clock.wall(),
                 outcomes=outcomes,
                 receipts=receipts,
                 waiting=waiting,
@@ -221,6 +218,6 @@ class Settlement:
 def _answer(link: Link, pdu: Pdu, now: float) -> None:
     """Answer a request that is durable now, if its link still stands."""
     if not link.is_lost:
-        with contextlib.suppress(Exception):  # the session may be closing: then the SMSC sends it again
+        with contextlib.suppress(LocalProtocolError):  # the session is closing: then the SMSC sends it again
             link.session.respond(pdu, now=now)
             link.flush_session()

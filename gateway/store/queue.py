@@ -46,18 +46,15 @@ class Flush(Struct, frozen=True, kw_only=True):
 
     id          unique in the lane: a repeat of a flush that was carried out fails on it, so nothing is written twice
     outcomes    octets of a binary COPY, as receipts and waiting; None = nothing
-    watermarks  (chunk id, epoch, sent_upto): also renews the lease
     finished    (chunk id, epoch)
     """
 
     id: int
     at: datetime
-    lease_until: datetime
     outcomes: bytes | None = None
     receipts: bytes | None = None
     waiting: bytes | None = None
     inbound: tuple[Inbound, ...] = ()
-    watermarks: tuple[tuple[int, int, int], ...] = ()
     finished: tuple[tuple[int, int], ...] = ()
 
 
@@ -116,11 +113,8 @@ async def disown(connection: Connection, lane: int, owner: str, in_hand: Sequenc
     return len(await connection.fetch(query("disown"), lane, owner, list(in_hand)))
 
 
-async def flush(connection: Connection, lane: int, what: Flush) -> set[int]:
-    """Settle in one transaction: all of it is durable when this returns; -> the chunks of `watermarks` still ours.
-
-    A chunk that is missing in the answer has another owner: none of its positions may leave any more.
-    """
+async def flush(connection: Connection, lane: int, what: Flush) -> None:
+    """Settle in one transaction: all of it is durable when this returns."""
     async with connection.transaction():
         await connection.execute(query("note_flush"), lane, what.id, what.at)
         for table, columns, octets in (
@@ -135,15 +129,9 @@ async def flush(connection: Connection, lane: int, what: Flush) -> set[int]:
                 query("add_inbound"), lane, message.id, message.at, message.command, message.source,
                 message.destination, message.esm_class, message.data_coding, message.octets, message.pdu,
             )  # fmt: skip
-        ours: set[int] = set()
-        if what.watermarks:
-            ids, epochs, upto = zip(*what.watermarks, strict=True)
-            rows = await connection.fetch(query("advance"), lane, ids, epochs, upto, what.lease_until)
-            ours = {row["id"] for row in rows}
         if what.finished:
             ids, epochs = zip(*what.finished, strict=True)
             await connection.execute(query("finish"), lane, ids, epochs)
-    return ours
 
 
 async def advance(

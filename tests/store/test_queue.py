@@ -59,7 +59,7 @@ _flush_ids = iter(range(1, 1 << 30))
 
 
 def flush_of(**what: Any) -> Flush:
-    return Flush(**{"id": next(_flush_ids), "at": NOW, "lease_until": LATER, **what})
+    return Flush(**{"id": next(_flush_ids), "at": NOW, **what})
 
 
 async def wait_for_receipt(
@@ -167,11 +167,11 @@ async def test_watermark_moves_only_for_the_epoch_that_owns_the_chunk(connection
     await make_run(connection, numbers(100), [lane])
     first = await claim_one(connection, lane)
     mark = (first.chunk_id, first.epoch, 10)
-    assert await queue.flush(connection, lane, flush_of(watermarks=(mark,))) == {first.chunk_id}
+    assert await queue.advance(connection, lane, [mark], LATER) == {first.chunk_id}
     assert await queue.rescue(connection, lane, LATER + timedelta(seconds=1), [], NOW) == (1, 10)
     second = await claim_one(connection, lane, "w2")
     assert second.epoch == first.epoch + 2 and second.next_rank == 10
-    assert await queue.flush(connection, lane, flush_of(watermarks=((first.chunk_id, first.epoch, 90),))) == set()
+    assert await queue.advance(connection, lane, [(first.chunk_id, first.epoch, 90)], LATER) == set()
     assert (await chunk(connection, first.chunk_id))["sent_upto"] == 10
     await queue.flush(connection, lane, flush_of(finished=((first.chunk_id, first.epoch),)))
     await queue.release(connection, lane, [(first.chunk_id, first.epoch, 0)])
@@ -185,7 +185,7 @@ async def test_of_two_marks_for_one_chunk_the_higher_counts_in_any_order(connect
     batch = await claim_one(connection, lane)
     for low, high in ((10, 20), (40, 30)):
         marks = tuple((batch.chunk_id, batch.epoch, upto) for upto in (low, high))
-        await queue.flush(connection, lane, flush_of(watermarks=marks))
+        await queue.advance(connection, lane, marks, LATER)
         assert (await chunk(connection, batch.chunk_id))["sent_upto"] == max(low, high)
 
 
@@ -194,9 +194,7 @@ async def test_a_watermark_never_goes_back_and_a_renewal_keeps_it(connection: An
     batch = await claim_one(connection, lane)
     later = LATER + timedelta(hours=1)
     for upto in (50, 20):
-        await queue.flush(
-            connection, lane, flush_of(watermarks=((batch.chunk_id, batch.epoch, upto),), lease_until=later)
-        )
+        await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, upto)], later)
     row = await chunk(connection, batch.chunk_id)
     assert (row["sent_upto"], row["lease_until"]) == (50, later)
 
@@ -204,7 +202,7 @@ async def test_a_watermark_never_goes_back_and_a_renewal_keeps_it(connection: An
 async def test_released_chunk_goes_on_exactly_where_it_stopped(connection: Any, lane: int) -> None:
     await make_run(connection, numbers(100), [lane])
     batch = await claim_one(connection, lane)
-    await queue.flush(connection, lane, flush_of(watermarks=((batch.chunk_id, batch.epoch, 60),)))
+    await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, 60)], LATER)
     await queue.release(connection, lane, [(batch.chunk_id, batch.epoch, 41)])
     again = await claim_one(connection, lane, "w2")
     assert again.next_rank == 41
@@ -240,7 +238,6 @@ async def test_a_flush_is_written_once_whatever_is_repeated(connection: Any, lan
     )
     once = flush_of(
         outcomes=outcomes(lane, [(batch.chunk_id, 0, 1, 1, 0, b"id")]),
-        watermarks=((batch.chunk_id, batch.epoch, 1),),
         inbound=(message,),
     )
     assert not await queue.flush_known(connection, lane, once.id)
@@ -293,7 +290,7 @@ async def test_order_of_sending_in_the_compiled_room_is_that_of_the_statement(
     await make_run(connection, numbers(n), [lane])
     for batch in await claim_all(connection, lane):
         upto = batch.n // 2 + 1
-        await queue.flush(connection, lane, flush_of(watermarks=((batch.chunk_id, batch.epoch, upto),)))
+        await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, upto)], LATER)
         assert await queue.rescue(connection, lane, NOW, ["w1"], NOW) == (1, upto)
         assert await in_doubt(connection, batch.chunk_id) == {(pos, 0) for pos in batch.ranks(0, upto)}
         assert sorted(batch.ranks(0, batch.n)) == list(range(batch.n))
@@ -309,9 +306,8 @@ async def test_below_the_watermark_and_without_outcome_is_in_doubt_above_it_was_
     answered, refused, silent = sent[:3], sent[3:5], sent[5:]
     rows = [(batch.chunk_id, pos, 1, 1, 0, b"id%d" % pos) for pos in answered]
     rows += [(batch.chunk_id, pos, 0, 0, -3, None) for pos in refused]
-    await queue.flush(
-        connection, lane, flush_of(outcomes=outcomes(lane, rows), watermarks=((batch.chunk_id, batch.epoch, 8),))
-    )
+    await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, 8)], LATER)
+    await queue.flush(connection, lane, flush_of(outcomes=outcomes(lane, rows)))
     assert await queue.rescue(connection, lane, NOW, ["w1"], NOW) == (1, 3)
     assert await in_doubt(connection, batch.chunk_id) == {(pos, 0) for pos in silent}
     again = await claim_one(connection, lane, "w2")
@@ -325,9 +321,8 @@ async def test_of_a_long_message_only_the_segments_without_answer_are_in_doubt(c
     whole, part, none = batch.ranks(0, 3)
     rows = [(batch.chunk_id, whole, s, 3, 0, b"w%d" % s) for s in (1, 2, 3)]
     rows += [(batch.chunk_id, part, 2, 3, 0, b"p")]
-    await queue.flush(
-        connection, lane, flush_of(outcomes=outcomes(lane, rows), watermarks=((batch.chunk_id, batch.epoch, 3),))
-    )
+    await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, 3)], LATER)
+    await queue.flush(connection, lane, flush_of(outcomes=outcomes(lane, rows)))
     assert await queue.rescue(connection, lane, NOW, ["w1"], NOW) == (1, 3)
     assert await in_doubt(connection, batch.chunk_id) == {(part, 1), (part, 3), (none, 0)}
     # What is in doubt once stays so once.
@@ -356,14 +351,11 @@ async def test_outcomes_as_old_as_the_first_claim_are_still_seen(connection: Any
     batch = await claim_one(connection, lane, at=past)
     done = batch.ranks(0, 4)
     rows = [(batch.chunk_id, pos, 1, 1, 0, b"id%d" % pos) for pos in done]
-    await queue.flush(
-        connection,
-        lane,
-        flush_of(outcomes=outcomes(lane, rows, at=past), watermarks=((batch.chunk_id, batch.epoch, 4),)),
-    )
+    await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, 4)], LATER)
+    await queue.flush(connection, lane, flush_of(outcomes=outcomes(lane, rows, at=past)))
     await queue.release(connection, lane, [(batch.chunk_id, batch.epoch, 4)])
     again = await claim_one(connection, lane, "w2")
-    await queue.flush(connection, lane, flush_of(watermarks=((again.chunk_id, again.epoch, 6),)))
+    await queue.advance(connection, lane, [(again.chunk_id, again.epoch, 6)], LATER)
     assert await queue.rescue(connection, lane, NOW, ["w2"], NOW) == (1, 2)
     assert await in_doubt(connection, batch.chunk_id) == {(pos, 0) for pos in batch.ranks(4, 6)}
 
@@ -371,7 +363,7 @@ async def test_outcomes_as_old_as_the_first_claim_are_still_seen(connection: Any
 async def test_two_rescuers_doubt_once(dsn: str, connection: Any, lane: int) -> None:
     await make_run(connection, numbers(5000), [lane])
     for batch in await claim_all(connection, lane):
-        await queue.flush(connection, lane, flush_of(watermarks=((batch.chunk_id, batch.epoch, batch.n),)))
+        await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, batch.n)], LATER)
     others = [await postgres.connect(dsn) for _ in range(4)]
     found = await asyncio.gather(*(queue.rescue(other, lane, NOW, ["w1"], NOW) for other in others))
     assert sum(doubted for _, doubted in found) == 5000
@@ -441,7 +433,7 @@ async def doubted(connection: Any, lane: int, people: Any, policy: Policy = Poli
     """A chunk of which all was sent and nothing answered."""
     await make_run(connection, people, [lane], policy=policy, **how)
     batch = await claim_one(connection, lane)
-    await queue.flush(connection, lane, flush_of(watermarks=((batch.chunk_id, batch.epoch, batch.n),)))
+    await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, batch.n)], LATER)
     await queue.rescue(connection, lane, NOW, ["w1"], NOW)
     return batch
 
@@ -509,7 +501,7 @@ async def test_what_is_in_doubt_is_repeated_once_with_its_own_numbers_and_values
     assert {copy.number(pos): copy.values(pos) for pos in range(38)} == sent
     run = await runs.run_by_id(connection, batch.run)
     assert run is not None
-    await queue.flush(connection, lane, flush_of(watermarks=((copy.chunk_id, copy.epoch, 38),)))
+    await queue.advance(connection, lane, [(copy.chunk_id, copy.epoch, 38)], LATER)
     await queue.rescue(connection, lane, NOW, ["w2"], NOW)
     counted = await states(connection, run)
     assert counted == {"submitted": 2, "uncertain": 38} and sum(counted.values()) == run.recipients
@@ -610,7 +602,7 @@ async def test_claims_of_a_random_life_never_give_a_position_twice(connection: A
             break
         batch = batches[0]
         upto = min(batch.n, batch.next_rank + chance.randint(1, 20))
-        await queue.flush(connection, lane, flush_of(watermarks=((batch.chunk_id, batch.epoch, upto),)))
+        await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, upto)], LATER)
         sent = batch.ranks(batch.next_rank, chance.randint(batch.next_rank, upto))
         for pos in sent:
             handed[pos] = handed.get(pos, 0) + 1
