@@ -74,6 +74,19 @@ cdef inline uint8_t* put_maybe64(uint8_t* p, int64_t v) noexcept nogil:
     return put64(p, v)
 
 
+cdef inline uint8_t* put_receipt(uint8_t* p, int64_t at_us, const uint8_t* message_id, int32_t id_octets, int16_t state,
+                                 const uint8_t* err, int32_t err_octets, int64_t done_at_us, int64_t number,
+                                 const uint8_t* raw, int32_t raw_octets) noexcept nogil:
+    """The columns that `receipt` and `receipt_waiting` end with."""
+    p = put64(p, at_us)
+    p = put_text(p, message_id, id_octets)
+    p = put16(p, state)
+    p = put_text(p, err, err_octets)
+    p = put_maybe64(p, done_at_us)
+    p = put_maybe64(p, number)
+    return put_octets(p, raw, raw_octets)
+
+
 cdef class Rows:
     """A growing buffer of COPY rows; `take()` empties it."""
 
@@ -182,13 +195,7 @@ cdef class ReceiptRows(Rows):
         p = put64(p, chunk_id)
         p = put32(p, pos)
         p = put16(p, segment)
-        p = put64(p, at_us)
-        p = put_text(p, message_id, id_octets)
-        p = put16(p, state)
-        p = put_text(p, err, err_octets)
-        p = put_maybe64(p, done_at_us)
-        p = put_maybe64(p, number)
-        p = put_octets(p, raw, raw_octets)
+        p = put_receipt(p, at_us, message_id, id_octets, state, err, err_octets, done_at_us, number, raw, raw_octets)
         self.size += p - start
         self.count += 1
         return 0
@@ -210,13 +217,7 @@ cdef class WaitingRows(Rows):
         cdef uint8_t* p = start
         store16(p, 8)
         p = put32(p + 2, self.lane)
-        p = put64(p, at_us)
-        p = put_text(p, message_id, id_octets)
-        p = put16(p, state)
-        p = put_text(p, err, err_octets)
-        p = put_maybe64(p, done_at_us)
-        p = put_maybe64(p, number)
-        p = put_octets(p, raw, raw_octets)
+        p = put_receipt(p, at_us, message_id, id_octets, state, err, err_octets, done_at_us, number, raw, raw_octets)
         self.size += p - start
         self.count += 1
         return 0
