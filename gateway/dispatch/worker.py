@@ -35,6 +35,7 @@ from gateway.store import postgres, runs
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 2.0
+LOOK_S = 0.25
 PARTITIONS_S = 3600.0
 # A worker that was not seen for so long is dead; one whose pid means something to us is asked for by it.
 SILENT = timedelta(seconds=60)
@@ -269,19 +270,32 @@ class Worker:
 
         return asyncio.create_task(run(), name=name)
 
+    def _standing(self) -> list[tuple[str, str]]:
+        """What of the report is worth telling at once: every bind's phase and its last error."""
+        return [(bind.phase.value, bind.last_error) for lane in self.lanes for bind in lane.carrier.binds]
+
     async def _heartbeat(self) -> None:
+        """Report every 2 s, and soon after a bind has come or gone."""
         deadline_s = self._settings.database.deadline_s
         partitions_at = self._clock.monotonic() + PARTITIONS_S
+        told: list[tuple[str, str]] | None = None
+        beats_at = self._clock.monotonic()
         while True:
-            try:
-                if self._connection is None or self._connection.is_closed():
-                    self._connection = await self.connect()
-                now = self._clock.wall()
-                async with postgres.deadline(self._connection, deadline_s, "heartbeat"):
-                    await runs.seen(self._connection, self.instance, now, self.report())
-                    if self._clock.monotonic() >= partitions_at:
-                        await runs.ensure_partitions(self._connection, now)
-                        partitions_at = self._clock.monotonic() + PARTITIONS_S
-            except StoreError as error:
-                log.warning("! heartbeat: %s", error)
-            await asyncio.sleep(HEARTBEAT_S)
+            now_s = self._clock.monotonic()
+            standing = self._standing()
+            if standing != told or now_s >= beats_at:
+                beats_at = now_s + HEARTBEAT_S
+                try:
+                    if self._connection is None or self._connection.is_closed():
+                        self._connection = await self.connect()
+                    now = self._clock.wall()
+                    async with postgres.deadline(self._connection, deadline_s, "heartbeat"):
+                        await runs.seen(self._connection, self.instance, now, self.report())
+                        if now_s >= partitions_at:
+                            await runs.ensure_partitions(self._connection, now)
+                            partitions_at = now_s + PARTITIONS_S
+                    told = standing
+                except StoreError as error:
+                    log.warning("! heartbeat: %s", error)
+                    told = standing  # the next try is at the next beat
+            await asyncio.sleep(LOOK_S)

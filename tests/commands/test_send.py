@@ -211,7 +211,7 @@ def test_carrier_in_trouble_holds_the_campaign_until_it_is_mended(
     sending = start("send", "--contacts", people(6), "--text", TEXT, "--carrier", carrier, "--json")
     assert reason in sending.says(f"waiting for {carrier}")
     binds = []
-    while not binds:
+    while not any(binds):
         carriers = [worker["carriers"] for worker in sluice("status", "--json").json["workers"]]
         binds = [bind["last_error"] for each in carriers for bind in each.get(carrier, {"binds": []})["binds"]]
     assert reason in binds[0]
