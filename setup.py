@@ -1,6 +1,5 @@
 """Extensions and their switches; everything else is in pyproject.toml.
 
-FASTPATH_DEBUG=1      keep the assertions of debug.h
 FASTPATH_SANITIZE=…   compiler sanitizers, such as address,undefined
 FASTPATH_ANNOTATE=1   write the yellow-line HTML beside each .pyx
 FASTPATH_ONLY=a,b     build these rooms alone; - builds none
@@ -16,7 +15,6 @@ from glob import glob
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-debug = os.environ.get("FASTPATH_DEBUG") == "1"
 sanitize = os.environ.get("FASTPATH_SANITIZE", "")
 annotate = os.environ.get("FASTPATH_ANNOTATE") == "1"
 force = os.environ.get("FASTPATH_FORCE") == "1"
@@ -28,7 +26,7 @@ only = set(filter(None, os.environ.get("FASTPATH_ONLY", "").split(",")))
 # -O2 and gained nothing (encode 80 GSM 95 ns with both, 2026-11).
 compile_args = ["-O2", "-fno-strict-aliasing", "-fno-plt", "-Wno-unused-function", "-Wno-sign-compare"]
 # Python's own flags hold -g, which costs a quarter of gcc's time (template: 4.1 s with it, 2.9 s without).
-if not (debug or sanitize):
+if not sanitize:
     compile_args += ["-g0"]
 link_args = []
 if sanitize:
@@ -42,7 +40,6 @@ extensions = [
         include_dirs=["_fastpath"],
         extra_compile_args=compile_args,
         extra_link_args=link_args,
-        define_macros=[("FASTPATH_DEBUG", "1")] if debug else [],
     )
     for room in sorted(os.path.splitext(os.path.basename(path))[0] for path in glob("_fastpath/*.pyx"))
     if not only or room in only
@@ -53,7 +50,7 @@ if __name__ == "__main__":  # cythonize's own workers import this file where pro
         ext_modules=cythonize(
             extensions,
             # A changed directive is not noticed by cythonize's own time stamps.
-            force=bool(force or debug or sanitize or annotate),
+            force=bool(force or sanitize or annotate),
             build_dir=c_dir,
             nthreads=jobs if len(extensions) > 1 else 0,
             annotate=annotate,
