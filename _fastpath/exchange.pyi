@@ -1,48 +1,11 @@
-from typing import Any, Self, final
+from typing import Self, final
 
 from typing_extensions import Buffer
 
 from _fastpath.backlog import Backlog
-from _fastpath.copyrows import OutcomeRows, ReceiptRows, WaitingRows
-from _fastpath.histogram import Histogram
-from _fastpath.recall import Recall
+from _fastpath.ledger import Ledger
 from _fastpath.throttle import Throttle
 from _fastpath.window import Window
-
-@final
-class Ledger:
-    wall_offset_us: int
-    submitted: int
-    responses: int
-    accepted: int
-    throttled: int
-    retried: int
-    rejected: int
-    refused: int
-    uncertain: int
-    receipts_matched: int
-    receipts_waiting: int
-    unknown_responses: int
-    octets_in: int
-    octets_out: int
-    receipt_states: list[int]
-    @property
-    def outcomes(self) -> OutcomeRows: ...
-    @property
-    def receipts(self) -> ReceiptRows: ...
-    @property
-    def waiting(self) -> WaitingRows: ...
-    @property
-    def recall(self) -> Recall: ...
-    @property
-    def submit_to_response(self) -> Histogram: ...
-    @property
-    def submit_to_receipt(self) -> Histogram: ...
-    def __init__(self, lane: int, recall_capacity: int = ...) -> None: ...
-    def take_receipt(
-        self, message_id: bytes, state: int, err: bytes | None, number: int | None, raw: bytes, now: float
-    ) -> None: ...
-    def counts(self) -> dict[str, Any]: ...
 
 @final
 class Exchange:

@@ -2,7 +2,8 @@
 
 from _fastpath.backlog import Backlog
 from _fastpath.batch import read_batches
-from _fastpath.exchange import Exchange, Ledger
+from _fastpath.exchange import Exchange
+from _fastpath.ledger import Ledger
 from _fastpath.outbound import Form
 from _fastpath.template import Template
 from _fastpath.throttle import Throttle

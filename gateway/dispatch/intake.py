@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from _fastpath import receipttext
-from _fastpath.exchange import Ledger
+from _fastpath.ledger import Ledger
 from gateway.dispatch.clock import Clock
 from gateway.smpp.link import Link
 from gateway.smpp.pdu import Pdu, encode

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from _fastpath.backlog import Backlog
-from _fastpath.exchange import Exchange, Ledger
+from _fastpath.exchange import Exchange
+from _fastpath.ledger import Ledger
 from _fastpath.throttle import Throttle
 from _fastpath.window import Window
 from gateway.config import CarrierSettings

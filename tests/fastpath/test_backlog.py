@@ -6,7 +6,8 @@ import pytest
 
 from _fastpath.backlog import Backlog
 from _fastpath.batch import Batch
-from _fastpath.exchange import Exchange, Ledger
+from _fastpath.exchange import Exchange
+from _fastpath.ledger import Ledger
 from _fastpath.outbound import Form
 from _fastpath.template import Template
 from _fastpath.throttle import Throttle

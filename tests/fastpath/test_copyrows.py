@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from _fastpath import copyrows
 from _fastpath.copyrows import OUTCOME_COLUMNS, RECEIPT_COLUMNS, WAITING_COLUMNS, OutcomeRows, ReceiptRows, WaitingRows
-from _fastpath.exchange import Ledger
+from _fastpath.ledger import Ledger
 from gateway.store import runs
 from tests.oracle import copyrows as oracle
 

@@ -10,7 +10,8 @@ import pytest
 
 from _fastpath.backlog import Backlog
 from _fastpath.batch import Batch, read_batches
-from _fastpath.exchange import Exchange, Ledger
+from _fastpath.exchange import Exchange
+from _fastpath.ledger import Ledger
 from _fastpath.outbound import Form, encode_batch
 from _fastpath.template import Template
 from _fastpath.throttle import Throttle

@@ -8,9 +8,10 @@ import random
 from _fastpath import inbound
 from _fastpath.backlog import Backlog
 from _fastpath.batch import Batch, read_batches
-from _fastpath.exchange import Exchange, Ledger
+from _fastpath.exchange import Exchange
 from _fastpath.faults import LostFraming, MalformedPdu
 from _fastpath.frame import Frames
+from _fastpath.ledger import Ledger
 from _fastpath.outbound import Form
 from _fastpath.template import Template
 from _fastpath.throttle import Throttle

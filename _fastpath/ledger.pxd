@@ -1,0 +1,20 @@
+from libc.stdint cimport int64_t, uint64_t
+
+from _fastpath.copyrows cimport OutcomeRows, ReceiptRows, WaitingRows
+from _fastpath.histogram cimport Histogram
+from _fastpath.inbound cimport Receipt
+from _fastpath.recall cimport Recall
+
+
+cdef class Ledger:
+    cdef readonly OutcomeRows outcomes
+    cdef readonly ReceiptRows receipts
+    cdef readonly WaitingRows waiting
+    cdef readonly Recall recall
+    cdef readonly Histogram submit_to_response
+    cdef readonly Histogram submit_to_receipt
+    cdef public int64_t wall_offset_us
+    cdef public uint64_t submitted, responses, accepted, throttled, retried, rejected, refused, uncertain
+    cdef public uint64_t receipts_matched, receipts_waiting, unknown_responses, octets_in, octets_out
+    cdef public uint64_t receipt_states[12]
+    cdef int enter_receipt(self, const Receipt* found, double now) except -1
