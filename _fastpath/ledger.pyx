@@ -3,8 +3,8 @@
     response ─► outcome row, recall          receipt ─► recall ─► receipt row
                                                            └────► waiting row, when its message_id is not known (yet)
 
-Shared by all binds of a carrier on this worker. Not here: reading PDUs (inbound.pyx), what a status means (exchange.pyx),
-the COPY octets themselves (copyrows.pyx).
+Shared by all binds of a carrier on this worker. Not here: reading PDUs (inbound.pyx), what a status means
+(exchange.pyx), the COPY octets themselves (copyrows.pyx).
 """
 
 cimport cython
@@ -63,7 +63,7 @@ cdef class Ledger:
         self.receipt_states[state if 0 <= state <= 9 else 10] += 1
 
     cdef int enter_receipt(self, const Receipt* found, double now) except -1:
-        """A receipt of the compiled path becomes a row: with its segment where the memory knows it, else a waiting one."""
+        """A receipt becomes a row: with its segment where the memory knows it, else a waiting one."""
         cdef Memory* memory
         cdef int64_t at_us = <int64_t>(now * 1e6) + self.wall_offset_us
         cdef uint32_t now_10us

@@ -1,4 +1,4 @@
-"""What one lane tells Postgres: a receipt goes to its segment where the memory knows it, and waits where it does not."""
+"""What one lane tells Postgres: a receipt goes to its segment where the memory knows it, and waits otherwise."""
 
 import pytest
 
