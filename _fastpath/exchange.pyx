@@ -59,6 +59,8 @@ cdef enum:
     FAIL = 3
     SESSION = 4
     CONFIG = 5
+    REROUTE = 6
+    DESTINATION = 7
 
 
 @cython.final
@@ -277,14 +279,14 @@ cdef class Exchange:
                     ledger.recall.remember(message_id, id_octets, chunk_id, slot.pos, slot.segment, slot.sent_at)
             else:
                 id_octets = -1
-        elif not late and (disposition == THROTTLE or disposition == SESSION
+        elif not late and (disposition == THROTTLE or disposition == DESTINATION or disposition == SESSION
                            or (disposition == RETRY and slot.attempt + 1 < min(self.max_attempts, 255))):
             again.batch = slot.whose.batch
             again.pos = slot.pos
             again.segment = slot.segment
             again.segments = slot.segments
             again.attempt = slot.attempt
-            if disposition == THROTTLE:
+            if disposition == THROTTLE or disposition == DESTINATION:
                 ledger.throttled += 1
                 again.not_before = now + self.throttle_pause_s
                 self.backlog.throttled.push(&again)

@@ -10,6 +10,8 @@ Not here: which status answers a malformed PDU (pdu.py), waiting and retrying (t
     FAIL      permanent for this message
     SESSION   this bind is no good: close it, back off, bind anew; then send again
     CONFIG    nothing but a person can mend it: stop using the bind or route for this
+    REROUTE   not by this carrier: the next route of the message, if it has one
+    DESTINATION  this recipient takes no more for now: hold back messages to this number, and to no other
 
 Where the standard's remedy depends on more than the number, the row holds the one for a submit_sm_resp, and `bind`
 the one for the response to a bind. A generic_nack that carries 0x02 says that the SMSC lost the framing: SESSION,
@@ -31,9 +33,11 @@ class Disposition(IntEnum):
     FAIL = 3
     SESSION = 4
     CONFIG = 5
+    REROUTE = 6
+    DESTINATION = 7
 
 
-OK, THROTTLE, RETRY, FAIL, SESSION, CONFIG = Disposition
+OK, THROTTLE, RETRY, FAIL, SESSION, CONFIG, REROUTE, DESTINATION = Disposition
 
 ROK = 0x00
 RINVMSGLEN = 0x01
@@ -85,7 +89,8 @@ STATUSES: tuple[Status, ...] = (
     Status(0x0F, "ESME_RINVSYSID", "system_id invalid", CONFIG, CONFIG),
     Status(0x11, "ESME_RCANCELFAIL", "cancel failed", FAIL),
     Status(0x13, "ESME_RREPLACEFAIL", "replace failed", FAIL),
-    Status(0x14, "ESME_RMSGQFUL", "queue full, of the destination or of the whole", THROTTLE, RETRY),
+    # Of the recipient or of the whole SMSC: its spread over numbers tells which.
+    Status(0x14, "ESME_RMSGQFUL", "queue full, of the destination or of the whole", DESTINATION, RETRY),
     Status(0x15, "ESME_RINVSERTYP", "service_type invalid", CONFIG, CONFIG),
     Status(0x33, "ESME_RINVNUMDESTS", "number of destinations invalid", FAIL),
     Status(0x34, "ESME_RINVDLNAME", "name of the distribution list invalid", FAIL),

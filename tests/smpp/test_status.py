@@ -14,6 +14,8 @@ def test_numbers_of_the_dispositions_are_those_the_compiled_rooms_read():
         ("FAIL", 3),
         ("SESSION", 4),
         ("CONFIG", 5),
+        ("REROUTE", 6),
+        ("DESTINATION", 7),
     ]
 
 
@@ -32,7 +34,7 @@ def test_only_zero_is_ok():
     [
         (0x00, "OK"),
         (0x58, "THROTTLE"),
-        (0x14, "THROTTLE"),
+        (0x14, "DESTINATION"),
         (0x08, "RETRY"),
         (0x45, "RETRY"),
         (0x64, "RETRY"),
@@ -78,7 +80,7 @@ def test_override_of_a_route_goes_first():
     assert status.of_submit(0x58, overrides) is Disposition.RETRY
     assert status.of_bind(0x401, overrides) is Disposition.THROTTLE
     table = status.table(overrides)
-    assert (table[0x58], table[0x401], table[0x14]) == (Disposition.RETRY, Disposition.THROTTLE, Disposition.THROTTLE)
+    assert (table[0x58], table[0x401], table[0x14]) == (Disposition.RETRY, Disposition.THROTTLE, 7)
     with pytest.raises(ValueError, match="0x500"):
         status.table({0x500: Disposition.FAIL})
 
