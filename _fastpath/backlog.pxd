@@ -1,4 +1,4 @@
-from libc.stdint cimport int32_t, int64_t, uint16_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
 
 from _fastpath.batch cimport Batch
 
@@ -9,6 +9,7 @@ cdef struct Again:
     uint16_t segment
     uint16_t segments
     uint16_t attempt
+    uint32_t reference      # of its message's parts
     double not_before
 
 

@@ -4,6 +4,7 @@ from typing_extensions import Buffer
 
 from _fastpath.backlog import Backlog
 from _fastpath.ledger import Ledger
+from _fastpath.references import References
 from _fastpath.throttle import Throttle
 from _fastpath.window import Window
 
@@ -27,6 +28,8 @@ class Exchange:
     @property
     def ledger(self) -> Ledger: ...
     @property
+    def references(self) -> References: ...
+    @property
     def rare(self) -> list[bytes]: ...
     @property
     def bound_by(self) -> str: ...
@@ -47,7 +50,13 @@ class Exchange:
     @property
     def out_waiting(self) -> int: ...
     def __new__(
-        cls, window: Window, throttle: Throttle, backlog: Backlog, ledger: Ledger, dispositions: bytes
+        cls,
+        window: Window,
+        throttle: Throttle,
+        backlog: Backlog,
+        ledger: Ledger,
+        dispositions: bytes,
+        references: References | None = None,
     ) -> Self: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def feed(self, octets: Buffer, now: float) -> None: ...

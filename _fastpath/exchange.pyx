@@ -26,6 +26,7 @@ from _fastpath.frame cimport DEFAULT_CAP_OCTETS, FRAME_LOST, HEADER_OCTETS, fram
 from _fastpath.inbound cimport Receipt, Response, read_receipt, read_response
 from _fastpath.ledger cimport Ledger
 from _fastpath.outbound cimport EXPIRED, Composer, Form
+from _fastpath.references cimport References
 from _fastpath.throttle cimport Throttle
 from _fastpath.window cimport NAMELESS, RECEIPTED, Slot, Window
 from _fastpath.wire cimport load32, store32
@@ -68,6 +69,7 @@ cdef class Exchange:
     """The compiled half of one bind.
 
     window, throttle, backlog, ledger   the throttle, backlog and ledger are shared with the carrier's other binds
+    references      of concatenated messages, shared with all binds of the process; by default its own
     dispositions    1280 octets, one per command_status
     """
 
@@ -75,6 +77,7 @@ cdef class Exchange:
     cdef readonly Throttle throttle
     cdef readonly Backlog backlog
     cdef readonly Ledger ledger
+    cdef readonly References references
     cdef Composer composer
     # the message in the composer
     cdef Batch batch
@@ -117,7 +120,7 @@ cdef class Exchange:
     cdef readonly double received_at
 
     def __cinit__(self, Window window not None, Throttle throttle not None, Backlog backlog not None,
-                  Ledger ledger not None, bytes dispositions not None):
+                  Ledger ledger not None, bytes dispositions not None, References references=None):
         if len(dispositions) != LAST_STATUS + 1:
             raise ValueError(f"dispositions: expected {LAST_STATUS + 1} octets, got {len(dispositions)}")
         self.window = window
@@ -125,6 +128,7 @@ cdef class Exchange:
         self.backlog = backlog
         self.ledger = ledger
         self.dispositions = dispositions
+        self.references = References() if references is None else references
         self.composer = Composer()
         self.rare = []
         self.most_octets = DEFAULT_CAP_OCTETS
@@ -266,7 +270,7 @@ cdef class Exchange:
         cdef bint late = slot.late != 0
         # A tombstone's batch may be gone: what is needed of it stands in the slot.
         cdef int64_t chunk_id = slot.whose.chunk_id if late else batch.chunk_id
-        cdef int32_t epoch = slot.epoch if late else batch.epoch
+        cdef int32_t epoch = slot.kept.epoch if late else batch.epoch
         cdef bint receipted = slot.late & RECEIPTED != 0 if late else (<Form>batch.form).wants_receipts
         cdef Again again
         ledger.responses += 1
@@ -286,6 +290,7 @@ cdef class Exchange:
             again.segment = slot.segment
             again.segments = slot.segments
             again.attempt = slot.attempt
+            again.reference = slot.kept.reference
             if disposition == THROTTLE or disposition == DESTINATION:
                 ledger.throttled += 1
                 again.not_before = now + self.throttle_pause_s
@@ -438,6 +443,7 @@ cdef class Exchange:
             slot.pos = self.pos
             slot.segment = <uint8_t>(self.index + 1)
             slot.segments = <uint8_t>composer.count
+            slot.kept.reference = composer.reference
             slot.attempt = <uint8_t>min(self.attempt, 255)
             self.out_size += composer.write(
                 <Form>self.batch.form, self.batch.numbers[self.pos], slot.sequence, self.index, p)
@@ -468,6 +474,7 @@ cdef class Exchange:
                 continue
             self.batch = batch
             self.pos = again.pos
+            self.composer.reference = again.reference
             self.index = again.segment - 1
             self.last = again.segment
             self.attempt = again.attempt
@@ -492,6 +499,9 @@ cdef class Exchange:
                 backlog.refuse(batch)
                 self.refuse(batch, pos, 0, 0, count, now)
                 continue
+            if count > 1:
+                self.composer.reference = self.references.give(
+                    form.source_key, batch.numbers[pos], now + self.ledger.wall_offset_us * 1e-6, form.reference_bits)
             batch.in_flight += count
             self.batch = batch
             self.pos = pos
@@ -597,6 +607,7 @@ cdef class Exchange:
             again.segment = <uint16_t>(self.index + 1)
             again.segments = <uint16_t>self.composer.count
             again.attempt = <uint16_t>self.attempt
+            again.reference = self.composer.reference
             again.not_before = now
             self.backlog.throttled.push(&again)
             self.index += 1

@@ -1,4 +1,4 @@
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from _fastpath.batch cimport Batch
 from _fastpath.template cimport Template
@@ -37,6 +37,8 @@ cdef class Form:
     cdef int head_size
     cdef int tail_size
     cdef uint8_t esm_class
+    cdef readonly int reference_bits        # 8 or 16
+    cdef readonly uint64_t source_key       # the source address, for References
     cdef Py_ssize_t largest         # octets of the longest PDU this form can write
 
 
@@ -46,7 +48,7 @@ cdef class Composer:
     cdef int alphabet
     cdef int count
     cdef uint32_t ends[256]
-    cdef uint32_t reference
+    cdef uint32_t reference         # of a message of several segments; set by the caller after load
     cdef Form constant_form         # whose one-segment text, without fields, stands in the scratch
     cdef int load(self, Form form, Batch batch, int32_t pos) noexcept
     cdef Py_ssize_t write(self, Form form, int64_t number, uint32_t sequence, int index, uint8_t* dst) noexcept

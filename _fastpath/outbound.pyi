@@ -2,6 +2,7 @@ from collections.abc import Mapping, Sequence
 from typing import final
 
 from _fastpath.batch import Batch
+from _fastpath.references import References
 from _fastpath.template import Template
 
 @final
@@ -16,6 +17,10 @@ class Form:
     def grapheme(self) -> bool: ...
     @property
     def wants_receipts(self) -> bool: ...
+    @property
+    def reference_bits(self) -> int: ...
+    @property
+    def source_key(self) -> int: ...
     def __init__(
         self,
         template: Template,
@@ -42,4 +47,6 @@ class Form:
 @final
 class Composer: ...
 
-def encode_batch(batch: Batch, sequence: int = 1) -> tuple[bytes, int, dict[int, int]]: ...
+def encode_batch(
+    batch: Batch, sequence: int = 1, references: References | None = None, wall_s: float = 0.0
+) -> tuple[bytes, int, dict[int, int]]: ...

@@ -9,10 +9,12 @@
     [UDH] text                                              from the composer
     TLVs                                                    sar_* or message_payload
 
-SMPP 3.4 §4.4.1; concatenation: 3GPP TS 23.040 §9.2.3.24.1 and .8. The reference of a message is made from its chunk and
-position, so a part that is sent again, even after a crash, carries the reference of its brothers.
+SMPP 3.4 §4.4.1; concatenation: 3GPP TS 23.040 §9.2.3.24.1 and .8. The reference is the caller's: taken anew for a new
+message (references.pyx), kept with its segments, and set again for a segment that is sent again.
 Not here: when to send (exchange.pyx), which runs use which form (dispatch.compose).
 """
+
+import hashlib
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -20,6 +22,7 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from _fastpath.references cimport References
 from _fastpath.segment cimport ALPHABET_GSM7, ALPHABET_LATIN1, ALPHABET_UCS2, cut
 from _fastpath.wire cimport store16, store32
 
@@ -128,6 +131,9 @@ cdef class Form:
             self.single[code] = SINGLE[name]
             self.multi[code] = MULTI[self.joining][i]
         self.esm_class = esm_class
+        self.reference_bits = 8 if self.joining == BY_UDH8 else 16
+        self.source_key = int.from_bytes(hashlib.blake2b(
+            f"{source_ton}/{source_npi}/{source}".encode(errors="replace"), digest_size=8).digest(), "big")
         self.wants_receipts = registered_delivery & 0x13 != 0
         self.head = (
             bytes(4) + SUBMIT_SM.to_bytes(4, "big") + bytes(8)
@@ -165,7 +171,6 @@ cdef class Composer:
         """Encode and cut the message at a position; -> its segments, or a negative reason why it cannot leave."""
         cdef Py_ssize_t octets = -1
         cdef int i, alphabet = 0
-        cdef uint64_t mixed
         if batch.numbers[pos] < 1:
             return NOT_ENCODABLE
         # A text without fields is in the scratch already, encoded and cut.
@@ -196,10 +201,6 @@ cdef class Composer:
                          self.ends, form.max_parts)
         if self.count < 0:
             return TOO_MANY_PARTS
-        mixed = (<uint64_t>batch.chunk_id * 0x9E3779B97F4A7C15ULL) ^ (<uint64_t>pos * 0xC2B2AE3D27D4EB4FULL)
-        mixed ^= mixed >> 29
-        mixed *= 0xBF58476D1CE4E5B9ULL
-        self.reference = <uint32_t>(mixed >> 32)
         return self.count
 
     cdef Py_ssize_t write(self, Form form, int64_t number, uint32_t sequence, int index, uint8_t* dst) noexcept:
@@ -258,9 +259,10 @@ cdef class Composer:
         return p - dst
 
 
-def encode_batch(Batch batch not None, uint32_t sequence=1):
+def encode_batch(Batch batch not None, uint32_t sequence=1, References references=None, double wall_s=0.0):
     """All submit_sm of a dressed batch, in the order of sending; for benchmarks, tests and dry runs.
 
+    references  of concatenated messages; by default from a new one
     ->  (octets, segments, {pos: reason}): what was written, in how many PDUs, and which positions were refused
     """
     cdef Form form = batch.form
@@ -271,6 +273,8 @@ def encode_batch(Batch batch not None, uint32_t sequence=1):
     cdef int count, index, segments = 0
     cdef bytes bigger
     refused = {}
+    if references is None:
+        references = References()
     if form is None:
         raise ValueError(f"batch: chunk {batch.chunk_id} is not dressed")
     if not 1 <= sequence <= 0x7FFFFFFF:
@@ -281,6 +285,8 @@ def encode_batch(Batch batch not None, uint32_t sequence=1):
         if count < 0:
             refused[pos] = count
             continue
+        if count > 1:
+            composer.reference = references.give(form.source_key, batch.numbers[pos], wall_s, form.reference_bits)
         if room - size < count * form.largest:
             while room - size < count * form.largest:
                 room *= 2

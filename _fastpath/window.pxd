@@ -6,6 +6,11 @@ cdef union Whose:
     int64_t chunk_id        # of a tombstone, whose batch may be gone
 
 
+cdef union Kept:
+    uint32_t reference      # in flight: of its message's parts
+    int32_t epoch           # of a tombstone
+
+
 cdef enum:
     # Slot.late
     TOMBSTONE = 1           # the response timer fired; the slot remembers until the session dies
@@ -16,7 +21,7 @@ cdef enum:
 cdef struct Slot:
     uint32_t sequence       # 0 = free
     int32_t pos
-    int32_t epoch           # of a tombstone
+    Kept kept
     uint8_t segment
     uint8_t segments
     uint8_t attempt

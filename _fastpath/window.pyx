@@ -110,7 +110,7 @@ cdef class Window:
         """Make a request in flight a tombstone, which points to no batch any more."""
         slot.late = <uint8_t>(TOMBSTONE | kind)
         slot.whose.chunk_id = chunk_id
-        slot.epoch = epoch
+        slot.kept.epoch = epoch
         self.in_flight -= 1
 
     cdef int grow(self) except -1 nogil:

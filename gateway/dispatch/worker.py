@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from _fastpath.references import References
 from gateway.config import CarrierSettings, Settings
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.dispatcher import Dispatcher
@@ -99,6 +100,8 @@ class Worker:
         self._settings = settings
         self._dsn = dsn
         self._clock = clock
+        # One for all carriers: a handset knows the source, not the way a part came.
+        self._references = References()
         self._chance = chance
         names = list(settings.carriers) if carriers is None else list(carriers)
         self._carriers: Mapping[str, CarrierSettings] = {name: settings.carrier(name) for name in names}
@@ -176,6 +179,7 @@ class Worker:
             chance=self._chance,
             on_request=lambda link, pdu: holder[0].on_request(link, pdu),
             recall_ids=worker.recall_ids,
+            references=self._references,
         )
         intake = Intake(carrier.ledger, self._clock, first_id)
         holder.append(intake)

@@ -20,6 +20,7 @@ from msgspec import Struct
 from _fastpath.backlog import Backlog
 from _fastpath.exchange import Exchange
 from _fastpath.ledger import Ledger
+from _fastpath.references import References
 from _fastpath.throttle import Throttle
 from _fastpath.window import Window
 from gateway.config import CarrierSettings
@@ -55,6 +56,7 @@ class Carrier:
     """All binds of one account.
 
     on_request   called with (link, pdu) for requests that are no receipt of the usual form
+    references   of concatenated messages, one for all carriers that may send from the same source
     at_once      answer receipts in the turn that reads them, without waiting for a flush (benchmarks alone)
     """
 
@@ -69,6 +71,7 @@ class Carrier:
         on_request: Callable[[Link, Pdu], None],
         recall_ids: int = 1 << 18,
         at_once: bool = False,
+        references: References | None = None,
     ):
         self.name = name
         self.settings = settings
@@ -76,6 +79,7 @@ class Carrier:
         self.backlog = Backlog()
         self.ledger = Ledger(lane, recall_ids)
         self.throttle = Throttle(settings.tps)
+        self.references = References() if references is None else references
         self._clock = clock
         self._on_request = on_request
         self._at_once = at_once
@@ -95,7 +99,14 @@ class Carrier:
 
     def exchange(self) -> Exchange:
         """Make the compiled half of a new link, on the account's throttle and backlog."""
-        exchange = Exchange(Window(self.settings.window), self.throttle, self.backlog, self.ledger, statuses.table())
+        exchange = Exchange(
+            Window(self.settings.window),
+            self.throttle,
+            self.backlog,
+            self.ledger,
+            statuses.table(),
+            references=self.references,
+        )
         exchange.throttle_pause_s = self.settings.throttle_pause_s
         exchange.retry_delay_s = self.settings.retry_delay_s
         exchange.max_attempts = self.settings.max_attempts

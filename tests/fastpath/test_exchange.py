@@ -979,3 +979,40 @@ def test_empty_feed_is_nothing():
     exchange.feed(b"", 1.0)
     exchange.received(0, 1.0)
     assert everything_of(exchange)[3] == []
+
+
+def references_in(octets: bytes) -> list[tuple[int, int]]:
+    """(reference, number of the part) of the concatenated submit_sm in an output."""
+    found = []
+    while octets:
+        length = int.from_bytes(octets[:4], "big")
+        message = pdus.decode(octets[:length]).fields["short_message"]
+        found.append((int.from_bytes(message[3:5], "big"), message[6]))
+        octets = octets[length:]
+    return found
+
+
+def test_part_sent_again_keeps_the_reference_of_its_message():
+    exchange = exchange_on()
+    exchange.backlog.add(batch_of(1, ["x" * 400, "y" * 400]))
+    exchange.fill(0.0)
+    first = references_in(exchange.take_output())
+    assert [number for _, number in first] == [1, 2, 3, 1, 2, 3]
+    assert len({reference for reference, _ in first}) == 2
+    for sequence in (2, 6):
+        exchange.feed(response(sequence, THROTTLED, b""), 1.0)
+    for sequence in (1, 3, 4, 5):
+        exchange.feed(response(sequence), 1.0)
+    exchange.fill(10.0)
+    assert references_in(exchange.take_output()) == [first[1], first[5]]
+
+
+def test_parts_that_go_to_another_bind_keep_the_reference_of_their_message():
+    backlog = Backlog()
+    exchange, other = exchange_on(backlog, window=1), exchange_on(backlog)
+    backlog.add(batch_of(1, ["x" * 400]))
+    exchange.fill(0.0)
+    [(reference, _)] = references_in(exchange.take_output())
+    exchange.lose(1.0)
+    other.fill(2.0)
+    assert references_in(other.take_output()) == [(reference, 2), (reference, 3)]

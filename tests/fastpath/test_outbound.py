@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from _fastpath.batch import Batch
 from _fastpath.outbound import Form, encode_batch
+from _fastpath.references import References
 from _fastpath.template import Template
 from gateway.message import Refusal
 from gateway.smpp.pdu import ANYTHING, Pdu, decode
@@ -155,18 +156,22 @@ def test_plus_stands_before_the_number_when_the_carrier_wants_it():
     assert (fields["dest_addr_ton"], fields["dest_addr_npi"]) == (0, 0)
 
 
-@given(chunk_id=st.integers(0, 2**63 - 1), concatenation=st.sampled_from(CONCATENATIONS[:3]))
-def test_message_written_again_carries_the_reference_of_its_first_writing(chunk_id, concatenation):
-    numbers = [447700900000 + i for i in range(5)]
-    first, _ = composed("x" * 200, numbers=numbers, chunk_id=chunk_id, concatenation=concatenation)
-    again, _ = composed("x" * 200, numbers=numbers, chunk_id=chunk_id, concatenation=concatenation)
-    assert again == first
+@pytest.mark.parametrize("concatenation", CONCATENATIONS[:3])
+def test_messages_to_one_number_have_references_of_their_own(concatenation):
+    pdus, _ = composed("x" * 200, numbers=[447700900123] * 200, concatenation=concatenation)
+    assert len({reference_of(decode(pdu)) for pdu in pdus}) == 200
 
 
-def test_references_of_neighbours_differ():
-    pdus, _ = composed("x" * 200, numbers=[447700900123] * 1000)
-    # 1000 draws of 65536 meet about 7.6 times.
-    assert len({reference_of(decode(pdu)) for pdu in pdus}) > 950
+def test_references_go_on_from_batch_to_batch_and_differ_by_source():
+    references = References()
+    found = []
+    for source in ("Sluice", "Sluice", "Other"):
+        batch = Batch.of(1, [447700900123])
+        batch.dress(Form(Template("x" * 200), source=source))
+        octets, _, _ = encode_batch(batch, references=references, wall_s=1000.0)
+        found.append(reference_of(decode(pdus_of(octets)[0])))
+    assert found[1] == (found[0] + 1) % 65536
+    assert len(references) == 2
 
 
 def test_batch_is_written_in_the_order_of_sending_with_numbers_that_wrap():

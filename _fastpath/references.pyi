@@ -1,0 +1,6 @@
+from typing import final
+
+@final
+class References:
+    def __len__(self) -> int: ...
+    def take(self, source_key: int, number: int, wall_s: float, bits: int = 16) -> int: ...
