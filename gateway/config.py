@@ -3,12 +3,16 @@
     sluice.toml                         environment (wins)
     [database]                          SLUICE__DATABASE__DSN=postgresql://…
     dsn = "postgresql://…"
+    [profiles.acme-group]
+    inherits = ["strict-3.4", "hex-ids"]
     [carriers.acme]                     SLUICE__CARRIERS__ACME__PASSWORD=…
+    profile = "acme-group"
     host = "smsc.acme.example"
 
 Units are in the names. Every problem is reported, not the first alone: key, what was expected, what was found. What
 may be a secret is never shown. In a variable the names of carriers are folded: `acme-uk` and `Acme.UK` are ACME_UK.
-Not here: carrier profiles with inheritance, settings that change while running.
+Where each setting of a carrier comes from is kept (`Settings.origins`), and told when two of them contradict.
+Not here: what profiles hold and how they inherit (profiles.py), settings that change while running.
 """
 
 import difflib
@@ -23,12 +27,15 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gateway.errors import ConfigError
+from gateway.profiles import OF_A_CARRIER, OF_A_PROFILE, Laid, Profile, lay, loop_of, profile_of, shipped
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Octet = Annotated[int, Meta(ge=0, le=255)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Alphabet = Literal["gsm7", "latin1", "ucs2"]
+# gateway.smpp.status.DISPOSITION_BY_WORD says what each asks for.
+Word = Literal["ok", "throttle", "retry", "reject", "session", "config", "reroute", "destination"]
 
 FILE_NAME = "sluice.toml"
 ENVIRONMENT_PREFIX = "SLUICE__"
@@ -69,6 +76,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One account at one operator.
 
+    profile                the profile that this section is laid over
     bind                   trx, or tx+rx: each of the two `binds` times
     window                 unanswered requests a bind
     tps                    PDUs a second over all binds, hard in every sliding second; 0 = no limit
@@ -77,10 +85,13 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     response_timeout_s     after it a submit_sm is uncertain
     concatenation          udh16, udh8, sar (TLVs) or payload (message_payload, not cut by us)
     data_coding            by alphabet, where the carrier departs from 0 / 3 / 8
+    statuses               what a command_status asks for here, where the table of the standard is wrong about it:
+                           by number or name, one of ok, throttle, retry, reject, session, config, reroute, destination
     weight                 share of a run that is spread over several carriers
     """
 
     host: Annotated[str, Meta(min_length=1)]
+    profile: str = ""
     port: Port = 2775
     system_id: str = ""
     password: str = ""
@@ -104,6 +115,7 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     throttle_pause_s: Annotated[float, Meta(ge=0.001, le=600)] = 0.25
     retry_delay_s: Annotated[float, Meta(ge=0.001, le=3600)] = 1.0
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
+    statuses: dict[str, Word] = {}
     source: str = "Sluice"
     source_ton: Octet = 5
     source_npi: Octet = 0
@@ -124,12 +136,20 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Everything of one sluice.toml."""
+    """Everything of one sluice.toml.
+
+    profiles  those of the file
+    origins   by carrier, by setting: `profile NAME`, `carrier` or `variable NAME`; what is in none has its default
+    lineages  by carrier: its profiles in the order they are laid
+    """
 
     database: DatabaseSettings = DatabaseSettings()
     worker: WorkerSettings = WorkerSettings()
     carriers: dict[str, CarrierSettings] = {}
     source: str = ""
+    profiles: Mapping[str, Profile] = {}
+    origins: dict[str, dict[str, str]] = {}
+    lineages: dict[str, tuple[str, ...]] = {}
 
     def carrier(self, name: str) -> CarrierSettings:
         """Find a carrier; ConfigError with the names there are."""
@@ -155,6 +175,8 @@ _Section = TypeVar("_Section", bound=Struct)
 INTERFACE_VERSION = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
 # Secrets are never shown when they are wrong.
 SECRET_KEYS = ("password", "dsn")
+SECTIONS = ("database", "worker", "profiles", "carriers")
+NAMED = ("profiles", "carriers")
 DSN_FORM = "postgresql://user:password@host:port/database, special characters as %XX"
 # §5.2 of SMPP 3.4: octets of a field without its NUL.
 _OCTETS = (("system_id", 15), ("system_type", 12), ("address_range", 40), ("service_type", 5), ("source", 20))
@@ -175,40 +197,132 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     document = _read(path) if path is not None else {}
     problems: list[Problem] = []
     variable_by_key = _overlay(document, environment, problems)
-    settings = decode(document, str(path) if path is not None else "", problems)
+    settings = decode(document, str(path) if path is not None else "", problems, variable_by_key)
     if problems:
         raise ConfigError([_located(problem, variable_by_key) for problem in problems])
     return settings
 
 
-def decode(document: Mapping[str, Any], source: str, problems: list[Problem]) -> Settings:
+def decode(
+    document: Mapping[str, Any], source: str, problems: list[Problem], variable_by_key: Mapping[str, str] | None = None
+) -> Settings:
     """Turn a document into Settings; what is wrong is appended to `problems`, and defaults stand in for it."""
     for key in document:
-        if key not in ("database", "worker", "carriers"):
-            problems.append((key, _known(key, ("database", "worker", "carriers")), "an unknown section"))
+        if key not in SECTIONS:
+            problems.append((key, _known(key, SECTIONS), "an unknown section"))
     database, faulty = _section(DatabaseSettings, document.get("database", {}), "database", problems)
     if database is not None:
         problems.extend(_database_problems(database, faulty))
     worker, _ = _section(WorkerSettings, document.get("worker", {}), "worker", problems)
+    profiles, faulty_by_profile = _profiles(document, problems)
     carriers: dict[str, CarrierSettings] = {}
-    sections = document.get("carriers", {})
-    if not isinstance(sections, Mapping):
-        problems.append(("carriers", "sections [carriers.NAME]", _kind_of(sections)))
-        sections = {}
-    for name, section in sections.items():
+    laid_by_carrier: dict[str, Laid] = {}
+    for name, section in _named(document, "carriers", problems).items():
         key = f"carriers.{name}"
+        wanted = section.get("profile", "") if isinstance(section, Mapping) else ""
+        if isinstance(wanted, str) and wanted and wanted not in profiles:
+            problems.append((f"{key}.profile", _known(wanted, tuple(profiles)), _found("profile", wanted)))
+        if isinstance(section, Mapping):
+            laid = lay(section, [wanted] if isinstance(wanted, str) else [], profiles)
+            laid.origins.update(_variables_below(key, variable_by_key or {}))
+            laid_by_carrier[name] = laid
+            section = laid.values
+        carrier, faulty = _section(CarrierSettings, section, key, problems)
+        if carrier is not None:
+            for each in laid_by_carrier[name].lineage:
+                # Told where it stands; here nothing is judged that hangs on it.
+                faulty |= faulty_by_profile.get(each, set()) - laid_by_carrier[name].values.keys()
+            problems.extend(_carrier_problems(key, carrier, faulty, laid_by_carrier[name].origins))
+            carriers[name] = carrier
+    return Settings(
+        database=database or DatabaseSettings(),
+        worker=worker or WorkerSettings(),
+        carriers=carriers,
+        source=source,
+        profiles={name: profile for name, profile in profiles.items() if not profile.is_shipped},
+        origins={name: laid.origins for name, laid in laid_by_carrier.items()},
+        lineages={name: laid.lineage for name, laid in laid_by_carrier.items()},
+    )
+
+
+def _named(document: Mapping[str, Any], kind: str, problems: list[Problem]) -> Mapping[str, Any]:
+    """Take the sections [KIND.NAME]; names that are none are problems."""
+    sections = document.get(kind, {})
+    if not isinstance(sections, Mapping):
+        problems.append((kind, f"sections [{kind}.NAME]", _kind_of(sections)))
+        return {}
+    for name in sections:
         try:
             msgspec.convert(name, Name)
         except msgspec.ValidationError:
             expected = "a name of 1 to 64 letters, digits, `_`, `.` and `-` that begins with a letter or a digit"
-            problems.append((key, expected, repr(name)))
-        carrier, faulty = _section(CarrierSettings, section, key, problems)
-        if carrier is not None:
-            problems.extend(_carrier_problems(key, carrier, faulty))
-            carriers[name] = carrier
-    return Settings(
-        database=database or DatabaseSettings(), worker=worker or WorkerSettings(), carriers=carriers, source=source
-    )
+            problems.append((f"{kind}.{name}", expected, repr(name)))
+    return sections
+
+
+def _profiles(document: Mapping[str, Any], problems: list[Problem]) -> tuple[dict[str, Profile], dict[str, set[str]]]:
+    """Take our profiles and those of a document; -> them, and by name the settings that were wrong and are left out."""
+    profiles = dict(shipped())
+    faulty_by_profile: dict[str, set[str]] = {}
+    for name, section in _named(document, "profiles", problems).items():
+        key = f"profiles.{name}"
+        if not isinstance(section, Mapping):
+            problems.append((key, f"a section [{key}]", _kind_of(section)))
+            continue
+        if name in shipped():
+            problems.append((key, "a name that no profile of ours has", repr(name)))
+            continue
+        own, faulty = _profile_values(key, section, problems)
+        profiles[name] = profile_of(name, own)
+        faulty_by_profile[name] = faulty
+    for name in faulty_by_profile:
+        for parent in profiles[name].inherits:
+            if parent not in profiles:
+                others = tuple(each for each in profiles if each != name)
+                problems.append((f"profiles.{name}.inherits", _known(parent, others), repr(parent)))
+        loop = loop_of(name, profiles)
+        if loop and name == min(loop):
+            problems.append((f"profiles.{name}.inherits", "profiles that do not inherit themselves", " → ".join(loop)))
+    return profiles, faulty_by_profile
+
+
+def _profile_values(key: str, section: Mapping[str, Any], problems: list[Problem]) -> tuple[dict[str, Any], set[str]]:
+    """Judge the settings of a profile one by one; -> those that are right, and the names of the others."""
+    hints = get_type_hints(CarrierSettings, include_extras=True)
+    right: dict[str, Any] = {}
+    faulty: set[str] = set()
+    for field, value in section.items():
+        if field in OF_A_CARRIER:
+            problems.append(
+                (f"{key}.{field}", "settings that carriers can share", "one that belongs to a carrier alone")
+            )
+        elif field == "inherits":
+            if isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value)):
+                right[field] = value
+            else:
+                problems.append((f"{key}.inherits", "the name of a profile, or a list of names", _found(field, value)))
+        elif field not in hints and field not in OF_A_PROFILE:
+            known = (*OF_A_PROFILE, *(each for each in hints if each not in OF_A_CARRIER))
+            problems.append((f"{key}.{field}", _known(field, known), "an unknown key"))
+        else:
+            hint = hints.get(field, str)
+            try:
+                msgspec.convert(value, hint, strict=True)
+                right[field] = value
+            except msgspec.ValidationError:
+                problems.extend(_misfits(f"{key}.{field}", hint, field, value))
+                faulty.add(field)
+    return right, faulty
+
+
+def _variables_below(key: str, variable_by_key: Mapping[str, str]) -> dict[str, str]:
+    """Say which settings of a section came from the environment."""
+    prefix = f"{key}."
+    return {
+        each.removeprefix(prefix): f"variable {variable}"
+        for each, variable in variable_by_key.items()
+        if each.startswith(prefix)
+    }
 
 
 def dsn_problem(key: str, dsn: str) -> Problem | None:
@@ -264,15 +378,33 @@ def _database_problems(database: DatabaseSettings, faulty: set[str]) -> list[Pro
     return [problem for problem in problems if problem[0].rpartition(".")[2] not in faulty]
 
 
-def _carrier_problems(key: str, carrier: CarrierSettings, faulty: set[str]) -> list[Problem]:
-    """What the types cannot say. `faulty` fields hold their defaults, and nothing that hangs on one is judged."""
+def _carrier_problems(
+    key: str, carrier: CarrierSettings, faulty: set[str], origins: Mapping[str, str]
+) -> list[Problem]:
+    """What the types cannot say. `faulty` fields hold their defaults, and nothing that hangs on one is judged.
+
+    origins  where each setting comes from: told of the settings that contradict one another, unless all of them stand
+             in the carrier's own section
+    """
     problems: list[Problem] = []
+
+    def whence(names: list[str]) -> str:
+        if not any(origins.get(name, "").startswith("profile ") for name in names):
+            return ""
+        told = [
+            f"{name} = {'(not shown)' if name in SECRET_KEYS else repr(getattr(carrier, name))} of "
+            f"{origins.get(name, 'default')}"
+            for name in names
+        ]
+        return f" ({', '.join(told)})"
 
     def unless(is_right: bool, fields: str, expected: str, found: str = "") -> None:
         # The first of the fields is the one that is named.
         names = fields.split()
         if not is_right and not faulty.intersection(names):
-            problems.append((f"{key}.{names[0]}", expected, found or repr(getattr(carrier, names[0]))))
+            problems.append(
+                (f"{key}.{names[0]}", expected, (found or repr(getattr(carrier, names[0]))) + whence(names))
+            )
 
     host = carrier.host
     unless(
@@ -337,7 +469,7 @@ def _section(kind: type[_Section], section: Any, key: str, problems: list[Proble
         try:
             values[field] = msgspec.convert(value, hints[field], strict=True)
         except msgspec.ValidationError:
-            problems.append((f"{key}.{field}", _wanted(hints[field]), _found(field, value)))
+            problems.extend(_misfits(f"{key}.{field}", hints[field], field, value))
             faulty.add(field)
     for known in msgspec.structs.fields(kind):
         if known.required and known.name not in values:
@@ -347,6 +479,21 @@ def _section(kind: type[_Section], section: Any, key: str, problems: list[Proble
             values[known.name] = ""
             faulty.add(known.name)
     return kind(**values), faulty
+
+
+def _misfits(key: str, hint: Any, field: str, value: Any) -> list[Problem]:
+    """Say what of a value does not fit its type: of a table each wrong entry, by its own path."""
+    if get_origin(hint) is dict and isinstance(value, Mapping):
+        kinds = get_args(hint)
+        found: list[Problem] = []
+        for entry, each in value.items():
+            for kind, part in zip(kinds, (entry, each), strict=True):
+                try:
+                    msgspec.convert(part, kind, strict=True)
+                except msgspec.ValidationError:
+                    found.append((f"{key}.{entry}", _wanted(kind), _found(field, part)))
+        return found
+    return [(key, _wanted(hint), _found(field, value))]
 
 
 def _wanted(hint: Any) -> str:
@@ -430,17 +577,19 @@ def _path_of(variable: str, document: Mapping[str, Any], problems: list[Problem]
     """Cut a variable into the keys it names; nothing when it names none, which is a problem."""
     rest = variable[len(ENVIRONMENT_PREFIX) :].lower()
     path = rest.split("__")
-    if path[0] == "carriers" and len(path) > 2:
-        below = rest.removeprefix("carriers__")
-        sections = document.get("carriers")
+    if path[0] in NAMED and len(path) > 2:
+        below = rest.removeprefix(f"{path[0]}__")
+        sections = document.get(path[0])
         named = [name for name in sections if _fits(name, below)] if isinstance(sections, Mapping) else []
         longest = max((len(name) for name in named), default=0)
         named = [name for name in named if len(name) == longest]
         if len(named) > 1:
-            problems.append((variable, "a variable that fits one carrier", f"it fits {' and '.join(sorted(named))}"))
+            problems.append(
+                (variable, f"a variable that fits one {path[0][:-1]}", f"it fits {' and '.join(sorted(named))}")
+            )
             return []
         if named:
-            path = ["carriers", named[0], *below[longest + 2 :].split("__")]
+            path = [path[0], named[0], *below[longest + 2 :].split("__")]
     if len(path) < 2 or not all(path):
         problems.append((variable, "SLUICE__SECTION__KEY", "a variable that names no setting"))
         return []
@@ -454,7 +603,7 @@ def _fits(name: str, below: str) -> bool:
 def _is_text(path: list[str]) -> bool:
     """Whether the setting takes a text, by its type."""
     kinds: dict[str, type[Struct]] = {"database": DatabaseSettings, "worker": WorkerSettings}
-    kind = CarrierSettings if path[0] == "carriers" and len(path) == 3 else kinds.get(path[0])
+    kind = CarrierSettings if path[0] in NAMED and len(path) == 3 else kinds.get(path[0])
     hint = get_type_hints(kind, include_extras=True).get(path[-1]) if kind is not None else None
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]

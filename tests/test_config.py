@@ -97,8 +97,7 @@ def test_every_problem_is_told_at_once(file):
         ("plus = 1", "true or false"),
         ("alphabets = []", "a list of 1 to 3, each one of 'gsm7', 'latin1', 'ucs2'"),
         ('alphabets = ["gsm8"]', "a list of 1 to 3"),
-        ("data_coding = {gsm7 = 300}", "a section with keys one of"),
-        ("data_coding = {gsm = 0}", "a section with keys one of"),
+        ('data_coding = "gsm7"', "a section with keys one of"),
         ('weight = "1"', "an integer at least 1, at most 1000"),
     ],
 )
@@ -329,3 +328,128 @@ def test_unknown_carrier_is_answered_with_those_there_are():
         assert expected in str(caught.value)
     with pytest.raises(ConfigError, match="at least one"):
         Settings().carrier("acme")
+
+
+@pytest.mark.parametrize(
+    ("line", "entry", "expected", "seen"),
+    [
+        ("data_coding = {gsm7 = 300, ucs2 = 8}", "data_coding.gsm7", "an integer at least 0, at most 255", "300"),
+        ("data_coding = {gsm = 0}", "data_coding.gsm", "one of 'gsm7', 'latin1', 'ucs2'", "'gsm'"),
+        ('statuses = {RSYSERR = "wait"}', "statuses.RSYSERR", "one of 'ok', 'throttle', 'retry', ", "'wait'"),
+    ],
+)
+def test_wrong_entry_of_a_table_is_named_by_its_own_path(file, line, entry, expected, seen):
+    found = problems_of(file(acme(line)))
+    assert list(found) == [f"carriers.acme.{entry}"]
+    assert found[f"carriers.acme.{entry}"][0].startswith(expected) and found[f"carriers.acme.{entry}"][1] == seen
+
+
+# -- profiles ---------------------------------------------------------------------------------------------------------
+
+
+def test_carrier_goes_over_its_profile_and_a_variable_over_both(file):
+    text = """
+[profiles.group]
+inherits = "strict-3.4"
+window = 20
+binds = 4
+tps = 100
+[carriers.acme]
+profile = "group"
+host = "smsc.example"
+binds = 2
+"""
+    settings = load(file(text), {"SLUICE__CARRIERS__ACME__TPS": "30"})
+    acme = settings.carriers["acme"]
+    assert (acme.assume_version, acme.window, acme.binds, acme.tps) == ("3.4", 20, 2, 30)
+    origins = settings.origins["acme"]
+    assert [origins.get(key, "default") for key in ("assume_version", "window", "binds", "tps", "plus")] == [
+        "profile strict-3.4", "profile group", "carrier", "variable SLUICE__CARRIERS__ACME__TPS", "default",
+    ]  # fmt: skip
+    assert settings.lineages["acme"] == ("strict-3.4", "group")
+
+
+def test_variable_sets_a_profile_too(file):
+    text = '[profiles."a-b"]\nwindow = 1\n[carriers.acme]\nhost = "h"\nprofile = "a-b"'
+    settings = load(file(text), {"SLUICE__PROFILES__A_B__WINDOW": "7", "SLUICE__PROFILES__A_B__SOURCE": "123"})
+    assert (settings.carriers["acme"].window, settings.carriers["acme"].source) == (7, "123")
+
+
+def test_tables_of_a_profile_and_its_carrier_are_laid_over_one_another_by_entry(file):
+    text = """
+[profiles.p]
+data_coding = { gsm7 = 1, ucs2 = 8 }
+statuses = { RSYSERR = "throttle" }
+[carriers.acme]
+profile = "p"
+host = "h"
+data_coding = { gsm7 = 0 }
+"""
+    settings = load(file(text), {"SLUICE__CARRIERS__ACME__STATUSES__0X401": "throttle"})
+    acme = settings.carriers["acme"]
+    assert acme.data_coding == {"gsm7": 0, "ucs2": 8}
+    assert acme.statuses == {"RSYSERR": "throttle", "0x401": "throttle"}
+    origins = settings.origins["acme"]
+    assert (origins["data_coding.gsm7"], origins["data_coding.ucs2"]) == ("carrier", "profile p")
+    assert origins["statuses.0x401"] == "variable SLUICE__CARRIERS__ACME__STATUSES__0X401"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "expected", "seen"),
+    [
+        ('[profiles.a]\ninherits = "strict"', "a.inherits", "did you mean 'strict-3.4'?", "'strict'"),
+        ('[profiles.a]\ninherits = "a"', "a.inherits", "do not inherit themselves", "a → a"),
+        (
+            '[profiles.a]\ninherits = ["c"]\n[profiles.b]\ninherits = "a"\n[profiles.c]\ninherits = "b"',
+            "a.inherits", "do not inherit themselves", "a → c → b → a",
+        ),
+        ("[profiles.a]\ninherits = 3", "a.inherits", "a list of names", "3"),
+        ("[profiles.a]\ninherits = [3]", "a.inherits", "a list of names", "[3]"),
+        ("[profiles.a]\nabout = 3", "a.about", "a text", "3"),
+        ("[profiles.a]\nwindw = 5", "a.windw", "did you mean 'window'?", "an unknown key"),
+        ("[profiles.a]\nwindow = 0", "a.window", "an integer at least 1", "0"),
+        ('[profiles.a]\nhost = "h"', "a.host", "settings that carriers can share", "a carrier alone"),
+        ('[profiles.a]\npassword = "hunter2!"', "a.password", "settings that carriers can share", "a carrier alone"),
+        ('[profiles.a]\nprofile = "b"', "a.profile", "settings that carriers can share", "a carrier alone"),
+        ('[profiles."strict-3.4"]\nwindow = 5', "strict-3.4", "a name that no profile of ours has", "'strict-3.4'"),
+        ('[profiles."a b"]\nwindow = 5', "a b", "a name of 1 to 64", "'a b'"),
+        ("[profiles]\na = 5", "a", "a section [profiles.a]", "an integer"),
+    ],
+)  # fmt: skip
+def test_wrong_profile_is_named_once(file, text, key, expected, seen):
+    users = '\n[carriers.x]\nhost = "h"\nprofile = "a"\n[carriers.y]\nhost = "h"\nprofile = "a"\n'
+    found = problems_of(file(text + (users if "[profiles.a]" in text else "")))
+    assert list(found) == [f"profiles.{key}"]
+    assert expected in found[f"profiles.{key}"][0] and seen in found[f"profiles.{key}"][1]
+
+
+def test_profiles_that_are_no_sections_are_named(file):
+    assert problems_of(file("profiles = 5"))["profiles"] == ("sections [profiles.NAME]", "an integer")
+
+
+def test_carrier_of_an_unknown_profile_is_told_which_there_are(file):
+    found = problems_of(file(acme('profile = "hex"')))
+    assert list(found) == ["carriers.acme.profile"] and found["carriers.acme.profile"][1] == "'hex'"
+    assert problems_of(file(acme("profile = 5")))["carriers.acme.profile"] == ("a text", "5")
+
+
+def test_contradiction_says_where_each_side_comes_from(file):
+    text = '[profiles.p]\ninherits = "relaxed-3.3"\nbind = "trx"\n' + acme('profile = "p"\nconcatenation = "sar"')
+    found = problems_of(file(text))
+    assert found["carriers.acme.bind"] == (
+        '"tx+rx", since SMPP 3.3 has no transceiver',
+        "'trx' (bind = 'trx' of profile p, version = '3.3' of profile relaxed-3.3)",
+    )
+    assert found["carriers.acme.concatenation"][1] == (
+        "'sar' (concatenation = 'sar' of carrier, version = '3.3' of profile relaxed-3.3)"
+    )
+
+
+def test_contradiction_with_a_profile_never_shows_a_password(file):
+    found = problems_of(file(acme('profile = "strict-3.4"\npassword = "hunter2!hunter2!"')))
+    assert found["carriers.acme.password"][1].startswith("16 characters (not shown) (password = (not shown) of carrier")
+
+
+def test_nothing_is_judged_that_hangs_on_a_wrong_setting_of_a_profile(file):
+    text = '[profiles.p]\nbind = "both"\n' + acme('profile = "p"\nversion = "3.3"\nconcatenation = "udh8"')
+    assert list(problems_of(file(text))) == ["profiles.p.bind"]

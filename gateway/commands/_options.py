@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.config import Settings, dsn_problem, load
 from gateway.errors import ConfigError, FileFault, GatewayError, StoreError
+from gateway.smpp import status as statuses
 
 # As sysexits.h has them: a script can tell a wrong setting from a database that is away.
 EXIT_DATA = 65
@@ -65,6 +66,13 @@ def dsn_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def settings_of(config: Path | None, dsn: str = "") -> Settings:
     """Load the settings; a DSN given goes over theirs. raises ConfigError."""
     settings = load(config)
+    problems = [
+        (f"carriers.{name}.statuses.{key}", expected, found)
+        for name, carrier in settings.carriers.items()
+        for key, expected, found in statuses.problems(carrier.statuses)
+    ]
+    if problems:
+        raise ConfigError(problems)
     if dsn:
         if problem := dsn_problem("--dsn", dsn):
             raise ConfigError([problem])

@@ -99,6 +99,7 @@ class Bind:
         self.bound_at = 0.0
         self.binds = 0
         self._settings = settings
+        self._overrides = statuses.overrides(settings.statuses)
         self._owner = owner
         self._clock = clock
         self._chance = chance
@@ -295,7 +296,7 @@ class Bind:
             raise LinkLost(f"no answer to {self.kind.value} within {settings.bind_timeout_s:g} s") from error
         finally:
             self._answered = None
-        self._needs_person = statuses.of_bind(status) in (Disposition.CONFIG, Disposition.FAIL)
+        self._needs_person = statuses.of_bind(status, self._overrides) in (Disposition.CONFIG, Disposition.FAIL)
         if status != 0:
             raise BindRefused(settings.system_id, status, statuses.name(status))
         if not link.session.is_bound:

@@ -80,6 +80,7 @@ class Carrier:
         self.ledger = Ledger(lane, recall_ids)
         self.throttle = Throttle(settings.tps)
         self.references = References() if references is None else references
+        self._dispositions = statuses.table(statuses.overrides(settings.statuses))
         self._clock = clock
         self._on_request = on_request
         self._at_once = at_once
@@ -104,7 +105,7 @@ class Carrier:
             self.throttle,
             self.backlog,
             self.ledger,
-            statuses.table(),
+            self._dispositions,
             references=self.references,
         )
         exchange.throttle_pause_s = self.settings.throttle_pause_s

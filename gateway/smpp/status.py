@@ -151,6 +151,52 @@ VALUE_BY_NAME: dict[str, int] = {
 }
 
 
+# What settings call them; FAIL is a verdict on the message, and so `reject`.
+DISPOSITION_BY_WORD: dict[str, Disposition] = {
+    "reject" if each is FAIL else each.name.lower(): each for each in Disposition
+}
+
+
+def number_of(key: str) -> int:
+    """Read a status as settings have it: `0x401`, `1025`, `RSYSERR` or `ESME_RSYSERR`.
+
+    raises  ValueError, when it is none, or is above the table
+    """
+    name = key.upper()
+    value = VALUE_BY_NAME.get(name, VALUE_BY_NAME.get(f"ESME_{name}"))
+    if value is None:
+        try:
+            value = int(key, 0)
+        except ValueError:
+            raise ValueError("a number such as 0x401, or a name such as RSYSERR") from None
+    if not 0 < value < TABLE_OCTETS:
+        raise ValueError(f"a status from 0x1 to 0x{TABLE_OCTETS - 1:x}")
+    return value
+
+
+def problems(words: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Say what is wrong with a carrier's own words about statuses: (entry, expected, found)."""
+    found: list[tuple[str, str, str]] = []
+    key_by_value: dict[int, str] = {}
+    for key, word in words.items():
+        try:
+            value = number_of(key)
+        except ValueError as error:
+            found.append((key, str(error), repr(key)))
+            continue
+        other = key_by_value.setdefault(value, key)
+        if words[other] != word:
+            found.append((key, f"the same as {other!r}, {words[other]!r}: both are {name(value)}", repr(word)))
+    return found
+
+
+def overrides(words: Mapping[str, str]) -> dict[int, Disposition]:
+    """Turn a carrier's own words about statuses into the rows of the table that they replace; ValueError if wrong."""
+    for key, expected, found in problems(words):
+        raise ValueError(f"statuses.{key}: expected {expected}, found {found}")
+    return {number_of(key): DISPOSITION_BY_WORD[word] for key, word in words.items()}
+
+
 def describe(value: int) -> Status:
     """Find the row of any number; vendor and reserved ones get one made up, which fails the message."""
     row = STATUS_BY_VALUE.get(value)
@@ -190,14 +236,14 @@ def of_delivery_failure(reason: int | None) -> Disposition:
     return RETRY if reason in (0, 3) else FAIL
 
 
-def table(overrides: Mapping[int, Disposition] | None = None) -> bytes:
+def table(rows: Mapping[int, Disposition] | None = None) -> bytes:
     """Lay out one octet of Disposition for each status 0..0x4FF of a submit_sm_resp, for the compiled rooms.
 
-    Statuses above the table fail, as reserved ones do.
+    Statuses above the table fail, as reserved ones do. `rows` replaces some (`overrides`).
     raises  ValueError on an override outside the table
     """
     octets = bytearray(describe(value).submit for value in range(TABLE_OCTETS))
-    for value, disposition in (overrides or {}).items():
+    for value, disposition in (rows or {}).items():
         if not 0 <= value < TABLE_OCTETS:
             raise ValueError(f"command_status 0x{value:x}: expected 0 to 0x{TABLE_OCTETS - 1:x}")
         octets[value] = disposition

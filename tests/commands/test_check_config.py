@@ -31,3 +31,13 @@ def test_what_does_not_fit_a_submit_sm_is_a_problem_of_its_carrier(here, setting
     result = here("check-config")
     if result.code:
         assert result.code == 78 and result.err.startswith("config: carriers.north")
+
+
+def test_status_that_is_none_is_a_problem_of_its_carrier(here, tmp_path):
+    (tmp_path / "bad.toml").write_text('[carriers.a]\nhost = "h"\nstatuses = { RSYSERROR = "retry", 0x58 = "retry" }')
+    result = here("check-config", "bad.toml")
+    assert result.code == 78
+    assert result.err == (
+        "config: carriers.a.statuses.RSYSERROR: expected a number such as 0x401, or a name such as RSYSERR, "
+        "found 'RSYSERROR'\n"
+    )

@@ -104,3 +104,59 @@ def test_names_tell_vendor_from_reserved_numbers():
 def test_old_and_new_names_find_the_same_number():
     assert status.VALUE_BY_NAME["ESME_RINVOPTPARSTREAM"] == status.VALUE_BY_NAME["ESME_RINVTLVSTREAM"] == 0xC0
     assert len({row.value for row in status.STATUSES}) == len(status.STATUSES)
+
+
+def test_words_of_a_carrier_replace_rows_by_number_and_by_name():
+    words = {"0x401": "throttle", "RSYSERR": "reject", "ESME_RINVDSTADR": "reroute", "1026": "destination"}
+    rows = status.overrides(words)
+    assert rows == {
+        0x401: Disposition.THROTTLE,
+        0x08: Disposition.FAIL,
+        0x0B: Disposition.REROUTE,
+        0x402: Disposition.DESTINATION,
+    }
+    assert status.problems(words) == []
+
+
+def test_every_disposition_has_its_word():
+    assert sorted(status.DISPOSITION_BY_WORD.values()) == sorted(Disposition)
+    assert status.DISPOSITION_BY_WORD["reject"] is Disposition.FAIL
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ({"RSYSERROR": "retry"}, ("RSYSERROR", "a number such as 0x401, or a name such as RSYSERR", "'RSYSERROR'")),
+        ({"0x500": "retry"}, ("0x500", "a status from 0x1 to 0x4ff", "'0x500'")),
+        ({"-1": "retry"}, ("-1", "a status from 0x1 to 0x4ff", "'-1'")),
+        # What is taken is taken: 0 has no other meaning.
+        ({"ROK": "retry"}, ("ROK", "a status from 0x1 to 0x4ff", "'ROK'")),
+        (
+            {"0x58": "retry", "RTHROTTLED": "reject"},
+            ("RTHROTTLED", "the same as '0x58', 'retry': both are ESME_RTHROTTLED", "'reject'"),
+        ),
+    ],
+)
+def test_wrong_word_about_a_status_is_named(words, problem):
+    assert status.problems(words) == [problem]
+    with pytest.raises(ValueError, match=rf"statuses\.{problem[0]}: expected"):
+        status.overrides(words)
+
+
+FORTY = [row.value for row in status.STATUSES if row.value][:36] + [0x400, 0x401, 0x48C, 0x4FF]
+
+
+@pytest.mark.parametrize("value", FORTY, ids=hex)
+def test_quirk_10_any_status_can_be_given_any_disposition_by_carrier(value):
+    for word, disposition in status.DISPOSITION_BY_WORD.items():
+        table = status.table(status.overrides({hex(value): word}))
+        assert table[value] == disposition
+        # Its neighbours keep what the standard says.
+        others = [each for each in range(status.TABLE_OCTETS) if each != value]
+        assert all(table[each] == status.of_submit(each) for each in others)
+
+
+def test_quirk_10_status_that_nobody_listed_fails_the_message_and_keeps_its_number():
+    assert len(FORTY) == 40
+    assert {status.of_submit(value) for value in status.VENDOR} == {Disposition.FAIL}
+    assert status.name(0x48C) == "vendor 0x48c"
