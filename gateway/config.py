@@ -36,6 +36,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A
 Alphabet = Literal["gsm7", "latin1", "ucs2"]
 # gateway.smpp.status.DISPOSITION_BY_WORD says what each asks for.
 Word = Literal["ok", "throttle", "retry", "reject", "session", "config", "reroute", "destination"]
+InboundAlphabet = Literal["gsm7", "gsm7-packed", "ascii", "latin1", "utf8", "ucs2", "ucs2le", "binary"]
 
 FILE_NAME = "sluice.toml"
 ENVIRONMENT_PREFIX = "SLUICE__"
@@ -88,6 +89,11 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     statuses               what a command_status asks for here, where the table of the standard is wrong about it:
                            by number or name, one of ok, throttle, retry, reject, session, config, reroute, destination
     weight                 share of a run that is spread over several carriers
+
+    inbound_data_coding      what a data_coding means in handsets' messages, { 0 = "latin1" }; others by the standard
+    inbound_parts_timeout_s  for the missing parts of a long message; then it is told of without them
+    inbound_dedupe_s         a message that comes again so soon is the same, unless the SMSC had our answer to the first
+    inbound_busy_status      answer while Postgres is behind; RMSGQFUL is retried by all, RX_T_APPN not by Vonage
     """
 
     host: Annotated[str, Meta(min_length=1)]
@@ -133,6 +139,11 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_parts: Annotated[int, Meta(ge=1, le=255)] = 10
     grapheme: bool = True
     weight: Annotated[int, Meta(ge=1, le=1000)] = 1
+    # Messages from handsets.
+    inbound_data_coding: dict[str, InboundAlphabet] = {}
+    inbound_parts_timeout_s: Annotated[float, Meta(ge=1, le=604800)] = 86400.0
+    inbound_dedupe_s: Annotated[float, Meta(ge=0, le=86400)] = 600.0
+    inbound_busy_status: Literal["RMSGQFUL", "RTHROTTLED", "RSYSERR", "RX_T_APPN"] = "RMSGQFUL"
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -448,7 +459,23 @@ def _carrier_problems(
         f"at most reconnect_longest_s, {carrier.reconnect_longest_s:g}",
     )
     unless(len(set(carrier.alphabets)) == len(carrier.alphabets), "alphabets", "each alphabet once")
+    codings = [coding_of(coding) for coding in carrier.inbound_data_coding]
+    unless(
+        None not in codings and len(set(codings)) == len(codings),
+        "inbound_data_coding",
+        "each data_coding once, 0 to 255 or 0x00 to 0xFF",
+        ", ".join(carrier.inbound_data_coding),
+    )
     return problems
+
+
+def coding_of(text: str) -> int | None:
+    """Read the data_coding that a key of a map names; None if it is none."""
+    try:
+        coding = int(text, 0)
+    except ValueError:
+        return None
+    return coding if 0 <= coding <= 255 else None
 
 
 def _section(kind: type[_Section], section: Any, key: str, problems: list[Problem]) -> tuple[_Section | None, set[str]]:

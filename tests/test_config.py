@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import CarrierSettings, Settings, dsn_problem, load
+from gateway.config import CarrierSettings, Settings, coding_of, dsn_problem, load
 from gateway.errors import ConfigError
 
 SECRET = "hunter2!"
@@ -453,3 +453,19 @@ def test_contradiction_with_a_profile_never_shows_a_password(file):
 def test_nothing_is_judged_that_hangs_on_a_wrong_setting_of_a_profile(file):
     text = '[profiles.p]\nbind = "both"\n' + acme('profile = "p"\nversion = "3.3"\nconcatenation = "udh8"')
     assert list(problems_of(file(text))) == ["profiles.p.bind"]
+
+
+def test_codings_of_handsets_are_numbers_in_either_notation(file):
+    carrier = load(file(acme('inbound_data_coding = { 0 = "latin1", 0xF1 = "gsm7-packed" }')), {}).carrier("acme")
+    assert [coding_of(coding) for coding in carrier.inbound_data_coding] == [0, 0xF1]
+
+
+@pytest.mark.parametrize("keys", ['256 = "gsm7"', 'gsm = "gsm7"', '-1 = "gsm7"', '8 = "ucs2", 0x08 = "ucs2le"'])
+def test_coding_of_handsets_that_is_none_or_stands_twice_is_named(file, keys):
+    found = problems_of(file(acme(f"inbound_data_coding = {{ {keys} }}")))
+    assert found["carriers.acme.inbound_data_coding"][0] == "each data_coding once, 0 to 255 or 0x00 to 0xFF"
+
+
+def test_alphabet_of_handsets_that_is_none_is_named(file):
+    found = problems_of(file(acme('inbound_data_coding = { 0 = "gsm" }')))
+    assert "'gsm7-packed'" in found["carriers.acme.inbound_data_coding.0"][0]

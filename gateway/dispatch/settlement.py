@@ -27,10 +27,9 @@ from _fastpath.batch import Batch
 from gateway.config import WorkerSettings
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.intake import Intake, Taken
-from gateway.errors import LocalProtocolError, StoreError
+from gateway.errors import StoreError
 from gateway.smpp.carrier import Carrier
 from gateway.smpp.link import Link
-from gateway.smpp.pdu import Pdu
 from gateway.store import postgres, queue, runs
 
 log = logging.getLogger(__name__)
@@ -153,7 +152,7 @@ class Settlement:
                 outcomes=outcomes,
                 receipts=receipts,
                 waiting=waiting,
-                inbound=tuple(requests.messages),
+                inbound=requests.came,
                 finished=tuple((batch.chunk_id, batch.epoch) for batch in finished if not batch.dropped),
             ),
             owed=owed,
@@ -166,8 +165,7 @@ class Settlement:
         self.flushes += 1
         for link, upto in done.owed:
             link.acknowledge(upto)
-        for link, pdu in done.requests.unanswered:
-            _answer(link, pdu, self._clock.monotonic())
+        self._intake.answer(done.requests)
         self._carrier.pump()
 
     async def _commit(self, what: InHand) -> None:
@@ -213,11 +211,3 @@ class Settlement:
         """Close the connection; what was taken has been settled."""
         if self._connection is not None:
             await postgres.close(self._connection)
-
-
-def _answer(link: Link, pdu: Pdu, now: float) -> None:
-    """Answer a request that is durable now, if its link still stands."""
-    if not link.is_lost:
-        with contextlib.suppress(LocalProtocolError):  # the session is closing: then the SMSC sends it again
-            link.session.respond(pdu, now=now)
-            link.flush_session()

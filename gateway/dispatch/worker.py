@@ -181,7 +181,7 @@ class Worker:
             recall_ids=worker.recall_ids,
             references=self._references,
         )
-        intake = Intake(carrier.ledger, self._clock, first_id)
+        intake = Intake(carrier.ledger, self._clock, first_id, settings)
         holder.append(intake)
         carrier.ledger.wall_offset_us = self._clock.offset_us()
         settlement = Settlement(carrier, intake, worker, self._clock, self.connect, deadline_s, first_id)

@@ -7,7 +7,7 @@
 
 What was claimed leaves as the octets of a COPY; what is settled comes as such. Every call belongs to one connection and
 stands under the caller's deadline. Statements: sql/queue.sql.
-Not here: runs and carriers (runs.py), counting (results.py).
+Not here: runs and carriers (runs.py), counting (results.py), what handsets write (inbound.py).
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -17,6 +17,8 @@ from msgspec import Struct
 
 from _fastpath.batch import Batch, read_batches, stride_of
 from _fastpath.copyrows import OUTCOME_COLUMNS, RECEIPT_COLUMNS, WAITING_COLUMNS
+from gateway.store import inbound
+from gateway.store.inbound import Came
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
@@ -25,20 +27,6 @@ CHUNK_BITS = 20
 FIRST_REPEAT = 1 << (CHUNK_BITS - 1)
 # Who claimed a chunk first and who rescues it may be two machines.
 CLOCKS_APART = timedelta(days=1)
-
-
-class Inbound(Struct, frozen=True, kw_only=True):
-    """A message from a handset, as it came."""
-
-    id: int
-    at: datetime
-    command: str
-    source: str
-    destination: str
-    esm_class: int
-    data_coding: int
-    octets: bytes
-    pdu: bytes
 
 
 class Flush(Struct, frozen=True, kw_only=True):
@@ -54,7 +42,7 @@ class Flush(Struct, frozen=True, kw_only=True):
     outcomes: bytes | None = None
     receipts: bytes | None = None
     waiting: bytes | None = None
-    inbound: tuple[Inbound, ...] = ()
+    inbound: Came | None = None
     finished: tuple[tuple[int, int], ...] = ()
 
 
@@ -124,14 +112,12 @@ async def flush(connection: Connection, lane: int, what: Flush) -> None:
         ):
             if octets is not None:
                 await connection.copy_to_table(table, source=_once(octets), columns=columns, format="binary")
-        for message in what.inbound:
-            await connection.execute(
-                query("add_inbound"), lane, message.id, message.at, message.command, message.source,
-                message.destination, message.esm_class, message.data_coding, message.octets, message.pdu,
-            )  # fmt: skip
         if what.finished:
             ids, epochs = zip(*what.finished, strict=True)
             await connection.execute(query("finish"), lane, ids, epochs)
+        if what.inbound is not None:
+            # Last, since one worker at a time does it: the turn ends with the COMMIT.
+            await inbound.keep(connection, lane, what.inbound)
 
 
 async def advance(

@@ -1,20 +1,25 @@
 """What comes from the SMSC beside responses: kept once, answered when durable, never a reason to fall over."""
 
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway import app
-from gateway.dispatch.intake import INBOUND_HIGH, Intake, first_id_of
+from gateway.config import CarrierSettings
+from gateway.dispatch.intake import INBOUND_HIGH, PATIENCE_S, Intake, fingerprint_of, first_id_of
 from gateway.simulator.behaviour import Inbound, Receipts
 from gateway.simulator.ledger import lines
 from gateway.smpp.pdu import Pdu, Tlv
 from gateway.smpp.spec import TAG_BY_NAME
-from gateway.smpp.status import RX_T_APPN
-from gateway.store import postgres
+from gateway.smpp.status import RMSGQFUL
+from gateway.store import inbound, postgres
 from tests.fixtures.campaign import numbers
 from tests.fixtures.engine import engine, only_lane, until
+from tests.fixtures.handset import deliver, in_parts
 
 ID, STATE = TAG_BY_NAME["receipted_message_id"], TAG_BY_NAME["message_state"]
 
@@ -36,22 +41,18 @@ class FakeLink:
         self.owed: list[int] = []
         self.answers: list[tuple[int, int]] = []
         self.session = self
+        self.exchange = self
+        self.received_at = 0.0
+        self.is_lost = False
 
     def owe(self, pdu: Pdu) -> None:
         self.owed.append(pdu.sequence_number)
 
+    def flush_session(self) -> None:
+        """Write nowhere."""
+
     def respond(self, pdu: Pdu, status: int = 0, *, now: float) -> None:
         self.answers.append((pdu.sequence_number, status))
-
-
-def deliver(text: bytes, *, esm_class: int = 0, source: str = "447700900000", tlvs: Any = (), **how: Any) -> Pdu:
-    fields = {"source_addr": source, "destination_addr": "12345", "esm_class": esm_class, "data_coding": 0}
-    command = how.pop("command", "deliver_sm")
-    if command == "deliver_sm":
-        fields["short_message"] = text
-    else:
-        tlvs = (*tlvs, Tlv(TAG_BY_NAME["message_payload"], text))
-    return Pdu(command=command, sequence_number=how.pop("number", 7), fields=fields, tlvs=tuple(tlvs))
 
 
 RECEIPT = b"id:abc sub:001 dlvrd:001 submit date:2601020304 done date:2601020304 stat:DELIVRD err:000 text:x"
@@ -60,7 +61,7 @@ RECEIPT = b"id:abc sub:001 dlvrd:001 submit date:2601020304 done date:2601020304
 @pytest.fixture
 def parts() -> tuple[Intake, FakeLedger, FakeLink]:
     ledger = FakeLedger()
-    return Intake(ledger, app.CLOCK, 1), ledger, FakeLink()  # type: ignore[arg-type]
+    return Intake(ledger, app.CLOCK, 1, CarrierSettings(host="x")), ledger, FakeLink()  # type: ignore[arg-type]
 
 
 def test_a_message_of_a_handset_is_kept_and_answered_by_the_flush(parts: Any) -> None:
@@ -114,13 +115,212 @@ def test_too_much_for_postgres_is_put_off(parts: Any) -> None:
     intake, _, link = parts
     for number in range(INBOUND_HIGH + 1):
         intake.on_request(link, deliver(b"x", number=number + 1))
-    assert link.answers == [(INBOUND_HIGH + 1, RX_T_APPN)]
+    assert link.answers == [(INBOUND_HIGH + 1, RMSGQFUL)]
     assert len(intake.take().messages) == INBOUND_HIGH
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("RMSGQFUL", 0x14), ("RTHROTTLED", 0x58), ("RSYSERR", 0x08), ("RX_T_APPN", 0x64)]
+)
+def test_quirk_34_what_cannot_be_kept_is_answered_as_the_carrier_wants_it(name: Any, value: int) -> None:
+    """Vonage sends again after 0x14, 0x58, 0x08, 0x45, 0x67, 0xFE and 0xFF, and drops the message after any other."""
+    assert CarrierSettings(host="x").inbound_busy_status != "RX_T_APPN"
+    intake, link = Intake(FakeLedger(), app.CLOCK, 1, CarrierSettings(host="x", inbound_busy_status=name)), FakeLink()  # type: ignore[arg-type]
+    for number in range(INBOUND_HIGH + 1):
+        intake.on_request(link, deliver(b"x", number=number))  # type: ignore[arg-type]
+    assert link.answers == [(INBOUND_HIGH, value)]
+
+
+def test_alert_notification_becomes_an_event_and_has_no_answer(parts: Any) -> None:
+    intake, _, link = parts
+    fields = {"source_addr": "447700900000", "esme_addr": "12345"}
+    for tlvs in ((), (Tlv(TAG_BY_NAME["ms_availability_status"], b"\x02"),)):
+        intake.on_request(link, Pdu(command="alert_notification", sequence_number=1, fields=fields, tlvs=tlvs))
+    taken = intake.take()
+    assert [(one.kind, one.subject, one.body["status"]) for one in taken.came.events] == [
+        ("handset.reachable", "447700900000", None),
+        ("handset.reachable", "447700900000", 2),
+    ]
+    assert not taken.unanswered and not taken.messages
+
+
+@pytest.mark.parametrize("how", ["udh8", "udh16", "sar"])
+def test_quirk_41_parts_are_known_by_header_and_by_tlvs(parts: Any, how: str) -> None:
+    intake, _, link = parts
+    for pdu in in_parts([b"one ", b"two"], how, 300 if how != "udh8" else 44):
+        intake.on_request(link, pdu)
+    found = intake.take().messages
+    assert [(one.total, one.number, one.reference, one.is_named) for one in found] == [
+        (2, number, 300 if how != "udh8" else 44, True) for number in (1, 2)
+    ]
+    assert [one.message for one in found] == [None, None]
+
+
+def test_quirk_41_parts_without_any_mark_are_messages_of_their_own(parts: Any) -> None:
+    intake, _, link = parts
+    for text in (b"one ", b"two"):
+        intake.on_request(link, deliver(text))
+    assert [one.message.text for one in intake.take().messages] == ["one ", "two"]
+
+
+def test_fingerprint_is_of_what_is_said_and_not_of_who_carries_it() -> None:
+    one = deliver(b"YES", number=7)
+    assert fingerprint_of(one) == fingerprint_of(deliver(b"YES", number=8))
+    others = [
+        deliver(b"YES "), deliver(b"YES", source="447700900001"), deliver(b"YES", destination="12346"),
+        deliver(b"YES", data_coding=8), deliver(b"YES", esm_class=0x40), deliver(b"YES", tlvs=(Tlv(ID, b"5"),)),
+        in_parts([b"YES", b""], "sar")[0], in_parts([b"YES", b""], "sar", 8)[0],
+    ]  # fmt: skip
+    assert len({fingerprint_of(other) for other in [one, *others]}) == 9
+
+
+class Moved:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> datetime:
+        return datetime(2026, 1, 2, tzinfo=UTC) + timedelta(seconds=self.now)
+
+
+class Handset:
+    """An intake with its Postgres, and what becomes of words that come again."""
+
+    def __init__(self, connection: Any, clock: Moved, first_id: int = 1):
+        self.connection, self.clock = connection, clock
+        self.intake = Intake(FakeLedger(), clock, first_id, CarrierSettings(host="x"))  # type: ignore[arg-type]
+
+    async def comes(self, link: FakeLink, pdu: Pdu, *, answered: bool = True, settles_s: float = 0.0) -> None:
+        """A PDU is read on a link, kept, and answered `settles_s` later."""
+        link.received_at = self.clock.now
+        self.intake.on_request(link, pdu)  # type: ignore[arg-type]
+        taken = self.intake.take()
+        async with self.connection.transaction():
+            await inbound.keep(self.connection, 1, taken.came)
+        self.clock.now += settles_s
+        if answered:
+            self.intake.answer(taken)
+
+    async def heard(self) -> list[str]:
+        return [message.text for message in await inbound.newest(self.connection, 1, 100)]
+
+
+@pytest.fixture
+async def handset(dsn: str) -> AsyncIterator[Handset]:
+    connection = await postgres.connect(dsn)
+    yield Handset(connection, Moved())
+    connection.terminate()
+
+
+YES = deliver(b"YES")
+
+
+async def test_person_who_writes_the_same_twice_is_heard_twice(handset: Handset) -> None:
+    link = FakeLink()
+    for _ in range(3):
+        await handset.comes(link, YES)
+        handset.clock.now += 60
+    assert await handset.heard() == ["YES", "YES", "YES"]
+    # By another link, too, once the first one was heard of again.
+    link.received_at = handset.clock.now
+    await handset.comes(FakeLink(), YES)
+    assert len(await handset.heard()) == 4
+
+
+async def test_words_that_come_again_too_soon_for_a_timeout_of_the_smsc_are_written_anew(handset: Handset) -> None:
+    first, second = FakeLink(), FakeLink()
+    for _ in range(2):
+        await handset.comes(first, YES, answered=False)
+        handset.clock.now += 0.5
+    assert await handset.heard() == ["YES", "YES"]
+    # The link dies with both: both come again, and a third that is new.
+    first.is_lost = True
+    for _ in range(3):
+        await handset.comes(second, YES)
+    assert await handset.heard() == ["YES", "YES", "YES"]
+
+
+async def test_message_whose_link_died_before_its_answer_arrived_is_kept_once(handset: Handset) -> None:
+    first, second, third = FakeLink(), FakeLink(), FakeLink()
+    await handset.comes(first, YES)
+    first.is_lost = True
+    handset.clock.now += 30
+    await handset.comes(second, YES)
+    assert await handset.heard() == ["YES"] and len(second.answers) == 1
+    # The answer to the repeat has arrived: what comes now is written anew.
+    handset.clock.now += 60
+    second.received_at = handset.clock.now
+    await handset.comes(third, YES)
+    assert await handset.heard() == ["YES", "YES"]
+
+
+async def test_message_whose_worker_died_between_commit_and_answer_is_kept_once(handset: Handset) -> None:
+    await handset.comes(FakeLink(), YES, answered=False)
+    handset.clock.now += 20
+    restarted = Handset(handset.connection, handset.clock, first_id=1000)
+    await restarted.comes(FakeLink(), YES)
+    assert await handset.heard() == ["YES"]
+
+
+async def test_message_that_was_answered_too_late_for_the_smsc_is_kept_once(handset: Handset) -> None:
+    link = FakeLink()
+    await handset.comes(link, YES, settles_s=PATIENCE_S + 1)
+    handset.clock.now += 60
+    await handset.comes(link, YES)
+    assert await handset.heard() == ["YES"]
+    handset.clock.now += 600
+    await handset.comes(link, YES)
+    assert await handset.heard() == ["YES", "YES"]
+
+
+async def test_half_dead_link_that_was_never_heard_of_again_proves_nothing(handset: Handset) -> None:
+    silent = FakeLink()
+    await handset.comes(silent, YES)
+    handset.clock.now += 45
+    await handset.comes(FakeLink(), YES)
+    assert await handset.heard() == ["YES"]
+
+
+async def test_dedupe_can_be_switched_off(handset: Handset) -> None:
+    settings = CarrierSettings(host="x", inbound_dedupe_s=0)
+    handset.intake = Intake(FakeLedger(), handset.clock, 1, settings)  # type: ignore[arg-type]
+    for _ in range(2):
+        await handset.comes(FakeLink(), YES, answered=False)
+    assert await handset.heard() == ["YES", "YES"]
+
+
+async def test_sweep_comes_by_itself_and_ends_waiting_parts(handset: Handset) -> None:
+    settings = CarrierSettings(host="x", inbound_parts_timeout_s=20)
+    handset.intake = Intake(FakeLedger(), handset.clock, 1, settings)  # type: ignore[arg-type]
+    await handset.comes(FakeLink(), in_parts([b"one ", b"two"], "udh16")[0])
+    assert not handset.intake.take() and await handset.heard() == []
+    handset.clock.now += 21
+    taken = handset.intake.take()
+    assert taken and taken.came is not None and taken.came.sweeps
+    await inbound.keep(handset.connection, 1, taken.came)
+    assert await handset.heard() == ["one "]
+
+
+def test_octets_of_any_kind_are_taken(parts: Any) -> None:
+    """Nothing that a carrier sends raises, and nothing of it is left out."""
+    intake, _, link = parts
+    chance = random.Random(5)
+    for number in range(2000):
+        tlvs = [Tlv(chance.choice((0x20C, 0x20E, 0x20F, 0x1E, 0x1400)), chance.randbytes(chance.randrange(3)))]
+        octets = chance.randbytes(chance.randrange(60))
+        esm_class, coding = chance.choice((0, 0x40, 0x08, 0x80)), chance.randrange(256)
+        intake.on_request(link, deliver(octets, esm_class=esm_class, data_coding=coding, tlvs=tlvs, number=number))
+    found = intake.take().messages
+    assert len(found) == 2000 and all(one.total > 1 or one.message is not None for one in found)
 
 
 def test_what_has_no_answer_is_not_kept(parts: Any) -> None:
     intake, _, link = parts
-    intake.on_request(link, Pdu(command="alert_notification", sequence_number=1, fields={}, tlvs=()))
+    intake.on_request(link, Pdu(command="outbind", sequence_number=1, fields={}, tlvs=()))
     assert not intake.take()
 
 

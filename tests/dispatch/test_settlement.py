@@ -32,11 +32,12 @@ class Bench:
         self.connections = 0
         self._dsn = dsn
         clock = app.CLOCK
+        settings = CarrierSettings(host="nowhere")
         self.carrier = Carrier(
-            "acme", CarrierSettings(host="nowhere"), 1, clock=clock.monotonic, chance=random.Random(1),
+            "acme", settings, 1, clock=clock.monotonic, chance=random.Random(1),
             on_request=lambda link, pdu: None,
         )  # fmt: skip
-        intake = Intake(self.carrier.ledger, clock, 1)
+        intake = Intake(self.carrier.ledger, clock, 1, settings)
         self.settlement = Settlement(self.carrier, intake, WorkerSettings(), clock, self.connect, deadline_s, 1)
 
     async def connect(self) -> Any:

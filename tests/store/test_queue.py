@@ -15,8 +15,9 @@ from _fastpath.copyrows import OutcomeRows
 from gateway.errors import StoreError
 from gateway.message import ChunkState, MessageClass, Policy
 from gateway.store import postgres, queue, runs
+from gateway.store.inbound import Arrival, Came, Joined
 from gateway.store.queries import all_queries
-from gateway.store.queue import Claimed, Flush, Inbound
+from gateway.store.queue import Claimed, Flush
 from gateway.store.runs import Run
 from tests.fixtures import campaign
 from tests.fixtures.campaign import numbers, states
@@ -225,7 +226,7 @@ async def test_finished_chunk_is_done_and_owned_by_nobody(connection: Any, lane:
 async def test_a_flush_is_written_once_whatever_is_repeated(connection: Any, lane: int) -> None:
     await make_run(connection, numbers(10), [lane])
     batch = await claim_one(connection, lane)
-    message = Inbound(
+    message = Arrival(
         id=7,
         at=NOW,
         command="deliver_sm",
@@ -235,10 +236,17 @@ async def test_a_flush_is_written_once_whatever_is_repeated(connection: Any, lan
         data_coding=0,
         octets=b"",
         pdu=b"",
+        fingerprint=b"f",
     )
     once = flush_of(
         outcomes=outcomes(lane, [(batch.chunk_id, 0, 1, 1, 0, b"id")]),
-        inbound=(message,),
+        inbound=Came(
+            at=NOW,
+            join=lambda parts, now: Joined([], []),
+            dedupe=timedelta(seconds=600),
+            parts_timeout=timedelta(days=1),
+            arrivals=(message,),
+        ),
     )
     assert not await queue.flush_known(connection, lane, once.id)
     await queue.flush(connection, lane, once)
@@ -545,6 +553,7 @@ async def test_racing_repeats_send_each_position_once(dsn: str, connection: Any,
 
 DISTRIBUTED = {
     "chunk", "chunk_payload", "outcome", "receipt", "receipt_waiting", "repeated", "inbound", "flush",
+    "inbound_message", "inbound_part", "inbound_seen", "event", "event_number",
 }  # fmt: skip
 # Statements over all lanes, none of them on the path of a message.
 ALL_LANES = {

@@ -83,13 +83,6 @@ SELECT EXISTS (SELECT FROM flush WHERE lane = $1::int AND id = $2::bigint);
 -- index: flush_pkey (one lane's rows are few)
 DELETE FROM flush WHERE lane = $1::int AND at < $2::timestamptz;
 
--- name: add_inbound
--- Keep a message from a handset; the same one again is ignored.
--- index: inbound_pkey
-INSERT INTO inbound (lane, id, at, command, source, destination, esm_class, data_coding, octets, pdu)
-VALUES ($1::int, $2::bigint, $3::timestamptz, $4::text, $5::text, $6::text, $7::smallint, $8::smallint, $9::bytea, $10::bytea)
-ON CONFLICT (lane, id) DO NOTHING;
-
 -- name: match
 -- Move waiting receipts of a span of time to the segments that have got their message_id; of several segments with one
 -- message_id (an SMSC that counts anew) the newest has it.

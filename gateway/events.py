@@ -1,0 +1,70 @@
+"""The events that others act on: each kind with its fields, once, so that writers and readers mean the same.
+
+An event is a row of the table `event`, written in the transaction of what it tells: it exists if and only if that does.
+Numbers are counted by lane without gaps, and rows of a lane become visible in their order: a reader that remembers the
+last number misses none (store/events.py).
+Not here: logs (each room's own), counters and figures (the compiled rooms).
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+
+class Kind(Struct, frozen=True):
+    """What an event tells, whom its `subject` names, and the fields of its body."""
+
+    sentence: str
+    subject: str
+    fields: Mapping[str, str]
+
+
+# If you add a kind, emit it through `event` with its name written out: tests/house/test_events.py looks for that.
+KINDS: Mapping[str, Kind] = {
+    "inbound.received": Kind(
+        "a handset's message is whole, or its missing parts are waited for no longer",
+        "the address of the handset, as the SMSC wrote it",
+        {
+            "message": "id in inbound_message",
+            "destination": "the address written to",
+            "text": "what was written; U+FFFD stands for what could not be read",
+            "parts": "how many the message has, those that never came included",
+            "missing": "numbers, from 1, of the parts that never came",
+            "alphabet": "what the octets were read as",
+            "is_lossy": "whether something could not be read",
+        },
+    ),
+    "handset.reachable": Kind(
+        "the SMSC tells that a handset is to be had (alert_notification)",
+        "the address of the handset",
+        {
+            "address": "ours, that had asked for it",
+            "status": "ms_availability_status: 0 available, 1 denied, 2 unavailable; null where it was not told",
+        },
+    ),
+}
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One event, before it has its number."""
+
+    kind: str
+    at: datetime
+    subject: str
+    body: Mapping[str, Any]
+
+
+def event(kind: str, at: datetime, subject: str, **body: Any) -> Event:
+    """Make an event of the catalogue.
+
+    body    exactly the fields of its kind; values that JSON has
+    raises  ValueError: an unknown kind, or other fields than it has
+    """
+    known = KINDS.get(kind)
+    if known is None:
+        raise ValueError(f"event {kind!r}: expected one of {', '.join(KINDS)}")
+    if body.keys() != known.fields.keys():
+        raise ValueError(f"event {kind}: expected {', '.join(known.fields)}, found {', '.join(body) or 'nothing'}")
+    return Event(kind=kind, at=at, subject=subject, body=body)
