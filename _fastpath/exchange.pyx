@@ -285,6 +285,7 @@ cdef class Exchange:
                 id_octets = -1
         elif not late and (disposition == THROTTLE or disposition == DESTINATION or disposition == SESSION
                            or (disposition == RETRY and slot.attempt + 1 < min(self.max_attempts, 255))):
+            ledger.count_status(status)
             again.batch = slot.whose.batch
             again.pos = slot.pos
             again.segment = slot.segment
@@ -306,6 +307,7 @@ cdef class Exchange:
             self.window.free_slot(slot)
             return 0
         else:
+            ledger.count_status(status)
             ledger.rejected += 1
         ledger.outcomes.add(
             chunk_id, slot.pos, <int16_t>slot.segment, <int16_t>slot.segments, epoch,
@@ -503,6 +505,7 @@ cdef class Exchange:
                 self.composer.reference = self.references.give(
                     form.source_key, batch.numbers[pos], now + self.ledger.wall_offset_us * 1e-6, form.reference_bits)
             batch.in_flight += count
+            self.ledger.lengths[count & 0xFF] += 1
             self.batch = batch
             self.pos = pos
             self.index = 0

@@ -64,3 +64,31 @@ cdef class Histogram:
                 exponent = (i - 16) // 16
                 return ldexp((16 + (i - 16) % 16) + 0.5, exponent)
         return None
+
+    def below_powers(self, int first, int last):
+        """How many durations were shorter than 2**first, 2**(first + 1) … 2**last microseconds, exactly.
+
+        first, last  4 to 59: powers of two are borders of buckets there
+        """
+        cdef uint64_t seen = 0
+        cdef int at = 0, exponent
+        if not 4 <= first <= last <= 59:
+            raise ValueError(f"below_powers: expected 4 <= first <= last <= 59, got {first} and {last}")
+        found = []
+        for exponent in range(first, last + 1):
+            while at < 16 + (exponent - 4) * 16:
+                seen += self.counts[at]
+                at += 1
+            found.append(seen)
+        return found
+
+    @property
+    def sum_us(self):
+        """The sum of all durations, each taken as the middle of its bucket: at most 3.2 % off."""
+        cdef double total = 0.0
+        cdef int i
+        for i in range(1024):
+            if self.counts[i]:
+                total += <double>self.counts[i] * (
+                    i if i < 32 else ldexp((16 + (i - 16) % 16) + 0.5, (i - 16) // 16))
+        return total

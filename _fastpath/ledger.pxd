@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from _fastpath.copyrows cimport OutcomeRows, ReceiptRows, WaitingRows
 from _fastpath.histogram cimport Histogram
@@ -17,4 +17,9 @@ cdef class Ledger:
     cdef public uint64_t submitted, responses, accepted, throttled, retried, rejected, refused, uncertain
     cdef public uint64_t receipts_matched, receipts_waiting, unknown_responses, octets_in, octets_out
     cdef public uint64_t receipt_states[12]
+    # answers that were no acceptance, by command_status; the last one: above the table
+    cdef uint64_t statuses[1281]
+    # messages begun, by how many segments they have
+    cdef uint64_t lengths[256]
+    cdef void count_status(self, uint32_t status) noexcept
     cdef int enter_receipt(self, const Receipt* found, double now) except -1

@@ -84,6 +84,17 @@ cdef class Ledger:
         self.receipt_states[found.state if found.state >= 0 else 10] += 1
         return 0
 
+    cdef void count_status(self, uint32_t status) noexcept:
+        self.statuses[status if status < 1280 else 1280] += 1
+
+    def refusals(self):
+        """How often each command_status but that of acceptance came; 0x500 stands for all above the table."""
+        return {i: self.statuses[i] for i in range(1281) if self.statuses[i]}
+
+    def messages_by_segments(self):
+        """How many messages were begun with so many segments, by that number."""
+        return {i: self.lengths[i] for i in range(256) if self.lengths[i]}
+
     def counts(self):
         """Every counter by name; receipts by message_state under `receipt_states`."""
         return {

@@ -6,7 +6,7 @@ The floors, from the ground up; a module imports only from lower ones or from it
     1  message  errors  events  profiles  config    nouns
     2  campaign | smpp | store                      pillars, which never import one another
     3  dispatch | automation                        engines
-    4  contacts  simulator  codec  (api, dashboard) doors: people, programs and test traffic come in
+    4  contacts  simulator  codec  metrics          doors (api, dashboard): people, programs and test traffic come in
     5  app                                          builds everything once, starts in order, stops in reverse
     6  commands  __main__                           the command line
 """

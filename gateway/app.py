@@ -11,15 +11,16 @@ import random
 import resource
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from gateway import metrics
 from gateway.config import Settings
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.worker import Worker
 from gateway.errors import StoreError
-from gateway.store import postgres
+from gateway.store import postgres, results, runs
 from gateway.store.embedded import Embedded
 from gateway.store.migrate import migrate
 
@@ -27,6 +28,8 @@ Result = TypeVar("Result")
 
 # For what reads or writes a whole run in one statement: ten million people are enqueued in about 15 s.
 PATIENCE_S = 600.0
+# For what a scrape asks of Postgres: Prometheus itself gives up after 10 s.
+METRICS_S = 3.0
 
 CLOCK = Clock(monotonic=time.monotonic, wall=lambda: datetime.now(UTC))
 
@@ -131,6 +134,17 @@ async def open_database(settings: Settings, migrates: bool = True) -> AsyncItera
         await asyncio.to_thread(stack.close)
 
 
+def waits_in(database: Database) -> Callable[[], Awaitable[metrics.Queued]]:
+    """Make the question what waits in a database, on a connection of its own each time."""
+
+    async def ask() -> metrics.Queued:
+        async with database.connection(METRICS_S) as connection:
+            rows, names = await results.queue_by_lane(connection), await runs.lanes(connection)
+        return metrics.queued_of(rows, names, CLOCK.wall())
+
+    return ask
+
+
 @contextlib.asynccontextmanager
 async def open_worker(
     settings: Settings, database: Database, carriers: Iterable[str] | None = None, chance: random.Random | None = None
@@ -141,7 +155,11 @@ async def open_worker(
     try:
         await worker.start()
         try:
-            yield worker
+            async with contextlib.AsyncExitStack() as doors:
+                if settings.worker.metrics_listen:
+                    listen = settings.worker.metrics_listen
+                    await doors.enter_async_context(metrics.serve(listen, worker, CLOCK.monotonic, waits_in(database)))
+                yield worker
         finally:
             await worker.stop()
     finally:

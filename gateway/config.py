@@ -64,6 +64,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lease_s            a claimed chunk belongs to a worker so long, renewed with every flush
     evidence_s         before an uncertain segment is sent again under at_least_once
     recall_ids         message_ids kept in memory, a lane, to match receipts without asking Postgres
+    metrics_listen     address and port where Prometheus reads figures, such as 127.0.0.1:9464; empty: none
     """
 
     flush_interval_s: Annotated[float, Meta(ge=0.001, le=1.0)] = 0.025
@@ -72,6 +73,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     match_interval_s: Annotated[float, Meta(ge=0.05, le=60.0)] = 0.5
     evidence_s: Annotated[float, Meta(ge=0.0, le=604800.0)] = 120.0
     recall_ids: Annotated[int, Meta(ge=1024, le=1 << 24)] = 1 << 18
+    metrics_listen: str = ""
 
 
 class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -224,7 +226,12 @@ def decode(
     database, faulty = _section(DatabaseSettings, document.get("database", {}), "database", problems)
     if database is not None:
         problems.extend(_database_problems(database, faulty))
-    worker, _ = _section(WorkerSettings, document.get("worker", {}), "worker", problems)
+    worker, faulty = _section(WorkerSettings, document.get("worker", {}), "worker", problems)
+    if worker is not None and worker.metrics_listen and "metrics_listen" not in faulty:
+        try:
+            endpoint(worker.metrics_listen)
+        except ValueError as error:
+            problems.append(("worker.metrics_listen", str(error), repr(worker.metrics_listen)))
     profiles, faulty_by_profile = _profiles(document, problems)
     carriers: dict[str, CarrierSettings] = {}
     laid_by_carrier: dict[str, Laid] = {}
@@ -334,6 +341,17 @@ def _variables_below(key: str, variable_by_key: Mapping[str, str]) -> dict[str, 
         for each, variable in variable_by_key.items()
         if each.startswith(prefix)
     }
+
+
+def endpoint(text: str, lowest: int = 1) -> tuple[str, int]:
+    """Cut `127.0.0.1:9464` or `[::1]:9464` into address and port; ValueError says what was expected."""
+    host, _, port = text.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host if ":" not in host else ""
+    if not host or not host.isprintable() or " " in host or not (port.isascii() and port.isdecimal()):
+        raise ValueError("an address and a port, such as 127.0.0.1:9464 or [::1]:9464")
+    if not lowest <= int(port[:6]) <= 65535:
+        raise ValueError(f"a port from {lowest} to 65535")
+    return host, int(port)
 
 
 def dsn_problem(key: str, dsn: str) -> Problem | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import CarrierSettings, Settings, coding_of, dsn_problem, load
+from gateway.config import CarrierSettings, Settings, coding_of, dsn_problem, endpoint, load
 from gateway.errors import ConfigError
 
 SECRET = "hunter2!"
@@ -469,3 +469,26 @@ def test_coding_of_handsets_that_is_none_or_stands_twice_is_named(file, keys):
 def test_alphabet_of_handsets_that_is_none_is_named(file):
     found = problems_of(file(acme('inbound_data_coding = { 0 = "gsm" }')))
     assert "'gsm7-packed'" in found["carriers.acme.inbound_data_coding.0"][0]
+
+
+@pytest.mark.parametrize(
+    ("listen", "expected"),
+    [
+        ("9464", "an address and a port"),
+        (":9464", "an address and a port"),
+        ("::1:9464", "an address and a port"),
+        ("127.0.0.1:", "an address and a port"),
+        ("127.0.0.1:x", "an address and a port"),
+        ("127.0.0.1:0", "a port from 1 to 65535"),
+        ("127.0.0.1:65536", "a port from 1 to 65535"),
+        ("127.0.0.1:" + "9" * 5000, "a port from 1 to 65535"),
+    ],
+)
+def test_place_for_metrics_that_is_none_is_named(file, listen, expected):
+    found = problems_of(file(f'[worker]\nmetrics_listen = "{listen}"'))
+    assert list(found) == ["worker.metrics_listen"] and found["worker.metrics_listen"][0].startswith(expected)
+
+
+def test_place_for_metrics_is_an_address_and_a_port(file):
+    assert endpoint("[::1]:9464") == ("::1", 9464)
+    assert load(file('[worker]\nmetrics_listen = "127.0.0.1:9464"'), {}).worker.metrics_listen == "127.0.0.1:9464"

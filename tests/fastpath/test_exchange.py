@@ -1016,3 +1016,14 @@ def test_parts_that_go_to_another_bind_keep_the_reference_of_their_message():
     exchange.lose(1.0)
     other.fill(2.0)
     assert references_in(other.take_output()) == [(reference, 2), (reference, 3)]
+
+
+def test_refusals_are_counted_by_their_status_and_messages_by_their_segments():
+    exchange = exchange_on()
+    exchange.backlog.add(batch_of(1, ["x" * 400, "y", "z", "ä"]))
+    exchange.fill(0.0)
+    exchange.take_output()
+    for sequence, value in ((1, OK), (2, THROTTLED), (3, BAD_NUMBER), (4, 0x401), (5, 0x10000), (6, 0xFFFFFFFF)):
+        exchange.feed(response(sequence, value), 1.0)
+    assert exchange.ledger.refusals() == {THROTTLED: 1, BAD_NUMBER: 1, 0x401: 1, 0x500: 2}
+    assert exchange.ledger.messages_by_segments() == {1: 3, 3: 1}

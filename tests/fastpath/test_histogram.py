@@ -79,3 +79,18 @@ def test_quantile_outside_0_to_1_is_refused(q):
 def test_only_a_histogram_is_merged():
     with pytest.raises(TypeError):
         Histogram().merge(None)
+
+
+@given(durations=DURATIONS)
+def test_counts_below_powers_of_two_are_exact_and_their_sum_nearly(durations):
+    histogram = Histogram()
+    for duration in durations:
+        histogram.add(duration)
+    assert histogram.below_powers(4, 40) == [sum(d < 2**e for d in durations) for e in range(4, 41)]
+    assert histogram.sum_us == pytest.approx(sum(durations), rel=1 / 30, abs=len(durations))
+
+
+@pytest.mark.parametrize(("first", "last"), [(3, 10), (10, 9), (4, 60)])
+def test_powers_that_are_no_borders_are_refused(first, last):
+    with pytest.raises(ValueError, match="expected 4 <= first"):
+        Histogram().below_powers(first, last)
