@@ -37,6 +37,25 @@ async def test_receipts_before_their_responses_are_matched(dsn: str, ledger: Pat
         assert not await e.connection.fetchval("SELECT count(*) FROM receipt_waiting")
 
 
+async def test_quirk_33_early_double_and_strange_receipts_flip_no_state(dsn: str, ledger: Path) -> None:
+    receipts = Receipts(early_share=0.5, early_ms=30, delay_ms=1, duplicate_share=1.0)
+    async with engine(dsn, ledger, responses=Responses(delay_ms=40), receipts=receipts) as e:
+        run = await e.run(numbers(200), template="x" * 200)
+        worker = await e.start()
+        await e.ends(run)
+        told = only_lane(worker).carrier.ledger
+        ours = await e.connection.fetchval("SELECT message_id FROM outcome WHERE pos = 0 AND segment = 1")
+        # Another verdict after the final one, days late; and one for an id of somebody else's.
+        told.take_receipt(ours.encode(), 5, b"001", None, b"late", app.CLOCK.monotonic())
+        told.take_receipt(b"somebody-elses", 5, b"001", None, b"strange", app.CLOCK.monotonic())
+        strange = "SELECT count(*) = 1 FROM receipt_waiting WHERE message_id = 'somebody-elses'"
+        await until(lambda: e.connection.fetchval(strange), "the strange one is kept")
+        await until(
+            lambda: e.connection.fetchval("SELECT count(*) = 1 FROM receipt WHERE raw = 'late'"), "the late one"
+        )
+        assert await e.states(run) == {"delivered": 200}
+
+
 async def test_receipts_for_messages_of_a_worker_before_are_matched(dsn: str, ledger: Path) -> None:
     async with engine(dsn, ledger, receipts=Receipts(delay_ms=800)) as e:
         run = await e.run(numbers(500))

@@ -1027,3 +1027,28 @@ def test_refusals_are_counted_by_their_status_and_messages_by_their_segments():
         exchange.feed(response(sequence, value), 1.0)
     assert exchange.ledger.refusals() == {THROTTLED: 1, BAD_NUMBER: 1, 0x401: 1, 0x500: 2}
     assert exchange.ledger.messages_by_segments() == {1: 3, 3: 1}
+
+
+@pytest.mark.parametrize("registered_delivery", [0, 1, 2, 17])
+def test_quirk_17_receipt_is_taken_and_answered_whether_it_was_asked_for_or_not(registered_delivery):
+    exchange = exchange_on()
+    exchange.answers_at_once = True
+    batch = Batch.of(1, [447700900123], [["hello"]])
+    batch.dress(Form(Template("{{ text }}"), registered_delivery=registered_delivery), 1e9)
+    batch.commit(1)
+    exchange.backlog.add(batch)
+    exchange.fill(0.0)
+    assert pdus.decode(exchange.take_output()).fields["registered_delivery"] == registered_delivery
+    exchange.feed(response(1) + delivery(9, TEXT % b"abc"), 1.0)
+    # Not remembered where none was asked for, so that it waits in Postgres; it is answered all the same.
+    asked = registered_delivery != 0
+    assert (exchange.ledger.receipts_matched, exchange.ledger.receipts_waiting) == (int(asked), int(not asked))
+    assert pdus.decode(exchange.take_output()).command == "deliver_sm_resp"
+    assert not exchange.rare and exchange.ledger.accepted == 1
+
+
+def test_quirk_35_answer_to_a_delivery_is_seventeen_octets_with_one_nul():
+    exchange = exchange_on()
+    exchange.answers_at_once = True
+    exchange.feed(delivery(0x01020304, TEXT % b"abc"), 1.0)
+    assert exchange.take_output() == bytes.fromhex("00000011 80000005 00000000 01020304 00")

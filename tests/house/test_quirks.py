@@ -1,0 +1,52 @@
+"""Every quirk of docs/quirks.md has its row, a test that bears its number, and settings that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.config import CarrierSettings
+
+ROOT = Path(__file__).parents[2]
+QUIRKS = range(1, 43)
+# Rows whose tests or settings are still being made; only what is really missing may stand here.
+NAMED_BY_NO_TEST_YET: set[int] = {*range(1, 10), *range(11, 17), *range(18, 23), 24, *range(26, 33), *range(36, 41)}
+SETTINGS_TO_COME = {
+    "adaptive", "bind_statuses", "class_coding", "host_policy", "hosts", "idle_timeout_s", "more_messages", "national",
+    "needs_receiver", "packed", "pacing", "recycle_after", "refused_pause_s", "tlvs", "transliterate", "validity",
+    "validity_zone", "receipt_detection", "receipt_prefers", "receipt_zone", "receipt_states",
+}  # fmt: skip
+
+
+def rows() -> dict[int, list[str]]:
+    """Quirk -> its cells."""
+    text = (ROOT / "docs/quirks.md").read_text(encoding="utf-8")
+    lines = [[cell.strip() for cell in line.strip("| \n").split("|")] for line in text.splitlines()]
+    return {int(cells[0]): cells for cells in lines if len(cells) == 4 and cells[0].isdigit()}
+
+
+def named() -> set[int]:
+    """The quirks that some test names: `test_quirk_12_…`, or `quirk 12` in its words."""
+    found: set[int] = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        if path != Path(__file__):
+            found.update(int(n) for n in re.findall(r"[qQ]uirk[_ ](\d+)", path.read_text(encoding="utf-8")))
+    return found
+
+
+def test_every_quirk_has_its_row_and_says_what_we_do() -> None:
+    assert list(rows()) == list(QUIRKS)
+    assert [number for number, cells in rows().items() if not all(cells)] == []
+
+
+def test_every_quirk_is_named_by_a_test_and_no_test_names_another() -> None:
+    assert set(QUIRKS) - named() - NAMED_BY_NO_TEST_YET == set()
+    assert named() - set(QUIRKS) == set()
+
+
+@pytest.mark.parametrize("number", QUIRKS)
+def test_setting_of_a_quirk_exists(number: int) -> None:
+    cell = rows()[number][3]
+    settings = re.findall(r"`(\w+)`", cell)
+    assert settings or cell == "built in"
+    assert set(settings) - set(CarrierSettings.__struct_fields__) - SETTINGS_TO_COME == set()
