@@ -16,6 +16,7 @@ Not here: what profiles hold and how they inherit (profiles.py), settings that c
 """
 
 import difflib
+import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
@@ -96,6 +97,25 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     inbound_parts_timeout_s  for the missing parts of a long message; then it is told of without them
     inbound_dedupe_s         a message that comes again so soon is the same, unless the SMSC had our answer to the first
     inbound_busy_status      answer while Postgres is behind; RMSGQFUL is retried by all, RX_T_APPN not by Vonage
+
+    Binds: which hosts, and what is done about refusals and sessions that wear out
+    hosts                  more of the account, "host" or "host:port", in order of preference behind `host`
+    host_policy            order: all binds at the first host that is well; spread: each begins at another
+    refused_pause_s        after a refusal that asks for a person; half of it at least
+    bind_statuses          what a refusal means here: { "0x03" = "config" }; stale, busy or config
+    idle_timeout_s         after so long in silence the SMSC ends a session: enquire_link at half of it; 0 = unknown
+    recycle_after          messages the SMSC allows a session, which is then drained and bound anew; 0 = any number
+    half_dead_s            messages accepted and not one receipt for so long: alarm, and bind anew, one bind each time;
+                           0 = ten times the median delay of the receipts, a minute at least
+    needs_receiver         of tx+rx: submit nothing while no rx has been bound for receiver_grace_s
+    outbind_listen         "address:port" where the SMSC calls us; the binds that receive wait for it and call nobody
+    outbind_system_id      what the SMSC must call itself; empty: anything
+    outbind_peers          addresses and networks that may call; empty: any
+
+    TLS
+    tls_server_name        whom the certificate is for, and SNI; empty: the host
+    tls_ca_file            who may sign it; empty: whom the system trusts
+    tls_certificate_file   ours, where the SMSC asks for one; tls_key_file, unless the key is in the same file
     """
 
     host: Annotated[str, Meta(min_length=1)]
@@ -146,6 +166,38 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     inbound_parts_timeout_s: Annotated[float, Meta(ge=1, le=604800)] = 86400.0
     inbound_dedupe_s: Annotated[float, Meta(ge=0, le=86400)] = 600.0
     inbound_busy_status: Literal["RMSGQFUL", "RTHROTTLED", "RSYSERR", "RX_T_APPN"] = "RMSGQFUL"
+    # Binds
+    hosts: Annotated[tuple[str, ...], Meta(min_length=0, max_length=16)] = ()
+    host_policy: Literal["order", "spread"] = "order"
+    refused_pause_s: Seconds = 300.0
+    bind_statuses: dict[str, Literal["stale", "busy", "config"]] = {}
+    idle_timeout_s: Annotated[float, Meta(ge=0, le=86400)] = 0.0
+    recycle_after: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    half_dead_s: Annotated[float, Meta(ge=0, le=86400)] = 0.0
+    needs_receiver: bool = True
+    receiver_grace_s: Seconds = 10.0
+    outbind_listen: str = ""
+    outbind_system_id: str = ""
+    outbind_password: str = ""
+    outbind_peers: Annotated[tuple[str, ...], Meta(min_length=0, max_length=256)] = ()
+    # TLS
+    tls: bool = False
+    tls_verify: bool = True
+    tls_server_name: str = ""
+    tls_ca_file: str = ""
+    tls_certificate_file: str = ""
+    tls_key_file: str = ""
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Every host of the account with its port, `host` first, each once."""
+        more = (address_of(text, self.port) for text in self.hosts)
+        return tuple(dict.fromkeys([(self.host, self.port), *(address for address in more if address is not None)]))
+
+    @property
+    def outbind_address(self) -> tuple[str, int]:
+        """Where to listen for the SMSC."""
+        return address_of(self.outbind_listen, 0) or ("", 0)
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -187,12 +239,32 @@ _Section = TypeVar("_Section", bound=Struct)
 
 INTERFACE_VERSION = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
 # Secrets are never shown when they are wrong.
-SECRET_KEYS = ("password", "dsn")
+SECRET_KEYS = ("password", "dsn", "outbind_password")
 SECTIONS = ("database", "worker", "profiles", "carriers")
 NAMED = ("profiles", "carriers")
 DSN_FORM = "postgresql://user:password@host:port/database, special characters as %XX"
 # §5.2 of SMPP 3.4: octets of a field without its NUL.
 _OCTETS = (("system_id", 15), ("system_type", 12), ("address_range", 40), ("service_type", 5), ("source", 20))
+
+
+def address_of(text: str, port: int) -> tuple[str, int] | None:
+    """Read "host", "host:port", an IPv6 address or "[IPv6]:port"; `port` where none is said, None for another form."""
+    host, bracket, rest = text[1:].partition("]") if text.startswith("[") else ("", "", text)
+    if bracket:
+        said = rest.removeprefix(":") if rest.startswith(":") else rest
+        if rest and not rest.startswith(":"):
+            return None
+    elif text.count(":") > 1:
+        host, said = text, ""
+    else:
+        host, colon, said = text.partition(":")
+        if colon and not said:
+            return None
+    if not host or set(host) & set("/@[] \t") or not host.isprintable():
+        return None
+    if said and not (said.isascii() and said.isdecimal() and int(said) < 65536):
+        return None
+    return host, int(said) if said else port
 
 
 def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
@@ -484,6 +556,83 @@ def _carrier_problems(
         "each data_coding once, 0 to 255 or 0x00 to 0xFF",
         ", ".join(carrier.inbound_data_coding),
     )
+    return problems + [problem for problem in _bind_problems(key, carrier) if _field_of(problem) not in faulty]
+
+
+def _field_of(problem: Problem) -> str:
+    return problem[0].rpartition(".")[2]
+
+
+def _bind_problems(key: str, carrier: CarrierSettings) -> list[Problem]:
+    """What the types cannot say of hosts, sessions, outbind and TLS."""
+    problems: list[Problem] = []
+
+    def unless(is_right: bool, field: str, expected: str, found: str = "") -> None:
+        if not is_right:
+            problems.append((f"{key}.{field}", expected, found or repr(getattr(carrier, field))))
+
+    for text in carrier.hosts:
+        address = address_of(text, carrier.port)
+        unless(address is not None and address[1] > 0, "hosts", '"host" or "host:port"', "another form (not shown)")
+    unless(
+        not carrier.recycle_after or carrier.recycle_after >= 2 * carrier.window,
+        "recycle_after",
+        f"at least 2 windows, {2 * carrier.window}, since what is in flight counts too",
+    )
+    unless(
+        not carrier.inactivity_s or not carrier.idle_timeout_s or carrier.inactivity_s <= carrier.idle_timeout_s,
+        "inactivity_s",
+        f"at most idle_timeout_s, {carrier.idle_timeout_s:g}: the SMSC would be first",
+    )
+    listen = address_of(carrier.outbind_listen, 0)
+    unless(
+        not carrier.outbind_listen or (listen is not None and listen[1] > 0),
+        "outbind_listen",
+        '"address:port" of this machine',
+    )
+    unless(
+        not carrier.outbind_listen or bool(carrier.outbind_password or carrier.outbind_peers),
+        "outbind_password",
+        "a password, or the addresses that may call in outbind_peers",
+        "neither",
+    )
+    unless(
+        bool(carrier.outbind_listen)
+        or not (carrier.outbind_password or carrier.outbind_peers or carrier.outbind_system_id),
+        "outbind_listen",
+        "an address to listen on, since other settings of outbind are there",
+        "nothing",
+    )
+    unless(
+        not (carrier.outbind_listen and carrier.tls),
+        "outbind_listen",
+        "nothing, since tls = true: TLS is spoken on connections that we make",
+    )
+    for peer in carrier.outbind_peers:
+        unless(
+            _is_network(peer), "outbind_peers", 'addresses or networks, as "192.0.2.7" or "192.0.2.0/24"', repr(peer)
+        )
+    set_for_nothing = [
+        name
+        for name in ("tls_server_name", "tls_ca_file", "tls_certificate_file", "tls_key_file")
+        if getattr(carrier, name)
+    ]
+    unless(
+        carrier.tls or not set_for_nothing,
+        "tls",
+        f"true, since {set_for_nothing[0] if set_for_nothing else ''} is there",
+    )
+    unless(
+        carrier.tls_verify or not carrier.tls_ca_file,
+        "tls_verify",
+        "true, since tls_ca_file says who is to be believed",
+    )
+    unless(
+        not carrier.tls_key_file or bool(carrier.tls_certificate_file),
+        "tls_certificate_file",
+        "the certificate that tls_key_file belongs to",
+        "nothing",
+    )
     return problems
 
 
@@ -494,6 +643,14 @@ def coding_of(text: str) -> int | None:
     except ValueError:
         return None
     return coding if 0 <= coding <= 255 else None
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _section(kind: type[_Section], section: Any, key: str, problems: list[Problem]) -> tuple[_Section | None, set[str]]:

@@ -8,6 +8,7 @@
     │   ├── LocalProtocolError    ours: the session's state forbids what we asked
     │   └── RemoteProtocolError   theirs: they broke the link                     from LostFraming
     ├── LinkLost                  nobody's: the cause is chained
+    │   └── TlsFault              theirs or the operator's: what a person must do about it
     ├── BindRefused               the SMSC's: command_status
     └── StoreError                Postgres's; retryable or not
 
@@ -58,6 +59,14 @@ class RemoteProtocolError(ProtocolError):
 
 class LinkLost(GatewayError):
     """The TCP connection ended without an unbind."""
+
+
+class TlsFault(LinkLost):
+    """TLS was not agreed upon. `needs_person`: trying again soon will not mend it."""
+
+    def __init__(self, message: str, *, needs_person: bool):
+        super().__init__(message)
+        self.needs_person = needs_person
 
 
 class BindRefused(GatewayError):

@@ -12,6 +12,7 @@ Not here: claiming and settling (dispatch), reading settings (config).
 import asyncio
 import contextlib
 import logging
+import math
 import random
 from collections.abc import Callable
 
@@ -24,14 +25,20 @@ from _fastpath.references import References
 from _fastpath.throttle import Throttle
 from _fastpath.window import Window
 from gateway.config import CarrierSettings
+from gateway.smpp import recycling
 from gateway.smpp import status as statuses
-from gateway.smpp.bind import Bind, Kind, Phase
-from gateway.smpp.link import Link
+from gateway.smpp.bind import Bind, Kind, Phase, new_link
+from gateway.smpp.hosts import Hosts
+from gateway.smpp.link import Link, Listener
+from gateway.smpp.outbind import Outbinds
 from gateway.smpp.pdu import Pdu
+from gateway.smpp.turns import Turns
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
+# Receipts are missed by the minute: nobody counts them at every tick.
+LISTEN_S = 1.0
 # A tick that comes so late was not the SMSC's fault: what waits in the sockets is read before anything is judged.
 LATE_S = 1.0
 # The loop's timers are no finer; below that the throttle hands out several PDUs at once.
@@ -41,15 +48,17 @@ SICK_AFTER = 3
 
 
 class BindReport(Struct, frozen=True, kw_only=True):
-    """How one bind stands; `bound_by` says what keeps it from sending faster."""
+    """How one bind stands; `bound_by` says what keeps it from sending faster, `alarm` what a person should know."""
 
     name: str
     kind: str
+    host: str
     phase: str
     in_flight: int
     window: int
     bound_by: str
     last_error: str
+    alarm: str
 
 
 class Carrier:
@@ -85,16 +94,35 @@ class Carrier:
         self._on_request = on_request
         self._at_once = at_once
         self._turn = asyncio.Lock()
+        self.turns = Turns(settings.reconnect_first_s)
+        self.hosts = Hosts(settings.addresses, settings.host_policy, settings.reconnect_longest_s)
+        self._outbinds = Outbinds(name, settings, self._awaiting_outbind) if settings.outbind_listen else None
+        self._gate = recycling.Gate()
+        self._silence = recycling.Silence()
+        self._listens_at = -math.inf
+        self._receiver_at = 0.0
+        self.is_held = False
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self.changed = asyncio.Event()
         kinds = (Kind.TRX,) if settings.bind == "trx" else (Kind.TX, Kind.RX)
         self.binds = [
-            Bind(f"{name}#{number}{'' if kind is Kind.TRX else kind.name.lower()}", kind, settings, self, clock, chance)
-            for number in range(1, settings.binds + 1)
+            Bind(
+                f"{name}#{place + 1}{'' if kind is Kind.TRX else kind.name.lower()}",
+                kind,
+                settings,
+                self,
+                clock,
+                chance,
+                place,
+                None if kind is Kind.TX else self._outbinds,
+            )
+            for place in range(settings.binds)
             for kind in kinds
         ]
+        # A transceiver is its own receiver, and an SMSC that calls us does so when it has something.
+        self._needs_receiver = settings.needs_receiver and settings.bind == "tx+rx" and self._outbinds is None
 
     # -- what a bind needs ------------------------------------------------------------------------------------------
 
@@ -120,6 +148,8 @@ class Carrier:
 
     def on_change(self) -> None:
         """Wake who waits for a bind to come or go."""
+        if all(bind.is_bound for bind in self.binds):
+            self.turns.calm()
         self.changed.set()
 
     def on_held(self, now: float) -> None:
@@ -130,12 +160,35 @@ class Carrier:
         """One bind of the account tries at a time."""
         return self._turn
 
+    def _awaiting_outbind(self, listener: Listener) -> Link:
+        """Make the end of a connection that the SMSC has made."""
+        return new_link(self.settings, self.exchange(), self._clock, listener, awaits_outbind=True)
+
     # -- state ------------------------------------------------------------------------------------------------------
 
     @property
     def is_up(self) -> bool:
-        """Tell whether a bind that may submit is bound."""
-        return any(bind.is_bound and bind.kind is not Kind.RX for bind in self.binds)
+        """Tell whether a bind that may submit is bound, and is not held for want of a receiver."""
+        return not self.is_held and any(bind.is_bound and bind.kind is not Kind.RX for bind in self.binds)
+
+    @property
+    def is_any_bound(self) -> bool:
+        """Tell whether a bind, of whatever kind, is bound."""
+        return any(bind.is_bound for bind in self.binds)
+
+    @property
+    def outbind_port(self) -> int:
+        """Where the SMSC calls us; 0: nowhere."""
+        return self._outbinds.port if self._outbinds is not None else 0
+
+    @property
+    def alarm(self) -> str:
+        """What a person should know of the account as a whole; empty: nothing."""
+        if self.is_held:
+            return f"no receiver bound for {self._clock() - self._receiver_at:.0f} s: submits nothing (needs_receiver)"
+        if self._outbinds is not None and self._outbinds.last_error:
+            return self._outbinds.last_error
+        return self._silence.alarm
 
     @property
     def window_size(self) -> int:
@@ -153,11 +206,13 @@ class Carrier:
             BindReport(
                 name=bind.name,
                 kind=bind.kind.value,
+                host=bind.host,
                 phase=bind.phase.value,
                 in_flight=bind.link.exchange.window.in_flight if bind.link else 0,
                 window=self.settings.window,
                 bound_by=bind.link.exchange.bound_by if bind.link and bind.is_bound else "carrier",
                 last_error=bind.last_error,
+                alarm=bind.alarm or self.alarm,
             )
             for bind in self.binds
         ]
@@ -168,6 +223,9 @@ class Carrier:
         """Begin to keep every bind up."""
         self._tasks = [asyncio.create_task(bind.run(), name=f"bind {bind.name}") for bind in self.binds]
         self._tasks.append(asyncio.create_task(self._tick(), name=f"timers {self.name}"))
+        self._receiver_at = self._clock()
+        if self._outbinds is not None:
+            self._tasks.append(asyncio.create_task(self._outbinds.serve(), name=f"outbind {self.name}"))
         for task in self._tasks:
             task.add_done_callback(_tell_if_broken)
 
@@ -194,6 +252,8 @@ class Carrier:
             for bind in self.binds:
                 if bind.link is not None:
                     bind.link.abort("stopped")
+            if self._outbinds is not None:
+                self._outbinds.abort()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _is_draining(self) -> bool:
@@ -252,6 +312,10 @@ class Carrier:
                 for bind in self.binds:
                     if bind.link is not None and bind.link.is_connected:
                         self._look_after(bind, bind.link, now)
+                if self._outbinds is not None:
+                    self._outbinds.tick(now)
+                self._mind_receivers(now)
+                self._recycle(now)
             self.pump()
 
     def _look_after(self, bind: Bind, link: Link, now: float) -> None:
@@ -263,6 +327,54 @@ class Carrier:
             if link.exchange.silent_expiries >= SICK_AFTER:
                 link.abort("no responses any more")
         link.tick(now)
+
+    def _mind_receivers(self, now: float) -> None:
+        """Begin nothing new while nobody has been there for its receipts."""
+        if not self._needs_receiver:
+            return
+        if any(bind.is_bound and bind.kind is Kind.RX for bind in self.binds):
+            self._receiver_at = now
+        is_held = now - self._receiver_at > self.settings.receiver_grace_s
+        if is_held != self.is_held:
+            self.is_held = is_held
+            for bind in self.binds:
+                bind.hold(is_held)
+            if is_held:
+                log.error("! %s: alarm: %s", self.name, self.alarm)
+            else:
+                log.info("= %s: a receiver is bound: submits again", self.name)
+
+    def _recycle(self, now: float) -> None:
+        """Drain and bind anew who has sent its share, and who may be half-dead: one bind of the account at a time."""
+        settings = self.settings
+        for bind in self.binds:
+            if bind.is_bound:
+                self._gate.leave(bind.name)
+        if settings.recycle_after:
+            submitters = [bind for bind in self.binds if bind.kind is not Kind.RX]
+            for place, bind in enumerate(submitters):
+                due = recycling.quota(settings.recycle_after, settings.window, place, len(submitters))
+                if bind.is_bound and bind.link is not None and bind.link.submitted >= due:
+                    self._recycle_one(bind, f"{bind.link.submitted} messages on this session", now)
+        if now < self._listens_at:
+            return
+        self._listens_at = now + LISTEN_S
+        ledger = self.ledger
+        delays = ledger.submit_to_receipt
+        median_us = delays.quantile(0.5)
+        after_s = recycling.half_dead_after_s(
+            settings.half_dead_s, delays.total, None if median_us is None else median_us / 1e6
+        )
+        receipts = ledger.receipts_matched + ledger.receipts_waiting
+        if settings.registered_delivery and self._silence.look(now, ledger.accepted, receipts, after_s):
+            log.error("! %s: alarm: %s", self.name, self._silence.alarm)
+            receivers = [bind for bind in self.binds if bind.is_bound and bind.kind is not Kind.TX]
+            if receivers:
+                self._recycle_one(min(receivers, key=lambda bind: bind.bound_at), self._silence.alarm, now)
+
+    def _recycle_one(self, bind: Bind, reason: str, now: float) -> None:
+        if self._gate.enter(bind.name, now):
+            bind.recycle(reason)
 
 
 def _tell_if_broken(task: "asyncio.Task[None]") -> None:

@@ -8,7 +8,10 @@ Write back-pressure: what the kernel does not take is handed to the transport, w
 nothing is composed. TCP_NODELAY always: receipts right behind responses otherwise meet delayed acknowledgements, and
 most clients fall to 2,300 messages a second (figures in docs/decisions/0003-the-link.md).
 How it ends: `close` lets what is written leave, for `grace_s` at most; `abort` at once; `retire` submits nothing more
-and closes behind the last response. From the first of them on nothing is composed, so nothing more comes into doubt.
+and closes behind the last response, `recycle` with an unbind before. An unbind of the SMSC is answered at once, and
+what is in flight is waited for as in `retire`. From the first of them on nothing is composed, so nothing more comes
+into doubt.
+TLS: octets pass through the transport, since a socket's descriptor would speak past the encryption.
 Not here: connecting and trying again (bind.py), which bind gets what (carrier.py).
 """
 
@@ -61,6 +64,7 @@ class Link(asyncio.BufferedProtocol):
 
     clock           monotonic seconds
     grace_s         for the last octets of `close` and the last responses of `retire`
+    allowance       submit_sm that the SMSC allows this session; 0 = any number
     user_timeout_s  until TCP gives up octets that the peer does not acknowledge or take; 0 = the system's own
     """
 
@@ -73,6 +77,7 @@ class Link(asyncio.BufferedProtocol):
         *,
         grace_s: float = 5.0,
         user_timeout_s: float = 0.0,
+        allowance: int = 0,
     ):
         self.session = session
         self.exchange = exchange
@@ -80,6 +85,8 @@ class Link(asyncio.BufferedProtocol):
         self._listener = listener
         self._grace_s = grace_s
         self._user_timeout_s = user_timeout_s
+        self._allowance = allowance
+        self._unbinds = False
         self._transport: asyncio.Transport | None = None
         self._fd = -1
         self._paused = False
@@ -92,6 +99,10 @@ class Link(asyncio.BufferedProtocol):
         self.is_ending = False
         self.is_lost = False
         self.reason = ""
+        # What the transport said when it broke, if it did.
+        self.fault: Exception | None = None
+        # submit_sm of this session; counted where there is an allowance.
+        self.submitted = 0
 
     # -- the transport calls ----------------------------------------------------------------------------------------
 
@@ -99,7 +110,8 @@ class Link(asyncio.BufferedProtocol):
         """Take the transport; the caller sends the bind."""
         # uvloop's transports are of no common class.
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=0)
+        # With 0 asyncio's TLS would pause us at every write and resume at the next one: never, since we wait for it.
+        self._transport.set_write_buffer_limits(high=0 if transport.get_extra_info("sslcontext") is None else 1, low=0)
         endpoint: Any = transport.get_extra_info("socket")
         if endpoint is not None:
             with contextlib.suppress(OSError):  # a Unix socket has no such option
@@ -157,6 +169,7 @@ class Link(asyncio.BufferedProtocol):
         if self._last_call is not None:
             self._last_call.cancel()
         self.session.lost()
+        self.fault = exc
         if not self.reason:
             self.reason = str(exc) if exc is not None else "connection closed by the SMSC"
         self._listener.on_lost(self, self.reason)
@@ -167,6 +180,12 @@ class Link(asyncio.BufferedProtocol):
     def is_connected(self) -> bool:
         """Tell whether there is a connection, however near its end."""
         return self._transport is not None and not self.is_lost
+
+    @property
+    def peer(self) -> tuple[str, int] | None:
+        """Who is at the other end: address and port; None when that is not known (any more)."""
+        name: Any = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return (name[0], name[1]) if isinstance(name, tuple) else None
 
     def hears(self, now: float) -> bool:
         """Tell whether silence means something: the socket has been read for a while without a pause of ours."""
@@ -189,9 +208,13 @@ class Link(asyncio.BufferedProtocol):
         self._write_session()
         if not self.session.is_bound:
             self.exchange.may_submit = False
-            if self.session.state is State.UNBOUND and not self.is_ending:
+            if self.session.state is State.UNBOUND and not self.is_ending and self._retires_until is None:
                 # The last answer that an unbind of the SMSC waited for.
                 self._on_event(sessions.Unbound(by_peer=True))
+
+    def hand_to(self, listener: Listener) -> None:
+        """Belong to another from now on."""
+        self._listener = listener
 
     def owe(self, pdu: Pdu) -> None:
         """Answer a deliver_sm of the session with the receipts of the compiled path, by `acknowledge`."""
@@ -214,9 +237,13 @@ class Link(asyncio.BufferedProtocol):
         if self.exchange.received_at > self._heard_at:
             self._heard_at = self.exchange.received_at
             self.session.touch(self._heard_at)
-        if self._retires_until is not None and (now >= self._retires_until or not self.exchange.window.in_flight):
-            self.close(self.reason)
-            return
+        if self._retires_until is not None and (now >= self._retires_until or not self._awaits()):
+            if not self._unbinds or not self.session.may_send("unbind"):
+                self.close(self.reason)
+                return
+            # Its own timer ends it where no answer comes.
+            self._retires_until = None
+            self.request("unbind")
         if not self.hears(now):
             return
         for event in self.session.tick(now):
@@ -225,11 +252,13 @@ class Link(asyncio.BufferedProtocol):
 
     def retire(self, reason: str) -> None:
         """Submit nothing more; close behind the last response, or after `grace_s`. `tick` carries it out."""
+        self._retire(reason, self._grace_s)
+
+    def recycle(self, reason: str, patience_s: float) -> None:
+        """Submit nothing more; unbind and close behind the last response and the last receipt's answer."""
         if self._retires_until is None and not self.is_ending:
-            self._retires_until = self._clock() + self._grace_s
-            self.reason = self.reason or reason
-            self.exchange.may_submit = False
-            self._listener.on_retiring(self)
+            self._unbinds = True
+            self._retire(reason, patience_s)
 
     def close(self, reason: str) -> None:
         """End the connection; what is written already leaves first, for `grace_s` at most."""
@@ -252,7 +281,31 @@ class Link(asyncio.BufferedProtocol):
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
+    def _retire(self, reason: str, patience_s: float) -> None:
+        if self._retires_until is None and not self.is_ending:
+            self._retires_until = self._clock() + patience_s
+            self.reason = self.reason or reason
+            self.exchange.may_submit = False
+            self._listener.on_retiring(self)
+
+    def _awaits(self) -> bool:
+        """Tell whether something begun on this session may still end well."""
+        return self.exchange.window.in_flight > 0 or (self._unbinds and self.exchange.owed_waiting > 0)
+
     def _pump(self, now: float) -> None:
+        """Compose and write; count where the SMSC does."""
+        if not self._allowance:
+            self._compose(now)
+            return
+        exchange = self.exchange
+        before: int = exchange.ledger.submitted
+        self._compose(now)
+        self.submitted += exchange.ledger.submitted - before
+        # One turn composes no more than the window holds, so the count never passes the allowance.
+        if self.submitted + exchange.window.size > self._allowance:
+            exchange.may_submit = False
+
+    def _compose(self, now: float) -> None:
         """Compose and write; on a plain socket straight into it, by turns."""
         if self.is_ending or self._paused:
             return
@@ -340,7 +393,10 @@ class Link(asyncio.BufferedProtocol):
             self.close(event.reason)
         elif isinstance(event, sessions.Unbound):
             self._write_session()
-            self.close("unbound by the SMSC" if event.by_peer else "unbound")
+            if event.by_peer and self._awaits():
+                self.retire("unbound by the SMSC")
+            else:
+                self.close("unbound by the SMSC" if event.by_peer else "unbound")
         try:
             self._listener.on_event(self, event)
         except GatewayError as error:

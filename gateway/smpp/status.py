@@ -39,6 +39,10 @@ class Disposition(IntEnum):
 
 OK, THROTTLE, RETRY, FAIL, SESSION, CONFIG, REROUTE, DESTINATION = Disposition
 
+# What an operator calls the three kinds of a refused bind (`bind_statuses`): an old session still lives there, they
+# have no room for the moment, a person must act.
+REFUSALS: Mapping[str, Disposition] = {"stale": SESSION, "busy": RETRY, "config": CONFIG}
+
 ROK = 0x00
 RINVMSGLEN = 0x01
 RINVCMDLEN = 0x02
@@ -80,11 +84,11 @@ STATUSES: tuple[Status, ...] = (
     Status(0x05, "ESME_RALYBND", "already bound", SESSION),
     Status(0x06, "ESME_RINVPRTFLG", "priority invalid", FAIL),
     Status(0x07, "ESME_RINVREGDLVFLG", "registered_delivery invalid or not permitted", FAIL),
-    Status(0x08, "ESME_RSYSERR", "system error of the SMSC", RETRY),
+    Status(0x08, "ESME_RSYSERR", "system error of the SMSC", RETRY, RETRY),
     Status(0x0A, "ESME_RINVSRCADR", "source address invalid", FAIL),
     Status(0x0B, "ESME_RINVDSTADR", "destination address invalid", FAIL),
     Status(0x0C, "ESME_RINVMSGID", "message id invalid or not found", FAIL),
-    Status(0x0D, "ESME_RBINDFAIL", "bind failed", SESSION),
+    Status(0x0D, "ESME_RBINDFAIL", "bind failed", SESSION, CONFIG),
     Status(0x0E, "ESME_RINVPASWD", "password invalid", CONFIG, CONFIG),
     Status(0x0F, "ESME_RINVSYSID", "system_id invalid", CONFIG, CONFIG),
     Status(0x11, "ESME_RCANCELFAIL", "cancel failed", FAIL),
@@ -197,6 +201,11 @@ def overrides(words: Mapping[str, str]) -> dict[int, Disposition]:
     return {number_of(key): DISPOSITION_BY_WORD[word] for key, word in words.items()}
 
 
+def refusals(words: Mapping[str, str]) -> dict[int, Disposition]:
+    """Turn a carrier's own words about refused binds into rows; ValueError, as `number_of`."""
+    return {number_of(key): REFUSALS[word] for key, word in words.items()}
+
+
 def describe(value: int) -> Status:
     """Find the row of any number; vendor and reserved ones get one made up, which fails the message."""
     row = STATUS_BY_VALUE.get(value)
@@ -224,6 +233,14 @@ def of_bind(value: int, overrides: Mapping[int, Disposition] | None = None) -> D
     if overrides and value in overrides:
         return overrides[value]
     return describe(value).bind
+
+
+def of_refusal(value: int, overrides: Mapping[int, Disposition] | None = None) -> Disposition:
+    """Say which kind of refusal of a bind this is: SESSION (stale), RETRY (busy) or CONFIG (a person must act)."""
+    disposition = of_bind(value, overrides)
+    if disposition in (THROTTLE, DESTINATION, RETRY):
+        return RETRY
+    return CONFIG if disposition in (FAIL, CONFIG) else SESSION
 
 
 def of_nack(value: int) -> Disposition:

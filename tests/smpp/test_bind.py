@@ -4,12 +4,14 @@ import asyncio
 import logging
 import random
 import socket
+from types import SimpleNamespace
 
 import pytest
 
 from gateway.config import CarrierSettings
 from gateway.simulator.behaviour import Account
 from gateway.smpp.bind import Bind, Kind, Phase
+from gateway.smpp.hosts import Hosts
 from tests.fixtures.carriers import add, all_bound, outcomes
 from tests.fixtures.now import Now, until
 
@@ -17,7 +19,8 @@ from tests.fixtures.now import Now, until
 def unconnected(chance=None, **settings):
     """Make a bind that nobody runs."""
     settings = CarrierSettings(host="127.0.0.1", **settings)
-    return Bind("acme#1", Kind.TRX, settings, None, Now(), chance or random.Random(7))
+    owner = SimpleNamespace(hosts=Hosts(settings.addresses, settings.host_policy, settings.reconnect_longest_s))
+    return Bind("acme#1", Kind.TRX, settings, owner, Now(), chance or random.Random(7))
 
 
 # -- coming up --------------------------------------------------------------------------------------------------------
@@ -91,10 +94,10 @@ async def test_nothing_is_sent_by_tlvs_to_a_peer_that_is_not_known_to_read_them(
 # -- not coming up ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [0x0E, 0x0F, 0x53, 0x03])
+@pytest.mark.parametrize("status", [0x0D, 0x0E, 0x0F, 0x53, 0x03])
 async def test_refusal_that_asks_for_a_person_waits_long_and_says_why(esme, scripted_smsc, status, caplog):
     caplog.set_level(logging.WARNING, "gateway.smpp.bind")
-    carrier = esme(scripted_smsc.port, reconnect_longest_s=600.0)
+    carrier = esme(scripted_smsc.port, refused_pause_s=600.0)
     await (await scripted_smsc.accept()).bind(status=status)
     await until(lambda: "again in" in caplog.text, "the pause is announced")
     pause_s = float(caplog.text.rsplit("again in ", 1)[1].split(" s")[0])
@@ -113,7 +116,7 @@ async def test_refusal_of_the_moment_is_tried_again(esme, smsc):
 
 async def test_wrong_password_at_the_simulator_is_a_refusal(esme, smsc):
     centre = await smsc(account=(Account(system_id="acme", password="right"),))
-    carrier = esme(centre.port, system_id="acme", password="wrong", reconnect_longest_s=60.0)
+    carrier = esme(centre.port, system_id="acme", password="wrong", refused_pause_s=60.0)
     await until(lambda: carrier.binds[0].last_error, "the refusal is known")
     assert "ESME_RINVPASWD" in carrier.binds[0].last_error
 
@@ -160,7 +163,7 @@ async def test_smsc_that_accepts_and_closes_is_tried_again(esme, scripted_smsc, 
 
 
 async def test_bind_answered_with_a_generic_nack_is_refused(esme, scripted_smsc):
-    carrier = esme(scripted_smsc.port, reconnect_longest_s=60.0)
+    carrier = esme(scripted_smsc.port, refused_pause_s=60.0)
     peer = await scripted_smsc.accept()
     request = await peer.next()
     peer.send("generic_nack", request.sequence_number, 0x03)
@@ -304,7 +307,7 @@ async def test_stop_does_not_wait_for_an_attempt_on_its_way(esme, scripted_smsc,
 
 
 async def test_stop_during_a_pause_ends_it(esme, scripted_smsc):
-    carrier = esme(scripted_smsc.port, reconnect_longest_s=600.0)
+    carrier = esme(scripted_smsc.port, refused_pause_s=600.0)
     await (await scripted_smsc.accept()).bind(status=0x0E)
     await until(lambda: carrier.binds[0].last_error, "the refusal is known")
     await carrier.stop()

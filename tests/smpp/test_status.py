@@ -59,8 +59,9 @@ def test_submit_response_is_judged_by_the_table(value, disposition):
     [
         (0x00, "OK"),
         (0x05, "SESSION"),
-        (0x08, "SESSION"),
-        (0x0D, "SESSION"),
+        (0x08, "RETRY"),
+        (0x14, "RETRY"),
+        (0x0D, "CONFIG"),
         (0x0E, "CONFIG"),
         (0x0F, "CONFIG"),
         (0x53, "CONFIG"),
@@ -69,6 +70,29 @@ def test_submit_response_is_judged_by_the_table(value, disposition):
 )
 def test_bind_response_is_judged_by_its_own_column(value, disposition):
     assert status.of_bind(value).name == disposition
+
+
+def test_words_of_an_operator_for_refusals_are_three_dispositions():
+    assert {word: row.name for word, row in status.REFUSALS.items()} == {
+        "stale": "SESSION",
+        "busy": "RETRY",
+        "config": "CONFIG",
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(0x05, "SESSION"), (0x0E, "CONFIG"), (0x58, "RETRY"), (0x401, "SESSION"), (0x45, "CONFIG"), (0x08, "RETRY")],
+)
+def test_refusal_of_a_bind_is_of_three_kinds_whatever_the_words_for_messages_are(value, kind):
+    assert status.of_refusal(value, {0x45: Disposition.FAIL, 0x08: Disposition.THROTTLE}).name == kind
+
+
+def test_carriers_own_words_about_refusals_are_read_by_number_or_name():
+    words = status.refusals({"0x03": "config", "RINVPRTFLG": "stale", "0x401": "busy"})
+    assert words == {0x03: Disposition.CONFIG, 0x06: Disposition.SESSION, 0x401: Disposition.RETRY}
+    with pytest.raises(ValueError, match="0x4ff"):
+        status.refusals({"0x7fffffff": "busy"})
 
 
 def test_vendor_refusal_of_a_bind_is_backed_off_from_and_not_given_up():
