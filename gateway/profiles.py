@@ -21,7 +21,7 @@ from typing import Any
 from msgspec import Struct
 
 # What tells one account from another: no profile has it.
-OF_A_CARRIER = ("host", "hosts", "system_id", "password", "profile")
+OF_A_CARRIER = ("host", "hosts", "system_id", "password", "outbind_password", "profile")
 OF_A_PROFILE = ("inherits", "about")
 
 

@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.scripted_smsc",
     "tests.fixtures.smsc",
+    "tests.fixtures.tls_door",
 ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import CarrierSettings, Settings, coding_of, dsn_problem, endpoint, load
+from gateway.config import CarrierSettings, Settings, address_of, coding_of, dsn_problem, endpoint, load
 from gateway.errors import ConfigError
 
 SECRET = "hunter2!"
@@ -125,6 +125,19 @@ def test_value_out_of_range_or_of_another_type_is_named(file, line, expected):
         ('password = "é"', "password"),
         ('password = "a\\u0000"', "password"),
         (f'password = "{"x" * 65}"\nlong_password = true', "password"),
+        ('hosts = ["b.example:0"]', "hosts"),
+        ('hosts = ["b.example:port"]', "hosts"),
+        ('hosts = ["b.example", "smpp://c"]', "hosts"),
+        ("recycle_after = 19", "recycle_after"),
+        ("inactivity_s = 61\nidle_timeout_s = 60", "inactivity_s"),
+        ('outbind_listen = "2776"\noutbind_password = "x"', "outbind_listen"),
+        ('outbind_listen = "0.0.0.0:2776"', "outbind_password"),
+        ('outbind_password = "x"', "outbind_listen"),
+        ('outbind_listen = "[::]:2776"\noutbind_peers = ["here"]', "outbind_peers"),
+        ('outbind_listen = "0.0.0.0:2776"\noutbind_password = "x"\ntls = true', "outbind_listen"),
+        ('tls_ca_file = "ca.pem"', "tls"),
+        ('tls_key_file = "key.pem"\ntls = true', "tls_certificate_file"),
+        ('tls_ca_file = "ca.pem"\ntls = true\ntls_verify = false', "tls_verify"),
     ],
 )
 def test_contradiction_names_the_key_that_must_give_way(file, lines, key):
@@ -145,6 +158,37 @@ def test_contradiction_is_told_beside_wrong_values_but_not_built_on_one(file):
 )
 def test_host_is_a_host_and_nothing_else(file, host):
     assert list(problems_of(file(f'[carriers.acme]\nhost = "{host}"'))) == ["carriers.acme.host"]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("b.example", ("b.example", 2775)),
+        ("b.example:3550", ("b.example", 3550)),
+        ("10.0.0.1:1", ("10.0.0.1", 1)),
+        ("::1", ("::1", 2775)),
+        ("[::1]", ("::1", 2775)),
+        ("[::1]:3550", ("::1", 3550)),
+        ("", None),
+        (":2775", None),
+        ("b.example:", None),
+        ("b.example:-1", None),
+        ("b.example:65536", None),
+        ("b.example:²", None),
+        ("[::1]x", None),
+        ("[::1", None),
+        ("user@b.example", None),
+        ("b example", None),
+    ],
+)
+def test_address_is_a_host_with_or_without_a_port(text, address):
+    assert address_of(text, 2775) == address
+
+
+def test_host_comes_before_hosts_and_each_counts_once(file):
+    lines = 'port = 3550\nhosts = ["b.example", "smsc.example", "b.example:3550", "c.example:1"]'
+    carrier = load(file(f'[carriers.acme]\nhost = "smsc.example"\n{lines}'), {}).carrier("acme")
+    assert carrier.addresses == (("smsc.example", 3550), ("b.example", 3550), ("c.example", 1))
 
 
 @pytest.mark.parametrize("host", ["smsc.example", "10.0.0.1", "::1", "fe80::1%eth0", "localhost"])

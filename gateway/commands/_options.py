@@ -67,9 +67,10 @@ def settings_of(config: Path | None, dsn: str = "") -> Settings:
     """Load the settings; a DSN given goes over theirs. raises ConfigError."""
     settings = load(config)
     problems = [
-        (f"carriers.{name}.statuses.{key}", expected, found)
+        (f"carriers.{name}.{field}.{key}", expected, found)
         for name, carrier in settings.carriers.items()
-        for key, expected, found in statuses.problems(carrier.statuses)
+        for field, words in (("statuses", carrier.statuses), ("bind_statuses", carrier.bind_statuses))
+        for key, expected, found in statuses.problems(words)
     ]
     if problems:
         raise ConfigError(problems)

@@ -10,7 +10,7 @@ that span. What else decides the pause:
     another host is well           (0, first): failing over is no back-off
     refused: busy (0x58, 0x14 …)   (0, first · 4) at most
     refused: a person must act     (refused_pause_s / 2, refused_pause_s), with an alarm
-    recycled                       none
+    recycled                       none; nor where the SMSC calls, who is the one to be patient
 
 One bind of an account tries at a time (turns.py). A bind that the SMSC makes with an outbind waits for its call.
 Draining: what is answered comes in, nothing more leaves; because we stop, or because the session is no good any more.
@@ -208,7 +208,7 @@ class Bind:
     def backoff_s(self) -> float:
         """Draw the pause before the next try: full jitter over a doubling span, but for what the head names."""
         span_s = self.span_s()
-        if self._is_recycled:
+        if self._is_recycled or (self._outbinds is not None and self._refusal is not Disposition.CONFIG):
             return 0.0
         if self._refusal is Disposition.CONFIG or (self._needs_person and not self._fails_over()):
             return self._settings.refused_pause_s * self._chance.uniform(0.5, 1.0)

@@ -3,12 +3,14 @@
     SMSC ── TCP ──► accept ─ peer allowed? ─► outbind in time, name and password right? ─► a bind that waits
     SMSC ◄─ bind_receiver or bind_transceiver ──────────────────────────────────────────────┘
 
-Who is not allowed is hung up on without a word, and so is who calls while no bind of ours is free: it calls again.
+Who is not allowed is hung up on without a word. Who calls while every bind is up waits for one as long as a bind may
+take, and is hung up on then.
 Names and passwords are compared in constant time. One listener an account; a port that is taken is tried again.
 Not here: binding and everything behind it (bind.py), the session's rules (session.py).
 """
 
 import asyncio
+import contextlib
 import hmac
 import ipaddress
 import logging
@@ -42,11 +44,16 @@ class Outbinds:
         self._settings = settings
         self._make_link = make_link
         self._callers: dict[Link, None] = {}
+        self._called: deque[Link] = deque()
         self._waiting: deque[asyncio.Future[Link]] = deque()
         self._networks = [ipaddress.ip_network(peer, strict=False) for peer in settings.outbind_peers]
 
     async def call(self) -> Link:
         """Wait for the next SMSC that has said a right outbind; the link is the caller's then."""
+        if self._called:
+            link = self._called.popleft()
+            del self._callers[link]
+            return link
         waiting: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         try:
@@ -99,8 +106,8 @@ class Outbinds:
                 del self._callers[link]
                 waiting.set_result(link)
                 return
-        log.info("= %s: outbind, and every bind that receives is up", self.name)
-        link.abort("no bind is free")
+        # Its session gives it up when no bind follows in time.
+        self._called.append(link)
 
     def on_held(self, now: float) -> None:
         """Hear nothing: who is not bound submits nothing."""
@@ -112,6 +119,8 @@ class Outbinds:
         """Forget one."""
         if link in self._callers:
             del self._callers[link]
+            with contextlib.suppress(ValueError):  # it had not said its outbind
+                self._called.remove(link)
             log.debug("x %s: caller lost: %s", self.name, reason)
 
     # -- inside -----------------------------------------------------------------------------------------------------
