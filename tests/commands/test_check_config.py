@@ -41,3 +41,9 @@ def test_status_that_is_none_is_a_problem_of_its_carrier(here, tmp_path):
         "config: carriers.a.statuses.RSYSERROR: expected a number such as 0x401, or a name such as RSYSERR, "
         "found 'RSYSERROR'\n"
     )
+
+
+def test_status_of_a_refusal_that_is_none_is_a_problem_too(here, tmp_path):
+    (tmp_path / "bad.toml").write_text('[carriers.a]\nhost = "h"\nbind_statuses = { RBINDFAILED = "busy" }')
+    result = here("check-config", "bad.toml")
+    assert result.code == 78 and result.err.startswith("config: carriers.a.bind_statuses.RBINDFAILED: expected")
