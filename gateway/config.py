@@ -29,6 +29,8 @@ from msgspec import Meta, Struct
 
 from gateway.errors import ConfigError
 from gateway.profiles import OF_A_CARRIER, OF_A_PROFILE, Laid, Profile, lay, loop_of, profile_of, shipped
+from gateway.routing import Problem as Problem
+from gateway.routing import RouteCarrier, RouteSettings, RoutingSettings, SenderSettings, judge
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Octet = Annotated[int, Meta(ge=0, le=255)]
@@ -92,6 +94,12 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     statuses               what a command_status asks for here, where the table of the standard is wrong about it:
                            by number or name, one of ok, throttle, retry, reject, session, config, reroute, destination
     weight                 share of a run that is spread over several carriers
+    reroute_errors         err of a receipt that says undeliverable, such as "050", after which a message goes to the
+                           next route it has, as it does after a status whose word is reroute
+    reroute_undelivered    every receipt that says undeliverable has it
+    failover_after_s       down for so long, what waits here goes to the next route that is up
+    short_code_ton         TON of a short code as sender: 3, or 0 or 6 where the carrier wants that
+    sender_plus            long numbers as sender begin with +
 
     inbound_data_coding      what a data_coding means in handsets' messages, { 0 = "latin1" }; others by the standard
     inbound_parts_timeout_s  for the missing parts of a long message; then it is told of without them
@@ -166,6 +174,12 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     inbound_parts_timeout_s: Annotated[float, Meta(ge=1, le=604800)] = 86400.0
     inbound_dedupe_s: Annotated[float, Meta(ge=0, le=86400)] = 600.0
     inbound_busy_status: Literal["RMSGQFUL", "RTHROTTLED", "RSYSERR", "RX_T_APPN"] = "RMSGQFUL"
+    # Routes.
+    reroute_errors: Annotated[tuple[str, ...], Meta(min_length=0, max_length=256)] = ()
+    reroute_undelivered: bool = False
+    failover_after_s: Seconds = 60.0
+    short_code_ton: Octet = 3
+    sender_plus: bool = False
     # Binds
     hosts: Annotated[tuple[str, ...], Meta(min_length=0, max_length=16)] = ()
     host_policy: Literal["order", "spread"] = "order"
@@ -211,6 +225,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     database: DatabaseSettings = DatabaseSettings()
     worker: WorkerSettings = WorkerSettings()
     carriers: dict[str, CarrierSettings] = {}
+    routes: tuple[RouteSettings, ...] = ()
+    senders: dict[str, SenderSettings] = {}
+    routing: RoutingSettings = RoutingSettings()
     source: str = ""
     profiles: Mapping[str, Profile] = {}
     origins: dict[str, dict[str, str]] = {}
@@ -230,17 +247,20 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Folder of the embedded server."""
         if not self.database.data_root and os.environ.get("SLUICE_HOME"):
             return Path(os.environ["SLUICE_HOME"])
-        beside = Path(self.source).absolute().parent if self.source else Path.cwd()
-        return beside / Path(self.database.data_root or ".sluice").expanduser()
+        return self.beside / Path(self.database.data_root or ".sluice").expanduser()
+
+    @property
+    def beside(self) -> Path:
+        """The folder that files named in the settings are looked for in."""
+        return Path(self.source).absolute().parent if self.source else Path.cwd()
 
 
-Problem = tuple[str, str, str]
 _Section = TypeVar("_Section", bound=Struct)
 
 INTERFACE_VERSION = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
 # Secrets are never shown when they are wrong.
 SECRET_KEYS = ("password", "dsn", "outbind_password")
-SECTIONS = ("database", "worker", "profiles", "carriers")
+SECTIONS = ("database", "worker", "profiles", "carriers", "routes", "senders", "routing")
 NAMED = ("profiles", "carriers")
 DSN_FORM = "postgresql://user:password@host:port/database, special characters as %XX"
 # §5.2 of SMPP 3.4: octets of a field without its NUL.
@@ -324,15 +344,58 @@ def decode(
                 faulty |= faulty_by_profile.get(each, set()) - laid_by_carrier[name].values.keys()
             problems.extend(_carrier_problems(key, carrier, faulty, laid_by_carrier[name].origins))
             carriers[name] = carrier
+    routes, senders, routing = _routing(document, carriers, problems)
     return Settings(
         database=database or DatabaseSettings(),
         worker=worker or WorkerSettings(),
         carriers=carriers,
+        routes=routes,
+        senders=senders,
+        routing=routing,
         source=source,
         profiles={name: profile for name, profile in profiles.items() if not profile.is_shipped},
         origins={name: laid.origins for name, laid in laid_by_carrier.items()},
         lineages={name: laid.lineage for name, laid in laid_by_carrier.items()},
     )
+
+
+def _routing(
+    document: Mapping[str, Any], carriers: Mapping[str, Any], problems: list[Problem]
+) -> tuple[tuple[RouteSettings, ...], dict[str, SenderSettings], RoutingSettings]:
+    """Read routes, senders and what holds for all of them; contradictions are judged where their parts are right."""
+    before = len(problems)
+    routing, _ = _section(RoutingSettings, document.get("routing", {}), "routing", problems)
+    routes: list[RouteSettings] = []
+    for at, section in enumerate(_tables(document.get("routes", []), "routes", problems), 1):
+        parts = dict(section) if isinstance(section, Mapping) else section
+        below = parts.pop("carriers", []) if isinstance(parts, dict) else []
+        route, _ = _section(RouteSettings, parts, f"routes[{at}]", problems)
+        taken = [
+            _section(RouteCarrier, one, f"routes[{at}].carriers[{number}]", problems)[0]
+            for number, one in enumerate(_tables(below, f"routes[{at}].carriers", problems), 1)
+        ]
+        if route is not None:
+            routes.append(msgspec.structs.replace(route, carriers=tuple(one for one in taken if one is not None)))
+    senders: dict[str, SenderSettings] = {}
+    sections = document.get("senders", {})
+    if not isinstance(sections, Mapping):
+        problems.append(("senders", "sections [senders.GB] and [senders.default]", _kind_of(sections)))
+        sections = {}
+    for country, section in sections.items():
+        sender, _ = _section(SenderSettings, section, f"senders.{country}", problems)
+        if sender is not None:
+            senders[country] = sender
+    if len(problems) == before:
+        problems.extend(judge(routes, senders, routing or RoutingSettings(), carriers))
+    return tuple(routes), senders, routing or RoutingSettings()
+
+
+def _tables(value: Any, key: str, problems: list[Problem]) -> list[Any]:
+    """The tables of a list; a problem when it is no list."""
+    if isinstance(value, list):
+        return value
+    problems.append((key, f"a list of tables such as [[{key}]]", _kind_of(value)))
+    return []
 
 
 def _named(document: Mapping[str, Any], kind: str, problems: list[Problem]) -> Mapping[str, Any]:
@@ -555,6 +618,11 @@ def _carrier_problems(
         "inbound_data_coding",
         "each data_coding once, 0 to 255 or 0x00 to 0xFF",
         ", ".join(carrier.inbound_data_coding),
+    )
+    unless(
+        not (carrier.reroute_undelivered and carrier.reroute_errors),
+        "reroute_errors reroute_undelivered",
+        "none, since reroute_undelivered takes every error",
     )
     return problems + [problem for problem in _bind_problems(key, carrier) if _field_of(problem) not in faulty]
 
@@ -805,6 +873,7 @@ def _fits(name: str, below: str) -> bool:
 def _is_text(path: list[str]) -> bool:
     """Whether the setting takes a text, by its type."""
     kinds: dict[str, type[Struct]] = {"database": DatabaseSettings, "worker": WorkerSettings}
+    kinds["routing"] = RoutingSettings
     kind = CarrierSettings if path[0] in NAMED and len(path) == 3 else kinds.get(path[0])
     hint = get_type_hints(kind, include_extras=True).get(path[-1]) if kind is not None else None
     if get_origin(hint) is Annotated:

@@ -18,6 +18,7 @@ class Refusal(IntEnum):
     MISSING_FIELD = -12
     EXPIRED = -13
     EMPTY = -14
+    NO_ROUTE = -20
 
 
 class Policy(StrEnum):
@@ -45,13 +46,14 @@ class MessageClass(IntEnum):
 
 
 class ChunkState(IntEnum):
-    """Where a chunk stands in the queue."""
+    """Where a chunk stands in the queue. MOVED: what was left of it went to another lane."""
 
     READY = 0
     CLAIMED = 1
     DONE = 2
     HELD = 3
     CANCELLED = 4
+    MOVED = 5
 
 
 # message_state of SMPP 5.0 §4.7.15 as stored in receipt.state; -1 = a word the table does not know.

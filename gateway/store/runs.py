@@ -3,6 +3,7 @@
 Statements: sql/runs.sql. Not here: chunks on their way (queue.py), people (people.py).
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,16 @@ import asyncpg
 from msgspec import Struct
 
 from gateway.errors import StoreError
+from gateway.message import Refusal
+from gateway.routing import Plan, by_weight
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 from gateway.store.queue import CHUNK_BITS, FIRST_REPEAT
 
 CHUNK_POSITIONS = 1000
+# People of a list are spread over so many buckets; of a larger list than the sample some are counted.
+BUCKETS = 256
+SAMPLE = 20_000
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 PARTITIONED = ("outcome", "receipt")
 PARTITION_DAYS_AHEAD = 3
@@ -121,30 +127,66 @@ async def same_run(connection: Connection, list_id: int, template: str) -> Run |
     return None if row is None else _run(row)
 
 
-async def materialise(connection: Connection, run: Run, weights: Sequence[int], people: int, now: datetime) -> int:
+async def materialise(
+    connection: Connection, run: Run, weights: Sequence[int], people: int, now: datetime, plan: Plan | None = None
+) -> int:
     """Enqueue the people of a run's list in chunks of about 1000; -> people enqueued.
 
-    weights  how often each lane of run.lanes counts
-    people   about how many there are: decides the number of chunks
-    cost     about 0.5 us of Postgres a person and 0.3 a field; one transaction, so a crash leaves all or nothing
+    weights  how often each lane of run.lanes counts, where there is no plan
+    people   about how many there are: decides how closely the cells of the plan are counted
+    plan     who takes which numbers (routing.plan); chunks are alike in all that its cells say
+    cost     about 0.4 us of Postgres a person and 0.3 a field; one transaction, so a crash leaves all or nothing
     """
     if run.list is None:
         raise StoreError(f"run {run.id}: it has no list")
-    spread = [lane for lane, weight in zip(run.lanes, weights, strict=True) for _ in range(weight)]
-    # The lane with most people has chunks of a thousand, the others smaller ones.
-    groups = max(1, min(FIRST_REPEAT, round(people * max(weights) / sum(weights) / CHUNK_POSITIONS)))
-    sql = query("materialise_payload")
-    if run.fields:
-        names = ", ".join(f"attributes ->> ${number}::text" for number in range(6, 6 + len(run.fields)))
-        sql = sql.replace("ARRAY[]::text[]", f"ARRAY[{names}]")
-    else:
-        sql = sql.replace("array_agg(params)", "NULL")
+    if plan is None:
+        plan = by_weight(run.lanes, weights)
+    ranges = plan.bounds, plan.firsts, plan.counts, plan.slots
+    first_id = run.id << CHUNK_BITS
     async with connection.transaction():
-        await connection.execute(sql, run.id, run.id << CHUNK_BITS, groups, spread, run.list, *run.fields)
-        await connection.execute(query("materialise_chunks"), run.id, run.class_, run.priority, run.not_before)
+        # Whoever enqueues it once more waits here, and finds it done; his plan may be another.
+        before = await connection.fetchrow(query("lock_run"), run.id)
+        if before is None:
+            raise StoreError(f"run {run.id} is not known")
+        if before["enqueued_at"] is not None:
+            return int(before["recipients"])
+        chunks = await _chunks_of_cells(connection, run.list, people, plan)
+        firsts = [0, *itertools.accumulate(chunks)][:-1]
+        lanes = [cell.lane or run.lanes[0] for cell in plan.cells]
+        sql = query("materialise_payload")
+        if run.fields:
+            names = ", ".join(f"attributes ->> ${number}::text" for number in range(11, 11 + len(run.fields)))
+            sql = sql.replace("ARRAY[]::text[]", f"ARRAY[{names}]")
+        else:
+            sql = sql.replace("array_agg(params)", "NULL::text[]").replace("attributes, ", "")
+        await connection.execute(sql, run.id, first_id, run.list, *ranges, firsts, chunks, lanes, *run.fields)
+        is_taken = [bool(cell.lane) for cell in plan.cells]
+        await connection.execute(
+            query("materialise_chunks"), run.id, run.class_, run.priority, run.not_before, first_id, firsts,
+            [cell.country for cell in plan.cells], [cell.source for cell in plan.cells],
+            ["{" + ",".join(map(str, cell.fallback)) + "}" for cell in plan.cells], is_taken,
+        )  # fmt: skip
+        if not all(is_taken):
+            await connection.execute(query("refuse_unrouted"), run.id, Refusal.NO_ROUTE, now)
         total = int(await connection.fetchval(query("count_positions"), run.id))
         await connection.execute(query("close_enqueue"), run.id, total, now)
     return total
+
+
+async def _chunks_of_cells(connection: Connection, list_id: int, people: int, plan: Plan) -> list[int]:
+    """How many chunks each cell of a plan gets, at least one; large lists are judged by a sample of their buckets."""
+    wanted = min(BUCKETS, max(4, -(-BUCKETS * SAMPLE // max(1, people))))
+    buckets = [BUCKETS * at // wanted for at in range(wanted)]
+    rows = await connection.fetch(
+        query("sample_cells"), list_id, buckets, plan.bounds, plan.firsts, plan.counts, plan.slots
+    )
+    found = {row["cell"]: row["people"] * BUCKETS / wanted for row in rows}
+    chunks = [max(1, round(found.get(cell, 0) / CHUNK_POSITIONS)) for cell in range(len(plan.cells))]
+    if sum(chunks) > FIRST_REPEAT:
+        # Chunks of a run have so many ids; larger ones take as many people.
+        factor = (FIRST_REPEAT - len(chunks)) / sum(chunks)
+        chunks = [max(1, int(count * factor)) for count in chunks]
+    return chunks
 
 
 async def open_chunks(connection: Connection, run_id: int) -> int:

@@ -558,7 +558,7 @@ DISTRIBUTED = {
 # Statements over all lanes, none of them on the path of a message.
 ALL_LANES = {
     "message_states", "refusals", "latencies", "unreceipted", "materialise_payload", "materialise_chunks",
-    "count_positions", "chunk_states", "open_chunks", "queue_by_lane",
+    "refuse_unrouted", "count_positions", "chunk_states", "open_chunks", "queue_by_lane",
 }  # fmt: skip
 
 
@@ -625,3 +625,13 @@ async def test_claims_of_a_random_life_never_give_a_position_twice(connection: A
     doubts = {pos for pos, _ in await in_doubt(connection, batch.chunk_id)}
     assert set(handed.values()) == {1}
     assert doubts.isdisjoint(handed) and doubts | set(handed) == set(range(300))
+
+
+async def test_a_claim_takes_no_more_than_it_asks_for_before_the_planner_knows_the_table(
+    connection: Any, lane: int
+) -> None:
+    """Without statistics a join runs its inner side once a row, and each run of a LIMIT finds other rows."""
+    await make_run(connection, numbers(5000), [lane])
+    await connection.execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_hashagg = off")
+    assert len((await queue.claim(connection, lane, "w1", NOW, LATER, 2)).batches) == 2
+    assert await connection.fetchval("SELECT count(*) FROM chunk WHERE state = 1") == 2

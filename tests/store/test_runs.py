@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from gateway import routing
 from gateway.errors import StoreError
-from gateway.message import MessageClass, Policy
+from gateway.message import MessageClass, Policy, Refusal
 from gateway.store import postgres, queue, results, runs
 from gateway.store.queue import CHUNK_BITS, FIRST_REPEAT
-from tests.fixtures.campaign import make_list, make_run, numbers
+from tests.fixtures.campaign import make_list, make_run, numbers, states
 
 NOW = datetime.now(UTC)
 # What breaks arrays written as text, and templates.
@@ -174,7 +175,7 @@ async def test_racing_makers_of_partitions_all_succeed(dsn: str, connection: Any
 async def test_a_partition_has_the_indexes_of_its_table(connection: Any) -> None:
     await runs.ensure_partitions(connection, NOW)
     indexes = await connection.fetch("SELECT indexdef FROM pg_indexes WHERE tablename = $1", f"outcome_{NOW:%Y%m%d}")
-    assert len(indexes) == 3 and any("brin" in row["indexdef"] for row in indexes)
+    assert len(indexes) == 4 and any("brin" in row["indexdef"] for row in indexes)
 
 
 # -- workers ----------------------------------------------------------------------------------------------------------
@@ -190,3 +191,84 @@ async def test_workers_are_known_from_their_start_to_their_end(connection: Any) 
     assert (seen.seen_at, seen.report) == (later, '{"carriers": {}}')
     await runs.forget(connection, "i")
     assert await runs.workers(connection) == []
+
+
+# -- routes -----------------------------------------------------------------------------------------------------------
+
+
+def routed(lanes: dict[str, int], *, senders: Any = None) -> routing.Plan:
+    """Two carriers share Britain, one has the rest of Europe; nobody takes the others."""
+    routes = [
+        routing.RouteSettings(countries=("GB",), carriers=(
+            routing.RouteCarrier(carrier="a", weight=3), routing.RouteCarrier(carrier="b"),
+        )),
+        routing.RouteSettings(prefixes=("3", "49"), carriers=(
+            routing.RouteCarrier(carrier="c"), routing.RouteCarrier(carrier="a", priority=2),
+        )),
+    ]  # fmt: skip
+    table = routing.RouteTable(dict.fromkeys(lanes, 1), routes, senders)
+    return routing.plan(lanes, MessageClass.BULK, "", NOW, {}, table)
+
+
+async def enqueue(connection: Any, people: list[int], plan: routing.Plan, lanes: dict[str, int]) -> runs.Run:
+    list_id = await make_list(connection, people, "routed")
+    run = await runs.add_run(
+        connection, name="x", template="x", fields=(), class_=MessageClass.BULK, policy=Policy.ONCE,
+        lanes=list(lanes.values()), list_id=list_id, source=None, now=NOW,
+    )  # fmt: skip
+    assert await runs.materialise(connection, run, [], len(people), NOW, plan) == len(people)
+    return run
+
+
+PEOPLE = [
+    *numbers(4000), *numbers(700, 33_612_000_000), *numbers(300, 4_915_112_000_000), *numbers(50, 12_125_550_000), 7,
+    44, 998_901_234_567_890, 447_700_300_123, 4_477_009_001,
+]  # fmt: skip
+
+
+async def test_statement_puts_every_number_where_the_plan_says(connection: Any) -> None:
+    """Numbers of all lengths: the arithmetic of Postgres and of Python is the same."""
+    lanes = {name: await runs.lane_of(connection, name, NOW) for name in "abc"}
+    senders = {"GB": routing.SenderSettings(short_code="60777", prefers="short_code")}
+    plan = routed(lanes, senders=senders)
+    await runs.ensure_partitions(connection, NOW)
+    await enqueue(connection, PEOPLE, plan, lanes)
+    rows = await connection.fetch(
+        "SELECT k.lane, k.country, k.source, k.fallback, k.state, p.msisdn FROM chunk k "
+        "JOIN chunk_payload p ON p.lane = k.lane AND p.chunk_id = k.id"
+    )
+    seen = 0
+    for row in rows:
+        for number in row["msisdn"]:
+            cell = plan.cell_of(number)
+            expected = (cell.lane or lanes["a"], cell.country, cell.source, list(cell.fallback), 0 if cell.lane else 2)
+            assert (row["lane"], row["country"], row["source"], row["fallback"], row["state"]) == expected, number
+            seen += 1
+    assert seen == len(PEOPLE) and max(len(row["msisdn"]) for row in rows) < 1200
+    britain = Counter(row["lane"] for row in rows for _ in row["msisdn"] if row["source"] == "60777")
+    assert britain[lanes["a"]] == pytest.approx(3000, abs=100)
+
+
+async def test_people_whom_no_route_takes_are_refused_with_that_reason_and_are_not_queued(connection: Any) -> None:
+    lanes = {name: await runs.lane_of(connection, name, NOW) for name in "abc"}
+    await runs.ensure_partitions(connection, NOW)
+    run = await enqueue(connection, [*numbers(10), *numbers(5, 12_125_550_000)], routed(lanes), lanes)
+    assert await states(connection, run) == {"refused": 5}
+    (refused,) = await results.refusals(connection, run.id, NOW - timedelta(days=1))
+    assert (refused.status, refused.messages) == (Refusal.NO_ROUTE, 5)
+    assert await connection.fetchval("SELECT sum(n) FROM chunk WHERE state = 0") == 10
+
+
+async def test_a_run_enqueued_once_more_by_another_plan_adds_nothing(connection: Any) -> None:
+    lanes = {name: await runs.lane_of(connection, name, NOW) for name in "abc"}
+    run = await enqueue(connection, list(numbers(100)), routed(lanes), lanes)
+    assert await runs.materialise(connection, run, [], 100, NOW, routing.by_weight([lanes["c"]], [1])) == 100
+    assert await on_lane(connection, lanes["c"]) == Counter()
+
+
+async def test_chunks_of_a_large_list_are_counted_by_a_sample(connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "SAMPLE", 2000)
+    lanes = {name: await runs.lane_of(connection, name, NOW) for name in "abc"}
+    await enqueue(connection, list(numbers(30_000)), routed(lanes), lanes)
+    sizes = [row["n"] for row in await connection.fetch("SELECT n FROM chunk")]
+    assert sum(sizes) == 30_000 and 20 <= len(sizes) <= 40 and max(sizes) < 1600

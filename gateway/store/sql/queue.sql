@@ -1,15 +1,16 @@
 -- name: claim
 -- Take the next chunks of a lane, past those that others are taking; their payload leaves by a COPY of its own.
+-- ARRAY: as a join the planner may run the inner statement once a row, and each time its LIMIT finds other chunks.
 -- index: chunk_ready (lane, class, priority, id) WHERE state = 0
 UPDATE chunk
 SET state = 1, owner = $2::text, epoch = epoch + 1, lease_until = $3::timestamptz,
     first_claimed_at = coalesce(first_claimed_at, $4::timestamptz)
-WHERE lane = $1::int AND id IN (
+WHERE lane = $1::int AND id = ANY(ARRAY(
     SELECT id FROM chunk
     WHERE lane = $1::int AND state = 0 AND not_before <= $4::timestamptz
     ORDER BY class, priority, id LIMIT $5::int
     FOR UPDATE SKIP LOCKED
-)
+))
 RETURNING id, epoch;
 
 -- name: claimed_payload

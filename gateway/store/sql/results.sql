@@ -56,11 +56,12 @@ SELECT lane,
 FROM messages GROUP BY lane, worst ORDER BY lane, worst;
 
 -- name: refusals
--- Count what a run's messages were rejected or refused with.
+-- Count what a run's messages were rejected or refused with; one that went on to another chunk counts there.
 -- index: as message_states
 SELECT o.lane, o.status, count(DISTINCT (o.chunk_id, o.pos))::bigint AS messages
 FROM outcome o JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id
 WHERE k.run = $1::bigint AND o.status NOT IN (0, -1) AND o.at >= $2::timestamptz
+  AND NOT EXISTS (SELECT FROM repeated x WHERE x.lane = o.lane AND x.chunk_id = o.chunk_id AND x.pos = o.pos)
 GROUP BY o.lane, o.status ORDER BY o.lane, o.status;
 
 -- name: latencies
