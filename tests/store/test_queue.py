@@ -552,7 +552,7 @@ async def test_racing_repeats_send_each_position_once(dsn: str, connection: Any,
 # -- the shape of the statements --------------------------------------------------------------------------------------
 
 DISTRIBUTED = {
-    "chunk", "chunk_payload", "outcome", "receipt", "receipt_waiting", "repeated", "inbound", "flush",
+    "chunk", "chunk_payload", "outcome", "receipt", "receipt_waiting", "repeated", "inbound", "flush", "transfer",
     "inbound_message", "inbound_part", "inbound_seen", "event", "event_number",
 }  # fmt: skip
 # Statements over all lanes, none of them on the path of a message.
