@@ -127,9 +127,8 @@ cdef class Batch:
             raise TypeError(f"batch: expected a Form, got {type(form).__name__}")
         if self.in_flight:
             raise ValueError(f"batch: chunk {self.chunk_id} has {self.in_flight} segments in flight")
-        if len(form.template.fields) > self.columns:
-            raise ValueError(
-                f"batch: the template has {len(form.template.fields)} fields, the chunk {self.columns} columns")
+        if form.columns > self.columns:
+            raise ValueError(f"batch: the template has {form.columns} fields, the chunk {self.columns} columns")
         self.form = form
         self.expires_at = expires_at
 

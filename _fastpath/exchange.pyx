@@ -425,6 +425,7 @@ cdef class Exchange:
         cdef uint8_t* p
         if not self.may_submit:
             return 0
+        composer.at(now, self.ledger.wall_offset_us)
         room = window.size - window.in_flight
         allowed = self.throttle.allowance_at(now)
         self.bound_by = "window" if room <= allowed else "rate"

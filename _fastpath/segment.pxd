@@ -11,5 +11,5 @@ cdef enum:
 
 cdef int cut(
     const uint8_t* payload, Py_ssize_t octets, int alphabet, Py_ssize_t single_octets, Py_ssize_t multi_octets,
-    bint grapheme, uint32_t* ends, int max_parts,
+    bint grapheme, uint32_t* ends, int max_parts, int single_shift, int locking,
 ) noexcept nogil

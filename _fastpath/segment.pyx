@@ -142,11 +142,11 @@ def capacity(str alphabet, int udh_octets):
 
 cdef int cut(
     const uint8_t* payload, Py_ssize_t octets, int alphabet, Py_ssize_t single_octets, Py_ssize_t multi_octets,
-    bint grapheme, uint32_t* ends, int max_parts,
+    bint grapheme, uint32_t* ends, int max_parts, int single_shift, int locking,
 ) noexcept nogil:
     """Fill ends[i] with the offset just behind part i; how many parts, or -1 when max_parts do not suffice.
 
-    payload  GSM unpacked, by the default tables; or octets
+    payload  GSM unpacked, by the national tables of single_shift and locking (0 = the default ones); or octets
     ends     room for max_parts
     Capacities are octets of the payload's form. One that holds no character (under 2 septets, 4 octets) is -1 too.
     """
@@ -154,8 +154,8 @@ cdef int cut(
     text.p = payload
     text.octets = octets
     text.alphabet = alphabet
-    text.base = fp_locking[0]
-    text.shifted = fp_single[0]
+    text.base = fp_locking[locking]
+    text.shifted = fp_single[single_shift]
     return _cut(&text, single_octets, multi_octets, grapheme, ends, max_parts)
 
 

@@ -11,6 +11,7 @@ out, the fields that are found:
     decode     hex, alphabet [single_shift, locking]          text
     pack       unpacked, fill_bits                            packed
     segment    text or binary_hex, alphabet, ref, ref_bits    parts, segments
+    choose     text [settings of a carrier]                   segments, alphabet, ways …, or reason; savings
     receipt    text                                           fields, message_state
     time       smpp [field]                                   expect: utc, relative, default or error
     id_match   resp, receipt                                  match
@@ -24,10 +25,17 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from _fastpath import alphabet as alphabets
 from _fastpath import receipttext
 from _fastpath import segment as segments
 from _fastpath.frame import Frames
+from _fastpath.outbound import explain
+from gateway.config import CarrierSettings
+from gateway.dispatch.compose import form_of_text, savings
+from gateway.errors import EncodeError
+from gateway.message import Refusal
 from gateway.smpp import times
 from gateway.smpp.pdu import ANYTHING, STRICT, decode, encode, from_json, header, salvage, to_json
 from gateway.smpp.session import TABLE, Refused, Role, Session, State, Unreadable
@@ -77,6 +85,7 @@ _EXPECTED: Mapping[str, tuple[str, ...]] = {
     "encode": ("hex",),
     "decode": ("text",),
     "pack": ("packed",),
+    "choose": ("alphabet", "segments"),
     "receipt": ("fields", "message_state"),
     "time": ("expect",),
     "id_match": ("match",),
@@ -234,6 +243,24 @@ def _segment(vector: Vector) -> Answer:
     }
 
 
+def _choose(vector: Vector) -> Answer:
+    """Say how a carrier would be sent a text: the alphabet, the parts, what every other way would take, and why not."""
+    text = _text(vector, "text")
+    given = {name: value for name, value in vector.items() if name not in ("id", "kind", "text")}
+    try:
+        carrier = msgspec.convert({"host": "h", **given}, CarrierSettings)
+    except msgspec.ValidationError as fault:
+        raise ValueError(f"settings: {fault}") from None
+    try:
+        found = explain(form_of_text(text, carrier))
+        saved = savings([text], carrier)
+    except EncodeError as fault:
+        return {"error": str(fault)}
+    reason = found.pop("reason")
+    said = {} if reason is None else {"reason": Refusal(reason).name.lower()}
+    return {**found, **said, "saved": max(0, saved.without - saved.segments)}
+
+
 def _said_by(fault: ValueError) -> str:
     return ": ".join(str(arg) for arg in fault.args[:1]) or type(fault).__name__
 
@@ -311,6 +338,7 @@ _KINDS: Mapping[str, Callable[[Vector], Answer]] = {
     "decode": _decode,
     "pack": _pack,
     "segment": _segment,
+    "choose": _choose,
     "receipt": _receipt,
     "time": _time,
     "id_match": _id_match,

@@ -37,6 +37,12 @@ Octet = Annotated[int, Meta(ge=0, le=255)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Alphabet = Literal["gsm7", "latin1", "ucs2"]
+Coded = Literal["gsm7", "latin1", "ucs2", "binary"]
+# _fastpath.national.LANGUAGE_BY_NAME has their numbers.
+Language = Literal[
+    "turkish", "spanish", "portuguese", "bengali", "gujarati", "hindi", "kannada", "malayalam", "oriya", "punjabi",
+    "tamil", "telugu", "urdu",
+]  # fmt: skip
 # gateway.smpp.status.DISPOSITION_BY_WORD says what each asks for.
 Word = Literal["ok", "throttle", "retry", "reject", "session", "config", "reroute", "destination"]
 InboundAlphabet = Literal["gsm7", "gsm7-packed", "ascii", "latin1", "utf8", "ucs2", "ucs2le", "binary"]
@@ -79,6 +85,27 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     metrics_listen: str = ""
 
 
+class TlvSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One optional parameter that a carrier wants in every submit_sm: what a tag means differs by carrier.
+
+    tag        0 to 65535; 0x1400 and up is the carriers' own
+    name       for people
+    type       cstring (with its NUL), octets, or an integer of 1, 2 or 4 octets
+    value      the same in every message; or
+    field      the column of the recipients that holds it
+    required   a message without a value is refused; otherwise it leaves without the parameter
+    max        octets of the value, at most, the NUL not counted; a longer one is refused, never cut
+    """
+
+    tag: Annotated[int, Meta(ge=0, le=0xFFFF)]
+    name: str = ""
+    type: Literal["cstring", "octets", "int1", "int2", "int4"] = "cstring"
+    value: str = ""
+    field: str = ""
+    required: bool = False
+    max: Annotated[int, Meta(ge=1, le=1000)] = 254
+
+
 class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One account at one operator.
 
@@ -90,7 +117,18 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     assume_version         version of an SMSC that names none in its bind response (decides whether TLVs are sent)
     response_timeout_s     after it a submit_sm is uncertain
     concatenation          udh16, udh8, sar (TLVs) or payload (message_payload, not cut by us)
-    data_coding            by alphabet, where the carrier departs from 0 / 3 / 8
+    data_coding            by alphabet, where the carrier departs from 0 / 3 / 8 / 4 (binary)
+    alphabets              that the carrier takes: the one with the fewest parts is used, of several alike the first
+    national               languages whose GSM shift tables the carrier and its handsets know
+    transliterate          what may be replaced so that a text fits GSM and saves a part: off, safe (quotes, dashes,
+                           spaces), lossy (accents and symbols too)
+    packed                 GSM text travels as 7 bits a septet
+    class_coding           how a flash message says so: data_coding 0x10 or 0xF0, or dest_addr_subunit (subunit)
+    ports                  where port numbers stand: in the header of the text (udh) or in TLVs (tlv)
+    validity               whether and how validity_period tells the remaining life of a run that expires
+    validity_zone          what the SMSC's clock is ahead of UTC, in validity = "absolute"
+    more_messages          say by TLV whether more parts of the message follow
+    tlvs                   optional parameters of this carrier
     statuses               what a command_status asks for here, where the table of the standard is wrong about it:
                            by number or name, one of ok, throttle, retry, reject, session, config, reroute, destination
     weight                 share of a run that is spread over several carriers
@@ -164,10 +202,20 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     priority_flag: Octet = 0
     registered_delivery: Octet = 1
     alphabets: Annotated[tuple[Alphabet, ...], Meta(min_length=1, max_length=3)] = ("gsm7", "ucs2")
-    data_coding: dict[Alphabet, Octet] = {}
+    data_coding: dict[Coded, Octet] = {}
     concatenation: Literal["udh16", "udh8", "sar", "payload"] = "udh16"
     max_parts: Annotated[int, Meta(ge=1, le=255)] = 10
     grapheme: bool = True
+    # Text, and what travels beside it.
+    national: Annotated[tuple[Language, ...], Meta(min_length=0, max_length=13)] = ()
+    transliterate: Literal["off", "safe", "lossy"] = "off"
+    packed: bool = False
+    class_coding: Literal["0x10", "0xF0", "subunit"] = "0x10"
+    ports: Literal["udh", "tlv"] = "udh"
+    validity: Literal["none", "relative", "absolute"] = "none"
+    validity_zone: Annotated[str, Meta(pattern=r"^[+-]((0\d|1[01]):(00|15|30|45)|12:00)$")] = "+00:00"
+    more_messages: bool = False
+    tlvs: Annotated[tuple[TlvSettings, ...], Meta(min_length=0, max_length=32)] = ()
     weight: Annotated[int, Meta(ge=1, le=1000)] = 1
     # Messages from handsets.
     inbound_data_coding: dict[str, InboundAlphabet] = {}
@@ -212,6 +260,18 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def outbind_address(self) -> tuple[str, int]:
         """Where to listen for the SMSC."""
         return address_of(self.outbind_listen, 0) or ("", 0)
+
+    @property
+    def needs_tlvs(self) -> str:
+        """The settings that send TLVs, by name; empty when there are none."""
+        needing = {
+            f"concatenation {self.concatenation!r}": self.concatenation in ("sar", "payload"),
+            "tlvs": bool(self.tlvs),
+            "more_messages": self.more_messages,
+            "ports 'tlv'": self.ports == "tlv",
+            "class_coding 'subunit'": self.class_coding == "subunit",
+        }
+        return ", ".join(name for name, is_set in needing.items() if is_set)
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -592,15 +652,60 @@ def _carrier_problems(
         f"{len(carrier.password)} characters (not shown)",
     )
     unless(
-        carrier.source_ton != 5 or len(carrier.source) <= 11,
-        "source source_ton",
-        "at most 11 characters for an alphanumeric sender (source_ton 5)",
-    )
-    unless(
         (carrier.version, carrier.bind) != ("3.3", "trx"),
         "bind version",
         '"tx+rx", since SMPP 3.3 has no transceiver',
     )
+    unless(
+        _is_source(carrier.source, carrier.source_ton),
+        "source source_ton",
+        _SOURCE_BY_TON.get(carrier.source_ton, "a sender"),
+    )
+    for field, is_set in (
+        ("tlvs", bool(carrier.tlvs)),
+        ("more_messages", carrier.more_messages),
+        ("ports", carrier.ports == "tlv"),
+        ("class_coding", carrier.class_coding == "subunit"),
+    ):
+        unless(
+            not is_set or carrier.version != "3.3",
+            f"{field} version",
+            "nothing that needs TLVs, since SMPP 3.3 has none",
+            "a list" if field == "tlvs" else "",
+        )
+    unless(
+        carrier.transliterate == "off" or "gsm7" in carrier.alphabets,
+        "transliterate alphabets",
+        '"off", since alphabets has no gsm7 to turn a text into',
+    )
+    unless(
+        not carrier.national or "gsm7" in carrier.alphabets,
+        "national alphabets",
+        "no languages, since alphabets has no gsm7 that their tables stand for",
+    )
+    unless(
+        not carrier.national or carrier.concatenation != "payload",
+        "national concatenation",
+        "no languages, since what an SMSC cuts itself has no table in its parts",
+    )
+    unless(
+        not carrier.packed or "gsm7" in carrier.alphabets,
+        "packed alphabets",
+        "false, since alphabets has no gsm7",
+    )
+    for number, tlv in enumerate(carrier.tlvs):
+        if bool(tlv.value) == bool(tlv.field):
+            found = "both" if tlv.value else "neither"
+            problems.append((f"{key}.tlvs[{number}]", "a value or a field, one of them", found))
+        elif tlv.value and tlv.type.startswith("int"):
+            most = 256 ** int(tlv.type[3:]) - 1
+            if not (tlv.value.isascii() and tlv.value.isdecimal() and len(tlv.value) <= 10 and int(tlv.value) <= most):
+                problems.append((f"{key}.tlvs[{number}].value", f"a number of at most {most}", repr(tlv.value)))
+        elif len(tlv.value.encode()) > tlv.max:
+            expected = f"at most {tlv.max} octets, as its max says"
+            problems.append((f"{key}.tlvs[{number}].value", expected, f"{len(tlv.value.encode())} octets"))
+        elif "\0" in tlv.value:
+            problems.append((f"{key}.tlvs[{number}].value", "a text without NUL", repr(tlv.value)))
     unless(
         carrier.version != "3.3" or carrier.concatenation not in ("sar", "payload"),
         "concatenation version",
@@ -721,6 +826,27 @@ def _is_network(text: str) -> bool:
     return True
 
 
+_SOURCE_BY_TON = {
+    1: "an international number of 5 to 15 digits (source_ton 1)",
+    2: "digits (source_ton 2)",
+    3: "a short code of 2 to 12 digits (source_ton 3)",
+    5: "at most 11 characters of GSM for an alphanumeric sender (source_ton 5)",
+    6: "a short code of 2 to 12 digits (source_ton 6)",
+}
+
+
+def _is_source(source: str, ton: int) -> bool:
+    """Whether a sender is of its type of number; none at all is for the carrier to fill in."""
+    digits = source.removeprefix("+") if ton == 1 else source
+    is_number = digits.isascii() and digits.isdecimal()
+    if not source or ton not in _SOURCE_BY_TON:
+        return True
+    if ton == 5:
+        # A character of the extension takes two of the eleven septets, and GSM has no back-tick.
+        return "`" not in source and len(source) + sum(source.count(c) for c in "^{}\\[~]|") <= 11
+    return is_number and {1: 5 <= len(digits) <= 15, 2: True}.get(ton, 2 <= len(digits) <= 12)
+
+
 def _section(kind: type[_Section], section: Any, key: str, problems: list[Problem]) -> tuple[_Section | None, set[str]]:
     """Decode field by field, so that each problem has its whole path and none hides another.
 
@@ -763,6 +889,12 @@ def _misfits(key: str, hint: Any, field: str, value: Any) -> list[Problem]:
                 except msgspec.ValidationError:
                     found.append((f"{key}.{entry}", _wanted(kind), _found(field, part)))
         return found
+    kind = get_args(get_args(hint)[0])[0] if get_origin(hint) is Annotated and get_args(get_args(hint)[0]) else None
+    if isinstance(value, list) and isinstance(kind, type) and issubclass(kind, Struct):
+        entries: list[Problem] = []
+        for number, entry in enumerate(value):
+            _section(kind, entry, f"{key}[{number}]", entries)
+        return entries or [(key, _wanted(hint), f"{len(value)} of them")]
     return [(key, _wanted(hint), _found(field, value))]
 
 
@@ -778,8 +910,12 @@ def _wanted(hint: Any) -> str:
     if get_origin(hint) is dict:
         key, value = get_args(hint)
         return f"a section with keys {_wanted(key)} and values {_wanted(value)}"
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return f"a section with keys {', '.join(hint.__struct_fields__)}"
     if hint is bool:
         return "true or false"
+    if hint is str and meta.pattern:
+        return f"a text of the form {meta.pattern}"
     if hint is str:
         return "a text" if not meta.min_length else "a text that is not empty"
     low = f"above {meta.gt:g}" if meta.gt is not None else f"at least {meta.ge:g}" if meta.ge is not None else ""

@@ -7,6 +7,11 @@ A state is never stored: it follows from the rows of `outcome` and `receipt` (st
 """
 
 from enum import IntEnum, StrEnum
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
 class Refusal(IntEnum):
@@ -18,6 +23,7 @@ class Refusal(IntEnum):
     MISSING_FIELD = -12
     EXPIRED = -13
     EMPTY = -14
+    INVALID_TLV = -15
     NO_ROUTE = -20
 
 
@@ -32,6 +38,21 @@ class Policy(StrEnum):
     ONCE = "once"
     AT_LEAST_ONCE = "at_least_once"
     ASK = "ask"
+
+
+class Encoding(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a run asks for beside its text; column `encoding` of `run`, as JSON.
+
+    flash             shown at once and not kept (class 0)
+    binary            the text is hexadecimal digits, the message their octets
+    destination_port  of an application on the handset, with source_port; both of port_bits
+    """
+
+    flash: bool = False
+    binary: bool = False
+    destination_port: Port | None = None
+    source_port: Port = 0
+    port_bits: Literal[8, 16] = 16
 
 
 class MessageClass(IntEnum):

@@ -35,6 +35,7 @@ MEANINGS = {
     "missing_field": "a field of the text is empty and has no default",
     "expired": "not sent before the run's time was over",
     "empty": "nothing is left of the text",
+    "invalid_tlv": "a field that the carrier wants as a TLV is too long for it, or no number",
     "no_route": "no route takes this number",
 }
 

@@ -27,6 +27,7 @@ from gateway.commands._options import dsn_option, plain, said_plainly, say, set_
 from gateway.config import Settings, load
 from gateway.contacts.report import Report
 from gateway.errors import StoreError
+from gateway.message import Encoding
 from gateway.store import runs
 
 TEXT = (
@@ -194,8 +195,10 @@ async def play(folder: Path, dsn: str, seed: int, as_json: bool) -> bool:
         "name": "win-back, 20 % off",
         "class_": "bulk",
         "policy": "once",
+        "asked": Encoding(),
     }
     template = Template(TEXT)
+    options["fields"] = template.fields
     say(f"folder      {plain(str(folder))}")
     reading = send.open_reading(options, template.fields)
     with reading.table:

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import socket
 import sys
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import structs
 
-from _fastpath.batch import Batch
-from _fastpath.outbound import encode_batch
+from _fastpath.outbound import explain
 from _fastpath.template import Template
 from gateway import app
 from gateway.commands._campaign import MEANINGS, print_report, reason_of, report_of, send_to_end
@@ -39,14 +40,12 @@ from gateway.contacts.numbers import Numbers
 from gateway.contacts.reading import Reading
 from gateway.contacts.report import Report
 from gateway.contacts.table import Table
-from gateway.dispatch.compose import form_of
+from gateway.dispatch.compose import PLAIN, fields_of, form_of, required_of
 from gateway.dispatch.worker import boot_id, is_dead
 from gateway.errors import EncodeError, FileFault, StoreError
-from gateway.message import MessageClass, Policy
+from gateway.message import Encoding, MessageClass, Policy
 from gateway.store import runs
 
-# Any number will do where the text is the same for everybody.
-ANYBODY = 447_700_900_000
 # Of a run, its source and a list: names are for people, and an index holds them.
 NAME_CHARACTERS = 200
 
@@ -64,6 +63,13 @@ NAME_CHARACTERS = 200
 @click.option("--policy", type=click.Choice([policy.value for policy in Policy]), default="once", show_default=True)
 @click.option(
     "--class", "class_", type=click.Choice([c.name.lower() for c in MessageClass]), default="bulk", show_default=True
+)
+@click.option("--flash", is_flag=True, help="Shown at once and not kept (message class 0).")
+@click.option("--binary", is_flag=True, help="The text is hexadecimal digits: send their octets.")
+@click.option(
+    "--ports",
+    metavar="TO[:FROM]",
+    help="Ports of an application on the handset, 0 to 65535; 8-bit ones as 8/TO[:FROM].",
 )
 @click.option("--name", default="", help="Of the run; by default the file's name.")
 @click.option("--expires-after", type=Finite(1), metavar="SECONDS", help="Send nothing of it later than this.")
@@ -106,7 +112,11 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
         names = list(dict.fromkeys(options.pop("carriers")))
         for name in names:
             settings.carrier(name)
-        template = judge_text(options["text"], settings, names)
+        options["asked"] = _encoding_of(options)
+        template = judge_text(options["text"], settings, names, options["asked"])
+        carriers = [settings.carriers[name] for name in names]
+        options["fields"] = fields_of(template, carriers)
+        options["required"] = required_of(template, carriers)
         report = _dry_run(template, options)
         _judge(report, template, options)
         if options["dry_run"]:
@@ -117,24 +127,47 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
             sys.exit(EXIT_NOT_NOW)
 
 
-def judge_text(text: str, settings: Settings, names: list[str]) -> Template:
+def _encoding_of(options: dict[str, Any]) -> Encoding:
+    """What is asked for beside the text; Refused for ports that are none."""
+    ports = options["ports"]
+    if ports is None:
+        return Encoding(flash=options["flash"], binary=options["binary"])
+    found = re.fullmatch(r"(8/)?(\d{1,5})(?::(\d{1,5}))?", ports, re.ASCII)
+    limit = 255 if found and found[1] else 65535
+    if found is None or int(found[2]) > limit or int(found[3] or 0) > limit:
+        raise Refused(f"--ports: expected TO, TO:FROM, 8/TO or 8/TO:FROM, of at most {limit}, got {plain(ports)}")
+    return Encoding(
+        flash=options["flash"],
+        binary=options["binary"],
+        destination_port=int(found[2]),
+        source_port=int(found[3] or 0),
+        port_bits=8 if found[1] else 16,
+    )
+
+
+def judge_text(text: str, settings: Settings, names: list[str], asked: Encoding = PLAIN) -> Template:
     """Compile the text for every carrier; Refused where nobody at all could be sent it."""
     try:
         text.encode()
         template = Template(text)
-        forms = {name: form_of(text, settings.carriers[name]) for name in names}
+        for name in names:
+            form_of(text, settings.carriers[name], encoding=asked)
     except UnicodeEncodeError as error:
         raise Refused("--text: expected UTF-8") from error
     except (ValueError, EncodeError) as error:
         raise Refused(f"--text: {error}") from error
-    if not template.fields:
-        for name, form in forms.items():
-            batch = Batch.of(1, [ANYBODY])
-            batch.dress(form)
-            batch.commit(1)
-            for status in encode_batch(batch)[2].values():
-                reason = reason_of(status)
-                raise Refused(f"--text: cannot be sent through {name}: {reason}, {MEANINGS.get(reason, '')}")
+    for name in names if not template.fields else ():
+        # Its own fields alone are judged here, not those that a carrier wants beside the text.
+        form = form_of(text, structs.replace(settings.carriers[name], tlvs=()), encoding=asked)
+        found = explain(form)
+        if found["reason"] is not None:
+            reason = reason_of(found["reason"])
+            count = (
+                f" ({found['needed'] or 'over 255'} parts, at most {form.max_parts})"
+                if found["needed"] is not None
+                else ""
+            )
+            raise Refused(f"--text: cannot be sent through {name}: {reason}, {MEANINGS.get(reason, '')}{count}")
     return template
 
 
@@ -158,7 +191,7 @@ def open_reading(options: dict[str, Any], fields: tuple[str, ...]) -> Reading:
 
 
 def _dry_run(template: Template, options: dict[str, Any]) -> Report:
-    reading = open_reading(options, template.fields)
+    reading = open_reading(options, options["fields"])
     with reading.table:
         return reading.run()
 
@@ -172,6 +205,9 @@ def _judge(report: Report, template: Template, options: dict[str, Any]) -> None:
     missing = [name for name in report.missing_fields if name in template.required]
     if missing:
         raise Refused(f"--text: the file has no column {', '.join(missing)}, and the text has no default for it")
+    missing = [name for name in report.missing_fields if name in options["required"]]
+    if missing:
+        raise Refused(f"--carrier: the file has no column {', '.join(missing)}, which the carrier requires (tlvs)")
     if not report.sent:
         raise Refused("nobody to send to")
     if options["strict"] and (report.refused or report.duplicates):
@@ -236,7 +272,7 @@ async def enqueue(
     The list is named by the file's content, so the same file is imported once however often it is sent.
     raises  Refused when the same text went to the same list before, unless asked for; FileFault, StoreError
     """
-    reading = open_reading(options, template.fields)
+    reading = open_reading(options, options["fields"])
     # A file's name may be octets that are no text.
     file_name = os.fsencode(Path(options["contacts"]).name).decode(errors="replace")[:NAME_CHARACTERS]
     with reading.table:
@@ -258,9 +294,9 @@ async def enqueue(
         expires = options["expires_after"]
         run = await runs.add_run(
             connection, name=plain(options["name"])[:NAME_CHARACTERS] or file_name, template=template.text,
-            fields=template.fields, class_=MessageClass[options["class_"].upper()], policy=options["policy"],
+            fields=options["fields"], class_=MessageClass[options["class_"].upper()], policy=options["policy"],
             lanes=lanes, list_id=loaded.list_id, source=file_name, now=now,
-            expires_at=None if expires is None else now + timedelta(seconds=expires),
+            expires_at=None if expires is None else now + timedelta(seconds=expires), encoding=options["asked"],
         )  # fmt: skip
         await runs.materialise(
             connection, run, [settings.carriers[name].weight for name in names], loaded.entries, datetime.now(UTC)

@@ -16,7 +16,7 @@ from _fastpath.batch import Batch
 from _fastpath.outbound import Form
 from gateway.config import WorkerSettings
 from gateway.dispatch.clock import Clock
-from gateway.dispatch.compose import form_of
+from gateway.dispatch.compose import encoding_of, form_of
 from gateway.dispatch.intent import Intents
 from gateway.errors import EncodeError, StoreError
 from gateway.smpp.carrier import Carrier
@@ -149,7 +149,9 @@ class Dispatcher:
                 ends = float("inf")
                 if run.expires_at is not None:
                     ends = self._clock.monotonic() + (run.expires_at - self._clock.wall()).total_seconds()
-                known = form_of(run.template, self._carrier.settings), ends
+                encoding = encoding_of(run.encoding)
+                form = form_of(run.template, self._carrier.settings, run.fields, encoding)
+                known = form, ends
             except EncodeError as error:
                 log.error("! lane %d: run %d cannot be composed, it is held: %s", self._carrier.lane, batch.run, error)
                 known = error

@@ -43,7 +43,6 @@ from gateway.smpp.turns import Turns
 
 log = logging.getLogger(__name__)
 
-NEEDS_TLVS = ("sar", "payload")
 # Of an SMSC that has no room for the moment: the span doubles twice and no more.
 BUSY_SPANS = 4.0
 
@@ -471,8 +470,8 @@ class Bind:
             self._refusal = Disposition.CONFIG
             self._needs_person = True
             raise LinkLost(
-                f"concatenation {settings.concatenation!r} needs TLVs, and the SMSC names no version that has them: "
-                'choose udh16, or say assume_version = "3.4"'
+                f"{settings.needs_tlvs} needs TLVs, and the SMSC names no version that has them: "
+                'do without, or say assume_version = "3.4"'
             )
         self.last_error = ""
         self.alarm = ""
@@ -483,8 +482,8 @@ class Bind:
         return True
 
     def _lacks_tlvs(self, link: Link) -> bool:
-        """Tell whether long texts would reach this peer without what joins them: it is not known to read TLVs."""
-        return self._settings.concatenation in NEEDS_TLVS and not link.session.sends_tlvs
+        """Tell whether messages carry TLVs that this peer is not known to read: parts would reach it unjoined."""
+        return bool(self._settings.needs_tlvs) and not link.session.sends_tlvs
 
     def _credentials(self) -> dict[str, Any]:
         settings = self._settings

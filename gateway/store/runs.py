@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
+import msgspec
 from msgspec import Struct
 
 from gateway.errors import StoreError
-from gateway.message import Refusal
+from gateway.message import Encoding, Refusal
 from gateway.routing import Plan, by_weight
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -45,6 +46,8 @@ class Run(Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     created_at: datetime
     enqueued_at: datetime | None
+    # JSON of gateway.message.Encoding; who composes reads it.
+    encoding: str = "{}"
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -94,13 +97,14 @@ async def add_run(
     priority: int = 0,
     not_before: datetime | None = None,
     expires_at: datetime | None = None,
+    encoding: Encoding | None = None,
 ) -> Run:
     """Create a run. Its id is the millisecond it was made in, or the next one free."""
     run_id = int((now - _EPOCH) / timedelta(milliseconds=1))
     for _ in range(1000):
         made = await connection.fetchval(
             query("add_run"), run_id, name, template, list(fields), class_, priority, policy, list(lanes), list_id,
-            source, not_before or now, expires_at, now,
+            source, not_before or now, expires_at, now, msgspec.json.encode(encoding or Encoding()).decode(),
         )  # fmt: skip
         if made is not None:
             found = await run_by_id(connection, run_id)

@@ -39,18 +39,19 @@ def characters(text: str, name: str) -> dict[str, bytes] | None:
 
 
 def parts_of(text: str, route: Route) -> tuple[str, list[bytes]] | None:
-    """The alphabet of a message and its parts; None when no alphabet has all of it."""
+    """The alphabet of a message and its parts: the fewest, of several alike the first; None when none has all of it."""
+    ways = []
     for name in route.alphabets:
         encoded = characters(text, name)
-        if encoded is not None:
-            break
-    else:
-        return None
-    if route.concatenation == "payload":
-        return name, [b"".join(encoded[character] for character in text)]
-    udh_octets = 7 if route.concatenation == "udh16" else 6
-    multi = segment.capacity(name, udh_octets) * (2 if name == "ucs2" else 1)
-    return name, segment.parts_of(text, encoded, SINGLE[name], multi, route.grapheme)
+        if encoded is None:
+            continue
+        if route.concatenation == "payload":
+            ways.append((name, [b"".join(encoded[character] for character in text)]))
+            continue
+        udh_octets = 7 if route.concatenation == "udh16" else 6
+        multi = segment.capacity(name, udh_octets) * (2 if name == "ucs2" else 1)
+        ways.append((name, segment.parts_of(text, encoded, SINGLE[name], multi, route.grapheme)))
+    return min(ways, key=lambda way: len(way[1])) if ways else None
 
 
 def submit_sm(number: int, text: str, reference: int, route: Route, sequence: int) -> list[bytes]:
