@@ -318,6 +318,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 _Section = TypeVar("_Section", bound=Struct)
 
 INTERFACE_VERSION = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
+# Of those carriers issue beyond the standard's 8 characters.
+LONGEST_PASSWORD = 64
 # Secrets are never shown when they are wrong.
 SECRET_KEYS = ("password", "dsn", "outbind_password")
 SECTIONS = ("database", "worker", "profiles", "carriers", "routes", "senders", "routing")
@@ -644,7 +646,7 @@ def _carrier_problems(
             field,
             f"at most {limit} printable ASCII characters (SMPP 3.4 §5.2)",
         )
-    longest = 64 if carrier.long_password else 8
+    longest = LONGEST_PASSWORD if carrier.long_password else 8
     unless(
         len(carrier.password) <= longest and carrier.password.isascii() and "\0" not in carrier.password,
         "password long_password",

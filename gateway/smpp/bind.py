@@ -26,8 +26,10 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Protocol
 
+import msgspec
+
 from _fastpath.exchange import Exchange
-from gateway.config import INTERFACE_VERSION, CarrierSettings
+from gateway.config import INTERFACE_VERSION, LONGEST_PASSWORD, CarrierSettings
 from gateway.errors import BindRefused, GatewayError, LinkLost, LocalProtocolError, TlsFault
 from gateway.smpp import hosts, tls
 from gateway.smpp import session as sessions
@@ -43,8 +45,11 @@ from gateway.smpp.turns import Turns
 
 log = logging.getLogger(__name__)
 
+LONG_PASSWORDS = msgspec.structs.replace(CARRIER, password_octets=LONGEST_PASSWORD + 1)
 # Of an SMSC that has no room for the moment: the span doubles twice and no more.
 BUSY_SPANS = 4.0
+# The loops' timers may ring a millisecond early, and a limit of attempts is hard.
+TIMER_S = 0.002
 
 
 class Kind(StrEnum):
@@ -125,7 +130,7 @@ def new_link(
             unbind=settings.unbind_timeout_s,
         ),
         next_sequence=exchange.window.take_number,
-        tolerance=CARRIER,
+        tolerance=LONG_PASSWORDS if settings.long_password else CARRIER,
         awaits_outbind=awaits_outbind,
     )
     return Link(
@@ -230,7 +235,8 @@ class Bind:
         owner = self._owner
         while await self._is_wanted():
             async with owner.turn():
-                await self._pause(owner.turns.wait_s(self._clock()))
+                if wait_s := owner.turns.wait_s(self._clock()):
+                    await self._pause(wait_s + TIMER_S)
                 if not self._stopping.is_set():
                     owner.turns.tried(self._clock())
                     self._is_recycled = False
