@@ -91,6 +91,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("sluice_bound_by_seconds", "counter", "Time in which this held the bind back", ("carrier", "bind", "by")),
     Metric("sluice_bind_up", "gauge", "1 while bound", ("carrier", "bind")),
     Metric("sluice_bind_phase", "gauge", "1 for the phase the bind is in", ("carrier", "bind", "phase")),
+    Metric("sluice_bind_alarm", "gauge", "1 while a person should look at the bind", ("carrier", "bind")),
     Metric("sluice_binds_made", "counter", "Successful binds", ("carrier", "bind")),
     Metric("sluice_in_flight", "gauge", "Requests unanswered", ("carrier", "bind")),
     Metric("sluice_window", "gauge", "Requests that may be unanswered", ("carrier", "bind")),
@@ -187,6 +188,7 @@ def families(lanes: Iterable[Lane], watch: Watch, queued: Queued) -> list[Family
             put("bind_up", labels, bind.is_bound)
             for phase in Phase:
                 put("bind_phase", (*labels, phase.value), phase is bind.phase)
+            put("bind_alarm", labels, bool(report.alarm))
             put("binds_made", labels, bind.binds)
             put("in_flight", labels, report.in_flight)
             put("window", labels, report.window)

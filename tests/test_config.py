@@ -454,6 +454,7 @@ data_coding = { gsm7 = 0 }
         ("[profiles.a]\nwindow = 0", "a.window", "an integer at least 1", "0"),
         ('[profiles.a]\nhost = "h"', "a.host", "settings that carriers can share", "a carrier alone"),
         ('[profiles.a]\npassword = "hunter2!"', "a.password", "settings that carriers can share", "a carrier alone"),
+        ('[profiles.a]\noutbind_password = "hunter2!"', "a.outbind_password", "carriers can share", "a carrier alone"),
         ('[profiles.a]\nprofile = "b"', "a.profile", "settings that carriers can share", "a carrier alone"),
         ('[profiles."strict-3.4"]\nwindow = 5', "strict-3.4", "a name that no profile of ours has", "'strict-3.4'"),
         ('[profiles."a b"]\nwindow = 5', "a b", "a name of 1 to 64", "'a b'"),

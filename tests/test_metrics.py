@@ -73,6 +73,7 @@ async def test_every_counter_of_a_run_is_read_over_http(dsn, tmp_path):
         assert value(found, "sluice_parts_sum") == 1500
         assert value(found, "sluice_bind_up", bind="acme#1") == value(found, "sluice_carrier_up") == 1
         assert value(found, "sluice_bind_phase", bind="acme#1", phase="bound") == 1
+        assert value(found, "sluice_bind_alarm", bind="acme#1") == 0
 
 
 async def test_buckets_never_fall_and_every_metric_of_the_catalogue_is_there(dsn, tmp_path):
@@ -106,7 +107,9 @@ async def test_window_and_what_holds_a_bind_back_are_looked_at(dsn, tmp_path):
         door = Metrics(lambda: worker.lanes, app.CLOCK.monotonic, nothing_waits)
         for _ in range(5):
             door.watch.look(worker.lanes, 0.1)
+        only_lane(worker).carrier.binds[0].alarm = "somebody look"
         found = samples((await door.text()).decode())
+        assert value(found, "sluice_bind_alarm", bind="acme#1") == 1
         assert value(found, "sluice_window_use_bucket", bind="acme#1", le="0.99") == 0
         assert value(found, "sluice_window_use_count", bind="acme#1") == 5
         assert value(found, "sluice_bound_by_seconds_total", bind="acme#1", by="window") == pytest.approx(0.5)
