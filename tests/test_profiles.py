@@ -8,6 +8,10 @@ from gateway.profiles import Profile, lay, lineage, loop_of, shipped
 from gateway.smpp import status
 
 
+# Without GSM there is nothing to pack.
+OPPOSITES = [{"latin1-default", "packed-7bit"}]
+
+
 def profiles(**sections):
     """Profiles by name: (parents, values)."""
     return {name: Profile(name=name, inherits=parents, values=values) for name, (parents, values) in sections.items()}
@@ -32,7 +36,7 @@ def test_profile_of_ours_has_one_sentence(name):
 
 
 def test_profiles_of_ours_are_right_in_pairs():
-    """Two of ours, inherited at once, contradict only where they say opposite things about one version."""
+    """Two of ours, inherited at once, contradict only where one denies what the other is about."""
     wrong = []
     for one in shipped():
         for other in shipped():
@@ -45,7 +49,7 @@ def test_profiles_of_ours_are_right_in_pairs():
                 "",
                 found,
             )
-            if found and "relaxed-3.3" not in (one, other):
+            if found and "relaxed-3.3" not in (one, other) and {one, other} not in OPPOSITES:
                 wrong.append((one, other, found))
     assert wrong == []
 
