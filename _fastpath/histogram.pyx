@@ -6,7 +6,7 @@ Bucket of v microseconds: the exponent of v and the four bits behind its first o
 cimport cython
 from libc.math cimport ldexp
 from libc.stdint cimport uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 
 cdef extern from *:
@@ -41,6 +41,24 @@ cdef class Histogram:
         for i in range(1024):
             self.counts[i] += other.counts[i]
         self.total += other.total
+
+    def copy(self):
+        """Take the counts as they stand now."""
+        cdef Histogram taken = Histogram()
+        memcpy(taken.counts, self.counts, sizeof(self.counts))
+        taken.total = self.total
+        return taken
+
+    def since(self, Histogram before not None):
+        """What was counted after `before` was copied from this histogram, which must not have been cleared since."""
+        cdef Histogram taken = self.copy()
+        cdef int i
+        if before.total > self.total:
+            raise ValueError(f"histogram: {self.total} counted, fewer than the {before.total} of the copy before")
+        for i in range(1024):
+            taken.counts[i] -= before.counts[i]
+        taken.total -= before.total
+        return taken
 
     def clear(self):
         """Forget all counts."""

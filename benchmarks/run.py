@@ -1,12 +1,14 @@
 """`./dev bench`: run benchmarks, show each figure beside what it should be, compare with the stored ones, store.
 
-    ./dev bench [limit | encode | peers | life | import | micro | all …] [--quick] [--no-write] [--results DIR]
+    ./dev bench [limit | encode | peers | life | import | carriers | micro | all …]
+                [--quick] [--no-write] [--results DIR]
 
     limit   the client pool beside the C client            against_limit.py
     encode  text to submit_sm beside three libraries       against_codecs.py
     peers   everybody's client, and Kannel                 peers.py
     life    whole lives in Postgres                        end_to_end.py
     import  a customer's file into Postgres                importing.py
+    carriers  hidden limits, dying binds, late answers     carriers.py
     micro   the compiled rooms one by one                  the other bench_*.py
 
 A quick run takes few rounds of few messages and is shown, never stored. The exit code says whether everything could be
@@ -34,6 +36,7 @@ MODULES = {
     "peers": "peers",
     "life": "end_to_end",
     "import": "importing",
+    "carriers": "carriers",
     "micro": "micro",
 }
 

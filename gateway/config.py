@@ -132,6 +132,16 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     statuses               what a command_status asks for here, where the table of the standard is wrong about it:
                            by number or name, one of ok, throttle, retry, reject, session, config, reroute, destination
     weight                 share of a run that is spread over several carriers
+
+    adaptive               find the rate that the carrier bears, from its answers, and the window from its response
+                           times; left out: where tps is set. With tps = 0 no limit is known, and one is looked for
+    adaptive_start         share of tps that a new account starts from
+    throttle_hold_s        after too many answers "throttled" the rate stays where it was cut to
+    throttle_silence       and nothing at all is sent meanwhile
+    probe_interval_s       before more than what was accepted is tried again; twice as long after one that failed
+    pacing                 bucket: up to a twentieth of a second at once; gap: evenly, never two closer than 1 / rate;
+                           auto: bucket, until an adaptive account finds that the carrier measures gaps
+    window_floor           an adaptive window is never made smaller by response times; window is its ceiling
     reroute_errors         err of a receipt that says undeliverable, such as "050", after which a message goes to the
                            next route it has, as it does after a status whose word is reroute
     reroute_undelivered    every receipt that says undeliverable has it
@@ -217,6 +227,14 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     more_messages: bool = False
     tlvs: Annotated[tuple[TlvSettings, ...], Meta(min_length=0, max_length=32)] = ()
     weight: Annotated[int, Meta(ge=1, le=1000)] = 1
+    # Pace: the rate, the window and the pacing that follow the carrier's answers.
+    adaptive: bool | None = None
+    adaptive_start: Annotated[float, Meta(gt=0, le=1)] = 0.2
+    throttle_hold_s: Annotated[float, Meta(ge=0.1, le=600)] = 2.0
+    throttle_silence: bool = False
+    probe_interval_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0
+    pacing: Literal["auto", "bucket", "gap"] = "auto"
+    window_floor: Annotated[int, Meta(ge=1, le=65536)] = 10
     # Messages from handsets.
     inbound_data_coding: dict[str, InboundAlphabet] = {}
     inbound_parts_timeout_s: Annotated[float, Meta(ge=1, le=604800)] = 86400.0
@@ -249,6 +267,11 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     tls_ca_file: str = ""
     tls_certificate_file: str = ""
     tls_key_file: str = ""
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether the rate follows the carrier's answers."""
+        return self.tps > 0 if self.adaptive is None else self.adaptive
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
@@ -719,6 +742,11 @@ def _carrier_problems(
         f"at most reconnect_longest_s, {carrier.reconnect_longest_s:g}",
     )
     unless(len(set(carrier.alphabets)) == len(carrier.alphabets), "alphabets", "each alphabet once")
+    unless(
+        carrier.is_adaptive or not carrier.throttle_silence,
+        "throttle_silence adaptive tps",
+        "false, or an adaptive account: adaptive = true",
+    )
     codings = [coding_of(coding) for coding in carrier.inbound_data_coding]
     unless(
         None not in codings and len(set(codings)) == len(codings),

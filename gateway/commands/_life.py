@@ -97,6 +97,7 @@ async def run_life(
                         binds=binds,
                         window=window,
                         tps=tps,
+                        adaptive=False,
                         registered_delivery=1 if receipts else 0,
                     )
                 },

@@ -106,6 +106,7 @@ password = "demo"
 bind = "tx+rx"
 window = 400
 tps = 13000
+adaptive_start = 1.0
 source = "12345"
 source_ton = 3
 weight = 2

@@ -201,6 +201,7 @@ class Worker:
                 "claimed": lane.carrier.backlog.unsent,
                 "in_flight": lane.carrier.in_flight,
                 "window": lane.carrier.window_size,
+                "account": msgspec.structs.asdict(lane.carrier.account()),
                 "held_chunks": lane.dispatcher.held,
                 "trouble": f"Postgres: {away}" if away else "",
                 "binds": [msgspec.structs.asdict(bind) for bind in lane.carrier.reports()],

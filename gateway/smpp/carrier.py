@@ -5,8 +5,8 @@
             ──► bind 3 (window) ─┘
 
 Whoever has room takes the next position; nobody waits for another bind. When the throttle is what stops us, one timer
-wakes all binds at the moment it allows the next PDU.
-Not here: claiming and settling (dispatch), reading settings (config).
+wakes all binds at the moment it allows the next PDU. What is measured and how fast the account goes is the flow's.
+Not here: measuring and pacing (flow.py, pace.py), claiming and settling (dispatch), reading settings (config).
 """
 
 import asyncio
@@ -22,12 +22,13 @@ from _fastpath.backlog import Backlog
 from _fastpath.exchange import Exchange
 from _fastpath.ledger import Ledger
 from _fastpath.references import References
-from _fastpath.throttle import Throttle
 from _fastpath.window import Window
 from gateway.config import CarrierSettings
+from gateway.errors import LocalProtocolError
 from gateway.smpp import recycling
 from gateway.smpp import status as statuses
 from gateway.smpp.bind import Bind, Kind, Phase, new_link
+from gateway.smpp.flow import LOOK_S, AccountReport, Flow
 from gateway.smpp.hosts import Hosts
 from gateway.smpp.link import Link, Listener
 from gateway.smpp.outbind import Outbinds
@@ -36,15 +37,13 @@ from gateway.smpp.turns import Turns
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.05
+TICK_S = LOOK_S
 # Receipts are missed by the minute: nobody counts them at every tick.
 LISTEN_S = 1.0
 # A tick that comes so late was not the SMSC's fault: what waits in the sockets is read before anything is judged.
 LATE_S = 1.0
-# The loop's timers are no finer; below that the throttle hands out several PDUs at once.
-SHORTEST_S = 0.001
 # Time-outs in a row, without any response between them, that make a session count as sick.
-SICK_AFTER = 3
+SICK_AFTER = 2
 
 
 class BindReport(Struct, frozen=True, kw_only=True):
@@ -87,7 +86,8 @@ class Carrier:
         self.lane = lane
         self.backlog = Backlog()
         self.ledger = Ledger(lane, recall_ids)
-        self.throttle = Throttle(settings.tps)
+        self.flow = Flow(settings, self.backlog, self.ledger, clock())
+        self.throttle = self.flow.throttle
         self.references = References() if references is None else references
         self._dispositions = statuses.table(statuses.overrides(settings.statuses))
         self._clock = clock
@@ -129,7 +129,7 @@ class Carrier:
     def exchange(self) -> Exchange:
         """Make the compiled half of a new link, on the account's throttle and backlog."""
         exchange = Exchange(
-            Window(self.settings.window),
+            Window(self.flow.window),
             self.throttle,
             self.backlog,
             self.ledger,
@@ -193,7 +193,7 @@ class Carrier:
     @property
     def window_size(self) -> int:
         """Requests that may be unanswered over all binds that submit."""
-        return self.settings.window * sum(bind.kind is not Kind.RX for bind in self.binds)
+        return self.flow.window_ceiling * sum(bind.kind is not Kind.RX for bind in self.binds)
 
     @property
     def in_flight(self) -> int:
@@ -209,12 +209,30 @@ class Carrier:
                 host=bind.host,
                 phase=bind.phase.value,
                 in_flight=bind.link.exchange.window.in_flight if bind.link else 0,
-                window=self.settings.window,
+                window=bind.link.exchange.window.size if bind.link else self.flow.window,
                 bound_by=bind.link.exchange.bound_by if bind.link and bind.is_bound else "carrier",
                 last_error=bind.last_error,
                 alarm=bind.alarm or self.alarm,
             )
             for bind in self.binds
+        ]
+
+    def account(self) -> AccountReport:
+        """Tell how fast the account goes, what bounds it, and why."""
+        return self.flow.report(self._clock(), self.is_up, bool(self.backlog.unsent))
+
+    def change_limits(self, *, tps: int, window: int) -> None:
+        """Take other limits at once, without a restart: PDUs a second (0: none) and the ceiling of a bind's window."""
+        now = self._clock()
+        self.flow.change(tps, window, now, self._submitting())
+        self.pump()
+
+    def _submitting(self) -> list[Exchange]:
+        """The compiled halves of the binds that may submit now."""
+        return [
+            bind.link.exchange
+            for bind in self.binds
+            if bind.is_bound and bind.link is not None and bind.kind is not Kind.RX
         ]
 
     # -- running ----------------------------------------------------------------------------------------------------
@@ -279,19 +297,9 @@ class Carrier:
 
     def _sleep_until_allowed(self, now: float) -> None:
         """Set the one timer for the moment when the throttle, or a pause after a refusal, ends."""
-        moments = []
-        links = [bind.link for bind in self.binds if bind.is_bound and bind.link is not None]
-        if not links:
+        at = self.flow.wake_at(now, self._submitting())
+        if at is None:
             return
-        if self.settings.tps and any(link.exchange.bound_by == "rate" for link in links):
-            moments.append(self.throttle.ready_at(now))
-        again_at = self.backlog.again_at()
-        # One that is due already waits for the window or the throttle, and those are woken by themselves.
-        if again_at is not None and again_at > now:
-            moments.append(again_at)
-        if not moments:
-            return
-        at = max(min(moments), now + SHORTEST_S)
         if self._wake is not None:
             if self._wake_at <= at:
                 return
@@ -316,13 +324,23 @@ class Carrier:
                     self._outbinds.tick(now)
                 self._mind_receivers(now)
                 self._recycle(now)
+                if self.flow.look(now, self._submitting()):
+                    self._ask_links()
             self.pump()
+
+    def _ask_links(self) -> None:
+        """Ask for a sign of life where answers stay away."""
+        for bind in self.binds:
+            if bind.is_bound and bind.link is not None and not bind.link.session.in_flight:
+                with contextlib.suppress(LocalProtocolError):  # it is being unbound
+                    bind.link.request("enquire_link")
 
     def _look_after(self, bind: Bind, link: Link, now: float) -> None:
         """Take out what is not answered in time, and run the timers of a session."""
         if link.exchange.takes_responses and link.hears(now):
             expired = link.exchange.expire(now - self.settings.response_timeout_s, now)
             if expired:
+                self.flow.lost(expired)
                 log.warning("! %s: %d submit_sm without an answer", bind.name, expired)
             if link.exchange.silent_expiries >= SICK_AFTER:
                 link.abort("no responses any more")

@@ -94,3 +94,22 @@ def test_counts_below_powers_of_two_are_exact_and_their_sum_nearly(durations):
 def test_powers_that_are_no_borders_are_refused(first, last):
     with pytest.raises(ValueError, match="expected 4 <= first"):
         Histogram().below_powers(first, last)
+
+
+def test_what_was_counted_since_a_copy_stands_alone():
+    histogram = Histogram()
+    for us in (10, 10, 5000):
+        histogram.add(us)
+    before = histogram.copy()
+    histogram.add(900_000)
+    lately = histogram.since(before)
+    assert (before.total, histogram.total, lately.total) == (3, 4, 1)
+    assert lately.quantile(0.0) == pytest.approx(900_000, rel=0.0625)
+    assert before.quantile(0.0) == 10.0
+
+
+def test_copy_of_another_time_is_refused():
+    later = Histogram()
+    later.add(1)
+    with pytest.raises(ValueError, match="0 counted, fewer than the 1 of the copy"):
+        Histogram().since(later)

@@ -1,0 +1,279 @@
+"""What an account's binds share besides the socket: measuring, pacing, and when to be woken.
+
+    every look ─► Meter: counters of the last second ─► Pace ─► throttle, windows, backlog
+    after every pump ─► wake_at: the moment when the throttle, or a pause after a refusal, ends
+
+The same object serves the carrier on its event loop and a simulation in virtual time: it reads no clock and sets no
+timer. Not here: what the rate should be (pace.py), sockets and binds (carrier.py).
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from _fastpath.backlog import Backlog
+from _fastpath.exchange import Exchange
+from _fastpath.histogram import Histogram
+from _fastpath.ledger import Ledger
+from _fastpath.throttle import Throttle
+from gateway.config import CarrierSettings
+from gateway.smpp.pace import Decision, Pace, Signals
+
+# The loop's timers are no finer; below that the throttle hands out several PDUs at once.
+SHORTEST_S = 0.001
+LOOK_S = 0.05
+SPAN_S = 1.0
+BURST_S = 0.05
+
+
+class AccountReport(Struct, frozen=True, kw_only=True):
+    """How an account stands, for people.
+
+    rate_per_s       allowed now, 0: no limit; sent_per_s is what left in the last second
+    limit_per_s      set by the operator, 0: none; ceiling_per_s is what the carrier was found to bear, None: not found
+    window           of a bind, now
+    p50_ms, p99_ms   from submit to response in the last second; None: no response
+    throttled_share  of the answers of the last second
+    bound_by         shares of the last second: window, rate, queue, intent, carrier
+    verdict          the same in words
+    reasons          of an adaptive account: rate, ceiling, last cut and cause, what would raise it
+    """
+
+    rate_per_s: int
+    sent_per_s: float
+    limit_per_s: int
+    ceiling_per_s: int | None
+    window: int
+    pacing: str
+    p50_ms: float | None
+    p99_ms: float | None
+    throttled_share: float
+    bound_by: dict[str, float]
+    verdict: str
+    reasons: tuple[str, ...]
+
+
+def verdict(
+    *,
+    is_up: bool,
+    has_queue: bool,
+    bound_by: Mapping[str, float],
+    throttled_share: float,
+    is_soft: bool = False,
+    is_adaptive: bool = False,
+) -> str:
+    """Say in words what keeps an account from sending faster, and what an operator could do about it."""
+    if not is_up:
+        return "carrier-bound: no bind that may submit is up"
+    if is_soft:
+        return "carrier-bound: it delays its answers; more tps or window would only wait there"
+    if throttled_share > 0.01:
+        done = "the rate is being lowered" if is_adaptive else "lower tps, or set adaptive = true"
+        return f"carrier-bound: {throttled_share:.1%} of the answers say throttled; {done}"
+    word = max(bound_by, key=lambda word: bound_by[word], default="queue")
+    if word == "window":
+        return "window-bound: answers come too slowly for this window; a larger window or another bind would help"
+    if word == "rate":
+        return "rate-bound: it sends what the limit allows"
+    if word == "intent":
+        return "queue-bound: waits for Postgres to move the watermark"
+    if word == "carrier":
+        return "carrier-bound: the SMSC reads more slowly than we write"
+    return "queue-bound: the next chunk is being claimed" if has_queue else "idle: nothing is queued"
+
+
+class Look(Struct, frozen=True):
+    """The counters at one moment, and what stopped each bind that submits."""
+
+    at: float
+    sent: int
+    answered: int
+    ok: int
+    throttled: int
+    temporary: int
+    bound_by: tuple[str, ...]
+    response_times: Histogram
+
+
+class Meter:
+    """The looks of the last second of one account."""
+
+    def __init__(self, ledger: Ledger):
+        self._ledger = ledger
+        self._looks: deque[Look] = deque()
+        self._uncertain = ledger.uncertain
+
+    def look(self, now: float, exchanges: Sequence[Exchange]) -> None:
+        """Take the counters, unless that was done a moment ago."""
+        looks = self._looks
+        if looks and now - looks[-1].at < LOOK_S * 0.8:
+            return
+        ledger = self._ledger
+        looks.append(
+            Look(
+                now,
+                ledger.submitted,
+                ledger.responses,
+                ledger.accepted,
+                ledger.throttled,
+                ledger.retried,
+                tuple(exchange.bound_by for exchange in exchanges),
+                ledger.submit_to_response.copy(),
+            )
+        )
+        while len(looks) > 2 and looks[1].at <= now - SPAN_S:
+            looks.popleft()
+
+    def signals(self, exchanges: Sequence[Exchange], timeouts: int = 0) -> Signals | None:
+        """What the looks say; None while there is but one."""
+        if len(self._looks) < 2:
+            return None
+        first, last = self._looks[0], self._looks[-1]
+        times = last.response_times.since(first.response_times)
+        p50, p99 = times.quantile(0.5), times.quantile(0.99)
+        shares = self.shares()
+        return Signals(
+            span_s=last.at - first.at,
+            sent=last.sent - first.sent,
+            answered=last.answered - first.answered,
+            ok=last.ok - first.ok,
+            throttled=last.throttled - first.throttled,
+            temporary=last.temporary - first.temporary,
+            timeouts=timeouts,
+            p50_s=None if p50 is None else p50 / 1e6,
+            p99_s=None if p99 is None else p99 / 1e6,
+            window_full=shares.get("window", 0.0),
+            rate_held=shares.get("rate", 0.0),
+            is_full=bool(exchanges) and all(exchange.window.room == 0 for exchange in exchanges),
+            binds=max(1, len(exchanges)),
+        )
+
+    def shares(self) -> dict[str, float]:
+        """What stopped the binds, by share of the looks: window, rate, queue, intent, carrier."""
+        words = [word for look in self._looks for word in look.bound_by]
+        return {word: words.count(word) / len(words) for word in sorted(set(words))}
+
+
+class Flow:
+    """The shared half of an account's sending.
+
+    settings   of the carrier; its tps and window may be changed while running (`change`)
+    """
+
+    def __init__(self, settings: CarrierSettings, backlog: Backlog, ledger: Ledger, now: float):
+        self.settings = settings
+        self.backlog = backlog
+        self.ledger = ledger
+        self.tps = settings.tps
+        self.window_ceiling = settings.window
+        self.burst_s = 0.0 if settings.pacing == "gap" else BURST_S
+        self.pace = Pace(settings, now) if settings.is_adaptive else None
+        self.throttle = Throttle(self.pace.rate if self.pace else settings.tps, self.burst_s)
+        self.meter = Meter(ledger)
+        self.latest: Signals | None = None
+        self._timeouts = 0
+        self._had_binds = False
+        self._silence_until = now
+
+    @property
+    def rate_per_s(self) -> int:
+        """PDUs a second allowed now; 0: no limit."""
+        return self.pace.rate if self.pace else self.tps
+
+    @property
+    def window(self) -> int:
+        """Unanswered requests a bind may have now."""
+        return self.pace.window if self.pace else self.window_ceiling
+
+    def lost(self, timeouts: int) -> None:
+        """Hear of submit_sm that were given up without an answer."""
+        self._timeouts += timeouts
+
+    def look(self, now: float, exchanges: Sequence[Exchange]) -> bool:
+        """Measure, and pace; to be called every `LOOK_S` or so with the exchanges that submit.
+
+        ->  whether every link should be asked for a sign of life
+        """
+        self.meter.look(now, exchanges)
+        pace = self.pace
+        if pace is not None and exchanges and not self._had_binds:
+            self._apply(pace.restart(now), now, exchanges)
+        self._had_binds = bool(exchanges)
+        self.latest = self.meter.signals(exchanges, self._timeouts)
+        self._timeouts = 0
+        if pace is None or self.latest is None or not exchanges:
+            return False
+        decision = pace.feed(now, self.latest)
+        if decision is None:
+            return False
+        self._apply(decision, now, exchanges)
+        return decision.asks_link
+
+    def change(self, tps: int, window: int, now: float, exchanges: Sequence[Exchange]) -> None:
+        """Take other limits at once; an adaptive rate goes on from where it is. ValueError outside tps and window."""
+        self.tps, self.window_ceiling = tps, window
+        if self.pace is not None:
+            self._apply(self.pace.change(tps, window, now), now, exchanges)
+            return
+        self.throttle.change(tps, self.burst_s)
+        for exchange in exchanges:
+            exchange.window.resize(window)
+
+    def _apply(self, decision: Decision, now: float, exchanges: Sequence[Exchange]) -> None:
+        # With nothing saved up two PDUs are never closer than 1 / rate: that is gap pacing.
+        burst_s = 0.0 if decision.pacing == "gap" else BURST_S
+        if now >= self._silence_until or decision.silence_until:
+            self.burst_s = burst_s
+            self.throttle.change(decision.rate_per_s, burst_s)
+        for exchange in exchanges:
+            if exchange.window.size != decision.window:
+                exchange.window.resize(decision.window)
+        if decision.hold_until:
+            self.backlog.hold(decision.hold_until)
+        if decision.silence_until:
+            # What the silence would have let through counts as sent: the throttle itself waits for its end.
+            self._silence_until = decision.silence_until
+            self.throttle.allowance(now)
+            self.throttle.spend(max(1, round((decision.silence_until - now) * decision.rate_per_s)), now)
+
+    def report(self, now: float, is_up: bool, has_queue: bool) -> AccountReport:
+        """Tell how the account stands."""
+        signals = self.latest or Signals()
+        share = signals.throttled / max(1, signals.answered)
+        bound_by = self.meter.shares()
+        pace = self.pace
+        return AccountReport(
+            rate_per_s=self.rate_per_s,
+            sent_per_s=signals.sent / signals.span_s,
+            limit_per_s=self.tps,
+            ceiling_per_s=pace.ceiling if pace else None,
+            window=self.window,
+            pacing="bucket" if self.burst_s else "gap",
+            p50_ms=None if signals.p50_s is None else signals.p50_s * 1e3,
+            p99_ms=None if signals.p99_s is None else signals.p99_s * 1e3,
+            throttled_share=share,
+            bound_by=bound_by,
+            verdict=verdict(
+                is_up=is_up,
+                has_queue=has_queue,
+                bound_by=bound_by,
+                throttled_share=share,
+                is_soft=pace is not None and pace.is_soft,
+                is_adaptive=pace is not None,
+            ),
+            reasons=pace.reasons(now) if pace else (),
+        )
+
+    def wake_at(self, now: float, exchanges: Sequence[Exchange]) -> float | None:
+        """The moment at which something may leave that may not now; None: an answer or the queue will tell."""
+        moments = []
+        if not exchanges:
+            return None
+        if self.rate_per_s and any(exchange.bound_by == "rate" for exchange in exchanges):
+            moments.append(self.throttle.ready_at(now))
+        again_at = self.backlog.again_at()
+        # One that is due already waits for the window or the throttle, and those are woken by themselves.
+        if again_at is not None and again_at > now:
+            moments.append(again_at)
+        return max(min(moments), now + SHORTEST_S) if moments else None

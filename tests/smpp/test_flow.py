@@ -1,0 +1,203 @@
+"""What an account's binds share: what is measured, what is applied, when to wake."""
+
+from typing import Any
+
+import pytest
+
+from _fastpath.backlog import Backlog
+from _fastpath.batch import Batch
+from _fastpath.exchange import Exchange
+from _fastpath.ledger import Ledger
+from _fastpath.outbound import Form
+from _fastpath.template import Template
+from _fastpath.window import Window
+from benchmarks import corpus
+from gateway.config import CarrierSettings
+from gateway.smpp import status
+from gateway.smpp.flow import Flow, verdict
+
+
+class Bind:
+    """A flow with one exchange and its clock; answers are made up."""
+
+    def __init__(self, messages: int = 1000, **settings: Any):
+        self.now = 50.0
+        self.settings = CarrierSettings(host="nowhere", **settings)
+        self.backlog, self.ledger = Backlog(), Ledger(1)
+        self.flow = Flow(self.settings, self.backlog, self.ledger, self.now)
+        self.exchange = Exchange(
+            Window(self.flow.window), self.flow.throttle, self.backlog, self.ledger, status.table()
+        )  # fmt: skip
+        self.exchange.may_submit = self.exchange.takes_responses = True
+        self.answered = 0
+        batch = Batch.of(1, list(corpus.numbers(messages)))
+        batch.dress(Form(Template("hello"), source="Brand", registered_delivery=0))
+        batch.commit(messages)
+        self.backlog.add(batch)
+
+    def look(self, seconds: float = 0.0) -> bool:
+        """Look, and let time pass, filling whenever the flow asks to be woken; -> whether links should be asked."""
+        asks = self.flow.look(self.now, [self.exchange])
+        self.exchange.fill(self.now)
+        end = self.now + seconds
+        while (at := self.flow.wake_at(self.now, [self.exchange])) is not None and at < end:
+            self.now = at
+            self.exchange.fill(self.now)
+        self.now = end
+        return asks
+
+    def answer(self, n: int, refused: int = 0) -> None:
+        octets = corpus.responses(self.answered + 1, n, self.answered)
+        for at in range(refused):
+            octets = octets[: at * 27 + 8] + (0x58).to_bytes(4, "big") + octets[at * 27 + 12 :]
+        self.answered += n
+        self.exchange.feed(octets, self.now)
+
+
+def test_signals_are_those_of_the_last_second():
+    bind = Bind(window=20)
+    bind.look(0.1)
+    bind.answer(20)
+    for _ in range(15):
+        bind.look(0.1)
+    signals = bind.flow.latest
+    assert (signals.sent, signals.answered, signals.binds) == (0, 0, 1) and signals.p50_s is None
+    assert signals.span_s == pytest.approx(1.0) and signals.window_full == 1.0 and signals.is_full
+    bind.answer(20, refused=5)
+    bind.look(0.1)
+    bind.look(0.1)
+    signals = bind.flow.latest
+    assert (signals.answered, signals.ok, signals.throttled) == (20, 15, 5)
+    assert signals.p99_s == pytest.approx(1.5, rel=0.0625)
+
+
+def test_looks_that_come_too_often_are_one():
+    bind = Bind()
+    for _ in range(10):
+        bind.look(0.001)
+    assert bind.flow.latest is None
+
+
+def test_account_without_a_limit_is_never_paced():
+    bind = Bind()
+    assert bind.flow.pace is None and bind.flow.rate_per_s == 0 and bind.flow.window == 10
+    bind.exchange.fill(bind.now)
+    assert bind.flow.wake_at(bind.now, [bind.exchange]) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "adaptive"),
+    [({}, False), ({"tps": 100}, True), ({"tps": 100, "adaptive": False}, False), ({"adaptive": True}, True)],
+)
+def test_account_with_a_limit_is_adaptive_unless_it_says_otherwise(settings, adaptive):
+    assert (Bind(**settings).flow.pace is not None) == adaptive
+
+
+def test_limit_that_was_changed_holds_at_once_on_throttle_and_windows():
+    bind = Bind(tps=1000, adaptive=False, window=10)
+    bind.flow.change(50, 30, bind.now, [bind.exchange])
+    assert bind.exchange.window.size == 30 and bind.flow.window == 30
+    bind.flow.throttle.allowance(bind.now - 60)
+    assert bind.flow.throttle.allowance(bind.now) <= 3
+    with pytest.raises(ValueError, match="throttle: expected 0 to 10000000"):
+        bind.flow.change(-1, 30, bind.now, [bind.exchange])
+
+
+def test_gap_pacing_never_lets_two_leave_closer_than_the_gap():
+    bind = Bind(tps=100, adaptive=False, pacing="gap", window=500)
+    left = []
+    bind.now += 10.0
+    while len(left) < 50:
+        n = bind.exchange.fill(bind.now)
+        left += [bind.now] * n
+        bind.now = bind.flow.wake_at(bind.now, [bind.exchange])
+    assert min(later - earlier for earlier, later in zip(left, left[1:], strict=False)) >= 0.01 - 1e-9
+
+
+def refused(silence: bool) -> Bind:
+    """An account at full rate whose carrier begins to refuse a third."""
+    bind = Bind(
+        messages=10_000, tps=200, adaptive_start=1.0, window=400, throttle_hold_s=5.0, throttle_silence=silence,
+        throttle_pause_s=0.01,
+    )  # fmt: skip
+    for turn in range(200):
+        bind.look(0.05)
+        in_flight = bind.exchange.window.in_flight
+        bind.answer(in_flight, refused=in_flight // 3 if turn > 60 else 0)
+        if bind.flow.pace.last_cut is not None:
+            return bind
+    raise AssertionError("it was never cut")
+
+
+def test_cut_holds_refused_segments_back_and_lowers_the_throttle():
+    bind = refused(silence=False)
+    assert bind.backlog.again_at() >= bind.flow.pace.last_cut.at + 5.0
+    assert bind.flow.rate_per_s < 160
+    # What left before the cut still counts in its second.
+    bind.now += 1.2
+    assert bind.exchange.fill(bind.now) > 0
+
+
+def test_nothing_at_all_leaves_while_a_carrier_demands_silence():
+    bind = refused(silence=True)
+    until = bind.flow.pace.last_cut.at + 5.0
+    submitted = bind.ledger.submitted
+    while bind.now < until - 0.1:
+        bind.look(0.05)
+        bind.answer(bind.exchange.window.in_flight)
+    assert bind.ledger.submitted == submitted
+    while bind.now < until + 0.5:
+        bind.look(0.05)
+    assert bind.ledger.submitted > submitted
+
+
+def test_timeouts_ask_for_a_sign_of_life_and_halve_the_window():
+    bind = Bind(tps=100, window=40, window_floor=40)
+    bind.look(0.05)
+    bind.look(0.05)
+    bind.flow.lost(3)
+    assert bind.look() and bind.exchange.window.size == 20
+    bind.now += 0.05
+    assert not bind.look()
+
+
+def test_account_whose_binds_were_all_gone_begins_with_a_slow_start():
+    bind = Bind(messages=10_000, tps=100, window=40)
+    for _ in range(400):
+        bind.look(0.05)
+        bind.answer(bind.exchange.window.in_flight)
+    assert bind.flow.rate_per_s == 100
+    bind.flow.look(bind.now, [])
+    bind.look()
+    assert bind.flow.rate_per_s == 20
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"is_up": False}, "carrier-bound: no bind"),
+        ({"is_soft": True}, "carrier-bound: it delays"),
+        ({"throttled_share": 0.12}, "carrier-bound: 12.0% of the answers say throttled; lower tps"),
+        ({"throttled_share": 0.12, "is_adaptive": True}, "carrier-bound: 12.0% of the answers say throttled; the rate"),
+        ({"bound_by": {"window": 0.7, "rate": 0.3}}, "window-bound"),
+        ({"bound_by": {"window": 0.3, "rate": 0.7}}, "rate-bound"),
+        ({"bound_by": {"intent": 1.0}}, "queue-bound: waits for Postgres"),
+        ({"bound_by": {"carrier": 1.0}}, "carrier-bound: the SMSC reads"),
+        ({"bound_by": {"queue": 1.0}, "has_queue": True}, "queue-bound"),
+        ({}, "idle"),
+    ],
+)
+def test_verdict_says_what_bounds_an_account(given, said):
+    assert verdict(**{"is_up": True, "has_queue": False, "bound_by": {}, "throttled_share": 0.0, **given}).startswith(
+        said
+    )
+
+
+def test_report_tells_rate_limit_response_times_and_reasons():
+    bind = Bind(messages=10_000, tps=100, window=40)
+    for _ in range(100):
+        bind.look(0.05)
+        bind.answer(bind.exchange.window.in_flight)
+    report = bind.flow.report(bind.now, True, True)
+    assert report.limit_per_s == 100 and report.sent_per_s == pytest.approx(report.rate_per_s, rel=0.4)
+    assert report.p50_ms is not None and report.verdict.startswith("rate-bound") and len(report.reasons) >= 2
