@@ -318,13 +318,19 @@ def test_run_says_what_could_not_be_measured(monkeypatch: pytest.MonkeyPatch, tm
     assert run.main() == 1
 
 
+def test_carriers_say_what_bends_and_what_does_not() -> None:
+    result = result_of("carriers", "far", "late", "--quick")
+    assert names_of(result) == {"10 → 200 ms, window", "10 → 200 ms, rate of 500", "1000/s, 20 ms"}
+    assert set(result["details"]) == {"far", "late"}
+
+
 def test_unknown_benchmark_is_refused_with_those_there_are(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["run.py", "speed"])
     with pytest.raises(SystemExit):
         run.main()
-    assert "limit, encode, peers, life, import, micro, all" in capsys.readouterr().err
+    assert "limit, encode, peers, life, import, carriers, micro, all" in capsys.readouterr().err
 
 
 def test_every_file_of_benchmarks_is_told_in_its_readme() -> None:
