@@ -7,7 +7,6 @@ from gateway.dispatch.compose import form_of
 from gateway.profiles import Profile, lay, lineage, loop_of, shipped
 from gateway.smpp import status
 
-
 # Without GSM there is nothing to pack.
 OPPOSITES = [{"latin1-default", "packed-7bit"}]
 
