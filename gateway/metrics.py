@@ -136,7 +136,7 @@ class Queued(Struct, frozen=True):
 
 
 def families(lanes: Iterable[Lane], watch: Watch, queued: Queued) -> list[Family]:
-    """Read every counter; cost about 0.2 ms a carrier."""
+    """Read every counter; on the loop, about 1 ms a carrier with four binds (10 of them: 12 ms, two busy cores)."""
     made = {metric.name: metric.family() for metric in CATALOGUE}
 
     def put(name: str, labels: Iterable[str], value: float) -> None:
