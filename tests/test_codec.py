@@ -263,3 +263,18 @@ def test_time_is_read_by_what_its_field_may_hold(text, field, expect):
 def test_object_that_asks_nothing_is_a_value_error(vector):
     with pytest.raises(ValueError):
         codec.answer(vector)
+
+
+def test_choice_of_an_alphabet_is_explained_by_the_settings_of_a_carrier():
+    found = codec.answer({"kind": "choose", "id": 1, "text": "“Zoë” " * 15, "transliterate": "lossy"})
+    assert (found["alphabet"], found["segments"], found["saved"], found["text"]) == ("gsm7", 1, 1, '"Zoe" ' * 15)
+    assert [(way["alphabet"], way["segments"]) for way in found["ways"]] == [("gsm7", 0), ("ucs2", 2), ("gsm7", 1)]
+    assert codec.passes({"kind": "choose", "alphabet": "gsm7", "segments": 1}, found)
+
+
+def test_message_that_cannot_be_sent_says_why_and_how_many_parts_it_needs():
+    found = codec.answer({"kind": "choose", "text": "x" * 1000, "max_parts": 3})
+    assert (found["reason"], found["needed"], found["segments"]) == ("too_many_parts", 7, 0)
+    assert codec.answer({"kind": "choose", "text": "ж", "alphabets": ["gsm7"]})["reason"] == "not_encodable"
+    with pytest.raises(ValueError, match="settings"):
+        codec.answer({"kind": "choose", "text": "x", "max_parts": 0})

@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from gateway.config import CarrierSettings, Settings, address_of, coding_of, dsn_problem, endpoint, load
+from _fastpath.national import LANGUAGE_BY_NAME
+from gateway.config import CarrierSettings, Language, Settings, address_of, coding_of, dsn_problem, endpoint, load
 from gateway.errors import ConfigError
 
 SECRET = "hunter2!"
@@ -121,6 +123,32 @@ def test_value_out_of_range_or_of_another_type_is_named(file, line, expected):
         ("throttle_silence = true\ntps = 10\nadaptive = false", "throttle_silence"),
         ('alphabets = ["gsm7", "gsm7"]', "alphabets"),
         ('source = "TwelveLetters"', "source"),
+        ('source = "Brand{}{}{}"', "source"),
+        ('source = "Brand`s"', "source"),
+        ('source = "Brand"\nsource_ton = 1', "source"),
+        ('source = "4477"\nsource_ton = 1', "source"),
+        ('source = "4477009000001234"\nsource_ton = 1', "source"),
+        ('source = "+12345"\nsource_ton = 3', "source"),
+        ('source = "1"\nsource_ton = 6', "source"),
+        ('national = ["turkish"]\nalphabets = ["ucs2"]', "national"),
+        ('national = ["turkish"]\nconcatenation = "payload"', "national"),
+        ('transliterate = "safe"\nalphabets = ["ucs2"]', "transliterate"),
+        ('packed = true\nalphabets = ["latin1", "ucs2"]', "packed"),
+        ('version = "3.3"\nbind = "tx+rx"\nmore_messages = true', "more_messages"),
+        ('version = "3.3"\nbind = "tx+rx"\nports = "tlv"', "ports"),
+        ('version = "3.3"\nbind = "tx+rx"\nclass_coding = "subunit"', "class_coding"),
+        ('version = "3.3"\nbind = "tx+rx"\ntlvs = [{ tag = 0x1400, value = "x" }]', "tlvs"),
+        ("tlvs = [{ tag = 0x1400 }]", "tlvs[0]"),
+        ('tlvs = [{ tag = 1, value = "x" }, { tag = 2, value = "x", field = "y" }]', "tlvs[1]"),
+        ('tlvs = [{ tag = 1, type = "int1", value = "256" }]', "tlvs[0].value"),
+        ('tlvs = [{ tag = 1, value = "four", max = 3 }]', "tlvs[0].value"),
+        ('tlvs = [{ tag = 65536, value = "x" }]', "tlvs[0].tag"),
+        ('tlvs = [{ tag = 1, value = "x", length = 3 }]', "tlvs[0].length"),
+        ('tlvs = [{ value = "x" }]', "tlvs[0].tag"),
+        ("tlvs = [1]", "tlvs[0]"),
+        ('national = ["klingon"]', "national"),
+        ('validity_zone = "+5:30"', "validity_zone"),
+        ('validity_zone = "+12:15"', "validity_zone"),
         ('source = "Café"', "source"),
         ('source = "a\\tb"', "source"),
         ('system_id = "sixteen_letters_"', "system_id"),
@@ -542,3 +570,49 @@ def test_place_for_metrics_that_is_none_is_named(file, listen, expected):
 def test_place_for_metrics_is_an_address_and_a_port(file):
     assert endpoint("[::1]:9464") == ("::1", 9464)
     assert load(file('[worker]\nmetrics_listen = "127.0.0.1:9464"'), {}).worker.metrics_listen == "127.0.0.1:9464"
+
+
+def test_quirk_27_senders_of_every_type_that_carriers_take_are_right(file):
+    for number, (source, ton) in enumerate(
+        [
+            ("Brand", 5),
+            ("Elevenchars", 5),
+            ("12345", 3),
+            ("447700900000", 1),
+            ("+447700900000", 1),
+            ("12345", 0),
+            ("", 1),
+        ]
+    ):
+        settings = load(file(acme(f'source = "{source}"\nsource_ton = {ton}')), {})
+        assert settings.carriers["acme"].source == source, number
+
+
+def test_parameters_of_a_carrier_are_a_list_of_sections(file):
+    lines = """
+    [[carriers.acme.tlvs]]
+    tag = 0x1400
+    name = "customer reference"
+    value = "ref-1"
+    [[carriers.acme.tlvs]]
+    tag = 0x1401
+    type = "octets"
+    field = "template_id"
+    required = true
+    max = 19
+    """
+    first, second = load(file(acme(lines)), {}).carriers["acme"].tlvs
+    assert (first.tag, first.type, first.value, second.field, second.required, second.max) == (
+        0x1400, "cstring", "ref-1", "template_id", True, 19,
+    )  # fmt: skip
+
+
+def test_settings_that_send_tlvs_are_named():
+    plain = CarrierSettings(host="h")
+    assert plain.needs_tlvs == ""
+    carrier = CarrierSettings(host="h", concatenation="sar", more_messages=True)
+    assert carrier.needs_tlvs == "concatenation 'sar', more_messages"
+
+
+def test_languages_are_those_of_the_tables():
+    assert set(get_args(Language)) == set(LANGUAGE_BY_NAME)

@@ -156,6 +156,15 @@ def environment(tmp_path):
     }
 
 
+def toml_of(value):
+    """A value as TOML writes it in a line."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml_of(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml_of, value)) + "]"
+    return json.dumps(value)
+
+
 @pytest.fixture
 def settings(tmp_path, ports):
     """Write sluice.toml into the test's folder."""
@@ -168,7 +177,7 @@ def settings(tmp_path, ports):
                 "host": "127.0.0.1", "port": port, "system_id": system_id, "password": password,
                 "reconnect_first_s": 0.05, "reconnect_longest_s": 0.2, **changed.get(name, {}),
             }  # fmt: skip
-            text += f"[carriers.{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+            text += f"[carriers.{name}]\n" + "".join(f"{key} = {toml_of(value)}\n" for key, value in values.items())
         (tmp_path / "sluice.toml").write_text(text)
 
     write()

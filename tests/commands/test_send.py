@@ -1,6 +1,7 @@
 """`sluice send` as a process: strange files, refusals, carriers in trouble, and the report at the end."""
 
 import gzip
+import json
 import os
 import signal
 import subprocess
@@ -271,3 +272,33 @@ def test_terminal_that_is_not_utf8_shows_what_it_can(sluice, settings, people):
         "send", "--contacts", file, "--text", "x", "--carrier", "north", "--dry-run", PYTHONIOENCODING="ascii"
     )
     assert result.code == 0 and "would send  1" in result.out
+
+
+def test_flash_and_ports_are_kept_with_the_run(sluice, queue, people):
+    arguments = ("send", "--contacts", people(2), "--text", "00ff", "--carrier", "north", "--json")
+    result = sluice(*arguments, "--flash", "--binary", "--ports", "2948:9200")
+    assert (result.code, states(result)) == (0, {"delivered": 2})
+    ((encoding,),) = queue("SELECT encoding::text FROM run")
+    assert json.loads(encoding) == {"flash": True, "binary": True, "destination_port": 2948, "source_port": 9200}
+
+
+@pytest.mark.parametrize("wanted", ["65536", "8/256", "a", "1:", "-1"])
+def test_ports_that_are_none_are_refused(here, settings, people, wanted):
+    arguments = ("--contacts", people(1), "--text", "x", "--carrier", "north", "--dry-run")
+    result = here("send", *arguments, f"--ports={wanted}")
+    assert result.code == 65 and "--ports: expected TO" in result.err
+
+
+def test_text_with_too_many_parts_is_refused_with_their_count(here, settings, people):
+    result = here("send", "--contacts", people(1), "--text", "x" * 2000, "--carrier", "north", "--dry-run")
+    assert result.code == 65 and "(14 parts, at most 10)" in result.err
+
+
+def test_column_that_a_carrier_requires_is_asked_for_and_sent(sluice, queue, settings, people):
+    settings(north={"tlvs": [{"tag": 0x1400, "field": "entity", "required": True}]})
+    arguments = ("--text", "hello", "--carrier", "north", "--json")
+    result = sluice("send", "--contacts", people("phone\n+447911123401\n"), *arguments)
+    assert result.code == 65 and "no column entity, which the carrier requires" in result.err
+    result = sluice("send", "--contacts", people("phone,entity\n+447911123401,e1\n+447911123402,\n"), *arguments)
+    assert (result.code, states(result)) == (0, {"delivered": 1, "refused": 1})
+    assert result.json["reasons"] == {"missing_field": 1}

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from _fastpath.batch import Batch
-from _fastpath.outbound import encode_batch
-from gateway.config import CarrierSettings
-from gateway.dispatch.compose import form_of
+from _fastpath.outbound import encode_batch, explain
+from _fastpath.template import Template
+from gateway.config import CarrierSettings, TlvSettings
+from gateway.dispatch.compose import encoding_of, fields_of, form_of, form_of_text, quarters_of, required_of, savings
 from gateway.errors import EncodeError
-from gateway.smpp.pdu import decode
+from gateway.message import Encoding
+from gateway.smpp.pdu import Tlv, decode
 
 
 def carrier(**settings: Any) -> CarrierSettings:
@@ -67,3 +69,54 @@ def test_what_cannot_be_composed_is_an_error_with_its_reason(
 ) -> None:
     with pytest.raises(EncodeError, match=reason):
         form_of(template, carrier(**settings))
+
+
+def test_what_a_run_asks_for_stands_in_every_message() -> None:
+    settings = carrier(class_coding="0xF0", ports="tlv")
+    asked = encoding_of('{"flash": true, "destination_port": 2948, "source_port": 1}')
+    batch = Batch.of(1, [447700900000])
+    batch.dress(form_of("x", settings, (), asked))
+    pdu = decode(encode_batch(batch)[0])
+    assert pdu.fields["data_coding"] == 0xF0
+    assert pdu.tlvs == (Tlv(0x020A, b"\x00\x01"), Tlv(0x020B, b"\x0b\x84"))
+    batch.dress(form_of("00ff", carrier(), (), Encoding(binary=True)))
+    assert decode(encode_batch(batch)[0]).message == b"\x00\xff"
+
+
+@pytest.mark.parametrize("text", ['{"blinking": true}', '{"port_bits": 7}', "[]", "{"])
+def test_what_only_a_newer_one_can_do_is_refused(text: str) -> None:
+    with pytest.raises(EncodeError, match="encoding of the run"):
+        encoding_of(text)
+
+
+def test_fields_of_parameters_follow_those_of_the_text() -> None:
+    entity = TlvSettings(tag=0x1400, field="entity_id", required=True)
+    template = TlvSettings(tag=0x1401, field="template_id", type="octets", max=4)
+    constant = TlvSettings(tag=0x1402, value="7", type="int1")
+    settings = carrier(tlvs=(entity, template, constant))
+    text = Template("Hi {{ name }}")
+    assert fields_of(text, [settings]) == ("name", "entity_id", "template_id")
+    assert required_of(text, [settings]) == ("name", "entity_id")
+    (pdu,) = written("Hi {{ name }}", settings, ["Ann", "e1", "t1"])
+    assert pdu.tlvs == (Tlv(0x1402, b"\x07"), Tlv(0x1400, b"e1\0"), Tlv(0x1401, b"t1"))
+    # Chunks of a run that was enqueued for other carriers: what is not required is left out.
+    form = form_of("Hi {{ name }}", carrier(tlvs=(template,)), ("name",))
+    assert form.columns == 1
+    with pytest.raises(EncodeError, match="0x1400.*'entity_id', the run has none"):
+        form_of("Hi {{ name }}", settings, ("name",))
+
+
+def test_zone_is_counted_in_quarter_hours() -> None:
+    assert [quarters_of(zone) for zone in ("+00:00", "+05:30", "-03:45", "-12:00")] == [0, 22, -15, -48]
+
+
+def test_savings_of_transliteration_are_told_before_anything_is_sent() -> None:
+    texts = ["“quoted” " * 10, "plain", "“short”", "Привет", 'a "{{ b }}" \\ c', ""]
+    found = savings(texts, carrier(transliterate="safe"))
+    assert (found.texts, found.changed, found.segments, found.without) == (6, 1, 5, 6)
+    assert savings(texts, carrier()).segments == 6
+
+
+@pytest.mark.parametrize("text", ["{{ a }}", "{% b %}", "{# c #}", 'd "e" \\', "\\n", "\n", "{{", "'}}'"])
+def test_text_with_braces_is_taken_as_it_stands(text: str) -> None:
+    assert explain(form_of_text(text, carrier()))["text"] == text
