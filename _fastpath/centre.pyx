@@ -98,7 +98,13 @@ cdef enum:
     SALT_REPLY_TEXT = 12
     SALT_MO = 13
     SALT_ID = 14
-    SALTS = 15
+    SALT_PART = 15
+    SALT_PART_TWICE = 16
+    SALTS = 17
+
+    UDH_8 = 1                  # how a part says which it is
+    UDH_16 = 2
+    SAR = 3
 
     FORM_DECIMAL = 0
     FORM_HEX = 1
@@ -131,7 +137,7 @@ cdef struct Node:
     uint32_t next
     uint32_t link              # a response goes to this link; a receipt to any of its account
     uint32_t sequence          # of the request (RESPONSE); ours, while an answer is owed (RECEIPT, REPLY, MO)
-    uint32_t status
+    uint32_t status            # of a response; of a message of a handset which part, from 0
     uint32_t command           # of the response
     uint16_t account
     uint8_t kind
@@ -198,7 +204,7 @@ cdef struct State:
 
 
 cdef struct Fault:
-    uint32_t status
+    uint32_t status            # of a response; of a message of a handset which part, from 0
     uint32_t upto
 
 
@@ -540,6 +546,9 @@ cdef class Centre:
     cdef uint32_t drop_share
     cdef bint drop_answers
     cdef list inbound_texts
+    cdef list reply_texts
+    cdef int inbound_how
+    cdef uint32_t inbound_twice
     cdef bytes inbound_source
     cdef bytes inbound_destination
     cdef int64_t inbound_gap_ns
@@ -618,6 +627,8 @@ cdef class Centre:
         bytes inbound_source=b"447700900123",
         bytes inbound_destination=b"12345",
         double inbound_per_s=0.0,
+        int inbound_how=UDH_16,
+        double inbound_duplicate_share=0.0,
         double reply_share=0.0,
         int64_t reply_delay_ns=0,
         bint ledger=False,
@@ -631,7 +642,8 @@ cdef class Centre:
         receipt_text of literals and (field, form): id, stat, err, dlvrd, text, source, destination, code (form unused),
                      submit, done (form 0: YYMMDDhhmm, 1: with ss, 2: YYYYMMDDhhmmss, 3: YYYYMMDDhhmm, 4: SMPP absolute)
         *_id         of (decimal | hex | HEX | uuid, least width, filled with zeros)
-        inbound_texts of (octets, data_coding)
+        inbound_texts of (parts, data_coding); of several parts each says which it is, by inbound_how: 1 an 8-bit, 2 a
+                     16-bit reference in a header, 3 SAR TLVs. Replies take those of one part
         epoch_ns     local wall clock minus monotonic clock, for the dates in receipts
         raises       ValueError on a setting out of its range; MemoryError
         """
@@ -732,16 +744,23 @@ cdef class Centre:
         self.drop_every = drop_every
         self.drop_share = share_limit(drop_share)
         self.drop_answers = drop_answers
-        self.inbound_texts = [(bytes(octets), int(coding)) for octets, coding in inbound_texts]
-        for octets, _ in self.inbound_texts:
-            if len(octets) > 254:
-                raise ValueError(f"inbound_texts: expected at most 254 octets, found {len(octets)}")
+        self.inbound_texts = [(tuple(map(bytes, parts)), int(coding)) for parts, coding in inbound_texts]
+        for parts, _ in self.inbound_texts:
+            longest = max(map(len, parts), default=0)
+            if not 1 <= len(parts) <= 255 or longest + (7 if len(parts) > 1 else 0) > 254:
+                raise ValueError(f"inbound_texts: expected 1 to 255 parts of at most 254 octets, their header included, "
+                                 f"found {len(parts)} of up to {longest}")
+        if not UDH_8 <= inbound_how <= SAR:
+            raise ValueError(f"inbound_how: expected 1 to 3, found {inbound_how}")
+        self.inbound_how = inbound_how
+        self.inbound_twice = share_limit(inbound_duplicate_share)
+        self.reply_texts = [entry for entry in self.inbound_texts if len(entry[0]) == 1]
         if len(inbound_source) > 20 or len(inbound_destination) > 20:
             raise ValueError("inbound addresses: expected at most 20 octets")
         self.inbound_source = inbound_source
         self.inbound_destination = inbound_destination
         self.inbound_gap_ns = int(1e9 / inbound_per_s) if inbound_per_s > 0 and self.inbound_texts else 0
-        self.reply = share_limit(reply_share) if self.inbound_texts else 0
+        self.reply = share_limit(reply_share) if self.reply_texts else 0
         self.reply_delay_ns = max(reply_delay_ns, 0)
         self.recent = <Recent*>self.taken(RECENT * sizeof(Recent))
         self.keeps_ledger = ledger
@@ -1366,16 +1385,39 @@ cdef class Centre:
         cdef uint8_t* p = self.room(link, 512)
         cdef Py_ssize_t n = 16
         cdef object entry = self.inbound_texts[node.serial % len(self.inbound_texts)] if node.kind == MO else \
-            self.inbound_texts[self.chance(SALT_REPLY_TEXT, node.serial - self.first_serial) % len(self.inbound_texts)]
-        cdef bytes text = entry[0]
+            self.reply_texts[self.chance(SALT_REPLY_TEXT, node.serial - self.first_serial) % len(self.reply_texts)]
+        cdef bytes text = entry[0][node.status if node.kind == MO else 0]
         cdef Py_ssize_t size = len(text)
+        cdef Py_ssize_t header = 0
+        cdef uint8_t total = <uint8_t>len(entry[0])
+        cdef uint16_t reference = <uint16_t>(node.serial >> 32)
         node.sequence = self.next_sequence_of(link)
         n += self.write_addresses(p + n, node, node.kind == REPLY)
         memset(p + n, 0, 9)
         p[n + 7] = entry[1]
-        p[n + 9] = <uint8_t>size
-        memcpy(p + n + 10, <const char*>text, size)
-        n += 10 + size
+        if total > 1 and self.inbound_how != SAR:
+            p[n] = 0x40
+            header = 6 if self.inbound_how == UDH_8 else 7
+            p[n + 10] = <uint8_t>(header - 1)
+            p[n + 11] = 0 if self.inbound_how == UDH_8 else 8
+            p[n + 12] = <uint8_t>(header - 3)
+            if self.inbound_how == UDH_8:
+                p[n + 13] = reference & 0xFF
+            else:
+                store16(p + n + 13, reference)
+            p[n + 8 + header] = total
+            p[n + 9 + header] = <uint8_t>(node.status + 1)
+        p[n + 9] = <uint8_t>(header + size)
+        memcpy(p + n + 10 + header, <const char*>text, size)
+        n += 10 + header + size
+        if total > 1 and self.inbound_how == SAR:
+            store32(p + n, 0x020C0002)
+            store16(p + n + 4, reference)
+            store32(p + n + 6, 0x020E0001)
+            p[n + 10] = total
+            store32(p + n + 11, 0x020F0001)
+            p[n + 15] = <uint8_t>(node.status + 1)
+            n += 16
         store32(p, <uint32_t>n)
         store32(p + 4, DELIVER_SM)
         store32(p + 8, 0)
@@ -1401,40 +1443,56 @@ cdef class Centre:
         return 0
 
     cdef int inbound_tick(self, uint32_t i, int64_t now) except -1:
-        """Send one inbound message to each account that has a receiver; be back after the gap."""
+        """Send one inbound message to each account that has a receiver, its parts out of order; be back after the gap."""
         cdef uint32_t k
-        cdef uint32_t fresh
-        cdef Node* node
+        cdef uint32_t part
+        cdef uint64_t serial
         cdef int64_t due = self.node(i).due + self.inbound_gap_ns
-        cdef uint64_t tail
+        cdef list parts
         cdef Py_ssize_t n
+        cdef Py_ssize_t place
         for k in range(self.account_count):
             if self.accounts[k].receiver_count == 0 or self.accounts[k].waiting > 100000:
                 continue
-            fresh = self.new_node(MO)
-            node = self.node(fresh)
-            node.account = <uint16_t>k
-            node.serial = self.chance(SALT_MO, self.mo_ordinal)
-            node.submit_ns = now
-            node.state = 0xFF
-            node.ston = node.snpi = node.dton = node.dnpi = 1
-            node.tlen = 0
-            n = len(self.inbound_source)
-            memcpy(node.octets, <const char*>self.inbound_source, n)
-            # The last three digits of the handset change with each message.
-            if n > 3:
-                tail = self.chance(SALT_MO, self.mo_ordinal + (<uint64_t>1 << 40)) % 1000
-                decimal(node.octets + n - 3, tail, 3)
-            node.slen = <uint8_t>n
-            n = len(self.inbound_destination)
-            memcpy(node.octets + node.slen, <const char*>self.inbound_destination, n)
-            node.dlen = <uint8_t>n
+            # 64 bits: one draw has 32.
+            serial = self.chance(SALT_MO, self.mo_ordinal) | <uint64_t>self.chance(SALT_PART, self.mo_ordinal) << 32
+            parts = list(range(len(self.inbound_texts[serial % len(self.inbound_texts)][0])))
+            if len(parts) > 1:
+                parts += [part for part in parts if self.hit(SALT_PART_TWICE, serial + part, self.inbound_twice)]
+                order = sorted([(self.chance(SALT_PART, serial + n), n) for n in range(len(parts))])
+                parts = [parts[place] for _, place in order]
+            for part in parts:
+                self.new_inbound(k, serial, part, now)
             self.mo_ordinal += 1
-            self.deliver(fresh, now)
         # Behind by more than a second: the missed ones are not made up for.
         if due < now - 1000000000:
             due = now
         self.insert(i, due)
+        return 0
+
+    cdef int new_inbound(self, uint32_t account, uint64_t serial, uint32_t part, int64_t now) except -1:
+        cdef uint32_t fresh = self.new_node(MO)
+        cdef Node* node = self.node(fresh)
+        cdef uint64_t tail
+        cdef Py_ssize_t n
+        node.account = <uint16_t>account
+        node.serial = serial
+        node.status = part
+        node.submit_ns = now
+        node.state = 0xFF
+        node.ston = node.snpi = node.dton = node.dnpi = 1
+        node.tlen = 0
+        n = len(self.inbound_source)
+        memcpy(node.octets, <const char*>self.inbound_source, n)
+        # The last three digits of the handset change with each message.
+        if n > 3:
+            tail = self.chance(SALT_MO, self.mo_ordinal + (<uint64_t>1 << 40)) % 1000
+            decimal(node.octets + n - 3, tail, 3)
+        node.slen = <uint8_t>n
+        n = len(self.inbound_destination)
+        memcpy(node.octets + node.slen, <const char*>self.inbound_destination, n)
+        node.dlen = <uint8_t>n
+        self.deliver(fresh, now)
         return 0
 
     cdef int answered_by_esme(self, Link* link, uint32_t sequence, uint32_t status, int64_t now) except -1:

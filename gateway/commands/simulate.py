@@ -59,6 +59,8 @@ _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
     ("--receipt-window", "receipts.window", click.IntRange(0), "receipts in flight on a link"),
     ("--retry-ms", "receipts.retry_ms", _MS, "until a refused receipt is sent again"),
     ("--inbound-per-s", "inbound.per_s", click.FloatRange(0), "messages from handsets, to each account"),
+    ("--inbound-parts", "inbound.parts", click.Choice(["udh8", "udh16", "sar"]), "how parts of a long one are marked"),
+    ("--inbound-duplicate-share", "inbound.duplicate_share", _SHARE, "parts of theirs that come twice"),
     ("--reply-share", "inbound.reply_share", _SHARE, "messages that a handset replies to"),
     ("--reply-delay-ms", "inbound.reply_delay_ms", _MS, "until the reply"),
     ("--drop-every", "drops.every", click.IntRange(0), "cut a link at every so many messages"),

@@ -29,6 +29,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from _fastpath.faults import TooManyParts
+from _fastpath.segment import segment
 from gateway.errors import ConfigError
 from gateway.smpp.status import VALUE_BY_NAME
 
@@ -185,12 +187,18 @@ class Receipts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Inbound(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Messages from handsets: so many a second to each account that has a receiver, and replies to what was sent."""
+    """Messages from handsets: so many a second to each account that has a receiver, and replies to what was sent.
+
+    parts            how the parts of a long text say which they are; they come out of order. Replies take short texts
+    duplicate_share  of the parts so many come twice
+    """
 
     per_s: Annotated[float, Meta(ge=0, le=100_000)] = 0
     texts: tuple[str, ...] = ("STOP", "Yes please", "Кто это?")
     source: Annotated[str, Meta(max_length=20)] = "447700900123"
     destination: Annotated[str, Meta(max_length=20)] = "12345"
+    parts: Literal["udh8", "udh16", "sar"] = "udh16"
+    duplicate_share: Share = 0
     reply_share: Share = 0
     reply_delay_ms: Milliseconds = 1000
 
@@ -299,9 +307,15 @@ def parse_state(given: str, share: float) -> tuple[str, int, str, float]:
     return word, code, error or ("000" if code == 2 else "001"), share
 
 
-def encode_text(text: str) -> tuple[bytes, int]:
-    """Encode a handset's text: ASCII as data_coding 0, all else as UCS-2."""
-    return (text.encode("ascii"), 0) if text.isascii() else (text.encode("utf-16-be"), 8)
+def encode_text(text: str) -> tuple[tuple[bytes, ...], int]:
+    """Encode a handset's text, in as many parts as it takes: ASCII as data_coding 0, all else as UCS-2.
+
+    raises  TooManyParts
+    """
+    octets, name, coding = (
+        (text.encode("ascii"), "gsm7", 0) if text.isascii() else (text.encode("utf-16-be"), "ucs2", 8)
+    )
+    return tuple(payload for _, payload in segment(octets, name, 0, 16)), coding
 
 
 def problems(settings: Settings) -> list[tuple[str, str, str]]:
@@ -355,8 +369,13 @@ def problems(settings: Settings) -> list[tuple[str, str, str]]:
         if sum(carrier.receipts.states.values()) <= 0:
             found.append((f"{at}.receipts.states", "shares that add up to more than 0", str(carrier.receipts.states)))
         for text in carrier.inbound.texts:
-            if len(encode_text(text)[0]) > 254:
-                found.append((f"{at}.inbound.texts", "at most 254 octets each", f"{len(encode_text(text)[0])}"))
+            try:
+                encode_text(text)
+            except TooManyParts:
+                found.append((f"{at}.inbound.texts", "at most 255 parts each", f"{len(text)} characters"))
+        short = [text for text in carrier.inbound.texts if len(text) <= 70]
+        if carrier.inbound.reply_share and carrier.inbound.texts and not short:
+            found.append((f"{at}.inbound.texts", "one of at most 70 characters, to reply with", "none"))
     return found
 
 
@@ -441,6 +460,8 @@ def centre_arguments(carrier: Carrier, settings: Settings) -> dict[str, Any]:
         "inbound_source": inbound.source.encode("latin-1", "replace"),
         "inbound_destination": inbound.destination.encode("latin-1", "replace"),
         "inbound_per_s": inbound.per_s,
+        "inbound_how": {"udh8": 1, "udh16": 2, "sar": 3}[inbound.parts],
+        "inbound_duplicate_share": inbound.duplicate_share,
         "reply_share": inbound.reply_share,
         "reply_delay_ns": _ns(inbound.reply_delay_ms),
         "drop_every": carrier.drops.every,

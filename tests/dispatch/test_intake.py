@@ -11,12 +11,12 @@ import pytest
 from gateway import app
 from gateway.config import CarrierSettings
 from gateway.dispatch.intake import INBOUND_HIGH, PATIENCE_S, Intake, fingerprint_of, first_id_of
-from gateway.simulator.behaviour import Inbound, Receipts
+from gateway.simulator.behaviour import Account, Inbound, Receipts
 from gateway.simulator.ledger import lines
 from gateway.smpp.pdu import Pdu, Tlv
 from gateway.smpp.spec import TAG_BY_NAME
 from gateway.smpp.status import RMSGQFUL
-from gateway.store import inbound, postgres
+from gateway.store import events, inbound, postgres
 from tests.fixtures.campaign import numbers
 from tests.fixtures.engine import engine, only_lane, until
 from tests.fixtures.handset import deliver, in_parts
@@ -351,6 +351,47 @@ async def test_messages_are_kept_once_and_answered_only_when_they_are_durable(ds
         kept = await e.connection.fetchval("SELECT count(*) FROM inbound")
         sent = sum(fields[0] == "M" for fields in lines(ledger))
         assert answers() <= kept <= sent and kept == only_lane(worker).intake.messages
+
+
+LONG = (
+    "The quick brown fox jumps over the lazy dog. " * 12,
+    "Съешь же ещё этих мягких французских булок, да выпей чаю. " * 4,
+    "Yes please",
+)
+
+
+@pytest.mark.parametrize("how", ["udh8", "udh16", "sar"])
+async def test_long_messages_in_parts_over_links_that_break_at_two_workers_come_once(
+    dsn: str, tmp_path: Path, how: Any
+) -> None:
+    """Parts out of order, some twice, spread over the binds of two workers, of which one stops in between."""
+    ledger = tmp_path / "ledger.csv"
+    behaviour = Inbound(per_s=100, texts=LONG, parts=how, duplicate_share=0.2)
+    accounts = (Account(system_id="test"),)
+    async with engine(dsn, ledger, inbound=behaviour, account=accounts, receipts=Receipts(when="never")) as e:
+        workers = [await e.start() for _ in range(2)]
+        lane = await e.lane()
+
+        async def told(count: int) -> bool:
+            return bool(await e.connection.fetchval("SELECT count(*) >= $1 FROM inbound_message", count))
+
+        await until(lambda: told(30), "30 messages are whole")
+        await e.stop(workers[1])
+        await until(lambda: told(60), "60 messages are whole")
+        first = workers[0]
+        await e.stop(first)
+        found = await inbound.newest(e.connection, lane, 10_000)
+        assert {message.text for message in found} == set(LONG) and not any(message.missing for message in found)
+        numbered = await events.after(e.connection, lane, 0, 10_000)
+        assert sorted(one.body["message"] for one in numbered) == sorted(message.id for message in found)
+        assert [one.id for one in numbered] == list(range(1, len(numbered) + 1))
+        # Every PDU is in one message, or waits for brothers that the stopping workers were not given any more.
+        used = [pdu for message in found for pdu in message.pdus]
+        waiting = await e.connection.fetch("SELECT id FROM inbound_part")
+        kept = await e.connection.fetch("SELECT id FROM inbound")
+        assert len(used) == len(set(used)) and len(waiting) <= 200
+        assert {row["id"] for row in kept} == set(used) | {row["id"] for row in waiting}
+        assert any(message.parts > 1 for message in found)
 
 
 @pytest.mark.parametrize("receipts", [{"pdu": "data_sm"}, {"place": "message_payload"}, {"tlvs": False}])

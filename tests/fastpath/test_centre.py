@@ -475,7 +475,7 @@ def test_a_hundred_thousand_unanswered_receipts_are_kept_apart():
 
 
 def test_inbound_messages_come_at_their_rate_and_stop_without_a_receiver():
-    centre, link = bound(inbound_texts=((b"STOP", 0), (b"yes", 0)), inbound_per_s=10.0)
+    centre, link = bound(inbound_texts=(((b"STOP",), 0), ((b"yes",), 0)), inbound_per_s=10.0)
     found = []
     for step in range(1, 21):
         found += later(centre, link, SECOND + step * 100 * MS + MS)
@@ -485,8 +485,33 @@ def test_inbound_messages_come_at_their_rate_and_stop_without_a_receiver():
     assert centre.waiting() == (0, 0) or centre.waiting()[1] <= 20
 
 
+@pytest.mark.parametrize("how", [1, 2, 3])
+def test_long_inbound_messages_come_in_parts_out_of_order_and_some_twice(how):
+    texts = ((tuple(b"part%d" % n for n in range(9)), 0),)
+    centre, link = bound(inbound_texts=texts, inbound_per_s=10.0, inbound_how=how, inbound_duplicate_share=0.5)
+    found = [body for step in range(1, 12) for *_, body in later(centre, link, SECOND + step * 100 * MS + MS)]
+    heads = []
+    for body in found:
+        if how == 3:
+            head, (total, number) = body[-12:-10], (body[-6], body[-1])
+            assert body[-16:-12] == b"\x02\x0c\x00\x02" and body[-16 - 5 : -16] == b"part%d" % (number - 1)
+        else:
+            udh = body[-5 - (6 if how == 1 else 7) : -5]
+            assert udh[:3] == (b"\x05\x00\x03" if how == 1 else b"\x06\x08\x04")
+            head, total, number = udh[3:-2], udh[-2], udh[-1]
+            assert body[-5:] == b"part%d" % (number - 1)
+        heads.append((head, total, number))
+    messages = {}
+    for head, total, number in heads:
+        messages.setdefault(head, []).append(number)
+        assert total == 9
+    assert len(messages) >= 10 and all(set(numbers) == set(range(1, 10)) for numbers in messages.values())
+    assert any(numbers != sorted(numbers) for numbers in messages.values())
+    assert any(len(numbers) > 9 for numbers in messages.values())
+
+
 def test_handset_replies_from_the_number_that_was_written_to():
-    centre, link = bound(inbound_texts=((b"STOP", 0),), reply_share=1.0, reply_delay_ns=10 * MS)
+    centre, link = bound(inbound_texts=(((b"STOP",), 0),), reply_share=1.0, reply_delay_ns=10 * MS)
     turn(centre, link, submit(1, registered=0))
     ((command, _, _, body),) = later(centre, link, SECOND + 20 * MS)
     assert command == 5 and body.startswith(b"\0\x01\x01447700900001\0\x05\0Brand\0\0") and body.endswith(b"\x04STOP")
@@ -561,7 +586,9 @@ def test_wrong_settings_are_refused():
     for wrong in (
         {"limit": "x"}, {"receipts": "x"}, {"states": ()}, {"accounts": ()}, {"response_id": ("oct", 0)},
         {"receipt_id": ("hex", 61)}, {"receipt_text": (("x", 0),)}, {"receipt_text": ("y" * 2000,)},
-        {"accounts": (("a", 10**8, 0),)}, {"inbound_texts": ((b"x" * 255, 0),)}, {"states": (("w" * 30, 2, "0", 1.0),)},
+        {"accounts": (("a", 10**8, 0),)}, {"inbound_texts": (((b"x" * 255,), 0),)},
+        {"inbound_texts": (((b"x" * 248, b""), 0),)}, {"inbound_how": 4},
+        {"inbound_texts": (((), 0),)}, {"states": (("w" * 30, 2, "0", 1.0),)},
     ):  # fmt: skip
         with pytest.raises(ValueError):
             Centre(SECOND, **wrong)

@@ -62,7 +62,8 @@ def test_file_with_two_carriers_is_read(tmp_path):
         ({"carrier": [{"receipts": {"format": "{idd}"}}]}, "carrier[0].receipts.format"),
         ({"carrier": [{"receipts": {"format": "{id:10}"}}]}, "carrier[0].receipts.format"),
         ({"carrier": [{"receipts": {"states": {}}}]}, "carrier[0].receipts.states"),
-        ({"carrier": [{"inbound": {"texts": ["x" * 300]}}]}, "carrier[0].inbound.texts"),
+        ({"carrier": [{"inbound": {"texts": ["x" * 153 * 256]}}]}, "carrier[0].inbound.texts"),
+        ({"carrier": [{"inbound": {"texts": ["x" * 300], "reply_share": 1}}]}, "carrier[0].inbound.texts"),
     ],
 )
 def test_wrong_setting_is_refused_with_its_key(given, key):
