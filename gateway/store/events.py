@@ -80,9 +80,10 @@ class Bell:
 
     async def hang(self) -> None:
         """Begin to listen; what is written before that is the caller's to look for."""
-        await self._connection.add_listener(CHANNEL, self._ring)
+        await self._connection.add_listener(CHANNEL, self.ring)
 
-    def _ring(self, *_: Any) -> None:
+    def ring(self, *_: Any) -> None:
+        """End the wait, or the next one."""
         self._rung.set()
 
     async def wait(self, longest_s: float) -> None:
