@@ -748,7 +748,7 @@ cdef class Centre:
         for parts, _ in self.inbound_texts:
             longest = max(map(len, parts), default=0)
             if not 1 <= len(parts) <= 255 or longest + (7 if len(parts) > 1 else 0) > 254:
-                raise ValueError(f"inbound_texts: expected 1 to 255 parts of at most 254 octets, their header included, "
+                raise ValueError(f"inbound_texts: expected 1 to 255 parts of at most 254 octets, with their header, "
                                  f"found {len(parts)} of up to {longest}")
         if not UDH_8 <= inbound_how <= SAR:
             raise ValueError(f"inbound_how: expected 1 to 3, found {inbound_how}")
@@ -1443,7 +1443,7 @@ cdef class Centre:
         return 0
 
     cdef int inbound_tick(self, uint32_t i, int64_t now) except -1:
-        """Send one inbound message to each account that has a receiver, its parts out of order; be back after the gap."""
+        """Send one inbound message to each account that has a receiver, parts out of order; be back after the gap."""
         cdef uint32_t k
         cdef uint32_t part
         cdef uint64_t serial
