@@ -27,5 +27,5 @@ cdef class ReceiptRows(Rows):
 cdef class WaitingRows(Rows):
     cdef readonly int32_t lane
     cdef int add(self, int64_t at_us, const uint8_t* message_id, int32_t id_octets, int16_t state,
-                 const uint8_t* err, int32_t err_octets, int64_t done_at_us, int64_t number,
+                 const uint8_t* err, int32_t err_octets, int64_t done_at_us, int64_t number, int64_t other,
                  const uint8_t* raw, int32_t raw_octets) except -1 nogil

@@ -16,14 +16,18 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from libc.stdint cimport INT64_MIN, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from _fastpath.recall cimport as_decimal, as_hex
 from _fastpath.wire cimport store16, store32, store64
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 OUTCOME_COLUMNS = ("lane", "chunk_id", "pos", "segment", "segments", "epoch", "status", "at", "rtt_us", "message_id")
 RECEIPT_COLUMNS = ("lane", "chunk_id", "pos", "segment", "at", "message_id", "state", "err", "done_at", "number", "raw")
-WAITING_COLUMNS = ("lane", "at", "message_id", "state", "err", "done_at", "number", "raw")
+WAITING_COLUMNS = (
+    "lane", "at", "message_id", "state", "err", "done_at", "number", "raw", "other", "id_key", "as_hex", "as_decimal",
+)
 
 cdef enum:
+    LONGEST_NUMBER = 20  # of recall.pxd
     SIGNATURE_OCTETS = 19
 
 
@@ -64,6 +68,24 @@ cdef inline uint8_t* put_text(uint8_t* p, const uint8_t* v, int32_t octets) noex
     for i in range(octets):
         p[i] = v[i] if 0x20 <= v[i] < 0x7F else 0x3F
     return p + octets if octets > 0 else p
+
+
+cdef inline uint8_t* put_key(uint8_t* p, const uint8_t* v, int32_t octets) noexcept nogil:
+    """An id as put_text writes it, without case and leading zeros: what sql/queue.sql calls id_key."""
+    cdef uint8_t* start = p
+    cdef uint8_t c
+    while octets > 0 and v[0] == 0x30:
+        v += 1
+        octets -= 1
+    p += 4
+    while octets > 0:
+        c = v[0] if 0x20 <= v[0] < 0x7F else 0x3F
+        p[0] = c | 0x20 if 0x41 <= c <= 0x5A else c
+        p += 1
+        v += 1
+        octets -= 1
+    store32(start, <uint32_t>(p - start - 4))
+    return p
 
 
 cdef inline uint8_t* put_maybe64(uint8_t* p, int64_t v) noexcept nogil:
@@ -203,21 +225,29 @@ cdef class ReceiptRows(Rows):
 
 @cython.final
 cdef class WaitingRows(Rows):
-    """Rows of `receipt_waiting`: receipts that came before their response, or for a message of another worker."""
+    """Rows of `receipt_waiting`: receipts that came before their response, or for a message of another worker.
+
+    Each with the forms its message_id may have in the response, so that Postgres compares and computes nothing.
+    """
 
     def __init__(self, int32_t lane):
         self.lane = lane
 
     cdef int add(self, int64_t at_us, const uint8_t* message_id, int32_t id_octets, int16_t state,
-                 const uint8_t* err, int32_t err_octets, int64_t done_at_us, int64_t number,
+                 const uint8_t* err, int32_t err_octets, int64_t done_at_us, int64_t number, int64_t other,
                  const uint8_t* raw, int32_t raw_octets) except -1 nogil:
+        cdef uint8_t form[LONGEST_NUMBER]
         cdef uint8_t* start = self.reserve(
-            100 + (id_octets if id_octets > 0 else 0) + (err_octets if err_octets > 0 else 0)
+            200 + (id_octets if id_octets > 0 else 0) + (id_octets if id_octets > 0 else 0) + (err_octets if err_octets > 0 else 0)
             + (raw_octets if raw_octets > 0 else 0))
         cdef uint8_t* p = start
-        store16(p, 8)
+        store16(p, 12)
         p = put32(p + 2, self.lane)
         p = put_receipt(p, at_us, message_id, id_octets, state, err, err_octets, done_at_us, number, raw, raw_octets)
+        p = put_maybe64(p, other)
+        p = put_key(p, message_id, id_octets)
+        p = put_octets(p, form, as_hex(message_id, id_octets, form))
+        p = put_octets(p, form, as_decimal(message_id, id_octets, form))
         self.size += p - start
         self.count += 1
         return 0

@@ -280,7 +280,8 @@ cdef class Exchange:
             ledger.accepted += 1
             if id_octets > 0:
                 if receipted:
-                    ledger.recall.remember(message_id, id_octets, chunk_id, slot.pos, slot.segment, slot.sent_at)
+                    ledger.recall.remember(message_id, id_octets, chunk_id, slot.pos, slot.segment, slot.sent_at,
+                                           0 if late else batch.numbers[slot.pos])
             else:
                 id_octets = -1
         elif not late and (disposition == THROTTLE or disposition == DESTINATION or disposition == SESSION
@@ -322,7 +323,7 @@ cdef class Exchange:
     cdef int take_receipt(self, const uint8_t* p, Py_ssize_t octets, double now) except -1:
         """A delivery receipt becomes a row; -> False when this deliver_sm is something else, or broken."""
         cdef Receipt found
-        if not read_receipt(p, octets, &found):
+        if not read_receipt(p, octets, &self.ledger.reading.rules, &found):
             return False
         self.ledger.enter_receipt(&found, now)
         self.owe(found.sequence)

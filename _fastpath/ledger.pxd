@@ -2,7 +2,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from _fastpath.copyrows cimport OutcomeRows, ReceiptRows, WaitingRows
 from _fastpath.histogram cimport Histogram
-from _fastpath.inbound cimport Receipt
+from _fastpath.inbound cimport Reading, Receipt
 from _fastpath.recall cimport Recall
 
 
@@ -11,6 +11,7 @@ cdef class Ledger:
     cdef readonly ReceiptRows receipts
     cdef readonly WaitingRows waiting
     cdef readonly Recall recall
+    cdef readonly Reading reading
     cdef readonly Histogram submit_to_response
     cdef readonly Histogram submit_to_receipt
     cdef public int64_t wall_offset_us

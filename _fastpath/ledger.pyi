@@ -2,6 +2,7 @@ from typing import Any, final
 
 from _fastpath.copyrows import OutcomeRows, ReceiptRows, WaitingRows
 from _fastpath.histogram import Histogram
+from _fastpath.inbound import Reading
 from _fastpath.recall import Recall
 
 @final
@@ -30,12 +31,22 @@ class Ledger:
     @property
     def recall(self) -> Recall: ...
     @property
+    def reading(self) -> Reading: ...
+    @property
     def submit_to_response(self) -> Histogram: ...
     @property
     def submit_to_receipt(self) -> Histogram: ...
-    def __init__(self, lane: int, recall_capacity: int = ...) -> None: ...
+    def __init__(self, lane: int, recall_capacity: int = ..., reading: Reading | None = None) -> None: ...
     def take_receipt(
-        self, message_id: bytes, state: int, err: bytes | None, number: int | None, raw: bytes, now: float
+        self,
+        message_id: bytes,
+        state: int,
+        err: bytes | None,
+        number: int | None,
+        raw: bytes,
+        now: float,
+        other: int | None = None,
+        done_at_us: int | None = None,
     ) -> None: ...
     def counts(self) -> dict[str, Any]: ...
     def refusals(self) -> dict[int, int]: ...

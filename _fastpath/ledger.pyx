@@ -9,11 +9,11 @@ Shared by all binds of a carrier on this worker. Not here: reading PDUs (inbound
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport INT64_MIN, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MIN, int16_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from _fastpath.copyrows cimport OutcomeRows, ReceiptRows, WaitingRows
 from _fastpath.histogram cimport Histogram
-from _fastpath.inbound cimport Receipt
+from _fastpath.inbound cimport Reading, Receipt
 from _fastpath.recall cimport Memory, Recall
 
 
@@ -25,49 +25,45 @@ cdef class Ledger:
                     rows carry wall time though the path reads only the monotonic clock
     """
 
-    def __init__(self, int lane, int recall_capacity=1 << 18):
+    def __init__(self, int lane, int recall_capacity=1 << 18, Reading reading=None):
         self.outcomes = OutcomeRows(lane)
         self.receipts = ReceiptRows(lane)
         self.waiting = WaitingRows(lane)
         self.recall = Recall(recall_capacity)
+        self.reading = Reading() if reading is None else reading
         self.submit_to_response = Histogram()
         self.submit_to_receipt = Histogram()
 
-    def take_receipt(self, bytes message_id not None, int state, bytes err, number, bytes raw not None, double now):
+    def take_receipt(self, bytes message_id not None, int state, bytes err, number, bytes raw not None, double now,
+                     other=None, done_at_us=None):
         """A receipt that the session read (data_sm, odd forms): the same rows as the compiled path writes.
 
-        err, number  None where unknown
+        err, number, other, done_at_us  None where unknown
         """
-        cdef const uint8_t* id_octets = <const uint8_t*>PyBytes_AS_STRING(message_id)
-        cdef int n = <int>len(message_id)
-        cdef const uint8_t* err_octets = NULL
-        cdef int err_n = -1
-        cdef int64_t to = INT64_MIN if number is None else number
-        cdef int64_t at_us = <int64_t>(now * 1e6) + self.wall_offset_us
-        cdef Memory* memory
-        if not 0 < n <= 255:
-            raise ValueError(f"message_id: expected 1 to 255 octets, got {n}")
+        cdef Receipt found
+        if not 0 < len(message_id) <= 255:
+            raise ValueError(f"message_id: expected 1 to 255 octets, got {len(message_id)}")
+        found.message_id = <const uint8_t*>PyBytes_AS_STRING(message_id)
+        found.id_octets = <int>len(message_id)
+        found.state = state if 0 <= state <= 9 else -1
+        found.err = NULL
+        found.err_octets = -1
         if err is not None:
-            err_octets = <const uint8_t*>PyBytes_AS_STRING(err)
-            err_n = <int>len(err)
-        memory = self.recall.find(id_octets, n)
-        if memory != NULL:
-            self.receipts.add(
-                memory.chunk_id, memory.pos, <int16_t>memory.segment, at_us, id_octets, n, <int16_t>state,
-                err_octets, err_n, INT64_MIN, to, <const uint8_t*>PyBytes_AS_STRING(raw), <int32_t>len(raw))
-            self.receipts_matched += 1
-        else:
-            self.waiting.add(at_us, id_octets, n, <int16_t>state, err_octets, err_n, INT64_MIN, to,
-                             <const uint8_t*>PyBytes_AS_STRING(raw), <int32_t>len(raw))
-            self.receipts_waiting += 1
-        self.receipt_states[state if 0 <= state <= 9 else 10] += 1
+            found.err = <const uint8_t*>PyBytes_AS_STRING(err)
+            found.err_octets = <int>len(err)
+        found.done_at_us = INT64_MIN if done_at_us is None else done_at_us
+        found.number = INT64_MIN if number is None else number
+        found.other = INT64_MIN if other is None else other
+        found.text = <const uint8_t*>PyBytes_AS_STRING(raw)
+        found.text_octets = <int>len(raw)
+        self.enter_receipt(&found, now)
 
     cdef int enter_receipt(self, const Receipt* found, double now) except -1:
         """A receipt becomes a row: with its segment where the memory knows it, else a waiting one."""
         cdef Memory* memory
         cdef int64_t at_us = <int64_t>(now * 1e6) + self.wall_offset_us
         cdef uint32_t now_10us
-        memory = self.recall.find(found.message_id, found.id_octets)
+        memory = self.recall.match(found.message_id, found.id_octets, found.number, found.other)
         if memory != NULL:
             self.receipts.add(
                 memory.chunk_id, memory.pos, <int16_t>memory.segment, at_us, found.message_id, found.id_octets,
@@ -79,7 +75,7 @@ cdef class Ledger:
         else:
             self.waiting.add(
                 at_us, found.message_id, found.id_octets, <int16_t>found.state, found.err, found.err_octets,
-                found.done_at_us, found.number, found.text, found.text_octets)
+                found.done_at_us, found.number, found.other, found.text, found.text_octets)
             self.receipts_waiting += 1
         self.receipt_states[found.state if found.state >= 0 else 10] += 1
         return 0
@@ -102,6 +98,6 @@ cdef class Ledger:
             "throttled": self.throttled, "retried": self.retried, "rejected": self.rejected, "refused": self.refused,
             "uncertain": self.uncertain, "receipts_matched": self.receipts_matched,
             "receipts_waiting": self.receipts_waiting, "unknown_responses": self.unknown_responses,
-            "octets_in": self.octets_in, "octets_out": self.octets_out,
+            "receipt_rule_strays": self.recall.strays, "octets_in": self.octets_in, "octets_out": self.octets_out,
             "receipt_states": [self.receipt_states[i] for i in range(12)],
         }

@@ -13,6 +13,7 @@ cdef struct ReceiptText:
     int err_len
     int64_t done_at_us  # microseconds since 2000-01-01 as read, no zone applied; INT64_MIN = absent, zero or unsound
     int64_t submit_at_us
+    int done_zone_min  # minutes that done_at_us is ahead of UTC, where the date says so itself; else NO_ZONE
     const uint8_t* text
     int text_len
     const uint8_t* sub
@@ -21,9 +22,11 @@ cdef struct ReceiptText:
     int dlvrd_len
 
 cdef enum:
+    NO_ZONE = 0x7FFF
     RECEIPT_SCHEDULED = 10  # SCHEDLD, whose number in SMPP is 0; not final
     RECEIPT_FAILED = 11  # FAILED: final, not delivered
     RECEIPT_BUFFERED = 12  # BUFFRED, BUFFERD: waits at the MC; not final
     RECEIPT_ACKED = 13  # ACKED: taken by the next MC; not final
 
+cdef int receipt_state(const uint8_t* p, Py_ssize_t octets) noexcept nogil
 cdef bint receipt_text(const uint8_t* p, Py_ssize_t n, ReceiptText* out) noexcept nogil

@@ -103,6 +103,7 @@ cdef bint receipt_text(const uint8_t* p, Py_ssize_t n, ReceiptText* out) noexcep
     out.id_len = out.stat_len = out.err_len = out.text_len = out.sub_len = out.dlvrd_len = 0
     out.state = 0
     out.submit_at_us = out.done_at_us = INT64_MIN
+    out.done_zone_min = NO_ZONE
     cdef int seen = 0
     while p < end:
         while p[0] <= 0x20:
@@ -220,6 +221,10 @@ cdef inline const uint8_t* _take_field(int key, const uint8_t* p, const uint8_t*
         out.submit_at_us = _date_us(begin, octets)
     elif key == KEY_DONE:
         out.done_at_us = _date_us(begin, octets)
+        if octets == 16 and out.done_at_us != INT64_MIN:
+            out.done_zone_min = _two(begin + 13) * 15
+            if begin[15] == 0x2D:
+                out.done_zone_min = -out.done_zone_min
     elif key == KEY_STAT:
         out.stat = begin
         out.stat_len = octets
@@ -341,6 +346,11 @@ cdef inline bint _is_alphanumeric(uint8_t c) noexcept nogil:
 
 cdef inline bint _is_blank(uint8_t c) noexcept nogil:
     return c == 0x20 or 0x09 <= c <= 0x0D
+
+
+cdef int receipt_state(const uint8_t* p, Py_ssize_t octets) noexcept nogil:
+    """Number of a state word, as in ReceiptText.state."""
+    return _state(p, octets)
 
 
 cdef inline int _state(const uint8_t* p, Py_ssize_t octets) noexcept nogil:

@@ -25,14 +25,13 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from _fastpath import receipttext
 from _fastpath.ledger import Ledger
 from gateway.config import CarrierSettings, coding_of
 from gateway.dispatch import assembly
 from gateway.dispatch.clock import Clock
 from gateway.errors import LocalProtocolError
 from gateway.events import Event, event
-from gateway.smpp import inboundtext
+from gateway.smpp import inboundtext, receipt
 from gateway.smpp.inboundtext import Header, Piece
 from gateway.smpp.link import Link
 from gateway.smpp.pdu import ANYTHING, Pdu, encode
@@ -41,12 +40,8 @@ from gateway.store.inbound import Arrival, Came, Joined, Message, Part
 
 log = logging.getLogger(__name__)
 
-RECEIPT_TYPES = (0x04, 0x20)
-TYPE_BITS = 0x3C
 # More than this waiting for Postgres: the SMSC is asked to try again later.
 INBOUND_HIGH = 10_000
-# Longer is no message_id that an SMSC could have given (SMPP 5.0 §4.8.4.43), nor does a row take it.
-MESSAGE_ID_OCTETS = 64
 # An answer has arrived when its link is heard of so much later: longer than any round trip that a carrier is used over.
 ARRIVED_S = 1.0
 # An SMSC waits so long for our answer before it sends the message again; the least that is published is 5 s.
@@ -138,14 +133,14 @@ class Intake:
         if len(self._kept) >= INBOUND_HIGH:
             link.session.respond(pdu, self._busy_status, now=now)
             return
-        is_receipt = int(pdu.fields["esm_class"]) & TYPE_BITS in RECEIPT_TYPES
-        if is_receipt and self._take_receipt(pdu, now):
+        if self._take_receipt(pdu, now):
             if pdu.command == "deliver_sm":
                 # Answered with the others of this link, after the flush that makes it durable.
                 link.owe(pdu)
             else:
                 self._unanswered.append((link, pdu))
             return
+        is_receipt = int(pdu.fields["esm_class"]) & receipt.TYPE_BITS in receipt.RECEIPT_TYPES
         arrival = self._arrival(link, pdu, now, wall, is_receipt)
         self.messages += 1
         self._kept.append(arrival)
@@ -206,20 +201,12 @@ class Intake:
         return assembly.join(parts, now, self._parts_timeout, self._alphabets)
 
     def _take_receipt(self, pdu: Pdu, now: float) -> bool:
-        parsed = receipttext.parse(pdu.message)
-        receipted = pdu.tlv("receipted_message_id")
-        state = pdu.tlv_integer("message_state")
-        message_id = (receipted or b"").rstrip(b"\x00")
-        if not message_id and parsed is not None:
-            message_id = parsed["id"].encode("latin-1", "replace")
-        if state is None and parsed is not None:
-            state = parsed["message_state"] if parsed["message_state"] is not None else -1
-        if not 0 < len(message_id) <= MESSAGE_ID_OCTETS or state is None:
+        found = receipt.read(pdu, self._ledger.reading)
+        if found is None:
             return False
-        err = parsed["err"].encode("latin-1", "replace") if parsed and parsed["err"] else None
-        source = str(pdu.fields["source_addr"]).removeprefix("+")
-        number = int(source) if source.isascii() and source.isdecimal() and len(source) <= 18 else None
-        self._ledger.take_receipt(message_id, state if 0 <= state <= 9 else -1, err, number, pdu.message, now)
+        self._ledger.take_receipt(
+            found.message_id, found.state, found.err, found.number, found.raw, now, found.other, found.done_at_us
+        )
         return True
 
     def _arrival(self, link: Link, pdu: Pdu, now: float, wall: datetime, is_receipt: bool) -> Arrival:

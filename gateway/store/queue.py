@@ -11,12 +11,13 @@ Not here: runs and carriers (runs.py), counting (results.py), what handsets writ
 """
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
 from _fastpath.batch import Batch, read_batches, stride_of
 from _fastpath.copyrows import OUTCOME_COLUMNS, RECEIPT_COLUMNS, WAITING_COLUMNS
+from _fastpath.recall import RULES
 from gateway.store import inbound
 from gateway.store.inbound import Came
 from gateway.store.postgres import Connection
@@ -27,6 +28,9 @@ CHUNK_BITS = 20
 FIRST_REPEAT = 1 << (CHUNK_BITS - 1)
 # Who claimed a chunk first and who rescues it may be two machines.
 CLOCKS_APART = timedelta(days=1)
+LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+# Carriers keep a message for 72 hours at the most, as a rule, and tell of its end within a day.
+ADOPTION_WINDOW = timedelta(days=4)
 
 
 class Flush(Struct, frozen=True, kw_only=True):
@@ -178,20 +182,64 @@ async def rescue(
     return len(chunks), doubted
 
 
-async def match(connection: Connection, lane: int, since: datetime) -> int:
-    """Move waiting receipts that came after `since` to the segments they name; -> how many."""
-    tag = await connection.execute(query("match"), lane, since)
-    return int(tag.rsplit(" ", 1)[1])
+async def match(
+    connection: Connection,
+    lane: int,
+    since: datetime,
+    until: datetime = LATEST,
+    *,
+    rule: str = "auto",
+    every: bool = True,
+    fixed: bool = False,
+) -> dict[str, int]:
+    """Move waiting receipts that came in a span of time to the segments they name; -> how many by each rule.
+
+    rule   of _fastpath.recall.RULES, that is believed by itself; every: try the others too; fixed: no other counts
+    cost   a look into the index of outcomes for each form of an id, in each partition
+    """
+    rows = await connection.fetch(query("match"), lane, since, until, RULES.index(rule), every and not fixed, fixed)
+    return {RULES[row["rule"]]: row["receipts"] for row in rows}
 
 
-async def adopt(connection: Connection, lane: int, waited_since: datetime, slack: timedelta) -> int:
+async def adopt(
+    connection: Connection, lane: int, waited_since: datetime, slack: timedelta, window: timedelta = ADOPTION_WINDOW
+) -> int:
     """Give waiting receipts to segments in doubt where the evidence is unambiguous; -> how many.
 
     waited_since  only receipts that have waited since then: the ordinary match goes first
     slack         a receipt may be so much older than the moment the segment fell into doubt (the time-out, the lease)
+    window        and so much younger
     """
-    tag = await connection.execute(query("adopt"), lane, waited_since, slack)
+    tag = await connection.execute(query("adopt"), lane, waited_since, slack, window)
     return int(tag.rsplit(" ", 1)[1])
+
+
+async def contested(connection: Connection, lane: int, waited_since: datetime) -> int:
+    """Count waiting receipts that name the number of a segment in doubt and were not adopted."""
+    return int(await connection.fetchval(query("adoption_contested"), lane, waited_since))
+
+
+async def orphan(connection: Connection, lane: int, before: datetime, limit: int = 10_000) -> int:
+    """Set aside receipts that have waited since before then; -> how many, of one time or about `limit`."""
+    tag = await connection.execute(query("orphan"), lane, before, limit)
+    return int(tag.rsplit(" ", 1)[1])
+
+
+async def receipt_rule(connection: Connection, lane: int) -> str:
+    """Read which rule of message_ids was learnt for a lane: a name of _fastpath.recall.RULES, auto = none yet."""
+    return str(await connection.fetchval(query("receipt_rule"), lane) or "auto")
+
+
+async def learn_receipt_rule(connection: Connection, lane: int, rule: str, now: datetime) -> None:
+    """Keep the rule that was learnt; the first one stays."""
+    await connection.execute(query("learn_receipt_rule"), lane, rule, now)
+
+
+async def keep_receipt_habit(
+    connection: Connection, lane: int, *, delivered_wins: bool, unknown_is_final: bool, deadline_s: float | None
+) -> None:
+    """Keep what reports have to know of a carrier's settings (sql/results.sql)."""
+    await connection.execute(query("keep_receipt_habit"), lane, delivered_wins, unknown_is_final, deadline_s)
 
 
 async def any_waiting(connection: Connection, lane: int) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from _fastpath.inbound import Reading
 from gateway import app
 from gateway.config import CarrierSettings
 from gateway.dispatch.intake import INBOUND_HIGH, PATIENCE_S, Intake, fingerprint_of, first_id_of
@@ -29,6 +30,7 @@ class FakeLedger:
 
     def __init__(self) -> None:
         self.receipts: list[tuple[Any, ...]] = []
+        self.reading = Reading()
 
     def take_receipt(self, *arguments: Any) -> None:
         self.receipts.append(arguments)

@@ -107,7 +107,7 @@ def test_receipts_are_rows_of_the_format_known_or_waiting(written):
     assert [[*map(number, row[:5])] for row in known] == [[7, 2**40 + at, at, 3, NOW_US] for at, _ in expected]
     assert [read(row[5:]) for row in known] == [tail(receipt) for _, receipt in expected]
     assert [[*map(number, row[:2])] for row in waiting] == [[7, NOW_US] for receipt in written if not receipt[-1]]
-    assert [read(row[2:]) for row in waiting] == [tail(receipt) for receipt in written if not receipt[-1]]
+    assert [read(row[2:8]) for row in waiting] == [tail(receipt) for receipt in written if not receipt[-1]]
     assert (ledger.receipts_matched, ledger.receipts_waiting) == (len(known), len(waiting))
 
 
@@ -169,7 +169,34 @@ async def test_postgres_takes_receipts_and_gives_them_back(connection):
         (7, 2**40 + 2, 2, 3, NOW, "??", 9, "?", None, 0, b"\x00"),
     ]
     waiting = await stored(connection, "receipt_waiting", WAITING_COLUMNS, ledger.waiting.take())
-    assert waiting == [(7, NOW, "c", 5, "", None, 10**18, raw), (7, NOW, "d", 0, None, None, None, b"")]
+    assert waiting == [
+        (7, NOW, "c", 5, "", None, 10**18, raw, None, "c", None, "12"),
+        (7, NOW, "d", 0, None, None, None, b"", None, "d", None, "13"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message_id", "id_key", "as_hex", "as_decimal"),
+    [
+        (b"0000000016", b"16", b"10", b"22"),
+        (b"00B8bE19", b"b8be19", None, b"12107289"),
+        (b"9308878062554710043", b"9308878062554710043", b"812fc7470000001b", None),
+        (b"812FC7470000001B", b"812fc7470000001b", None, b"9308878062554710043"),
+        (b"18446744073709551615", b"18446744073709551615", b"ffffffffffffffff", None),
+        (b"18446744073709551616", b"18446744073709551616", None, None),
+        (b"99999999999999999999999", b"99999999999999999999999", None, None),
+        (b"000", b"", None, None),
+        (b"7", b"7", b"7", b"7"),
+        (b"6ba7b810-9DAD-11d1-80b4-00c04fd430c8", b"6ba7b810-9dad-11d1-80b4-00c04fd430c8", None, None),
+        (b"\x00\xffA", b"??a", None, None),
+    ],
+)
+def test_a_waiting_receipt_carries_the_forms_its_id_may_have_in_the_response(message_id, id_key, as_hex, as_decimal):
+    ledger = Ledger(7)
+    ledger.take_receipt(message_id, 2, None, 447700900123, b"", 0.0, 12345)
+    (row,) = oracle.rows(ledger.waiting.take())
+    assert (oracle.integer(row[6]), oracle.integer(row[8])) == (447700900123, 12345)
+    assert row[9:] == [id_key, as_hex, as_decimal]
 
 
 async def test_postgres_takes_a_stream_without_rows(connection):

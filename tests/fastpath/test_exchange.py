@@ -438,7 +438,7 @@ def receipts_of(ledger: Ledger):
         return message_id, oracle.integer(state), err, None if number is None else oracle.integer(number), raw
 
     known = [(tuple(map(oracle.integer, row[1:4])), *tail(row[5:])) for row in oracle.rows(ledger.receipts.take())]
-    return known, [tail(row[2:]) for row in oracle.rows(ledger.waiting.take())]
+    return known, [tail(row[2:8]) for row in oracle.rows(ledger.waiting.take())]
 
 
 def test_receipt_behind_its_response_has_its_segment_and_one_before_it_waits():

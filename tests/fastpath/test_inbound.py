@@ -46,6 +46,7 @@ def test_a_receipt_by_the_book_is_read_with_its_number_and_time():
         "err": b"000",
         "done_at_us": (datetime(2026, 11, 21, 18, 41) - datetime(2000, 1, 1)) // timedelta(microseconds=1),
         "number": 447700900123,
+        "other": None,
         "text": BOOK,
     }
 

@@ -85,30 +85,97 @@ SELECT EXISTS (SELECT FROM flush WHERE lane = $1::int AND id = $2::bigint);
 DELETE FROM flush WHERE lane = $1::int AND at < $2::timestamptz;
 
 -- name: match
--- Move waiting receipts of a span of time to the segments that have got their message_id; of several segments with one
--- message_id (an SMSC that counts anew) the newest has it.
--- index: receipt_waiting_at; outcome_message_id
-WITH newest AS (
-    SELECT DISTINCT ON (o.message_id) o.message_id, o.chunk_id, o.pos, o.segment
-    FROM outcome o JOIN receipt_waiting w ON w.lane = o.lane AND w.message_id = o.message_id
-    WHERE o.lane = $1::int AND w.lane = $1::int AND w.at >= $2::timestamptz
-      AND o.message_id IS NOT NULL AND o.status = 0
-    ORDER BY o.message_id, o.at DESC
+-- Move waiting receipts of a span of time ($2 … $3) to the segments whose message_id they name, and count them by rule: 1 as it
+-- stands, 2 but for case and leading zeros, 3 its decimal form, 4 its hexadecimal one (_fastpath/recall.pyx tells why). $4 =
+-- the rule that is believed by itself (0: none yet), $5 = try the others too, $6 = no other ever counts. Where a rule is not
+-- believed the receipt has to name the segment's number, and nobody else may answer to it. Of several segments with one
+-- message_id (an SMSC that counts anew) the newest has it. LIMIT keeps the planner at one look an id: a partition of today has
+-- no statistics, and it would read it whole.
+-- index: receipt_waiting_at; outcome_id_key; chunk_payload_pkey
+WITH asked AS MATERIALIZED (
+    SELECT DISTINCT message_id, id_key, as_hex, as_decimal, coalesce(number, -1) AS number, coalesce(other, -1) AS other
+    FROM receipt_waiting WHERE lane = $1::int AND at >= $2::timestamptz AND at < $3::timestamptz
+), hit AS (
+    SELECT DISTINCT ON (a.message_id, a.number, a.other, f.rule, o.message_id)
+           a.message_id, a.number, a.other, o.chunk_id, o.pos, o.segment,
+           CASE WHEN f.rule = 2 AND o.message_id = a.message_id THEN 1 ELSE f.rule END AS rule
+    FROM asked a
+    CROSS JOIN LATERAL (VALUES (2, a.id_key), (3, a.as_hex), (4, a.as_decimal)) AS f (rule, key)
+    CROSS JOIN LATERAL (
+        SELECT x.message_id, x.chunk_id, x.pos, x.segment, x.at FROM outcome x
+        WHERE x.lane = $1::int AND ltrim(lower(x.message_id COLLATE "C"), '0') = f.key AND x.message_id IS NOT NULL
+          AND x.status = 0
+        ORDER BY x.at DESC LIMIT 8
+    ) o
+    -- A number of one digit is the same in both forms.
+    WHERE ($4::int = 0 OR $5::boolean OR f.rule = greatest($4::int, 2))
+      AND (f.rule = 2 OR f.rule = $4::int OR f.key <> a.id_key)
+    ORDER BY a.message_id, a.number, a.other, f.rule, o.message_id, o.at DESC
+), counted AS (
+    SELECT h.*, count(*) OVER of_receipt AS ways, count(*) OVER of_rule AS ways_of_rule,
+           h.rule = $4::int OR ($4::int = 2 AND h.rule = 1) AS is_believed
+    FROM hit h
+    WINDOW of_receipt AS (PARTITION BY h.message_id, h.number, h.other),
+           of_rule AS (PARTITION BY h.message_id, h.number, h.other, h.rule)
+), weighed AS (
+    SELECT c.*, bool_or(c.is_believed AND (c.rule = 1 OR c.ways_of_rule = 1)) OVER of_receipt AS is_settled
+    FROM counted c
+    WINDOW of_receipt AS (PARTITION BY c.message_id, c.number, c.other)
+), named AS (
+    SELECT w.*, CASE WHEN is_settled OR greatest(number, other) < 1000000 THEN NULL ELSE (
+        SELECT p.msisdn[w.pos + 1] FROM chunk_payload p WHERE p.lane = $1::int AND p.chunk_id = w.chunk_id) END AS sent_to
+    FROM weighed w
+), judged AS (
+    SELECT n.*,
+           CASE
+               WHEN is_settled THEN is_believed AND (rule = 1 OR ways_of_rule = 1)
+               WHEN $6::boolean THEN false
+               WHEN EXISTS (
+                   SELECT FROM (VALUES (n.number), (n.other)) AS v (number)
+                   CROSS JOIN LATERAL (
+                       SELECT CASE WHEN v.number >= 100000000 THEN 1000000000 WHEN v.number >= 10000000 THEN 100000000
+                                   ELSE 10000000 END AS tail) AS t
+                   WHERE v.number >= 1000000 AND v.number % t.tail = n.sent_to % t.tail) THEN true
+               WHEN $4::int > 0 THEN false
+               -- No number speaks for it: only what can be meant in one way.
+               WHEN rule = 1 AND ways = ways_of_rule THEN message_id !~ '^[0-9]+$' OR sent_to IS NULL
+               ELSE rule = 2 AND ways = 1 AND length(message_id) >= 16 AND message_id !~ '^[0-9]+$'
+           END AS is_his
+    FROM named n
+), picked AS (
+    SELECT DISTINCT ON (message_id, number, other) message_id, number, other, rule, chunk_id, pos, segment
+    FROM (
+        SELECT j.*,
+               min(chunk_id) OVER of_receipt <> max(chunk_id) OVER of_receipt
+               OR min(pos) OVER of_receipt <> max(pos) OVER of_receipt
+               OR min(segment) OVER of_receipt <> max(segment) OVER of_receipt AS is_contested
+        FROM judged j
+        -- An id as it stands is nearer than one in another case.
+        WHERE is_his AND NOT (rule = 2 AND EXISTS (
+            SELECT FROM judged v
+            WHERE v.is_his AND v.rule = 1 AND (v.message_id, v.number, v.other) = (j.message_id, j.number, j.other)))
+        WINDOW of_receipt AS (PARTITION BY message_id, number, other)
+    ) one
+    WHERE is_settled OR NOT is_contested
+    ORDER BY message_id, number, other, rule
 ), found AS (
-    DELETE FROM receipt_waiting w USING newest n
-    WHERE w.lane = $1::int AND w.at >= $2::timestamptz AND w.message_id = n.message_id
-    RETURNING n.chunk_id, w.at, w.lane, n.pos, w.number, w.done_at, n.segment, w.state, w.message_id, w.err, w.raw
+    DELETE FROM receipt_waiting w USING picked n
+    WHERE w.lane = $1::int AND w.at >= $2::timestamptz AND w.at < $3::timestamptz AND w.message_id = n.message_id
+      AND coalesce(w.number, -1) = n.number AND coalesce(w.other, -1) = n.other
+    RETURNING n.chunk_id, w.at, w.lane, n.pos, w.number, w.done_at, n.segment, w.state, w.message_id, w.err, w.raw, n.rule
+), written AS (
+    INSERT INTO receipt (chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw)
+    SELECT chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw FROM found
 )
-INSERT INTO receipt (chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw)
-SELECT chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw FROM found;
+SELECT rule, count(*)::int AS receipts FROM found GROUP BY rule;
 
 -- name: adopt
 -- Give a waiting receipt to the one segment in doubt that went to its number, if there is exactly one of each and the
--- receipt came after the segment was sent. The receipt's message_id becomes the segment's: it was accepted, and is in doubt
--- no more.
+-- receipt came after the segment was sent ($3 before the doubt) and within $4 of it. The receipt's message_id becomes the
+-- segment's: it was accepted, and is in doubt no more. Numbers are compared by their last nine digits, source or destination.
 -- index: receipt_waiting_at; outcome_in_doubt; outcome_chunk; chunk_payload_pkey
 WITH doubt AS (
-    SELECT DISTINCT o.chunk_id, o.pos, o.segment, o.segments, o.epoch, o.at, p.msisdn[o.pos + 1] AS number
+    SELECT DISTINCT o.chunk_id, o.pos, o.segment, o.segments, o.epoch, o.at, p.msisdn[o.pos + 1] % 1000000000 AS tail
     FROM outcome o JOIN chunk_payload p ON p.lane = o.lane AND p.chunk_id = o.chunk_id
     WHERE o.lane = $1::int AND p.lane = $1::int AND o.status = -1
       AND NOT EXISTS (
@@ -117,16 +184,21 @@ WITH doubt AS (
           SELECT FROM outcome l WHERE l.lane = $1::int AND l.chunk_id = o.chunk_id AND l.pos = o.pos
           AND (l.segment = o.segment OR o.segment = 0) AND l.status <> -1)
 ), one_doubt AS (
-    SELECT number, min(chunk_id) AS chunk_id, min(pos) AS pos, min(segment) AS segment, min(segments) AS segments,
+    SELECT tail, min(chunk_id) AS chunk_id, min(pos) AS pos, min(segment) AS segment, min(segments) AS segments,
            min(epoch) AS epoch, min(at) AS at
-    FROM doubt GROUP BY number HAVING count(DISTINCT (chunk_id, pos, segment)) = 1
+    FROM doubt GROUP BY tail HAVING count(DISTINCT (chunk_id, pos, segment)) = 1
+), waiting AS (
+    SELECT v.number % 1000000000 AS tail, w.message_id, w.at
+    FROM receipt_waiting w CROSS JOIN LATERAL (VALUES (w.number), (w.other)) AS v (number)
+    WHERE w.lane = $1::int AND v.number >= 100000000
 ), one_receipt AS (
-    SELECT number FROM receipt_waiting
-    WHERE lane = $1::int AND number IS NOT NULL
-    GROUP BY number HAVING count(DISTINCT message_id) = 1 AND min(at) <= $2::timestamptz
+    SELECT tail, min(message_id) AS message_id FROM waiting
+    GROUP BY tail HAVING count(DISTINCT message_id) = 1 AND min(at) <= $2::timestamptz
 ), adopted AS (
     DELETE FROM receipt_waiting w USING one_doubt d, one_receipt c
-    WHERE w.lane = $1::int AND w.number = d.number AND c.number = d.number AND w.at > d.at - $3::interval
+    WHERE w.lane = $1::int AND w.message_id = c.message_id AND c.tail = d.tail
+      AND (w.number % 1000000000 = d.tail OR w.other % 1000000000 = d.tail)
+      AND w.at > d.at - $3::interval AND w.at < d.at + $4::interval
     RETURNING d.chunk_id, w.at, w.lane, d.pos, w.number, w.done_at, d.segment, w.state, w.message_id, w.err, w.raw,
               d.segments, d.epoch
 ), accepted AS (
@@ -134,8 +206,56 @@ WITH doubt AS (
     SELECT lane, chunk_id, pos, segment, min(segments), min(epoch), 0, min(at), 0, message_id
     FROM adopted GROUP BY lane, chunk_id, pos, segment, message_id
 )
-INSERT INTO receipt (chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw)
-SELECT chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw FROM adopted;
+INSERT INTO receipt (chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw, source)
+SELECT chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw, 'adopted' FROM adopted;
+
+-- name: adoption_contested
+-- Count the waiting receipts that might settle a segment in doubt, were it the only one of its number.
+-- index: receipt_waiting_at; outcome_in_doubt; outcome_chunk; chunk_payload_pkey
+SELECT count(*)::int FROM receipt_waiting w
+WHERE w.lane = $1::int AND w.at <= $2::timestamptz AND EXISTS (
+    SELECT FROM (
+        SELECT DISTINCT o.chunk_id, o.pos, o.segment, p.msisdn[o.pos + 1] % 1000000000 AS tail
+        FROM outcome o JOIN chunk_payload p ON p.lane = o.lane AND p.chunk_id = o.chunk_id
+        WHERE o.lane = $1::int AND p.lane = $1::int AND o.status = -1
+          AND NOT EXISTS (
+              SELECT FROM outcome l WHERE l.lane = $1::int AND l.chunk_id = o.chunk_id AND l.pos = o.pos
+              AND (l.segment = o.segment OR o.segment = 0) AND l.status <> -1)
+    ) doubt
+    WHERE tail IN (w.number % 1000000000, w.other % 1000000000));
+
+-- name: orphan
+-- Set receipts aside that have waited since before $2 without a segment, the oldest $3 of them at a time.
+-- index: receipt_waiting_at
+WITH old AS (
+    DELETE FROM receipt_waiting
+    WHERE lane = $1::int AND at < $2::timestamptz AND at <= coalesce((
+        SELECT at FROM receipt_waiting WHERE lane = $1::int AND at < $2::timestamptz ORDER BY at OFFSET $3::int LIMIT 1
+    ), $2::timestamptz)
+    RETURNING lane, at, number, other, done_at, state, message_id, err, raw
+)
+INSERT INTO orphan_receipt (lane, at, number, other, done_at, state, message_id, err, raw)
+SELECT lane, at, number, other, done_at, state, message_id, err, raw FROM old;
+
+-- name: receipt_rule
+-- Read which rule of message_ids was learnt for a lane.
+-- index: receipt_habit_pkey
+SELECT id_rule FROM receipt_habit WHERE lane = $1::int;
+
+-- name: learn_receipt_rule
+-- Keep the rule that was learnt, unless another worker was first.
+-- index: receipt_habit_pkey
+INSERT INTO receipt_habit (lane, id_rule, learnt_at) VALUES ($1::int, $2::text, $3::timestamptz)
+ON CONFLICT (lane) DO UPDATE SET id_rule = excluded.id_rule, learnt_at = excluded.learnt_at
+WHERE receipt_habit.id_rule = 'auto';
+
+-- name: keep_receipt_habit
+-- Keep what reports have to know of a carrier's settings.
+-- index: receipt_habit_pkey
+INSERT INTO receipt_habit (lane, delivered_wins, unknown_is_final, deadline_s)
+VALUES ($1::int, $2::boolean, $3::boolean, $4::double precision)
+ON CONFLICT (lane) DO UPDATE
+SET delivered_wins = excluded.delivered_wins, unknown_is_final = excluded.unknown_is_final, deadline_s = excluded.deadline_s;
 
 -- name: waiting_exist
 -- Say whether any receipt of a lane waits.
