@@ -50,6 +50,8 @@ cdef class Recall:
     cdef Memory* judge(self, const uint8_t* message_id, int octets, int64_t number, int64_t other,
                        int* rule) noexcept
     cdef int gather(self, uint64_t key, Memory** found, int most) noexcept
+    cdef void weigh(self, Memory* memory, int64_t number, int64_t other, int r, Memory** by_rule,
+                    bint* contested) noexcept
     cdef void count(self, int rule, uint64_t n) noexcept
 
 

@@ -369,6 +369,19 @@ cdef class Recall:
                 at = (at + 1) & self.old_mask
         return n
 
+    cdef void weigh(self, Memory* memory, int64_t number, int64_t other, int r, Memory** by_rule,
+                    bint* contested) noexcept:
+        """Enter an id that a rule explains: the newest, and before it one that went to the receipt's number."""
+        cdef bint is_named = agrees(memory.tail, number) or agrees(memory.tail, other)
+        cdef Memory* before = by_rule[r]
+        if before == NULL:
+            by_rule[r] = memory
+        elif is_named:
+            if not (agrees(before.tail, number) or agrees(before.tail, other)):
+                by_rule[r] = memory
+            elif before.check != memory.check:
+                contested[r] = True
+
     cdef Memory* match(self, const uint8_t* message_id, int octets, int64_t number, int64_t other) noexcept:
         """Find whose a receipt is, and learn from it; NULL = not known, or not certain.
 
@@ -393,6 +406,7 @@ cdef class Recall:
         cdef Memory* by_rule[5]
         cdef Memory* agreed = NULL
         cdef int ways[5]
+        cdef bint contested[5]
         cdef uint8_t other_form[LONGEST_NUMBER]
         cdef uint16_t check, unused
         cdef uint64_t key = key_of(message_id, octets, &check)
@@ -403,6 +417,7 @@ cdef class Recall:
         for r in range(5):
             by_rule[r] = NULL
             ways[r] = 0
+            contested[r] = False
         for i in range(octets):
             c = message_id[i]
             if not 0x30 <= c <= 0x39:
@@ -413,8 +428,7 @@ cdef class Recall:
             # The ring and both tables may hold one spelling: the newest comes first.
             if r == RULE_VERBATIM and by_rule[r] != NULL:
                 continue
-            if by_rule[r] == NULL or agrees(found[i].tail, number) or agrees(found[i].tail, other):
-                by_rule[r] = found[i]
+            self.weigh(found[i], number, other, r, by_rule, contested)
             ways[r] += 1
         for r in range(RULE_HEX, RULE_DECIMAL + 1):
             if self.is_fixed and self.learnt != r:
@@ -428,8 +442,7 @@ cdef class Recall:
                 continue
             n = self.gather(form_key, found, CANDIDATES)
             for i in range(n):
-                if by_rule[r] == NULL or agrees(found[i].tail, number) or agrees(found[i].tail, other):
-                    by_rule[r] = found[i]
+                self.weigh(found[i], number, other, r, by_rule, contested)
                 ways[r] += 1
         if self.is_fixed:
             r = self.learnt
@@ -454,7 +467,7 @@ cdef class Recall:
                 if agreed == NULL:
                     agreed = by_rule[r]
                     rule[0] = r
-                    agreements = 1
+                    agreements = 2 if contested[r] else 1
                 # An id as it stands is nearer than one in another case.
                 elif agreed != by_rule[r] and not (r == RULE_LOOSE and rule[0] == RULE_VERBATIM):
                     agreements += 1

@@ -18,11 +18,14 @@ Not here: what profiles hold and how they inherit (profiles.py), settings that c
 import difflib
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta, Struct
@@ -36,6 +39,11 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 Octet = Annotated[int, Meta(ge=0, le=255)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+StateWord = Annotated[str, Meta(min_length=1, max_length=23, pattern=r"^[!-~]+$")]
+ReceiptState = Literal[
+    "scheduled", "enroute", "delivered", "expired", "deleted", "undeliverable", "accepted", "unknown", "rejected",
+    "skipped",
+]  # fmt: skip
 Alphabet = Literal["gsm7", "latin1", "ucs2"]
 Coded = Literal["gsm7", "latin1", "ucs2", "binary"]
 # _fastpath.national.LANGUAGE_BY_NAME has their numbers.
@@ -172,6 +180,18 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     tls_server_name        whom the certificate is for, and SNI; empty: the host
     tls_ca_file            who may sign it; empty: whom the system trusts
     tls_certificate_file   ours, where the SMSC asks for one; tls_key_file, unless the key is in the same file
+
+    Receipts
+    receipt_recognised_by  esm_class; pattern: an id and a state make a receipt, whatever its type; either
+    receipt_prefers        tlv or text: what counts where a receipt has an id or a state in both
+    receipt_states         state by the carrier's own word, before the words everybody knows: { FAILED = "rejected" }
+    receipt_ids            how its ids are those of the responses: auto (learnt), verbatim, loose (but for case and
+                           leading zeros), hex (response hexadecimal, receipt decimal), decimal (the other way round)
+    receipt_zone           of the dates in its receipts: a name such as Europe/Vienna, or an offset such as +03:00
+    receipt_unknown_is_final    UNKNOWN ends a message
+    receipt_delivered_wins      DELIVRD counts though another final state came before it
+    receipt_waiting_days   after them a receipt that found no message is an orphan
+    receipt_deadline_s     accepted, and no final receipt so long after it: no_receipt; 0 = never
     """
 
     host: Annotated[str, Meta(min_length=1)]
@@ -240,6 +260,16 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     inbound_parts_timeout_s: Annotated[float, Meta(ge=1, le=604800)] = 86400.0
     inbound_dedupe_s: Annotated[float, Meta(ge=0, le=86400)] = 600.0
     inbound_busy_status: Literal["RMSGQFUL", "RTHROTTLED", "RSYSERR", "RX_T_APPN"] = "RMSGQFUL"
+    # receipts
+    receipt_recognised_by: Literal["esm_class", "pattern", "either"] = "esm_class"
+    receipt_prefers: Literal["tlv", "text"] = "tlv"
+    receipt_states: Annotated[dict[StateWord, ReceiptState], Meta(max_length=32)] = {}
+    receipt_ids: Literal["auto", "verbatim", "loose", "hex", "decimal"] = "auto"
+    receipt_zone: str = "UTC"
+    receipt_unknown_is_final: bool = False
+    receipt_delivered_wins: bool = False
+    receipt_waiting_days: Annotated[float, Meta(ge=0.01, le=365)] = 7.0
+    receipt_deadline_s: Annotated[float, Meta(ge=0, le=2592000)] = 0.0
     # Routes.
     reroute_errors: Annotated[tuple[str, ...], Meta(min_length=0, max_length=256)] = ()
     reroute_undelivered: bool = False
@@ -572,6 +602,15 @@ def endpoint(text: str, lowest: int = 1) -> tuple[str, int]:
     if not lowest <= int(port[:6]) <= 65535:
         raise ValueError(f"a port from {lowest} to 65535")
     return host, int(port)
+def zone_of(given: str) -> tzinfo | None:
+    """Read a time zone: a name of the IANA table, or an offset such as +03:00; None where it is neither."""
+    if found := re.fullmatch(r"([+-])(\d\d):([0-5]\d)", given):
+        offset = timedelta(hours=int(found[2]), minutes=int(found[3]))
+        return timezone(offset if found[1] == "+" else -offset) if offset <= timedelta(hours=14) else None
+    try:
+        return ZoneInfo(given)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
 
 
 def dsn_problem(key: str, dsn: str) -> Problem | None:
@@ -740,6 +779,21 @@ def _carrier_problems(
         carrier.reconnect_first_s <= carrier.reconnect_longest_s,
         "reconnect_first_s reconnect_longest_s",
         f"at most reconnect_longest_s, {carrier.reconnect_longest_s:g}",
+    )
+    unless(
+        zone_of(carrier.receipt_zone) is not None,
+        "receipt_zone",
+        "a time zone such as Europe/Vienna, UTC, or +03:00",
+    )
+    unless(
+        len({word.lower() for word in carrier.receipt_states}) == len(carrier.receipt_states),
+        "receipt_states",
+        "each word once, in whatever case",
+    )
+    unless(
+        not carrier.receipt_deadline_s or carrier.registered_delivery & 0x03 == 1,
+        "receipt_deadline_s registered_delivery",
+        "0, since registered_delivery does not ask for a receipt of every message",
     )
     unless(len(set(carrier.alphabets)) == len(carrier.alphabets), "alphabets", "each alphabet once")
     unless(

@@ -1,6 +1,6 @@
 """The nouns on the path: states of a message, reasons why one never left.
 
-    queued → claimed → submitted → delivered | undeliverable | expired | rejected | unknown
+    queued → claimed → submitted → delivered | undeliverable | expired | rejected | unknown | no_receipt
                   ╲→ refused (ours)      ╲→ uncertain (the octets left, no answer came) → by the campaign's policy
 
 A state is never stored: it follows from the rows of `outcome` and `receipt` (store/sql/results.sql).
@@ -53,6 +53,21 @@ class Encoding(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     destination_port: Port | None = None
     source_port: Port = 0
     port_bits: Literal[8, 16] = 16
+
+
+class ReceiptPolicy(StrEnum):
+    """How the state of a message follows from those of its segments.
+
+    all    delivered when every one is; nothing is said of it before each has its end
+    any    delivered when one is; until then pending, and failed when none can be
+    worst  the worst of them, as soon as it is known
+    last   that of the last segment
+    """
+
+    ALL = "all"
+    ANY = "any"
+    WORST = "worst"
+    LAST = "last"
 
 
 class MessageClass(IntEnum):

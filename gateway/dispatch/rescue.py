@@ -1,8 +1,12 @@
 """What did not end by itself: receipts that wait for their segment, chunks of dead workers, segments in doubt.
 
 every match_interval   match    waiting receipts of the last minute ─► segments that have got their message_id
-every 10 s             match    all that wait; then adopt: one receipt, one segment in doubt, the same number
+every 10 s             match    those of the last ten minutes; each 5 minutes of the last day; each hour, at the start
+                                and when the rule of ids was learnt, all: strangers' receipts cost less and less
+                       adopt    one receipt, one segment in doubt, the same number
+                       learn    the rule by which ids of receipts are those of responses is kept for the next start
                        rescue   chunks whose lease is over ─► in doubt below the watermark, ready above it
+                       orphan   receipts that have waited for days are set aside
                        repeat   in doubt longer than the evidence period, policy at_least_once ─► a chunk anew
 """
 
@@ -16,11 +20,18 @@ from gateway.config import WorkerSettings
 from gateway.dispatch.clock import Clock
 from gateway.errors import StoreError
 from gateway.smpp.carrier import Carrier
+from gateway.smpp.receipt import zone_s
 from gateway.store import postgres, queue
 
 log = logging.getLogger(__name__)
 
 RECENT = timedelta(seconds=60)
+# How far back a slow round looks, by how long ago one looked so far. A response that comes late comes soon, as a rule.
+SPANS = (
+    (timedelta(hours=1), None),
+    (timedelta(minutes=5), timedelta(days=1)),
+    (timedelta(0), timedelta(minutes=10)),
+)
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 # The ordinary match goes first.
 ADOPTS_AFTER = timedelta(seconds=2)
@@ -52,9 +63,14 @@ class Rescue:
         self._connection: postgres.Connection | None = None
         self._seen_waiting = 0
         self._looks_until = clock.monotonic() + AFTERWARDS_S
+        self._looked_at: dict[timedelta, datetime] = {}
+        self._strays_told = 0
+        self._kept_rule = ""
         self.last_error = ""
         self.matched = 0
         self.adopted = 0
+        self.contested = 0
+        self.orphaned = 0
         self.rescued = 0
         self.doubted = 0
         self.repeated = 0
@@ -79,7 +95,7 @@ class Rescue:
             await asyncio.sleep(self._settings.match_interval_s)
 
     async def take_over(self, dead: Sequence[str]) -> None:
-        """Take over from instances known to be dead, whatever their leases say."""
+        """Take over from instances known to be dead, whatever their leases say; learn how the lane's receipts are."""
         # A lease that is over today may be one that Postgres was away for: the loop looks at those.
         await self._step(True, dead, leases=False)
 
@@ -107,15 +123,76 @@ class Rescue:
                 self.doubted += doubted
                 if chunks:
                     log.warning("! lane %d: %d chunks of dead workers, %d segments in doubt", lane, chunks, doubted)
+            if is_slow:
+                await self._learn(connection, now)
             if await queue.any_waiting(connection, lane):
-                self.matched += await queue.match(connection, lane, LONG_AGO if is_slow else now - RECENT)
-                if is_slow:
-                    slack = timedelta(seconds=self._settings.lease_s + self._carrier.settings.response_timeout_s + 5)
-                    self.adopted += await queue.adopt(connection, lane, now - ADOPTS_AFTER, slack)
+                await self._match(connection, is_slow, now)
             if is_slow:
                 evidence = timedelta(seconds=self._settings.evidence_s)
                 self.repeated += await queue.repeat(connection, lane, now - evidence, now)
                 await queue.forget_flushes(connection, lane, now - timedelta(minutes=10))
+
+    async def _match(self, connection: postgres.Connection, is_slow: bool, now: datetime) -> None:
+        lane, recall = self._carrier.lane, self._carrier.ledger.recall
+        settings = self._carrier.settings
+        since = self._look_back(now) if is_slow else now - RECENT
+        found = await queue.match(
+            connection, lane, since, rule=recall.rule, every=is_slow, fixed=settings.receipt_ids != "auto"
+        )
+        for rule, receipts in found.items():
+            recall.note(rule, receipts)
+            self.matched += receipts
+        if is_slow:
+            slack = timedelta(seconds=self._settings.lease_s + settings.response_timeout_s + 5)
+            self.adopted += await queue.adopt(connection, lane, now - ADOPTS_AFTER, slack)
+            if since < now - timedelta(hours=1):
+                self.contested = await queue.contested(connection, lane, now - ADOPTS_AFTER)
+                over_at = now - timedelta(days=settings.receipt_waiting_days)
+                while moved := await queue.orphan(connection, lane, over_at):
+                    self.orphaned += moved
+
+    def _look_back(self, now: datetime) -> datetime:
+        """Since when the receipts of this slow round came."""
+        for pause, span in SPANS:
+            looked_at = self._looked_at.get(pause)
+            if looked_at is None or now - looked_at >= pause:
+                for shorter, _ in SPANS:
+                    if shorter <= pause:
+                        self._looked_at[shorter] = now
+                return LONG_AGO if span is None else now - span
+        raise AssertionError("the last pause is none")
+
+    async def _learn(self, connection: postgres.Connection, now: datetime) -> None:
+        """Keep the rule of ids that was learnt, or take the one that another worker, or the one before, has learnt."""
+        carrier = self._carrier
+        recall, settings, lane = carrier.ledger.recall, carrier.settings, carrier.lane
+        carrier.ledger.reading.zone_s = zone_s(settings.receipt_zone, now)
+        if not self._kept_rule:
+            await queue.keep_receipt_habit(
+                connection,
+                lane,
+                delivered_wins=settings.receipt_delivered_wins,
+                unknown_is_final=settings.receipt_unknown_is_final,
+                deadline_s=settings.receipt_deadline_s or None,
+            )
+            self._kept_rule = "auto"
+        if settings.receipt_ids != "auto":
+            return
+        if recall.rule == "auto":
+            recall.set_rule(await queue.receipt_rule(connection, lane))
+            self._kept_rule = recall.rule
+        elif self._kept_rule != recall.rule:
+            await queue.learn_receipt_rule(connection, lane, recall.rule, now)
+            self._kept_rule = recall.rule
+            # Receipts that nothing was sure of may be clear now.
+            self._looked_at.clear()
+            log.info("= lane %d: its receipts' ids are those of its responses by the rule %s", lane, recall.rule)
+        if recall.strays > self._strays_told:
+            log.warning(
+                "! lane %d: %d receipts match by another rule than %s: %s",
+                lane, recall.strays - self._strays_told, recall.rule, recall.matches,
+            )  # fmt: skip
+            self._strays_told = recall.strays
 
     async def close(self) -> None:
         """Close the connection."""

@@ -203,6 +203,15 @@ class Worker:
                 "window": lane.carrier.window_size,
                 "account": msgspec.structs.asdict(lane.carrier.account()),
                 "held_chunks": lane.dispatcher.held,
+                "receipts": {
+                    "rule": lane.carrier.ledger.recall.rule,
+                    "strays": lane.carrier.ledger.recall.strays,
+                    "waited": lane.carrier.ledger.receipts_waiting,
+                    "matched_later": lane.rescue.matched,
+                    "adopted": lane.rescue.adopted,
+                    "contested": lane.rescue.contested,
+                    "orphaned": lane.rescue.orphaned,
+                },
                 "trouble": f"Postgres: {away}" if away else "",
                 "binds": [msgspec.structs.asdict(bind) for bind in lane.carrier.reports()],
             }

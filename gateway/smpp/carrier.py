@@ -33,6 +33,7 @@ from gateway.smpp.hosts import Hosts
 from gateway.smpp.link import Link, Listener
 from gateway.smpp.outbind import Outbinds
 from gateway.smpp.pdu import Pdu
+from gateway.smpp.receipt import reading_of
 from gateway.smpp.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,8 @@ class Carrier:
         self.settings = settings
         self.lane = lane
         self.backlog = Backlog()
-        self.ledger = Ledger(lane, recall_ids)
+        self.ledger = Ledger(lane, recall_ids, reading_of(settings))
+        self.ledger.recall.set_rule(settings.receipt_ids, fixed=True)
         self.flow = Flow(settings, self.backlog, self.ledger, clock())
         self.throttle = self.flow.throttle
         self.references = References() if references is None else references

@@ -14,9 +14,13 @@
 What comes out is the same, field for field, as _fastpath/inbound.pyx makes. Not here: whose receipt it is (recall.pyx).
 """
 
+from datetime import datetime
+
 from msgspec import Struct
 
 from _fastpath.inbound import Reading
+from gateway.config import CarrierSettings, zone_of
+from gateway.message import RECEIPT_STATES
 from gateway.smpp.pdu import Pdu
 
 TYPE_BITS = 0x3C
@@ -49,6 +53,22 @@ class Receipt(Struct, frozen=True, kw_only=True):
     raw: bytes
 
 
+def reading_of(settings: CarrierSettings) -> Reading:
+    """How this carrier's receipts are read; its zone is set by `zone_s`, whose answer changes with the season."""
+    state_by_name = {name: state for state, name in RECEIPT_STATES.items() if state >= 0}
+    return Reading(
+        settings.receipt_recognised_by,
+        settings.receipt_prefers,
+        {word: state_by_name[name] for word, name in settings.receipt_states.items()},
+    )
+
+
+def zone_s(zone: str, wall: datetime) -> float:
+    """How many seconds a zone of the settings is ahead of UTC at a moment: a receipt is about as old as its coming."""
+    offset = wall.astimezone(zone_of(zone)).utcoffset()
+    return offset.total_seconds() if offset is not None else 0.0
+
+
 def read(pdu: Pdu, reading: Reading) -> Receipt | None:
     """Read a deliver_sm or data_sm; None when it is no receipt, or none that names a message."""
     esm_class = int(pdu.fields["esm_class"])
@@ -56,10 +76,11 @@ def read(pdu: Pdu, reading: Reading) -> Receipt | None:
     raw = bytes(pdu.message)
     text = _plain(raw, esm_class, int(pdu.fields["data_coding"]))
     receipted = pdu.tlv("receipted_message_id")
+    state_octet = pdu.tlv("message_state")
     found = reading.read(
         text,
         None if receipted is None else receipted.partition(b"\x00")[0],
-        pdu.tlv_integer("message_state"),
+        state_octet[0] if state_octet is not None and len(state_octet) == 1 else None,
         pdu.tlv("network_error_code"),
         is_typed,
     )
