@@ -238,7 +238,7 @@ cdef class WaitingRows(Rows):
                  const uint8_t* raw, int32_t raw_octets) except -1 nogil:
         cdef uint8_t form[LONGEST_NUMBER]
         cdef uint8_t* start = self.reserve(
-            200 + (id_octets if id_octets > 0 else 0) + (id_octets if id_octets > 0 else 0) + (err_octets if err_octets > 0 else 0)
+            200 + (2 * id_octets if id_octets > 0 else 0) + (err_octets if err_octets > 0 else 0)
             + (raw_octets if raw_octets > 0 else 0))
         cdef uint8_t* p = start
         store16(p, 12)

@@ -6,10 +6,10 @@
                      registered_delivery replace data_coding sm_default_msg_id sm_length | short_message | TLVs
 
 SMPP 3.4 §4.4.2, §4.6.1; receipts: appendix B and 5.0 §4.8.4. A receipt is a deliver_sm of type 0x04, or 0x20
-(intermediate), that names a message_id and a state; a carrier's Reading may say that the words make it one, whatever its
-type. TLVs go before the text, or behind it: receipted_message_id, message_state; network_error_code where the text has no
-err; the text may stand in message_payload. What is no receipt, has a header in its text (UDHI), or contradicts itself is
-left to the session.
+(intermediate), that names a message_id and a state; a carrier's Reading may say that the words make it one, whatever
+its type. TLVs go before the text, or behind it: receipted_message_id, message_state; network_error_code where the text
+has no err; the text may stand in message_payload. What is no receipt, has a header in its text (UDHI), or contradicts
+itself is left to the session.
 Not here: which segment it belongs to (recall.pyx), the words of its text (receipttext.pyx), forms that are rare: UCS-2,
 data_sm, lists with commas (gateway.smpp.receipt).
 """
@@ -93,8 +93,8 @@ cdef class Reading:
         for word, state in (states or {}).items():
             octets = word.lower().encode()
             if self.rules.words >= MOST_WORDS or not 0 < len(octets) <= LONGEST_STATE or not -1 <= state <= 9:
-                raise ValueError(f"states: expected at most {MOST_WORDS} words of 1 to {LONGEST_STATE} octets, each with "
-                                 f"a state from -1 to 9, got {word!r} = {state}")
+                raise ValueError(f"states: expected at most {MOST_WORDS} words of 1 to {LONGEST_STATE} octets, each "
+                                 f"with a state from -1 to 9, got {word!r} = {state}")
             entry = &self.rules.word[self.rules.words]
             entry.octets = <int>len(octets)
             entry.state = state

@@ -6,17 +6,18 @@ old one is forgotten. So the last `capacity` ids at least are known, in bounded 
 What is added waits in a ring of 16 while the processor fetches its place: the tables are larger than any cache, and a
 miss for every message cost 0.2 us (perf, window 1000). Pages of 2 MB are asked for, for the same reason.
 
-SMSCs spell one id in two ways, so it is kept by a 64-bit hash of it without case and leading zeros, beside 16 bits of it
-as it stands and the last digits of the number it went to. A receipt's id is looked for
+SMSCs spell one id in two ways, so it is kept by a 64-bit hash of it without case and leading zeros, beside 16 bits of
+it as it stands and the last digits of the number it went to. A receipt's id is looked for
 
     verbatim     as it stands
     loose        but for case and leading zeros
     hex          the decimal number it is, written in hexadecimal: the response had it so
     decimal      the hexadecimal number it is, written in decimal
 
-The rule that explained 200 receipts is learnt: it is believed by itself. Any other, and all before that, count only where
-nothing else can be meant, or where the receipt names the number as source or destination: `16` is an id of two messages
-where one carrier counts in decimal and tells in hexadecimal, and a receipt for the wrong one is worse than none.
+The rule that explained 200 receipts is learnt: it is believed by itself. Any other, and all before that, count only
+where nothing else can be meant, or where the receipt names the number as source or destination: `16` is an id of two
+messages where one carrier counts in decimal and tells in hexadecimal, and a receipt for the wrong one is worse than
+none.
 
 A receipt that is found here is written with its chunk and position at once; one that is not (early, weeks late, another
 worker's, after a restart) waits in Postgres and is matched there, by the same rules. This is a short cut, never the
@@ -481,7 +482,7 @@ cdef class Recall:
             if not is_digits or not is_known:
                 rule[0] = RULE_VERBATIM
                 return by_rule[RULE_VERBATIM]
-            # Some carriers mask the numbers of their receipts. So many hits of one rule, none of another, are proof too.
+            # Some carriers mask the numbers of their receipts. So many hits of one rule, none of another, prove it.
             self.unproven += 1
             if (self.unproven >= LEARNS_FROM and self.ambiguous == 0
                     and self.hits[RULE_LOOSE] + self.hits[RULE_HEX] + self.hits[RULE_DECIMAL] == 0):

@@ -1,4 +1,4 @@
-"""The 34 published forms of a receipt, each as one PDU through the path that a link takes: compiled first, then this room."""
+"""The 34 published forms of a receipt, each a PDU on the way that a link takes: the compiled path, then this room."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
