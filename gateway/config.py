@@ -602,6 +602,8 @@ def endpoint(text: str, lowest: int = 1) -> tuple[str, int]:
     if not lowest <= int(port[:6]) <= 65535:
         raise ValueError(f"a port from {lowest} to 65535")
     return host, int(port)
+
+
 def zone_of(given: str) -> tzinfo | None:
     """Read a time zone: a name of the IANA table, or an offset such as +03:00; None where it is neither."""
     if found := re.fullmatch(r"([+-])(\d\d):([0-5]\d)", given):
