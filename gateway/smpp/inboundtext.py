@@ -238,11 +238,13 @@ def _is_little_endian(octets: bytes) -> bool:
     high, low = octets[0::2], octets[1::2]
     if not any(low) and len(set(high)) > 1 and high.isascii() and high.decode("ascii").isprintable():
         return True
-    return _oddity(octets.decode("utf-16-le", "replace")) + _MARGIN < _oddity(octets.decode("utf-16-be", "replace"))
+    oddity = _oddity(octets.decode("utf-16-be", "replace"))
+    return oddity > _MARGIN + 1 and _oddity(octets.decode("utf-16-le", "replace")) + _MARGIN < oddity
 
 
 def _oddity(text: str) -> int:
     """Weigh how little it looks like a text: one for each block of 256 it draws on, four for what no text has."""
-    blocks = {ord(char) >> 8 for char in text}
-    strange = sum(char not in "\r\n\t" and unicodedata.category(char) in ("Cc", "Cn", "Co", "Cs") for char in text)
-    return len(blocks) + 4 * (strange + text.count(REPLACEMENT))
+    characters = set(text)
+    blocks = {ord(char) >> 8 for char in characters}
+    strange = sum(unicodedata.category(char) in ("Cc", "Cn", "Co", "Cs") for char in characters - {"\r", "\n", "\t"})
+    return len(blocks) + 4 * (strange + (REPLACEMENT in characters))
