@@ -1,18 +1,32 @@
 """The claimed batches of one lane that wait for room; all binds of the carrier draw from it.
 
-    throttled   segments the SMSC refused for speed; first, after a pause; they burn no attempt
-    delayed     segments to be tried again later (a temporary error), each with its moment
-    head        the batch being handed out, rank by rank, up to its committed watermark
-    waiting     batches behind it
-    open        every batch with an unsettled segment: keeps alive what windows and the two queues point to. A set in
-                the order of coming, by identity: a chunk lost and claimed anew is another batch, of another epoch
+    class        0 otp   1 compliance   2 conversation   3 transactional │ 4 triggered   5 bulk
+                 strict: the lower number goes first                      │ by turns, 48 messages to 16
 
+    throttled    segments the SMSC refused for speed; first of their half, after a pause; they burn no attempt
+    delayed      segments to be tried again later, each with its moment
+    lists        the batches with a rank to hand out, by class, in the order of their coming
+    head         the one that is being handed out, up to its committed watermark
+    open         every batch with an unsettled segment: keeps alive what windows and the queues point to. A set in the
+                 order of coming, by identity: a chunk lost and claimed anew is another batch, of another epoch
+
+The two queues exist twice, for the strict classes and for the rest, so that a storm of refused bulk segments does not
+stand before a code. A batch that is paused, or whose sender, run or country has no room, is passed over.
 Not here: claiming and settling in Postgres (dispatch), the window and the throttle (exchange.pyx).
 """
 
 cimport cython
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
-from libc.stdint cimport int64_t
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from libc.math cimport INFINITY
+from libc.stdint cimport int64_t, uint64_t
+
+cdef enum:
+    CLASSES = 6
+    LAST_STRICT = 3
+    # Messages in a row when triggered and bulk ones both wait: bulk keeps a quarter.
+    TRIGGERED_TURN = 48
+    BULK_TURN = 16
+    ENDLESS = 0x7FFFFFFF
 
 
 @cython.final
@@ -57,18 +71,90 @@ cdef class AgainQueue:
 
 
 @cython.final
+cdef class Later:
+    """Segments to be sent again, each at its own moment; of one moment the first in goes first. A binary heap."""
+
+    def __cinit__(self):
+        self.room = 64
+        self.items = <Delayed*>PyMem_RawMalloc(64 * sizeof(Delayed))
+        if self.items == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.items)
+
+    def __len__(self):
+        return self.count
+
+    cdef int push(self, Again* item) except -1:
+        cdef Delayed* items
+        cdef Delayed fresh
+        cdef Py_ssize_t at = self.count, parent
+        if self.count == self.room:
+            items = <Delayed*>PyMem_RawRealloc(self.items, 2 * self.room * sizeof(Delayed))
+            if items == NULL:
+                raise MemoryError
+            self.items = items
+            self.room *= 2
+        fresh.again = item[0]
+        fresh.serial = self.serial
+        self.serial += 1
+        self.count += 1
+        while at > 0:
+            parent = (at - 1) // 2
+            if not is_sooner(&fresh, &self.items[parent]):
+                break
+            self.items[at] = self.items[parent]
+            at = parent
+        self.items[at] = fresh
+        return 0
+
+    cdef Again* head(self) noexcept:
+        return &self.items[0].again if self.count else NULL
+
+    cdef void pop(self) noexcept:
+        cdef Delayed last
+        cdef Py_ssize_t at = 0, child
+        self.count -= 1
+        last = self.items[self.count]
+        while True:
+            child = 2 * at + 1
+            if child >= self.count:
+                break
+            if child + 1 < self.count and is_sooner(&self.items[child + 1], &self.items[child]):
+                child += 1
+            if not is_sooner(&self.items[child], &last):
+                break
+            self.items[at] = self.items[child]
+            at = child
+        self.items[at] = last
+
+
+cdef inline bint is_sooner(const Delayed* a, const Delayed* b) noexcept nogil:
+    if a.again.not_before != b.again.not_before:
+        return a.again.not_before < b.again.not_before
+    return a.serial < b.serial
+
+
+@cython.final
 cdef class Backlog:
     """Batches of one lane on this worker."""
 
     def __cinit__(self):
-        self.waiting = []
+        self.lists = [[] for _ in range(CLASSES)]
         self.open = {}
         self.finished = []
         self.throttled = AgainQueue()
-        self.delayed = AgainQueue()
+        self.delayed = Later()
+        self.urgent_throttled = AgainQueue()
+        self.urgent_delayed = Later()
+        self.recheck_at = INFINITY
 
     def add(self, Batch batch not None):
-        """Take in a dressed batch, behind the others. ValueError when its chunk is here already and not dropped."""
+        """Take in a dressed batch, behind the others of its class.
+
+        raises  ValueError when its chunk is here already and not dropped
+        """
         cdef Batch other
         if batch.form is None:
             raise ValueError(f"backlog: chunk {batch.chunk_id} is not dressed")
@@ -76,18 +162,19 @@ cdef class Backlog:
             if other is batch or (other.chunk_id == batch.chunk_id and not other.dropped):
                 raise ValueError(f"backlog: chunk {batch.chunk_id} is here already")
         self.open[batch] = True
-        self.waiting.append(batch)
+        self.lists[batch.class_].append(batch)
+        self.head = None
 
     def take_finished(self):
         """Batches whose every segment is settled, since the last call."""
-        self.current()
+        self.sweep()
         done = self.finished
         self.finished = []
         return done
 
     def batches(self):
-        """Every batch not finished, in the order of their coming."""
-        return list(self.open)
+        """Every batch not finished, the most urgent class first, in the order of their coming."""
+        return sorted(self.open, key=_class_of)
 
     def drop(self, int64_t chunk_id):
         """Let nothing more of a chunk leave: another owner has it."""
@@ -95,7 +182,7 @@ cdef class Backlog:
         for batch in list(self.open):
             if batch.chunk_id == chunk_id and not batch.dropped:
                 batch.dropped = True
-                self.current()
+                self.sweep()
                 if batch.in_flight == 0 and batch in self.open:
                     self.finish(batch)
 
@@ -103,13 +190,21 @@ cdef class Backlog:
         """Send nothing that was throttled before that moment."""
         self.hold_until = max(self.hold_until, until)
 
+    def look_again(self):
+        """A watermark has moved, or a pause has changed: who is next is asked anew."""
+        self.head = None
+
     @property
     def unsent(self):
         """Positions that were not handed to a bind yet."""
+        return self.unsent_of(CLASSES - 1)
+
+    def unsent_of(self, int last_class):
+        """Positions of the classes up to that one that were not handed to a bind yet, paused ones left out."""
         cdef Batch batch
         cdef int64_t total = 0
         for batch in self.open:
-            if not batch.dropped:
+            if not batch.dropped and not batch.paused and batch.class_ <= last_class:
                 total += batch.n - batch.next_rank
         return total
 
@@ -128,12 +223,16 @@ cdef class Backlog:
         return not self.open
 
     def again_at(self):
-        """The moment of the next segment that waits for another try; None without any."""
+        """The next moment something becomes due: a segment for another try, or a batch that lacked room; or None."""
         moments = []
-        if self.throttled.count:
-            moments.append(max(self.hold_until, self.throttled.head().not_before))
-        if self.delayed.count:
-            moments.append(self.delayed.head().not_before)
+        for throttled in (self.throttled, self.urgent_throttled):
+            if (<AgainQueue>throttled).count:
+                moments.append(max(self.hold_until, (<AgainQueue>throttled).head().not_before))
+        for delayed in (self.delayed, self.urgent_delayed):
+            if (<Later>delayed).count:
+                moments.append((<Later>delayed).head().not_before)
+        if self.recheck_at < INFINITY:
+            moments.append(self.recheck_at)
         return min(moments, default=None)
 
     cdef int finish(self, Batch batch) except -1:
@@ -142,44 +241,126 @@ cdef class Backlog:
         self.finished.append(batch)
         return 0
 
-    cdef Batch current(self):
-        """The batch with a rank to hand out, committed or not; None when there is none."""
+    cdef int sweep(self) except -1:
+        """Take batches that are handed out from the lists."""
         cdef Batch batch
-        while True:
-            batch = self.head
-            if batch is None:
-                if not self.waiting:
-                    return None
-                batch = self.waiting.pop(0)
-                self.head = batch
-            if batch.next_rank < batch.n and not batch.dropped:
-                return batch
-            self.head = None
-            if batch.in_flight == 0 and batch in self.open:
-                self.finish(batch)
+        cdef list waiting
+        for waiting in self.lists:
+            while waiting:
+                batch = waiting[0]
+                if batch.next_rank < batch.n and not batch.dropped:
+                    break
+                self.leave_list(batch, waiting, 0)
+        return 0
 
-    cdef bint pop_again(self, double now, Again* item) noexcept:
+    cdef int leave_list(self, Batch batch, list waiting, Py_ssize_t at) except -1:
+        del waiting[at]
+        if self.head is batch:
+            self.head = None
+        if batch.in_flight == 0 and batch in self.open:
+            self.finish(batch)
+        return 0
+
+    cdef Batch current(self, double now):
+        """The batch with a committed rank to hand out; None when there is none, and then `lacks_intent` and
+        `recheck_at` say why: ranks wait for their watermark, or for room of a limit."""
+        cdef Batch batch = self.head
+        if (batch is not None and batch.next_rank < batch.committed and not batch.dropped and self.turn > 0
+                and now < self.recheck_at):
+            return batch
+        return self.choose(now)
+
+    cdef Batch choose(self, double now):
+        cdef Batch batch, found, triggered = None
+        cdef list waiting
+        cdef Py_ssize_t i
+        cdef int class_
+        self.head = None
+        self.recheck_at = INFINITY
+        self.lacks_intent = False
+        for class_ in range(CLASSES):
+            waiting = self.lists[class_]
+            found = None
+            i = 0
+            while i < len(waiting):
+                batch = waiting[i]
+                if batch.next_rank >= batch.n or batch.dropped:
+                    self.leave_list(batch, waiting, i)
+                    continue
+                if batch.paused:
+                    i += 1
+                    continue
+                if batch.held_until > now:
+                    self.recheck_at = min(self.recheck_at, batch.held_until)
+                    i += 1
+                    continue
+                if batch.next_rank < batch.committed:
+                    found = batch
+                else:
+                    self.lacks_intent = True
+                break
+            if found is None:
+                continue
+            if class_ <= LAST_STRICT:
+                self.head = found
+                self.turn = ENDLESS
+                return found
+            if class_ == LAST_STRICT + 1:
+                triggered = found
+                continue
+            if triggered is not None and not self.is_bulks_turn:
+                break
+            self.head = found
+            self.turn = ENDLESS if triggered is None else BULK_TURN
+            self.is_bulks_turn = False
+            return found
+        if triggered is not None:
+            self.head = triggered
+            self.turn = TRIGGERED_TURN
+            self.is_bulks_turn = True
+        return triggered
+
+    cdef bint pop_again(self, bint urgent, double now, Again* item) noexcept:
         """The next segment that is due for another try, those of dropped batches too (the caller settles them)."""
-        cdef Again* head = self.throttled.head()
+        cdef AgainQueue throttled = self.urgent_throttled if urgent else self.throttled
+        cdef Later delayed = self.urgent_delayed if urgent else self.delayed
+        cdef Again* head = throttled.head()
         if head != NULL and head.not_before <= now and self.hold_until <= now:
             item[0] = head[0]
-            self.throttled.pop()
+            throttled.pop()
             return True
-        head = self.delayed.head()
+        head = delayed.head()
         if head != NULL and head.not_before <= now:
             item[0] = head[0]
-            self.delayed.pop()
+            delayed.pop()
             return True
         return False
+
+    cdef int throttle(self, Again* item) except -1:
+        """A segment the SMSC refused for speed."""
+        if (<Batch>item.batch).class_ <= LAST_STRICT:
+            return self.urgent_throttled.push(item)
+        return self.throttled.push(item)
+
+    cdef int delay(self, Again* item) except -1:
+        """A segment that has its moment."""
+        if (<Batch>item.batch).class_ <= LAST_STRICT:
+            return self.urgent_delayed.push(item)
+        return self.delayed.push(item)
 
     cdef int settle(self, Batch batch, int segments) except -1:
         """So many segments of a batch have their outcome."""
         batch.in_flight -= segments
-        if (batch.in_flight == 0 and (batch.next_rank == batch.n or batch.dropped) and batch is not self.head
-                and batch in self.open):
+        if batch.in_flight == 0 and (batch.next_rank == batch.n or batch.dropped) and batch in self.open:
+            if self.head is batch:
+                self.head = None
             self.finish(batch)
         return 0
 
     cdef int refuse(self, Batch batch) except -1:
         batch.refused += 1
         return 0
+
+
+def _class_of(Batch batch):
+    return batch.class_

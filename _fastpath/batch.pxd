@@ -20,6 +20,14 @@ cdef class Batch:
     cdef readonly int32_t refused   # positions that never left, with their reason
     cdef readonly object form       # outbound.Form, dressed by the dispatcher
     cdef readonly double expires_at  # monotonic; infinity = never
+    cdef readonly int class_        # gateway.message.MessageClass: a lower number goes first
+    cdef readonly int country       # of all its numbers, for limits and pauses; 0 = mixed
+    cdef public bint paused         # an operator's word: nothing of it leaves
+    cdef readonly tuple limits      # of its sender, run and country
+    cdef void* limit_at[4]          # the same, borrowed
+    cdef int limit_count
+    cdef double held_until          # one of its limits has no room before that moment
     cdef readonly bint dropped      # the chunk belongs to another owner now
+    cdef int classify(self, int class_, int country) except -1
     cdef inline int32_t position(self, int32_t rank) noexcept nogil:
         return <int32_t>((<int64_t>rank * self.stride + self.chunk_id % self.n) % self.n)

@@ -6,7 +6,8 @@
 
 They are read from the octets of `COPY (SELECT …) TO STDOUT (FORMAT binary)`, without a Python object per recipient:
 
-    row:  columns 2 | 8 chunk_id | 8 run | 4 epoch | 4 sent_upto | bigint[] numbers | text[][] params or NULL
+    row:  columns 2 | 8 chunk_id | 8 run | 4 epoch | 4 sent_upto | 2 class | 2 country | bigint[] numbers |
+          text[][] params or NULL
     array: dimensions 4 | flags 4 | element oid 4 | (length 4, lower bound 4) a dimension | (length 4, value) an element
 
 Order of sending: rank r stands for position (r * stride + chunk_id) mod n, with a stride near 0.618 n that has no
@@ -23,6 +24,9 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
 from _fastpath.wire cimport load16, load32, load64
+
+cdef enum:
+    LAST_CLASS = 5
 
 
 cpdef int32_t stride_of(int32_t n):
@@ -77,6 +81,8 @@ cdef class Batch:
         self.committed = sent_upto
         self.cursor = self.position(sent_upto)
         self.expires_at = INFINITY
+        self.class_ = LAST_CLASS
+        self.limits = ()
 
     def __dealloc__(self):
         PyMem_RawFree(self.numbers)
@@ -84,15 +90,18 @@ cdef class Batch:
         PyMem_RawFree(self.lengths)
 
     @staticmethod
-    def of(int64_t chunk_id, numbers, params=None, *, int64_t run=0, int32_t epoch=0, int32_t sent_upto=0):
+    def of(int64_t chunk_id, numbers, params=None, *, int64_t run=0, int32_t epoch=0, int32_t sent_upto=0,
+           int class_=LAST_CLASS, int country=0):
         """A batch from Python values, for senders without a queue and for tests.
 
         numbers  a sequence of int
         params   a sequence of rows, each a sequence of str or None; or None
+        class_   0 otp … 5 bulk
         """
         cdef Py_ssize_t i, at = 0
         columns = len(params[0]) if params else 0
         cdef Batch batch = Batch(chunk_id, len(numbers), columns, run, epoch, sent_upto)
+        batch.classify(class_, country)
         for i in range(batch.n):
             batch.numbers[i] = numbers[i]
         values = []
@@ -115,12 +124,21 @@ cdef class Batch:
         batch.base = <const uint8_t*>PyBytes_AS_STRING(owner)
         return batch
 
-    def dress(self, form, double expires_at=INFINITY):
+    cdef int classify(self, int class_, int country) except -1:
+        if not 0 <= class_ <= LAST_CLASS:
+            raise ValueError(f"class: expected 0 to {LAST_CLASS}, got {class_}")
+        self.class_ = class_
+        self.country = country
+        return 0
+
+    def dress(self, form, double expires_at=INFINITY, limits=()):
         """Give the batch the form its messages are written in, and the monotonic moment after which none may leave.
 
+        limits  at most 4 limit.Limit: of its sender, its run, its country
         raises  ValueError when the template has more fields than the chunk, or segments are in flight in another form
         """
         # Imported here: that room imports this one.
+        from _fastpath.limit import Limit
         from _fastpath.outbound import Form
 
         if not isinstance(form, Form):
@@ -129,6 +147,17 @@ cdef class Batch:
             raise ValueError(f"batch: chunk {self.chunk_id} has {self.in_flight} segments in flight")
         if form.columns > self.columns:
             raise ValueError(f"batch: the template has {form.columns} fields, the chunk {self.columns} columns")
+        limits = tuple(limits)
+        if len(limits) > 4:
+            raise ValueError(f"batch: expected at most 4 limits, got {len(limits)}")
+        for limit in limits:
+            if not isinstance(limit, Limit):
+                raise TypeError(f"batch: expected a Limit, got {type(limit).__name__}")
+        self.limits = limits
+        self.limit_count = 0
+        for limit in limits:
+            self.limit_at[self.limit_count] = <void*>limit
+            self.limit_count += 1
         self.form = form
         self.expires_at = expires_at
 
@@ -195,14 +224,16 @@ cdef class _Reader:
             return <int64_t>load64(self.need(8))
         if octets == 4:
             return self.int32()
-        raise ValueError(f"claimed octets: expected an integer of 4 or 8 octets, got {octets}")
+        if octets == 2:
+            return <int16_t>load16(self.need(2))
+        raise ValueError(f"claimed octets: expected an integer of 2, 4 or 8 octets, got {octets}")
 
 
 def read_batches(bytes octets not None):
     """The batches in the octets of a claim.
 
-    octets  bytes of COPY … (FORMAT binary): chunk_id, run, epoch, sent_upto, msisdn bigint[], params text[][]
-            (NULL = no fields)
+    octets  bytes of COPY … (FORMAT binary): chunk_id, run, epoch, sent_upto, class, country, msisdn bigint[],
+            params text[][] (NULL = no fields)
     ->      list[Batch], in the order of the rows; they keep `octets` alive
     raises  ValueError when the octets are not of that form
     cost    about 8 ns a recipient and 5 ns a field
@@ -213,6 +244,7 @@ def read_batches(bytes octets not None):
     cdef int32_t rows, length, dimensions, n, columns, i, end
     cdef int64_t chunk_id, run
     cdef int32_t epoch, sent_upto
+    cdef int class_, country
     cdef const uint8_t* p
     cdef Py_ssize_t mark
     reader.base = <const uint8_t*>PyBytes_AS_STRING(owner)
@@ -229,12 +261,14 @@ def read_batches(bytes octets not None):
         rows = <int16_t>load16(reader.need(2))
         if rows == -1:
             return batches
-        if rows != 6:
-            raise ValueError(f"claimed octets: expected 6 columns, got {rows}")
+        if rows != 8:
+            raise ValueError(f"claimed octets: expected 8 columns, got {rows}")
         chunk_id = reader.field64()
         run = reader.field64()
         epoch = <int32_t>reader.field64()
         sent_upto = <int32_t>reader.field64()
+        class_ = <int>reader.field64()
+        country = <int>reader.field64()
         length = reader.int32()
         mark = reader.at
         dimensions = reader.int32()
@@ -266,6 +300,7 @@ def read_batches(bytes octets not None):
                 raise ValueError(
                     f"claimed octets: chunk {chunk_id}: expected params in two dimensions, got {dimensions}")
         batch = Batch(chunk_id, n, columns, run, epoch, sent_upto)
+        batch.classify(class_, country)
         batch.owner = owner
         batch.base = reader.base
         for i in range(n):

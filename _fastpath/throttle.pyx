@@ -6,7 +6,9 @@ Two bounds, both kept:
     window      PDUs written in the last 1001 buckets of a millisecond: the hard limit. One bucket more than a second,
                 so that no sliding second can hold more, wherever it starts; costs 0.1 % of the rate
 
-Not here: the adaptive rate (smpp.carrier), a wait (the caller sleeps until `ready_at`).
+With `gap` a third one: no PDU sooner than 1/per_s after the one before, for SMSCs that measure so (a text of two parts
+at an idle moment is refused by them otherwise).
+Not here: the adaptive rate (smpp.pace), minutes and days (limit.pyx), a wait (the caller sleeps until `ready_at`).
 """
 
 cimport cython
@@ -34,15 +36,18 @@ cdef class Throttle:
 
     per_s    0 … 10,000,000
     burst_s  seconds of the rate that an idle throttle may save up, at least one PDU
+    gap      keep 1/per_s between any two PDUs
     """
 
-    def __cinit__(self, int per_s=0, double burst_s=0.05):
+    def __cinit__(self, int per_s=0, double burst_s=0.05, bint gap=False):
         check_rate(per_s, burst_s)
         self.milliseconds = <uint32_t*>PyMem_RawCalloc(BUCKETS, sizeof(uint32_t))
         if self.milliseconds == NULL:
             raise MemoryError
         self.per_s = per_s
         self.burst = max(1.0, per_s * burst_s)
+        self.gap_s = 1.0 / per_s if gap and per_s else 0.0
+        self.spent_at = -INFINITY
         self.tokens = 1.0
         self.refilled_at = -1.0
         self.newest = 0
@@ -59,10 +64,16 @@ cdef class Throttle:
         """Count n PDUs as written at `now`."""
         self.spend_at(n, now)
 
-    def change(self, int per_s, double burst_s=0.05):
+    @property
+    def has_gap(self):
+        """Whether it keeps a gap between any two PDUs."""
+        return self.gap_s > 0.0
+
+    def change(self, int per_s, double burst_s=0.05, bint gap=False):
         """Set another limit; what was written in the last second still counts."""
         check_rate(per_s, burst_s)
         self.per_s = per_s
+        self.gap_s = 1.0 / per_s if gap and per_s else 0.0
         self.burst = max(1.0, per_s * burst_s)
         self.tokens = min(self.tokens, self.burst)
 
@@ -77,6 +88,8 @@ cdef class Throttle:
             at = now + (1.0 - self.tokens) / self.per_s
             while self.tokens + (at - self.refilled_at) * self.per_s + 1e-9 < 1.0:
                 at = nextafter(at, INFINITY)
+        if self.gap_s > 0.0:
+            at = max(at, self.spent_at + self.gap_s)
         left = self.in_window - self.per_s
         if left >= 0:
             # The oldest buckets leave the window one by one, until there is room for one PDU.
@@ -120,6 +133,8 @@ cdef class Throttle:
         # A hair of rounding must not cost a PDU that is due now.
         if self.tokens + 1e-9 < room:
             room = <int64_t>floor(self.tokens + 1e-9)
+        if self.gap_s > 0.0 and room > 0:
+            room = 1 if now >= self.spent_at + self.gap_s else 0
         return <int>room if room > 0 else 0
 
     cdef void spend_at(self, int n, double now) noexcept nogil:
@@ -129,5 +144,6 @@ cdef class Throttle:
         # Without a limit too what was written counts: one may be set within the second.
         if self.per_s:
             self.tokens -= n
+        self.spent_at = now
         self.milliseconds[self.newest & (BUCKETS - 1)] += n
         self.in_window += n
