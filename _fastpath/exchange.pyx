@@ -5,7 +5,8 @@
                                       └─► the rest ──────► `rare`: whole PDUs for the session
     backlog ─ fill(now) ─► min(window room, throttle allowance, committed watermark) submit_sm ─► outbox ─► socket
 
-What a status means is data: `dispositions`, one octet per command_status 0..0x4FF (gateway.smpp.status.table()).
+What a status means is data: `dispositions`, one octet per command_status 0..0x4FF (gateway.smpp.status.table()), and
+`network_dispositions` where the carrier's network_error_code says more.
 A receipt is answered once it is durable: `owed_upto` is read before a flush, and handed to `acknowledge` after its
 commit. Not here: session states (session.py sets what this bind takes), reading and writing sockets but for one direct
 send, clocks.
@@ -17,15 +18,19 @@ cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from libc.math cimport INFINITY
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
 from _fastpath.backlog cimport Again, Backlog
 from _fastpath.batch cimport Batch
 from _fastpath.frame cimport DEFAULT_CAP_OCTETS, FRAME_LOST, HEADER_OCTETS, frame_length
-from _fastpath.inbound cimport Receipt, Response, read_receipt, read_response
+from _fastpath.histogram cimport Histogram
+from _fastpath.inbound cimport Receipt, Response, Told, read_receipt, read_response, read_told
 from _fastpath.ledger cimport Ledger
+from _fastpath.limit cimport Limit
 from _fastpath.outbound cimport EXPIRED, Composer, Form
+from _fastpath.outstanding cimport Outstanding
 from _fastpath.references cimport References
 from _fastpath.throttle cimport Throttle
 from _fastpath.window cimport NAMELESS, RECEIPTED, Slot, Window
@@ -50,6 +55,7 @@ cdef enum:
     SLICE = 48 << 10
     UNCERTAIN = -1
     UNKNOWN_ERROR = 0xFF
+    DELIVERY_FAILURE = 0xFE
     LAST_STATUS = 0x4FF
 
 cdef enum:
@@ -63,6 +69,16 @@ cdef enum:
     REROUTE = 6
     DESTINATION = 7
 
+cdef enum:
+    # backlog.pyx: these classes go strictly before the rest.
+    LAST_STRICT = 3
+    # How many limits one bind may hang under: bind, host, account.
+    MOST_LIMITS = 6
+
+# A message that finds its number busy looks again so soon; one of a paused run so soon.
+cdef double BUSY_S = 0.02
+cdef double PAUSED_S = 0.1
+
 
 @cython.final
 cdef class Exchange:
@@ -71,6 +87,10 @@ cdef class Exchange:
     window, throttle, backlog, ledger   the throttle, backlog and ledger are shared with the carrier's other binds
     references      of concatenated messages, shared with all binds of the process; by default its own
     dispositions    1280 octets, one per command_status
+    outstanding     how many may wait for one number; shared, too; None = any number
+
+A message leaves when all it hangs under have room: window and throttle, the limits of this bind, those of its batch,
+and its number. What lacks room below the bind waits aside, and the next batch goes.
     """
 
     cdef readonly Window window
@@ -78,6 +98,12 @@ cdef class Exchange:
     cdef readonly Backlog backlog
     cdef readonly Ledger ledger
     cdef readonly References references
+    cdef readonly Outstanding outstanding
+    cdef readonly tuple limits
+    cdef void* limit_at[MOST_LIMITS]        # the same, borrowed
+    cdef int limit_count
+    cdef int message_limit_count
+    cdef readonly dict network_dispositions
     cdef Composer composer
     # the message in the composer
     cdef Batch batch
@@ -112,7 +138,14 @@ cdef class Exchange:
     cdef readonly bytes lost_octets
     cdef public double throttle_pause_s
     cdef public double retry_delay_s
+    cdef public double retry_longest_s
+    cdef public double queue_full_delay_s
+    cdef public int queue_full_attempts
     cdef public int max_attempts
+    cdef readonly Histogram response_us
+    cdef readonly uint64_t submitted
+    cdef readonly uint64_t responses
+    cdef readonly uint64_t throttled
     cdef readonly str bound_by
     cdef readonly bint lost_framing
     cdef readonly bint wants_rebind
@@ -120,7 +153,8 @@ cdef class Exchange:
     cdef readonly double received_at
 
     def __cinit__(self, Window window not None, Throttle throttle not None, Backlog backlog not None,
-                  Ledger ledger not None, bytes dispositions not None, References references=None):
+                  Ledger ledger not None, bytes dispositions not None, References references=None,
+                  Outstanding outstanding=None):
         if len(dispositions) != LAST_STATUS + 1:
             raise ValueError(f"dispositions: expected {LAST_STATUS + 1} octets, got {len(dispositions)}")
         self.window = window
@@ -129,6 +163,10 @@ cdef class Exchange:
         self.ledger = ledger
         self.dispositions = dispositions
         self.references = References() if references is None else references
+        self.outstanding = outstanding
+        self.limits = ()
+        self.network_dispositions = {}
+        self.response_us = Histogram()
         self.composer = Composer()
         self.rare = []
         self.most_octets = DEFAULT_CAP_OCTETS
@@ -142,6 +180,9 @@ cdef class Exchange:
             raise MemoryError
         self.throttle_pause_s = 0.25
         self.retry_delay_s = 1.0
+        self.retry_longest_s = 60.0
+        self.queue_full_delay_s = 30.0
+        self.queue_full_attempts = 4
         self.max_attempts = 3
         self.bound_by = "queue"
         self.lost_octets = b""
@@ -154,6 +195,37 @@ cdef class Exchange:
     def __getbuffer__(self, Py_buffer* view, int flags):
         """The free end of the inbox: a transport reads straight into it."""
         PyBuffer_FillInfo(view, self, self.inbox + self.have, self.inbox_room - self.have, 0, flags)
+
+    def hang_under(self, limits):
+        """Set the limits of this bind, its host and its account; at most 6 of limit.Limit."""
+        limits = tuple(limits)
+        if len(limits) > MOST_LIMITS:
+            raise ValueError(f"limits: expected at most {MOST_LIMITS}, got {len(limits)}")
+        for limit in limits:
+            if not isinstance(limit, Limit):
+                raise TypeError(f"limits: expected a Limit, got {type(limit).__name__}")
+        self.limits = limits
+        self.limit_count = 0
+        self.message_limit_count = 0
+        for limit in limits:
+            self.limit_at[self.limit_count] = <void*>limit
+            self.limit_count += 1
+            self.message_limit_count += limit.per_message
+
+    def judge_network_errors(self, dispositions):
+        """What network_error_code of a refusal means: (network type, code) -> disposition; it goes before the status.
+
+        Type -1 stands for every network.
+        """
+        self.network_dispositions = dict(dispositions)
+
+    def ready_at(self, double now):
+        """The first moment when the limits of this bind and its account have room for one; `now` if they have."""
+        cdef int i
+        cdef double at = self.throttle.ready_at(now)
+        for i in range(self.limit_count):
+            at = max(at, (<Limit>self.limit_at[i]).ready(1, now))
+        return at
 
     @property
     def cap(self):
@@ -238,7 +310,31 @@ cdef class Exchange:
             self.ledger.unknown_responses += 1
             self.rare.append(PyBytes_FromStringAndSize(<const char*>p, octets))
             return 0
-        return self.conclude(slot, response.status, response.message_id, response.id_octets, now)
+        if response.status or p + 16 + response.id_octets + 1 < p + octets:
+            return self.conclude_told(slot, &response, p, octets, now)
+        return self.conclude(slot, response.status, self.disposition_of(response.status), response.message_id,
+                             response.id_octets, now)
+
+    cdef int disposition_of(self, uint32_t status) noexcept:
+        return self.dispositions[status] if status <= LAST_STATUS else FAIL
+
+    cdef int conclude_told(self, Slot* slot, Response* response, const uint8_t* p, Py_ssize_t octets,
+                           double now) except -1:
+        """An answer that says more than its message_id: a refusal, or one with TLVs."""
+        cdef int disposition = self.disposition_of(response.status)
+        cdef Told told
+        read_told(p, octets, response, &told)
+        if told.congestion >= 0:
+            self.ledger.congestion = told.congestion
+        if response.status:
+            if told.network_type >= 0 and self.network_dispositions:
+                disposition = self.network_dispositions.get(
+                    (told.network_type, told.network_error),
+                    self.network_dispositions.get((-1, told.network_error), disposition))
+            elif response.status == DELIVERY_FAILURE and disposition == FAIL and (
+                    told.failure_reason == 0 or told.failure_reason == 3):
+                disposition = RETRY
+        return self.conclude(slot, response.status, disposition, response.message_id, response.id_octets, now)
 
     def answer(self, uint32_t sequence, uint32_t status, double now):
         """A generic_nack named one of our requests: the same as a response with that status. -> whether it was ours.
@@ -248,7 +344,8 @@ cdef class Exchange:
         cdef Slot* slot = self.window.find(sequence)
         if not self.is_of_batch(slot):
             return False
-        self.conclude(slot, status if status else UNKNOWN_ERROR, NULL, -1, now)
+        status = status if status else UNKNOWN_ERROR
+        self.conclude(slot, status, self.disposition_of(status), NULL, -1, now)
         return True
 
     cdef bint is_of_batch(self, const Slot* slot) noexcept nogil:
@@ -259,12 +356,11 @@ cdef class Exchange:
             return slot.late & NAMELESS == 0
         return slot.whose.batch != NULL
 
-    cdef int conclude(self, Slot* slot, uint32_t status, const uint8_t* message_id, int id_octets,
+    cdef int conclude(self, Slot* slot, uint32_t status, int disposition, const uint8_t* message_id, int id_octets,
                       double now) except -1:
         """One segment's answer. id_octets < 1 = no id."""
         cdef Ledger ledger = self.ledger
         cdef Batch batch = None if slot.late else <Batch>slot.whose.batch
-        cdef int disposition = self.dispositions[status] if status <= LAST_STATUS else FAIL
         cdef double elapsed = now - slot.sent_at
         cdef int32_t rtt_us = <int32_t>(elapsed * 1e6) if elapsed < 2000.0 else 2000000000
         cdef bint late = slot.late != 0
@@ -275,7 +371,17 @@ cdef class Exchange:
         cdef Again again
         ledger.responses += 1
         ledger.submit_to_response.add_us(elapsed * 1e6)
+        self.response_us.add_us(elapsed * 1e6)
+        self.responses += 1
         self.silent_expiries = 0
+        if self.outstanding is not None and not late:
+            self.outstanding.give(batch.numbers[slot.pos])
+        if disposition == DESTINATION and not late:
+            # Many recipients at once: the queue that is full is the SMSC's own.
+            if ledger.note_queue_full(batch.numbers[slot.pos], now):
+                disposition = THROTTLE
+            elif slot.attempt + 1 >= min(self.queue_full_attempts, 255):
+                disposition = FAIL
         if disposition == OK:
             ledger.accepted += 1
             if id_octets > 0:
@@ -284,7 +390,7 @@ cdef class Exchange:
                                            0 if late else batch.numbers[slot.pos])
             else:
                 id_octets = -1
-        elif not late and (disposition == THROTTLE or disposition == DESTINATION or disposition == SESSION
+        elif not late and (disposition == THROTTLE or disposition == SESSION or disposition == DESTINATION
                            or (disposition == RETRY and slot.attempt + 1 < min(self.max_attempts, 255))):
             ledger.count_status(status)
             again.batch = slot.whose.batch
@@ -293,18 +399,25 @@ cdef class Exchange:
             again.segments = slot.segments
             again.attempt = slot.attempt
             again.reference = slot.kept.reference
-            if disposition == THROTTLE or disposition == DESTINATION:
+            if disposition == THROTTLE:
                 ledger.throttled += 1
+                self.throttled += 1
                 again.not_before = now + self.throttle_pause_s
-                self.backlog.throttled.push(&again)
+                self.backlog.throttle(&again)
             else:
                 ledger.retried += 1
+                again.not_before = now + self.retry_delay_s
                 if disposition == RETRY:
+                    # Doubled from attempt to attempt.
+                    again.not_before = now + min(
+                        self.retry_longest_s, self.retry_delay_s * <double>(1 << min(<int>slot.attempt, 30)))
+                    again.attempt += 1
+                elif disposition == DESTINATION:
+                    again.not_before = now + self.queue_full_delay_s
                     again.attempt += 1
                 else:
                     self.wants_rebind = True
-                again.not_before = now + self.retry_delay_s
-                self.backlog.delayed.push(&again)
+                self.backlog.delay(&again)
             self.window.free_slot(slot)
             return 0
         else:
@@ -413,7 +526,8 @@ cdef class Exchange:
     cpdef fill(self, double now):
         """Compose what window, throttle and watermark allow into the outbox; -> submit_sm written.
 
-        `bound_by` then names what stopped it: window, rate, intent (the watermark), queue, or carrier (outbox full).
+        `bound_by` then names what stopped it: window, rate, limit (of a sender, run or country), intent (the
+        watermark), queue, or carrier (outbox full).
         """
         return self.compose_some(now, OUTBOX_HIGH)
 
@@ -421,14 +535,17 @@ cdef class Exchange:
         """Compose until so many octets wait."""
         cdef Window window = self.window
         cdef Composer composer = self.composer
-        cdef int room, allowed, written = 0
+        cdef int room, allowed, i, written = 0
         cdef Slot* slot
         cdef uint8_t* p
-        if not self.may_submit:
+        if not self.may_submit or self.backlog.paused:
             return 0
         composer.at(now, self.ledger.wall_offset_us)
         room = window.size - window.in_flight
         allowed = self.throttle.allowance_at(now)
+        for i in range(self.limit_count):
+            if not (<Limit>self.limit_at[i]).per_message:
+                allowed = min(allowed, (<Limit>self.limit_at[i]).allowance_at(now))
         self.bound_by = "window" if room <= allowed else "rate"
         if room > allowed:
             room = allowed
@@ -449,71 +566,183 @@ cdef class Exchange:
             slot.segments = <uint8_t>composer.count
             slot.kept.reference = composer.reference
             slot.attempt = <uint8_t>min(self.attempt, 255)
+            if self.outstanding is not None:
+                self.outstanding.take(self.batch.numbers[self.pos])
             self.out_size += composer.write(
                 <Form>self.batch.form, self.batch.numbers[self.pos], slot.sequence, self.index, p)
             self.index += 1
             written += 1
             if self.index >= self.last:
                 self.batch = None
-        self.throttle.spend_at(written, now)
-        self.ledger.submitted += written
+        if written:
+            self.throttle.spend_at(written, now)
+            for i in range(self.limit_count):
+                if not (<Limit>self.limit_at[i]).per_message:
+                    (<Limit>self.limit_at[i]).spend_at(written, now)
+            self.ledger.submitted += written
+            self.submitted += written
         return written
 
     cdef int load_next(self, double now) except -1:
         """Put the next message, or the next segment to be sent again, into the composer."""
         cdef Backlog backlog = self.backlog
         cdef Batch batch
-        cdef Again again
         cdef int count
         cdef int32_t pos
         cdef Form form
-        while (backlog.throttled.count or backlog.delayed.count) and backlog.pop_again(now, &again):
-            batch = <Batch>again.batch
-            form = <Form>batch.form
-            count = EXPIRED if now >= batch.expires_at else self.composer.load(form, batch, again.pos)
-            if batch.dropped or count < 0:
-                if not batch.dropped:
-                    self.refuse(batch, again.pos, <int16_t>again.segment, <int16_t>again.segments, count, now)
-                backlog.settle(batch, 1)
-                continue
-            self.batch = batch
-            self.pos = again.pos
-            self.composer.reference = again.reference
-            self.index = again.segment - 1
-            self.last = again.segment
-            self.attempt = again.attempt
+        if (backlog.urgent_throttled.count or backlog.urgent_delayed.count) and self.load_again(True, now):
             return True
         while True:
-            batch = None if self.draining else backlog.current()
+            batch = None if self.draining else backlog.current(now)
+            if ((batch is None or batch.class_ > LAST_STRICT)
+                    and (backlog.throttled.count or backlog.delayed.count) and self.load_again(False, now)):
+                return True
             if batch is None:
                 self.bound_by = "queue"
+                if not self.draining:
+                    if backlog.lacks_intent:
+                        self.bound_by = "intent"
+                    elif backlog.recheck_at > now and backlog.recheck_at < INFINITY:
+                        self.bound_by = "limit"
                 return False
-            if batch.next_rank >= batch.committed:
-                self.bound_by = "intent"
+            if self.message_limit_count and not self.has_message_room(now):
+                self.bound_by = "rate"
                 return False
             pos = batch.cursor
+            form = <Form>batch.form
+            count = EXPIRED if now >= batch.expires_at else self.composer.load(form, batch, pos)
+            if count > 0 and batch.limit_count and not self.has_batch_room(batch, count, now):
+                backlog.head = None
+                continue
             batch.next_rank += 1
             batch.cursor += batch.stride
             if batch.cursor >= batch.n:
                 batch.cursor -= batch.n
             backlog.handed_out += 1
-            form = <Form>batch.form
-            count = EXPIRED if now >= batch.expires_at else self.composer.load(form, batch, pos)
+            backlog.turn -= 1
             if count < 0:
                 backlog.refuse(batch)
                 self.refuse(batch, pos, 0, 0, count, now)
                 continue
+            batch.in_flight += count
+            if self.outstanding is not None and not self.outstanding.has_room(batch.numbers[pos]):
+                self.set_aside(batch, pos, count, now)
+                continue
             if count > 1:
                 self.composer.reference = self.references.give(
                     form.source_key, batch.numbers[pos], now + self.ledger.wall_offset_us * 1e-6, form.reference_bits)
-            batch.in_flight += count
             self.ledger.lengths[count & 0xFF] += 1
+            if batch.limit_count or self.message_limit_count:
+                self.spend_message(batch, count, now)
             self.batch = batch
             self.pos = pos
             self.index = 0
             self.last = count
             self.attempt = 0
             return True
+
+    cdef int load_again(self, bint urgent, double now) except -1:
+        """Put the next segment that is due for another try into the composer; -> whether there was one."""
+        cdef Backlog backlog = self.backlog
+        cdef Batch batch
+        cdef Again again
+        cdef Form form
+        cdef int count, segments
+        while backlog.pop_again(urgent, now, &again):
+            batch = <Batch>again.batch
+            form = <Form>batch.form
+            segments = 1 if again.segment else again.segments
+            count = EXPIRED if now >= batch.expires_at else self.composer.load(form, batch, again.pos)
+            if batch.dropped or count < 0:
+                if not batch.dropped:
+                    self.refuse(batch, again.pos, <int16_t>again.segment,
+                                <int16_t>again.segments if again.segment else 0, count, now)
+                backlog.settle(batch, segments)
+                continue
+            if batch.paused:
+                again.not_before = now + PAUSED_S
+                backlog.delay(&again)
+                continue
+            if batch.limit_count and not self.has_batch_room(batch, segments, now):
+                again.not_before = batch.held_until
+                backlog.delay(&again)
+                continue
+            if self.message_limit_count and not again.segment and not self.has_message_room(now):
+                again.not_before = now + BUSY_S
+                backlog.delay(&again)
+                continue
+            if (self.outstanding is not None and again.segment <= 1
+                    and not self.outstanding.has_room(batch.numbers[again.pos])):
+                again.not_before = now + BUSY_S
+                backlog.delay(&again)
+                continue
+            if batch.limit_count or self.message_limit_count:
+                self.spend_again(batch, segments, again.segment == 0, now)
+            self.batch = batch
+            self.pos = again.pos
+            if again.segment:
+                self.composer.reference = again.reference
+            elif count > 1:
+                self.composer.reference = self.references.give(
+                    form.source_key, batch.numbers[again.pos], now + self.ledger.wall_offset_us * 1e-6,
+                    form.reference_bits)
+            self.index = again.segment - 1 if again.segment else 0
+            self.last = again.segment if again.segment else count
+            self.attempt = again.attempt
+            return True
+        return False
+
+    cdef bint has_message_room(self, double now) noexcept:
+        """Whether the limits of this bind that count messages have room for one."""
+        cdef int i
+        for i in range(self.limit_count):
+            if (<Limit>self.limit_at[i]).per_message and (<Limit>self.limit_at[i]).allowance_at(now) < 1:
+                return False
+        return True
+
+    cdef bint has_batch_room(self, Batch batch, int segments, double now) noexcept:
+        """Whether sender, run and country have room for a message; if not the batch is passed over for a while."""
+        cdef int i, n
+        cdef Limit limit
+        for i in range(batch.limit_count):
+            limit = <Limit>batch.limit_at[i]
+            n = 1 if limit.per_message else segments
+            if not limit.has_room(n, now):
+                # A thousandth later at the least: what is ready now had no room for all its parts.
+                batch.held_until = max(limit.ready(n, now), now + 0.001)
+                return False
+        return True
+
+    cdef int spend_message(self, Batch batch, int segments, double now) except -1:
+        """A new message counts under its batch's limits, and under those of the bind that count messages."""
+        return self.spend_again(batch, segments, True, now)
+
+    cdef int spend_again(self, Batch batch, int segments, bint is_message, double now) except -1:
+        cdef int i
+        cdef Limit limit
+        for i in range(batch.limit_count):
+            limit = <Limit>batch.limit_at[i]
+            if not limit.per_message:
+                limit.spend_at(segments, now)
+            elif is_message:
+                limit.spend_at(1, now)
+        if is_message:
+            for i in range(self.limit_count):
+                limit = <Limit>self.limit_at[i]
+                if limit.per_message:
+                    limit.spend_at(1, now)
+        return 0
+
+    cdef int set_aside(self, Batch batch, int32_t pos, int count, double now) except -1:
+        """As many wait for this number as may: the whole message is looked at again a little later."""
+        cdef Again again
+        again.batch = <void*>batch
+        again.pos = pos
+        again.segment = 0
+        again.segments = <uint16_t>count
+        again.attempt = 0
+        again.not_before = now + BUSY_S
+        return self.backlog.delay(&again)
 
     cdef int refuse(self, Batch batch, int32_t pos, int16_t segment, int16_t segments, int reason,
                     double now) except -1:
@@ -614,7 +843,7 @@ cdef class Exchange:
             again.attempt = <uint16_t>self.attempt
             again.reference = self.composer.reference
             again.not_before = now
-            self.backlog.throttled.push(&again)
+            self.backlog.throttle(&again)
             self.index += 1
             if self.index >= self.last:
                 self.batch = None
@@ -629,6 +858,8 @@ cdef class Exchange:
 
     cdef int doubt(self, Slot* slot, Batch batch, double now) except -1:
         self.ledger.uncertain += 1
+        if self.outstanding is not None:
+            self.outstanding.give(batch.numbers[slot.pos])
         self.ledger.outcomes.add(
             batch.chunk_id, slot.pos, <int16_t>slot.segment, <int16_t>slot.segments, batch.epoch, UNCERTAIN,
             <int64_t>(now * 1e6) + self.ledger.wall_offset_us, <int32_t>min((now - slot.sent_at) * 1e6, 2e9), NULL, -1)

@@ -10,6 +10,13 @@ cdef struct Response:
     int id_octets               # below 1: none that can be read
 
 
+cdef struct Told:
+    int congestion              # congestion_state 0..100; -1 = not told, as for the others
+    int network_type
+    int network_error
+    int failure_reason
+
+
 cdef struct Receipt:
     uint32_t sequence
     const uint8_t* message_id
@@ -51,3 +58,4 @@ cdef class Reading:
 
 cdef void read_response(const uint8_t* p, Py_ssize_t octets, Response* out) noexcept nogil
 cdef bint read_receipt(const uint8_t* p, Py_ssize_t octets, const Rules* rules, Receipt* out) noexcept nogil
+cdef void read_told(const uint8_t* p, Py_ssize_t octets, const Response* response, Told* out) noexcept nogil

@@ -31,7 +31,9 @@ cdef enum:
     TYPE_INTERMEDIATE = 0x20
     UDHI = 0x40
     RECEIPTED_MESSAGE_ID = 0x001E
+    DELIVERY_FAILURE_REASON = 0x0425
     MESSAGE_STATE = 0x0427
+    CONGESTION_STATE = 0x0428
     MESSAGE_PAYLOAD = 0x0424
     NETWORK_ERROR_CODE = 0x0423
     CODING_BITS = 0x0C
@@ -207,6 +209,34 @@ cdef void read_response(const uint8_t* p, Py_ssize_t octets, Response* out) noex
     out.sequence = load32(p + 12)
     out.message_id = p + 16
     out.id_octets = <int>cstring(p + 16, p + octets, 65) - 1
+
+
+cdef void read_told(const uint8_t* p, Py_ssize_t octets, const Response* response, Told* out) noexcept nogil:
+    """What a submit_sm_resp says beside its id, in TLVs; those that do not fit are not there."""
+    cdef const uint8_t* end = p + octets
+    cdef const uint8_t* q = p + 16
+    cdef uint16_t tag, length
+    out.congestion = -1
+    out.network_type = -1
+    out.network_error = -1
+    out.failure_reason = -1
+    # The body of a refusal may lack the message_id, too: then TLVs, if any, begin at once.
+    if response.id_octets >= 0:
+        q += response.id_octets + 1
+    while end - q >= 4:
+        tag = load16(q)
+        length = load16(q + 2)
+        q += 4
+        if end - q < length:
+            return
+        if tag == CONGESTION_STATE and length == 1 and q[0] <= 100:
+            out.congestion = q[0]
+        elif tag == NETWORK_ERROR_CODE and length == 3:
+            out.network_type = q[0]
+            out.network_error = load16(q + 1)
+        elif tag == DELIVERY_FAILURE_REASON and length == 1:
+            out.failure_reason = q[0]
+        q += length
 
 
 cdef bint read_receipt(const uint8_t* p, Py_ssize_t octets, const Rules* rules, Receipt* out) noexcept nogil:

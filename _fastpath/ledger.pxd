@@ -18,6 +18,16 @@ cdef class Ledger:
     cdef public uint64_t submitted, responses, accepted, throttled, retried, rejected, refused, uncertain
     cdef public uint64_t receipts_matched, receipts_waiting, unknown_responses, octets_in, octets_out
     cdef public uint64_t receipt_states[12]
+    # answers that said one recipient's queue is full
+    cdef readonly uint64_t queue_full
+    # the last congestion_state of SMPP 5.0, 0..100; -1 = none was told
+    cdef public int congestion
+    cdef double full_since
+    cdef uint64_t full_from
+    cdef uint64_t full_answers
+    cdef int64_t full_numbers[4]
+    cdef int full_distinct
+    cdef bint note_queue_full(self, int64_t number, double now) noexcept nogil
     # answers that were no acceptance, by command_status; the last one: above the table
     cdef uint64_t statuses[1281]
     # messages begun, by how many segments they have

@@ -16,6 +16,10 @@ from _fastpath.histogram cimport Histogram
 from _fastpath.inbound cimport Reading, Receipt
 from _fastpath.recall cimport Memory, Recall
 
+cdef enum:
+    # of different recipients: past it a full queue is no longer one person's
+    MANY = 4
+
 
 @cython.final
 cdef class Ledger:
@@ -33,6 +37,8 @@ cdef class Ledger:
         self.reading = Reading() if reading is None else reading
         self.submit_to_response = Histogram()
         self.submit_to_receipt = Histogram()
+        self.congestion = -1
+        self.full_since = -1e9
 
     def take_receipt(self, bytes message_id not None, int state, bytes err, number, bytes raw not None, double now,
                      other=None, done_at_us=None):
@@ -57,6 +63,28 @@ cdef class Ledger:
         found.text = <const uint8_t*>PyBytes_AS_STRING(raw)
         found.text_octets = <int>len(raw)
         self.enter_receipt(&found, now)
+
+    cdef bint note_queue_full(self, int64_t number, double now) noexcept nogil:
+        """One recipient's queue is said to be full; -> whether so many recipients say so that it is the SMSC's own.
+
+        So it is when within a second 4 different numbers, and a twentieth of all answers, were refused with it.
+        """
+        cdef int i
+        if now - self.full_since >= 1.0:
+            self.full_since = now
+            self.full_from = self.responses - 1
+            self.full_answers = 0
+            self.full_distinct = 0
+        self.queue_full += 1
+        self.full_answers += 1
+        for i in range(self.full_distinct):
+            if self.full_numbers[i] == number:
+                break
+        else:
+            if self.full_distinct < MANY:
+                self.full_numbers[self.full_distinct] = number
+                self.full_distinct += 1
+        return self.full_distinct >= MANY and self.full_answers * 20 >= self.responses - self.full_from
 
     cdef int enter_receipt(self, const Receipt* found, double now) except -1:
         """A receipt becomes a row: with its segment where the memory knows it, else a waiting one."""
@@ -99,5 +127,6 @@ cdef class Ledger:
             "uncertain": self.uncertain, "receipts_matched": self.receipts_matched,
             "receipts_waiting": self.receipts_waiting, "unknown_responses": self.unknown_responses,
             "receipt_rule_strays": self.recall.strays, "octets_in": self.octets_in, "octets_out": self.octets_out,
+            "queue_full": self.queue_full,
             "receipt_states": [self.receipt_states[i] for i in range(12)],
         }

@@ -85,7 +85,8 @@ cdef class Throttle:
             return now
         # Where the clock's last digit is worth a PDU, the moment that was calculated may be a digit short of it.
         if self.tokens < 1.0:
-            at = now + (1.0 - self.tokens) / self.per_s
+            # Tokens grow from where they were counted last, which a clock that steps back stands before.
+            at = max(now, self.refilled_at) + (1.0 - self.tokens) / self.per_s
             while self.tokens + (at - self.refilled_at) * self.per_s + 1e-9 < 1.0:
                 at = nextafter(at, INFINITY)
         if self.gap_s > 0.0:

@@ -136,8 +136,8 @@ def claimed(case: Case, n: int, chunk_id: int = 1, seed: int = SEED) -> bytes:
         return struct.pack(">I", len(octets)) + octets
 
     texts = [value.encode() for row in params_of(case, n, seed) for value in row]
-    row = struct.pack(">H", 6) + field(struct.pack(">q", chunk_id)) + field(struct.pack(">q", 1))
-    row += field(struct.pack(">i", 1)) + field(struct.pack(">i", 0))
+    row = struct.pack(">H", 8) + field(struct.pack(">q", chunk_id)) + field(struct.pack(">q", 1))
+    row += field(struct.pack(">i", 1)) + field(struct.pack(">i", 0)) + field(struct.pack(">h", 5)) + field(bytes(2))
     row += field(array(20, (n,), [struct.pack(">q", number) for number in numbers(n)]))
     row += field(array(25, (n, len(FIELDS)), texts))
     return b"PGCOPY\n\xff\r\n\0" + bytes(8) + row + b"\xff\xff"

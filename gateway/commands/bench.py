@@ -19,6 +19,7 @@ from gateway.commands._life import run_life
 from gateway.commands._options import Finite, Refused, said_plainly
 from gateway.config import CarrierSettings, Problem, decode, dsn_problem
 from gateway.errors import ConfigError
+from gateway.message import MessageClass
 from gateway.smpp.carrier import Carrier
 
 # 100 characters, all of them GSM.
@@ -34,11 +35,13 @@ def claimed_octets(chunk_id: int, first_number: int, n: int = CHUNK) -> bytes:
         (8).to_bytes(4, "big") + number.to_bytes(8, "big") for number in range(first_number, first_number + n)
     )
     array = b"".join(x.to_bytes(4, "big") for x in (1, 0, 20, n, 1)) + numbers
-    row = (6).to_bytes(2, "big")
+    row = (8).to_bytes(2, "big")
     for value in (chunk_id, 1):
         row += (8).to_bytes(4, "big") + value.to_bytes(8, "big")
     for value in (1, 0):
         row += (4).to_bytes(4, "big") + value.to_bytes(4, "big")
+    for value in (int(MessageClass.BULK), 0):
+        row += (2).to_bytes(4, "big") + value.to_bytes(2, "big")
     row += len(array).to_bytes(4, "big") + array + (0xFFFFFFFF).to_bytes(4, "big")
     return b"PGCOPY\n\xff\r\n\x00" + bytes(8) + row + b"\xff\xff"
 

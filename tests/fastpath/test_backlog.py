@@ -3,15 +3,19 @@
 import gc
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from _fastpath.backlog import Backlog
 from _fastpath.batch import Batch
 from _fastpath.exchange import Exchange
 from _fastpath.ledger import Ledger
+from _fastpath.limit import Limit
 from _fastpath.outbound import Form
 from _fastpath.template import Template
 from _fastpath.throttle import Throttle
 from _fastpath.window import Window
+from gateway.smpp import pdu as pdus
 from gateway.smpp import status
 
 RESPONSE = bytes.fromhex("0000001280000004")
@@ -199,3 +203,186 @@ def test_thousands_of_segments_wait_for_another_try_in_their_order():
         assert len(backlog.throttled) == 5000
     assert batch.in_flight == 5000
     assert exchange.ledger.throttled == 15_000
+
+
+# ------------------------------------------------------------------------------------------------------------- classes
+
+OTP, TRANSACTIONAL, TRIGGERED, BULK = 0, 3, 4, 5
+NUMBER = "destination_addr"
+
+
+def class_batch(chunk_id: int, class_: int, n: int = 3, *, country: int = 0, limits=()) -> Batch:
+    batch = Batch.of(chunk_id, [chunk_id * 1000 + pos + 10**11 for pos in range(n)], class_=class_, country=country)
+    batch.dress(Form(Template("hello")), limits=limits)
+    batch.commit(n)
+    return batch
+
+
+def chunks_sent(exchange: Exchange) -> list[int]:
+    """The chunk of every submit_sm in the output, in order."""
+    octets, found = exchange.take_output(), []
+    while octets:
+        length = int.from_bytes(octets[:4], "big")
+        pdu, octets = pdus.decode(octets[:length]), octets[length:]
+        found.append((int(pdu.fields[NUMBER]) - 10**11) // 1000)
+    return found
+
+
+def test_code_goes_before_everything_that_waits():
+    backlog = Backlog()
+    exchange = exchange_on(backlog, 2)
+    backlog.add(class_batch(1, BULK, 100))
+    assert exchange.fill(1.0) == 2
+    backlog.add(class_batch(2, TRANSACTIONAL, 1))
+    backlog.add(class_batch(3, OTP, 2))
+    for sequence in range(1, 6):
+        answer(exchange, sequence, now=1.0)
+        exchange.fill(1.0)
+    assert chunks_sent(exchange)[2:] == [3, 3, 2, 1, 1]
+
+
+def test_code_whose_watermark_is_on_its_way_holds_nobody_up_and_goes_next():
+    backlog = Backlog()
+    exchange = exchange_on(backlog, 2)
+    code = Batch.of(2, [2 * 1000 + 10**11], class_=OTP)
+    code.dress(Form(Template("hello")))
+    backlog.add(code)
+    assert (exchange.fill(1.0), exchange.bound_by) == (0, "intent")
+    backlog.add(class_batch(1, BULK, 100))
+    assert exchange.fill(1.0) == 2
+    code.commit(1)
+    backlog.look_again()
+    answer(exchange, 1, now=1.0)
+    exchange.fill(1.0)
+    assert chunks_sent(exchange) == [1, 1, 2]
+
+
+def test_bulk_keeps_a_quarter_beside_triggered_messages():
+    backlog = Backlog()
+    exchange = exchange_on(backlog, 640)
+    backlog.add(class_batch(1, BULK, 900))
+    backlog.add(class_batch(2, TRIGGERED, 900))
+    exchange.fill(1.0)
+    sent = chunks_sent(exchange)
+    assert (sent.count(1), sent.count(2)) == (160, 480)
+
+
+def test_refused_bulk_segments_do_not_stand_before_a_code():
+    backlog = Backlog()
+    exchange = exchange_on(backlog, 4)
+    backlog.add(class_batch(1, BULK, 4))
+    exchange.fill(1.0)
+    for sequence in (1, 2):
+        answer(exchange, sequence, THROTTLED, now=1.0)
+        answer(exchange, sequence + 2, SYSTEM_ERROR, now=1.0)
+    backlog.add(class_batch(2, OTP, 2))
+    exchange.take_output()
+    assert exchange.fill(60.0) == 4
+    assert chunks_sent(exchange) == [2, 2, 1, 1]
+
+
+def test_paused_batch_is_passed_over_and_goes_on_where_it_stood():
+    backlog = Backlog()
+    exchange = exchange_on(backlog, 100)
+    first, second = class_batch(1, BULK), class_batch(2, BULK)
+    backlog.add(first)
+    backlog.add(second)
+    first.paused = True
+    exchange.fill(1.0)
+    assert (chunks_sent(exchange), exchange.bound_by, backlog.unsent) == ([2, 2, 2], "queue", 0)
+    first.paused = False
+    backlog.look_again()
+    assert (exchange.fill(1.0), chunks_sent(exchange)) == (3, [1, 1, 1])
+
+
+def test_segment_of_a_paused_batch_that_waits_for_another_try_waits_on():
+    backlog = Backlog()
+    exchange = exchange_on(backlog, 100)
+    batch = class_batch(1, BULK, 1)
+    backlog.add(batch)
+    exchange.fill(1.0)
+    answer(exchange, 1, THROTTLED, now=1.0)
+    batch.paused = True
+    assert exchange.fill(10.0) == 0
+    batch.paused = False
+    assert exchange.fill(11.0) == 1
+
+
+def test_paused_carrier_sends_nothing_at_all():
+    backlog = Backlog()
+    exchange = exchange_on(backlog, 100)
+    backlog.add(class_batch(1, OTP, 2))
+    exchange.fill(1.0)
+    answer(exchange, 1, THROTTLED, now=1.0)
+    backlog.add(class_batch(2, OTP))
+    backlog.paused = True
+    assert exchange.fill(10.0) == 0
+    backlog.paused = False
+    assert exchange.fill(10.0) == 4
+
+
+def test_limit_of_a_sender_lets_the_others_pass_and_is_kept():
+    backlog = Backlog()
+    exchange = exchange_on(backlog, 1000)
+    sender = Limit("sender A", per_minute=5)
+    backlog.add(class_batch(1, OTP, 20, limits=[sender]))
+    backlog.add(class_batch(2, BULK, 7))
+    exchange.fill(100.0)
+    sent = chunks_sent(exchange)
+    assert (sent.count(1), sent.count(2), exchange.bound_by) == (5, 7, "limit")
+    ready = backlog.again_at()
+    assert ready == 161.0
+    assert exchange.fill(ready - 0.01) == 0
+    assert exchange.fill(ready) == 5
+
+
+def test_message_in_parts_goes_whole_or_not_at_all_under_a_limit():
+    backlog = Backlog()
+    exchange = exchange_on(backlog, 1000)
+    limit = Limit("run 9", per_minute=7)
+    batch = Batch.of(1, [10**11 + pos for pos in range(5)])
+    batch.dress(Form(Template("x" * 400)), limits=[limit])
+    batch.commit(5)
+    backlog.add(batch)
+    assert exchange.fill(100.0) == 6
+    assert limit.used(100.0) == (6, 0)
+    by_message = Limit("run 9", per_minute=4, per_message=True)
+    other = Batch.of(2, [10**11 + pos for pos in range(5)])
+    other.dress(Form(Template("x" * 400)), limits=[by_message])
+    other.commit(5)
+    backlog.add(other)
+    assert exchange.fill(100.0) == 12
+
+
+def test_refused_segment_counts_again_under_the_limit_when_it_is_sent_again():
+    backlog = Backlog()
+    exchange = exchange_on(backlog, 1000)
+    limit = Limit("country 826", per_minute=3)
+    backlog.add(class_batch(1, BULK, 3, limits=[limit]))
+    assert exchange.fill(100.0) == 3
+    answer(exchange, 1, THROTTLED, now=100.1)
+    assert exchange.fill(110.0) == 0
+    assert exchange.fill(161.0) == 1
+
+
+@pytest.mark.parametrize("class_", [-1, 6])
+def test_class_outside_the_six_is_refused(class_):
+    with pytest.raises(ValueError, match="class: expected 0 to 5"):
+        Batch.of(1, [1], class_=class_)
+
+
+@given(moments=st.lists(st.floats(0.0, 100.0), min_size=1, max_size=200))
+def test_segments_with_a_moment_of_their_own_come_back_in_the_order_of_their_moments(moments):
+    backlog = Backlog()
+    exchange = exchange_on(backlog, 1000)
+    exchange.retry_longest_s = exchange.retry_delay_s = 1000.0
+    backlog.add(batch_of(1, len(moments)))
+    exchange.fill(0.0)
+    for sequence, moment in enumerate(moments, 1):
+        answer(exchange, sequence, SYSTEM_ERROR, now=moment)
+    exchange.take_output()
+    for moment in sorted(moments):
+        assert backlog.again_at() == moment + 1000.0 or exchange.fill(moment + 999.0) == 0
+        assert backlog.again_at() in (moment + 1000.0, None) or backlog.again_at() > moment + 1000.0
+        exchange.fill(moment + 1000.0)
+    assert len(backlog.delayed) == 0

@@ -32,6 +32,8 @@ def chunks(draw):
         "run": draw(st.integers(0, 2**63 - 1)),
         "epoch": draw(st.integers(0, 2**31 - 1)),
         "sent_upto": draw(st.integers(0, len(numbers))),
+        "class_": draw(st.integers(0, 5)),
+        "country": draw(st.integers(0, 999)),
     }
 
 
@@ -44,6 +46,7 @@ def test_claimed_rows_are_read_as_they_were_written(claimed):
     for batch, chunk in zip(batches, claimed, strict=True):
         n = len(chunk["numbers"])
         assert (batch.chunk_id, batch.run, batch.epoch) == (chunk["chunk_id"], chunk["run"], chunk["epoch"])
+        assert (batch.class_, batch.country) == (chunk["class_"], chunk["country"])
         assert (batch.n, batch.next_rank, batch.committed) == (n, chunk["sent_upto"], chunk["sent_upto"])
         assert [batch.number(pos) for pos in range(n)] == chunk["numbers"]
         assert [batch.values(pos) for pos in range(n)] == (chunk["params"] or [[]] * n)
@@ -88,21 +91,21 @@ def test_any_octets_are_a_claim_or_refused(octets, signed):
 @pytest.mark.parametrize("n", [0, -1, 2**31 - 1, 2**28])
 def test_count_that_cannot_fit_the_row_is_refused_before_anything_is_allocated(n):
     row = oracle.claim(1, [447700900123])
-    numbers = bytearray(row[4])
+    numbers = bytearray(row[6])
     numbers[4 + 12 : 4 + 16] = n.to_bytes(4, "big", signed=True)
-    row[4] = bytes(numbers)
+    row[6] = bytes(numbers)
     with pytest.raises(ValueError, match="do not fit the row"):
         read_batches(oracle.stream([row]))
 
 
 def test_number_that_is_null_and_params_of_another_shape_are_refused():
     row = oracle.claim(1, [447700900123])
-    row[4] = oracle.field(oracle.array(20, [1], [None]) + bytes(8))
+    row[6] = oracle.field(oracle.array(20, [1], [None]) + bytes(8))
     with pytest.raises(ValueError, match="NULL"):
         read_batches(oracle.stream([row]))
     with pytest.raises(ValueError, match="params of 2 x 1 for 1 numbers"):
         read_batches(oracle.stream([oracle.claim(1, [44], [["a"], ["b"]])]))
-    with pytest.raises(ValueError, match="6 columns"):
+    with pytest.raises(ValueError, match="8 columns"):
         read_batches(oracle.stream([oracle.claim(1, [44])[:5]]))
 
 
@@ -116,15 +119,16 @@ async def test_claim_of_a_real_postgres_is_read(dsn):
     connection = await asyncpg.connect(dsn)
     try:
         await connection.copy_from_query(
-            "SELECT $1::bigint, 7::bigint, 3, 1, $2::bigint[], $3::text[]"
-            " UNION ALL SELECT 10, 8::bigint, 1, 0, ARRAY[1::bigint], NULL"
-            " UNION ALL SELECT 11, 8::bigint, 1, 0, ARRAY[1::bigint], '{}'",
+            "SELECT $1::bigint, 7::bigint, 3, 1, 0::smallint, 826::smallint, $2::bigint[], $3::text[]"
+            " UNION ALL SELECT 10, 8::bigint, 1, 0, 5::smallint, 0::smallint, ARRAY[1::bigint], NULL"
+            " UNION ALL SELECT 11, 8::bigint, 1, 0, 5::smallint, 0::smallint, ARRAY[1::bigint], '{}'",
             9, [447700900123, 1, 2**63 - 1], params, output=take, format="binary",
         )  # fmt: skip
     finally:
         await connection.close()
     first, second, third = read_batches(bytes(octets))
     assert (first.chunk_id, first.run, first.epoch, first.next_rank, first.columns) == (9, 7, 3, 1, 2)
+    assert (first.class_, first.country, second.class_) == (0, 826, 5)
     assert [first.number(pos) for pos in range(3)] == [447700900123, 1, 2**63 - 1]
     assert [first.values(pos) for pos in range(3)] == params
     assert second.values(0) == third.values(0) == []

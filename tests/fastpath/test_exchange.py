@@ -18,7 +18,9 @@ from _fastpath.backlog import Backlog
 from _fastpath.batch import Batch
 from _fastpath.exchange import Exchange
 from _fastpath.ledger import Ledger
+from _fastpath.limit import Limit
 from _fastpath.outbound import Form
+from _fastpath.outstanding import Outstanding
 from _fastpath.template import Template
 from _fastpath.throttle import Throttle
 from _fastpath.window import Window
@@ -379,8 +381,10 @@ def test_temporary_error_is_tried_again_so_many_times_and_then_recorded(attempts
         tries += 1
         (sent,) = sent_in(exchange.take_output())
         exchange.feed(response(sent.sequence, SYSTEM_ERROR), now)
-        assert exchange.fill(now + exchange.retry_delay_s / 2) == 0
-        now += exchange.retry_delay_s
+        # Twice as long from attempt to attempt, up to the longest.
+        pause = min(exchange.retry_longest_s, exchange.retry_delay_s * 2 ** min(tries - 1, 30))
+        assert exchange.fill(now + pause * 0.99) == 0
+        now += pause
     assert tries == min(attempts, 255)
     assert [row[3] for row in outcomes_of(exchange.ledger)] == [SYSTEM_ERROR]
     assert len(exchange.backlog.take_finished()) == 1
@@ -1052,3 +1056,151 @@ def test_quirk_35_answer_to_a_delivery_is_seventeen_octets_with_one_nul():
     exchange.answers_at_once = True
     exchange.feed(delivery(0x01020304, TEXT % b"abc"), 1.0)
     assert exchange.take_output() == bytes.fromhex("00000011 80000005 00000000 01020304 00")
+
+
+# ----------------------------------------------------------------------------------- limits, numbers, what refusals say
+
+QUEUE_FULL, DELIVERY_FAILURE = 0x14, 0xFE
+
+
+def refusal(sequence: int, value: int, tlvs: bytes) -> bytes:
+    """A submit_sm_resp of an error, with its empty message_id and TLVs."""
+    return (
+        (17 + len(tlvs)).to_bytes(4, "big")
+        + bytes.fromhex("80000004")
+        + value.to_bytes(4, "big")
+        + sequence.to_bytes(4, "big")
+        + b"\0"
+        + tlvs
+    )
+
+
+def test_bind_and_account_both_bind_and_are_both_spent():
+    bind, account = Limit("bind 1", per_minute=5), Limit("account", per_minute=8)
+    backlog, ledger = Backlog(), Ledger(1)
+    exchanges = [exchange_on(backlog, ledger) for _ in range(2)]
+    exchanges[0].hang_under([bind, account])
+    exchanges[1].hang_under([account])
+    backlog.add(batch_of(1, 100))
+    assert [exchange.fill(100.0) for exchange in exchanges] == [5, 3]
+    assert [exchange.bound_by for exchange in exchanges] == ["rate", "rate"]
+    assert (bind.used(100.0)[0], account.used(100.0)[0]) == (5, 8)
+    assert exchanges[0].ready_at(100.0) == 161.0
+
+
+def test_limit_in_messages_counts_a_text_of_three_parts_once():
+    exchange = exchange_on()
+    limit = Limit("account", per_minute=2, per_message=True)
+    exchange.hang_under([limit])
+    exchange.backlog.add(batch_of(1, ["x" * 400] * 5))
+    assert exchange.fill(100.0) == 6
+    assert (limit.used(100.0)[0], exchange.bound_by) == (2, "rate")
+
+
+def test_no_more_than_so_many_messages_to_one_number_are_unanswered():
+    backlog, ledger, outstanding = Backlog(), Ledger(1), Outstanding(1)
+    exchange = Exchange(Window(100), Throttle(), backlog, ledger, status.table(), None, outstanding)
+    exchange.may_submit = exchange.takes_responses = True
+    batch = Batch.of(1, [447700900123] * 5 + [447700900124])
+    batch.dress(Form(Template("hello")))
+    batch.commit(6)
+    backlog.add(batch)
+    now, written = 1.0, 0
+    assert exchange.fill(now) == 2
+    exchange.feed(response(1, OK, b"a\x00") + response(2, OK, b"b\x00"), now)
+    for sequence in range(3, 7):
+        now = backlog.again_at()
+        assert exchange.fill(now) == 1
+        assert outstanding.count(447700900123) == 1
+        assert exchange.fill(now + 1.0) == 0
+        exchange.feed(response(sequence, OK, b"c\x00"), now + 1.0)
+        written += 1
+    assert (written, batch.in_flight, backlog.is_empty) == (4, 0, True)
+    assert backlog.take_finished() == [batch]
+
+
+@pytest.mark.parametrize("ends", ["expire", "lose", "refused"])
+def test_number_is_free_again_however_its_message_ends(ends):
+    outstanding = Outstanding(1)
+    exchange = Exchange(Window(9), Throttle(), Backlog(), Ledger(1), status.table(), None, outstanding)
+    exchange.may_submit = exchange.takes_responses = True
+    exchange.backlog.add(batch_of(1, 1))
+    exchange.fill(1.0)
+    if ends == "expire":
+        exchange.expire(5.0, 5.0)
+        exchange.feed(response(1, OK, b"late\x00"), 6.0)
+    elif ends == "lose":
+        exchange.lose(5.0)
+    else:
+        exchange.feed(response(1, 0x0B), 5.0)
+    assert outstanding.count(1000 + 10**11) == 0
+
+
+def test_one_recipient_whose_queue_is_full_waits_and_holds_up_nobody():
+    """Quirk 30: 0x14 may mean one recipient."""
+    exchange = exchange_on()
+    exchange.backlog.add(batch_of(1, 200))
+    exchange.fill(1.0)
+    for attempt in range(exchange.queue_full_attempts):
+        now = 1.0 + 100.0 * attempt
+        (sent, *_) = sent_in(exchange.take_output())
+        exchange.feed(response(sent.sequence, QUEUE_FULL), now)
+        assert (exchange.ledger.queue_full, exchange.ledger.throttled) == (attempt + 1, 0)
+        exchange.feed(b"".join(response(sequence, OK, b"x\x00") for sequence in range(1, 101)), now)
+        exchange.fill(now + 29.0)
+        exchange.take_output()
+        exchange.feed(b"".join(response(sequence, OK, b"x\x00") for sequence in range(101, 201)), now + 29.0)
+        exchange.fill(now + exchange.queue_full_delay_s)
+    statuses = [row[3] for row in outcomes_of(exchange.ledger)]
+    assert statuses.count(QUEUE_FULL) == 1
+
+
+def test_queue_that_is_full_for_many_recipients_is_the_smsc_s_own():
+    exchange = exchange_on()
+    exchange.backlog.add(batch_of(1, 50))
+    exchange.fill(1.0)
+    for sequence in range(1, 11):
+        exchange.feed(response(sequence, QUEUE_FULL), 1.1)
+    assert (exchange.ledger.queue_full, exchange.ledger.throttled) == (10, 7)
+    assert (len(exchange.backlog.delayed), len(exchange.backlog.throttled)) == (3, 7)
+
+
+def test_network_error_of_a_refusal_goes_before_its_status():
+    exchange = exchange_on()
+    disposition = status.Disposition
+    exchange.judge_network_errors({(3, 21): disposition.RETRY, (-1, 7): disposition.FAIL})
+    exchange.backlog.add(batch_of(1, 3))
+    exchange.fill(1.0)
+    exchange.feed(refusal(1, 0x0B, tlv(0x423, b"\x03\x00\x15")), 1.1)
+    exchange.feed(refusal(2, SYSTEM_ERROR, tlv(0x423, b"\x01\x00\x07")), 1.1)
+    exchange.feed(refusal(3, SYSTEM_ERROR, tlv(0x423, b"\x03\x00\x09")), 1.1)
+    assert [row[3] for row in outcomes_of(exchange.ledger)] == [SYSTEM_ERROR]
+    assert (exchange.ledger.retried, exchange.ledger.refusals()) == (2, {0x0B: 1, SYSTEM_ERROR: 2})
+
+
+@pytest.mark.parametrize(("reason", "retried"), [(0, 1), (3, 1), (1, 0), (2, 0), (None, 0)])
+def test_delivery_failure_is_tried_again_where_its_reason_may_pass(reason, retried):
+    exchange = exchange_on()
+    exchange.backlog.add(batch_of(1, 1))
+    exchange.fill(1.0)
+    exchange.feed(refusal(1, DELIVERY_FAILURE, b"" if reason is None else tlv(0x425, bytes([reason]))), 1.1)
+    assert exchange.ledger.retried == retried
+
+
+def test_congestion_state_is_heard_and_an_absurd_one_is_not():
+    exchange = exchange_on()
+    exchange.backlog.add(batch_of(1, 4))
+    exchange.fill(1.0)
+    assert exchange.ledger.congestion == -1
+    for sequence, value, heard in ((1, b"\x50", 80), (2, b"\xff", 80), (3, b"", 80), (4, b"\x00", 0)):
+        exchange.feed(response(sequence, OK, b"id\x00" + tlv(0x428, value)), 1.1)
+        assert exchange.ledger.congestion == heard
+    assert [row[4] for row in outcomes_of(exchange.ledger)] == [b"id"] * 4
+
+
+def test_bind_takes_limits_and_no_more_than_it_has_room_for():
+    exchange = exchange_on()
+    with pytest.raises(ValueError, match="at most 6"):
+        exchange.hang_under([Limit("x")] * 7)
+    with pytest.raises(TypeError, match="expected a Limit"):
+        exchange.hang_under([Throttle()])

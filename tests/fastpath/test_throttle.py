@@ -135,3 +135,35 @@ def test_rate_or_burst_outside_its_bounds_is_refused(rate, burst_s):
     with pytest.raises(ValueError, match="throttle: expected"):
         throttle.change(rate, burst_s)
     assert throttle.per_s == 5
+
+
+@given(
+    rate=st.integers(1, 500),
+    steps=st.lists(st.floats(0.0, 0.05), min_size=1, max_size=200),
+)
+def test_gap_pacing_keeps_the_gap_between_any_two(rate, steps):
+    throttle = Throttle(rate, gap=True)
+    now, sent = 50.0, []
+    for step in steps:
+        now += step
+        n = throttle.allowance(now)
+        assert n <= 1
+        if n:
+            throttle.spend(n, now)
+            sent.append(now)
+        at = throttle.ready_at(now)
+        if n:
+            assert throttle.allowance(at) == 1
+    assert all(later - sooner >= 1 / rate - 1e-9 for sooner, later in zip(sent, sent[1:], strict=False))
+
+
+def test_gap_comes_and_goes_with_a_change():
+    throttle = Throttle(100)
+    throttle.allowance(1.0)
+    assert (throttle.has_gap, throttle.allowance(2.0)) == (False, 5)
+    throttle.change(100, gap=True)
+    assert (throttle.has_gap, throttle.allowance(2.0)) == (True, 1)
+    throttle.spend(1, 2.0)
+    assert (throttle.allowance(2.009), throttle.allowance(2.0101)) == (0, 1)
+    throttle.change(100)
+    assert throttle.allowance(2.5) > 1

@@ -61,8 +61,10 @@ def claim(
     run: int = 1,
     epoch: int = 1,
     sent_upto: int = 0,
+    class_: int = 5,
+    country: int = 0,
 ) -> list[bytes]:
-    """One row of a claim: chunk_id, run, epoch, sent_upto, msisdn bigint[], params text[][]."""
+    """One row of a claim: chunk_id, run, epoch, sent_upto, class, country, msisdn bigint[], params text[][]."""
     values = None
     if params is not None:
         cells = [None if cell is None else cell.encode() for row in params for cell in row]
@@ -72,6 +74,8 @@ def claim(
         field(run, 8),
         field(epoch, 4),
         field(sent_upto, 4),
+        field(class_, 2),
+        field(country, 2),
         field(array(20, [len(numbers)], [number.to_bytes(8, "big", signed=True) for number in numbers])),
         field(values),
     ]

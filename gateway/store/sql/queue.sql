@@ -16,7 +16,7 @@ RETURNING id, epoch;
 -- name: claimed_payload
 -- Read claimed chunks as the columns that _fastpath.batch.read_batches takes, the most urgent first.
 -- index: chunk_pkey, chunk_payload_pkey
-SELECT k.id, k.run, k.epoch, k.sent_upto, p.msisdn, p.params
+SELECT k.id, k.run, k.epoch, k.sent_upto, k.class, 0::smallint AS country, p.msisdn, p.params
 FROM chunk k JOIN chunk_payload p ON p.lane = k.lane AND p.chunk_id = k.id
 WHERE k.lane = $1::int AND p.lane = $1::int AND k.id = ANY($2::bigint[])
 ORDER BY k.class, k.priority, k.id;
