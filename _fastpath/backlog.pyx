@@ -18,7 +18,7 @@ Not here: claiming and settling in Postgres (dispatch), the window and the throt
 cimport cython
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from libc.math cimport INFINITY
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 
 cdef enum:
     CLASSES = 6

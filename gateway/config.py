@@ -139,6 +139,11 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     tlvs                   optional parameters of this carrier
     statuses               what a command_status asks for here, where the table of the standard is wrong about it:
                            by number or name, one of ok, throttle, retry, reject, session, config, reroute, destination
+    network_errors         the same by network_error_code, which goes before the status: { "3:21" = "retry" },
+                           network type and code; "*:21" = of any type
+    retry_delay_s          before the second attempt at a temporary error; doubled each time, up to retry_longest_s
+    queue_full_delay_s     before the next attempt where one recipient's queue is full; at most queue_full_attempts
+    destination_outstanding  messages that may wait for their response to one number; 0 = any number
     weight                 share of a run that is spread over several carriers
 
     adaptive               find the rate that the carrier bears, from its answers, and the window from its response
@@ -218,7 +223,12 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reconnect_longest_s: Seconds = 60.0
     throttle_pause_s: Annotated[float, Meta(ge=0.001, le=600)] = 0.25
     retry_delay_s: Annotated[float, Meta(ge=0.001, le=3600)] = 1.0
+    retry_longest_s: Annotated[float, Meta(ge=0.001, le=86400)] = 60.0
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
+    queue_full_delay_s: Annotated[float, Meta(ge=0.001, le=3600)] = 30.0
+    queue_full_attempts: Annotated[int, Meta(ge=1, le=100)] = 4
+    network_errors: dict[str, Word] = {}
+    destination_outstanding: Annotated[int, Meta(ge=0, le=1000)] = 0
     statuses: dict[str, Word] = {}
     source: str = "Sluice"
     source_ton: Octet = 5

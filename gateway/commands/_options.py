@@ -71,6 +71,10 @@ def settings_of(config: Path | None, dsn: str = "") -> Settings:
         for name, carrier in settings.carriers.items()
         for field, words in (("statuses", carrier.statuses), ("bind_statuses", carrier.bind_statuses))
         for key, expected, found in statuses.problems(words)
+    ] + [
+        (f"carriers.{name}.network_errors.{key}", expected, found)
+        for name, carrier in settings.carriers.items()
+        for key, expected, found in statuses.network_problems(carrier.network_errors)
     ]
     if problems:
         raise ConfigError(problems)

@@ -21,6 +21,7 @@ from msgspec import Struct
 from _fastpath.backlog import Backlog
 from _fastpath.exchange import Exchange
 from _fastpath.ledger import Ledger
+from _fastpath.outstanding import Outstanding
 from _fastpath.references import References
 from _fastpath.window import Window
 from gateway.config import CarrierSettings
@@ -92,6 +93,9 @@ class Carrier:
         self.throttle = self.flow.throttle
         self.references = References() if references is None else references
         self._dispositions = statuses.table(statuses.overrides(settings.statuses))
+        self._network_dispositions = statuses.network_overrides(settings.network_errors)
+        most = settings.destination_outstanding
+        self._outstanding = Outstanding(most) if most else None
         self._clock = clock
         self._on_request = on_request
         self._at_once = at_once
@@ -137,10 +141,15 @@ class Carrier:
             self.ledger,
             self._dispositions,
             references=self.references,
+            outstanding=self._outstanding,
         )
+        exchange.judge_network_errors(self._network_dispositions)
         exchange.throttle_pause_s = self.settings.throttle_pause_s
         exchange.retry_delay_s = self.settings.retry_delay_s
+        exchange.retry_longest_s = self.settings.retry_longest_s
         exchange.max_attempts = self.settings.max_attempts
+        exchange.queue_full_delay_s = self.settings.queue_full_delay_s
+        exchange.queue_full_attempts = self.settings.queue_full_attempts
         exchange.answers_at_once = self._at_once
         return exchange
 

@@ -206,6 +206,41 @@ def refusals(words: Mapping[str, str]) -> dict[int, Disposition]:
     return {number_of(key): REFUSALS[word] for key, word in words.items()}
 
 
+def network_error_of(key: str) -> tuple[int, int]:
+    """Read a network_error_code, such as 3:21 or *:7 for any network (type -1); ValueError if it is none."""
+    network, colon, code = key.strip().partition(":")
+    kind = -1 if network == "*" else int(network, 0)
+    value = int(code, 0)
+    if not colon or not -1 <= kind <= 255 or (kind < 0 and network != "*") or not 0 <= value <= 0xFFFF:
+        raise ValueError(key)
+    return kind, value
+
+
+def network_problems(words: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """What is wrong with a carrier's words about network errors: (key, expected, found)."""
+    found = []
+    seen: dict[tuple[int, int], str] = {}
+    for key, word in words.items():
+        try:
+            error = network_error_of(key)
+        except ValueError:
+            found.append((key, "a network type and a code, such as 3:21 or *:7", repr(key)))
+            continue
+        if error in seen:
+            found.append((key, f"each error once: {seen[error]!r} is the same", repr(key)))
+        elif word == "ok":
+            found.append((key, "another word: what was refused was not taken", repr(word)))
+        seen[error] = key
+    return found
+
+
+def network_overrides(words: Mapping[str, str]) -> dict[tuple[int, int], Disposition]:
+    """Turn a carrier's own words about network errors into what the compiled path takes; ValueError if wrong."""
+    for key, expected, found in network_problems(words):
+        raise ValueError(f"network_errors.{key}: expected {expected}, found {found}")
+    return {network_error_of(key): DISPOSITION_BY_WORD[word] for key, word in words.items()}
+
+
 def describe(value: int) -> Status:
     """Find the row of any number; vendor and reserved ones get one made up, which fails the message."""
     row = STATUS_BY_VALUE.get(value)

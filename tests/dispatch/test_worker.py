@@ -39,7 +39,10 @@ async def test_a_run_ends_with_every_message_in_one_state_and_the_ledgers_agree(
     )  # fmt: skip
     responses = Responses(delay_ms=1, jitter_ms=3, errors={"RINVDSTADR": 0.05, "RMSGQFUL": 0.05})
     async with engine(dsn, ledger, responses=responses, receipts=receipts) as e:
-        e.carrier_settings = {"binds": 2, "retry_delay_s": 0.01, "max_attempts": 20}
+        e.carrier_settings = {
+            "binds": 2, "retry_delay_s": 0.01, "max_attempts": 20, "queue_full_delay_s": 0.05,
+            "queue_full_attempts": 20,
+        }  # fmt: skip
         run = await e.run(numbers(3000))
         await e.start()
         await e.ends(run)

@@ -184,3 +184,25 @@ def test_quirk_10_status_that_nobody_listed_fails_the_message_and_keeps_its_numb
     assert len(FORTY) == 40
     assert {status.of_submit(value) for value in status.VENDOR} == {Disposition.FAIL}
     assert status.name(0x48C) == "vendor 0x48c"
+
+
+def test_network_errors_are_read_with_their_network_or_for_any():
+    words = {"3:21": "retry", "*:7": "reject", "0x2:0xFFFF": "throttle"}
+    assert status.network_overrides(words) == {
+        (3, 21): status.Disposition.RETRY,
+        (-1, 7): status.Disposition.FAIL,
+        (2, 0xFFFF): status.Disposition.THROTTLE,
+    }
+
+
+@pytest.mark.parametrize("key", ["21", "3:", ":21", "-1:21", "256:1", "3:65536", "a:b", ""])
+def test_network_error_that_is_none_is_named(key):
+    [(entry, expected, found)] = status.network_problems({key: "retry"})
+    assert (entry, found) == (key, repr(key)) and "3:21" in expected
+    with pytest.raises(ValueError, match="network_errors"):
+        status.network_overrides({key: "retry"})
+
+
+def test_network_error_is_said_once_and_never_counts_as_taken():
+    assert [key for key, _, _ in status.network_problems({"3:21": "retry", "0x3:0x15": "reject"})] == ["0x3:0x15"]
+    assert [key for key, _, _ in status.network_problems({"3:21": "ok"})] == ["3:21"]
