@@ -146,7 +146,7 @@ class Carrier:
         exchange.judge_network_errors(self._network_dispositions)
         exchange.throttle_pause_s = self.settings.throttle_pause_s
         exchange.retry_delay_s = self.settings.retry_delay_s
-        exchange.retry_longest_s = self.settings.retry_longest_s
+        exchange.retry_longest_s = max(self.settings.retry_longest_s, self.settings.retry_delay_s)
         exchange.max_attempts = self.settings.max_attempts
         exchange.queue_full_delay_s = self.settings.queue_full_delay_s
         exchange.queue_full_attempts = self.settings.queue_full_attempts
