@@ -1,0 +1,47 @@
+"""`sluice plan` reckons, and changes nothing."""
+
+import pytest
+
+from gateway.commands.plan import account_of, live
+from gateway.config import CarrierSettings
+
+
+def report(p99_ms, ceiling=None, phases=("bound",)):
+    binds = [{"phase": phase, "kind": "bind_transceiver"} for phase in phases]
+    return {"carriers": {"north": {"account": {"p99_ms": p99_ms, "ceiling_per_s": ceiling}, "binds": binds}}}
+
+
+def test_what_workers_report_is_added_up():
+    found = live([report(20.0, 40, ("bound", "down")), report(35.0, 50), {"carriers": {}}], "north")
+    assert found == {"binds": 2, "rtt_ms": 35.0, "limit": 90}
+    assert live([report(None, None, ())], "north") == {} == live([report(1.0)], "south")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (90, 10, 2, 0.035)),
+        ({"tps": 500, "window": 40}, (500, 40, 2, 0.035)),
+        ({"rtt_ms": 80.0}, (90, 10, 2, 0.08)),
+    ],
+)
+def test_what_is_given_goes_over_what_is_live_and_that_over_what_is_set(given, expected):
+    account = account_of(
+        CarrierSettings(host="h", tps=100), {"binds": 2, "rtt_ms": 35.0, "limit": 90}, {"window": None, **given}
+    )
+    assert (account.per_s, account.window, account.binds, account.rtt_s) == expected
+
+
+def test_bottleneck_and_reasoning_are_printed_without_a_database(sluice, settings):
+    shown = sluice("plan", "--carrier", "north", "--messages", "1000", "--parts", "3", "--tps", "90", "--rtt-ms", "20")
+    assert shown.code == 0 and "3,000 PDUs" in shown.out and "90 PDUs/s, rate-bound; 0:00:34" in shown.out
+    found = sluice(
+        "plan", "--carrier", "north", "--messages", "10", "--window", "1", "--binds", "1", "--tps", "0", "--json"
+    )
+    assert found.json["bottleneck"] == "window" and found.json["per_s"] == pytest.approx(20.0)
+    assert "assumed" in found.err
+
+
+def test_unknown_carrier_is_named(sluice, settings):
+    found = sluice("plan", "--carrier", "atlantis", "--messages", "10")
+    assert found.code == 78 and "carriers.atlantis" in found.err
