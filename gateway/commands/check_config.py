@@ -6,6 +6,7 @@ import click
 
 from gateway.commands._options import config_option, said_plainly, settings_of
 from gateway.dispatch.compose import form_of
+from gateway.dispatch.route import table_of
 from gateway.errors import ConfigError, EncodeError
 
 
@@ -22,6 +23,10 @@ def check_config(file: Path | None, config: Path | None) -> None:
                 form_of("x", carrier)
             except EncodeError as error:
                 problems.append((f"carriers.{name}", "settings that fit submit_sm", str(error)))
+        try:
+            table_of(settings)
+        except ConfigError as error:
+            problems += error.problems
         if problems:
             raise ConfigError(problems)
         where = settings.source or "defaults"

@@ -26,6 +26,7 @@ from gateway.commands._campaign import RunReport, print_report, report_of, send_
 from gateway.commands._options import dsn_option, plain, said_plainly, say, set_up_logging
 from gateway.config import Settings, load
 from gateway.contacts.report import Report
+from gateway.dispatch.route import table_of
 from gateway.errors import StoreError
 from gateway.message import Encoding
 from gateway.store import runs
@@ -233,7 +234,7 @@ async def _enqueue(
     settings: Settings, database: app.Database, template: Template, options: dict[str, Any], report: Report
 ) -> runs.Run:
     started = time.monotonic()
-    run = await send.enqueue(settings, database, list(CARRIERS), template, options, report.sha256)
+    run = await send.enqueue(database, table_of(settings, CARRIERS), template, options, report.sha256)
     took = time.monotonic() - started
     say(f"enqueued    {run.recipients:,} messages in {took:.1f} s ({run.recipients / took:,.0f} rows/s)")
     return run

@@ -41,9 +41,11 @@ from gateway.contacts.reading import Reading
 from gateway.contacts.report import Report
 from gateway.contacts.table import Table
 from gateway.dispatch.compose import PLAIN, fields_of, form_of, required_of
+from gateway.dispatch.route import plan_of, table_of
 from gateway.dispatch.worker import boot_id, is_dead
 from gateway.errors import EncodeError, FileFault, StoreError
 from gateway.message import Encoding, MessageClass, Policy
+from gateway.routing import RouteTable
 from gateway.store import runs
 
 # Of a run, its source and a list: names are for people, and an index holds them.
@@ -58,8 +60,13 @@ NAME_CHARACTERS = 200
     "--text", required=True, help='The message: {{ field }} and {{ field|default("…") }} are columns of the file.'
 )
 @click.option(
-    "--carrier", "carriers", multiple=True, required=True, metavar="NAME", help="Several share the run by weight."
+    "--carrier",
+    "carriers",
+    multiple=True,
+    metavar="NAME",
+    help="Several share the run by weight; without it the settings' routes decide.",
 )
+@click.option("--sender", default="", help="From whom; by default as [senders] says.")
 @click.option("--policy", type=click.Choice([policy.value for policy in Policy]), default="once", show_default=True)
 @click.option(
     "--class", "class_", type=click.Choice([c.name.lower() for c in MessageClass]), default="bulk", show_default=True
@@ -112,6 +119,10 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
         names = list(dict.fromkeys(options.pop("carriers")))
         for name in names:
             settings.carrier(name)
+        if not names and not settings.routes:
+            raise click.UsageError("Missing option '--carrier': the settings have no [[routes]].")
+        table = table_of(settings, names or None)
+        names = list(table.carriers)
         options["asked"] = _encoding_of(options)
         template = judge_text(options["text"], settings, names, options["asked"])
         carriers = [settings.carriers[name] for name in names]
@@ -123,7 +134,7 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
             return
         if sys.stdin is not None and sys.stdin.isatty() and not options["yes"]:
             click.confirm(f"Send to {report.sent:,} people through {', '.join(names)}?", abort=True, err=True)
-        if not app.run(_send(settings, names, template, options, report.sha256)):
+        if not app.run(_send(settings, table, template, options, report.sha256)):
             sys.exit(EXIT_NOT_NOW)
 
 
@@ -214,13 +225,16 @@ def _judge(report: Report, template: Template, options: dict[str, Any]) -> None:
         raise Refused("--strict: some rows would not be sent, so none is")
 
 
-async def _send(settings: Settings, names: list[str], template: Template, options: dict[str, Any], sha256: str) -> bool:
+async def _send(
+    settings: Settings, table: RouteTable, template: Template, options: dict[str, Any], sha256: str
+) -> bool:
     """Enqueue, and send to the end unless others do; -> whether what was asked is done."""
     stop = asyncio.Event()
     is_ended = True
     with app.stop_signals(stop.set):
         async with app.open_database(settings) as database:
-            run = await enqueue(settings, database, names, template, options, sha256)
+            names = list(table.carriers)
+            run = await enqueue(database, table, template, options, sha256)
             say(f"enqueued    run {run.id}: {run.recipients:,} messages")
             served = {} if options["detach"] else await _served(database, names)
             ours = [] if options["detach"] else [name for name in names if name not in served]
@@ -260,9 +274,8 @@ async def _served(database: app.Database, names: list[str]) -> dict[str, str]:
 
 
 async def enqueue(
-    settings: Settings,
     database: app.Database,
-    names: list[str],
+    table: RouteTable,
     template: Template,
     options: dict[str, Any],
     sha256: str,
@@ -282,7 +295,7 @@ async def enqueue(
         shape = json.dumps([options[key] for key in keys])
         digest = hashlib.sha256((sha256 + shape).encode()).hexdigest()[:16]
         loaded = await load(reading, database.dsn, f"{file_name}@{digest}", now=datetime.now(UTC))
-    now = datetime.now(UTC)
+    now, host, boot = datetime.now(UTC), socket.gethostname(), boot_id()
     async with database.connection() as connection:
         before = await runs.same_run(connection, loaded.list_id, template.text)
         if before is not None and not options["again"]:
@@ -290,17 +303,18 @@ async def enqueue(
                 f"this text went to this file already, as run {before.id} of {before.created_at:%Y-%m-%d %H:%M}: "
                 "send it once more with --again"
             )
-        lanes = [await runs.lane_of(connection, name, now) for name in names]
+        lanes = {name: await runs.lane_of(connection, name, now) for name in table.carriers}
         expires = options["expires_after"]
         run = await runs.add_run(
             connection, name=plain(options["name"])[:NAME_CHARACTERS] or file_name, template=template.text,
             fields=options["fields"], class_=MessageClass[options["class_"].upper()], policy=options["policy"],
-            lanes=lanes, list_id=loaded.list_id, source=file_name, now=now,
+            lanes=list(lanes.values()), list_id=loaded.list_id, source=file_name, now=now,
             expires_at=None if expires is None else now + timedelta(seconds=expires), encoding=options["asked"],
         )  # fmt: skip
-        await runs.materialise(
-            connection, run, [settings.carriers[name].weight for name in names], loaded.entries, datetime.now(UTC)
-        )
+        living = [worker for worker in await runs.workers(connection) if not is_dead(worker, host, boot, now)]
+        class_ = MessageClass[options["class_"].upper()]
+        plan = plan_of(table, lanes, class_, options["sender"], run.not_before, living)
+        await runs.materialise(connection, run, [], loaded.entries, datetime.now(UTC), plan)
         enqueued = await runs.run_by_id(connection, run.id)
     assert enqueued is not None
     return enqueued

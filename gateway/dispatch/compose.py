@@ -10,28 +10,37 @@ from _fastpath.template import Template
 from gateway.config import CarrierSettings
 from gateway.errors import EncodeError
 from gateway.message import Encoding
+from gateway.routing import address_of
 
 PLAIN = Encoding()
 
 
 def form_of(
-    template: str, carrier: CarrierSettings, fields: Sequence[str] | None = None, encoding: Encoding = PLAIN
+    template: str,
+    carrier: CarrierSettings,
+    fields: Sequence[str] | None = None,
+    encoding: Encoding = PLAIN,
+    sender: str = "",
 ) -> Form:
     """Compile a template for a carrier.
 
     fields    the columns of the run's chunks: the template's own, then others; None: what template and carrier ask for
     encoding  what the run asks for beside its text
+    sender    from whom (chunk.source); empty: the carrier's own
     raises    EncodeError: the template is not of the compiled grammar, the carrier's settings do not fit submit_sm, or
               the run lacks a field that the carrier requires
     """
+    source = carrier.source, carrier.source_ton, carrier.source_npi
+    if sender:
+        source = address_of(sender, short_code_ton=carrier.short_code_ton, has_plus=carrier.sender_plus)
     try:
         text = Template(template)
         columns = fields_of(text, [carrier]) if fields is None else fields
         return Form(
             text,
-            source=carrier.source,
-            source_ton=carrier.source_ton,
-            source_npi=carrier.source_npi,
+            source=source[0],
+            source_ton=source[1],
+            source_npi=source[2],
             dest_ton=carrier.dest_ton,
             dest_npi=carrier.dest_npi,
             plus=carrier.plus,

@@ -58,6 +58,8 @@ class Dispatcher:
         self._connection: postgres.Connection | None = None
         self._lost_claim = False
         self._forms: dict[int, tuple[Form, float] | EncodeError] = {}
+        self._owed: list[tuple[int, int, int]] = []
+        self.gives_back = False
         self.claimed = 0
         self.held = 0
         self.last_error = ""
@@ -68,6 +70,9 @@ class Dispatcher:
             found = 0
             try:
                 wanted = self._wanted()
+                if self._owed or (self.gives_back and not self._carrier.is_up):
+                    await self.give_back()
+                self.gives_back = self.gives_back and not self._carrier.is_up
                 if wanted:
                     found = await self.claim(wanted)
             except StoreError as error:
@@ -134,6 +139,7 @@ class Dispatcher:
 
     async def _disown(self, connection: postgres.Connection) -> None:
         in_hand = [batch.chunk_id for batch in self._carrier.backlog.batches() if not batch.dropped]
+        in_hand += [chunk_id for chunk_id, _, _ in self._owed]
         if given_back := await queue.disown(connection, self._carrier.lane, self._instance, in_hand):
             log.warning("= lane %d: %d chunks of a claim without an answer go back", self._carrier.lane, given_back)
 
@@ -160,10 +166,29 @@ class Dispatcher:
             self._forms[batch.run] = known
         return known
 
+    async def give_back(self) -> None:
+        """Give back what was claimed and did not leave while the carrier is down, so that another lane may have it.
+
+        First nothing more of it can leave from here, then others may take it: what is owed is given back in the end,
+        whatever Postgres says to the first try.
+        """
+        carrier = self._carrier
+        for batch in carrier.backlog.batches():
+            if not (batch.dropped or batch.in_flight or batch.is_finished):
+                self._owed.append((batch.chunk_id, batch.epoch, batch.next_rank))
+                carrier.backlog.drop(batch.chunk_id)
+        if not self._owed:
+            return
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect()
+        async with postgres.deadline(self._connection, self._deadline_s, f"give back on lane {carrier.lane}"):
+            await queue.release(self._connection, carrier.lane, self._owed)
+        self._owed.clear()
+
     async def release(self) -> None:
         """Give back what was claimed and did not leave: for a clean stop, after the binds are down."""
         carrier = self._carrier
-        left = [
+        left = self._owed + [
             (batch.chunk_id, batch.epoch, batch.next_rank)
             for batch in carrier.backlog.batches()
             if not batch.dropped and not batch.in_flight

@@ -1,4 +1,4 @@
-"""One worker process: a dispatcher, a settlement and a rescue for each carrier, on one event loop.
+"""One worker process: a dispatcher, a settlement and a rescue for each carrier, and one failover, on one event loop.
 
     start   register ─► partitions ─► lanes ─► take over from the dead ─► binds up ─► claim
     stop    claim no more ─► drain the windows, unbind ─► settle the last rows ─► give back what did not leave
@@ -25,6 +25,7 @@ from _fastpath.references import References
 from gateway.config import CarrierSettings, Settings
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.dispatcher import Dispatcher
+from gateway.dispatch.failover import Failover
 from gateway.dispatch.intake import Intake, first_id_of
 from gateway.dispatch.intent import Intents
 from gateway.dispatch.rescue import Rescue
@@ -107,6 +108,7 @@ class Worker:
         self._carriers: Mapping[str, CarrierSettings] = {name: settings.carrier(name) for name in names}
         self.instance = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.lanes: list[Lane] = []
+        self.failover = Failover(settings, clock, self.connect, self._living, self._give_back)
         self._connection: postgres.Connection | None = None
         self._is_registered = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -166,7 +168,19 @@ class Worker:
             ]
             self._settling.append(self._guarded(lane.settlement.run(), f"settle {lane.name}"))
             self._tasks.append(self._guarded(lane.intents.run(), f"intent {lane.name}"))
+        self._loops.append(self._guarded(self.failover.run(), "failover"))
         self._tasks.append(self._guarded(self._heartbeat(), "heartbeat"))
+
+    def _living(self, registered: list[runs.Worker]) -> list[runs.Worker]:
+        """Those of the registered workers that are not known to be gone; we are not."""
+        now, host, boot = self._clock.wall(), socket.gethostname(), boot_id()
+        return [w for w in registered if w.instance == self.instance or not is_dead(w, host, boot, now)]
+
+    def _give_back(self, name: str) -> None:
+        """Have the dispatcher of a carrier that is down give back what it holds, if the carrier is one of ours."""
+        for lane in self.lanes:
+            if lane.name == name:
+                lane.dispatcher.gives_back = True
 
     def _lane(self, name: str, settings: CarrierSettings, lane: int, first_id: int) -> Lane:
         worker, deadline_s = self._settings.worker, self._settings.database.deadline_s
@@ -247,6 +261,7 @@ class Worker:
             await lane.intents.close()
             await lane.dispatcher.close()
             await lane.rescue.close()
+        await self.failover.close()
         if self._connection is not None:
             with contextlib.suppress(StoreError):
                 if self._is_registered:

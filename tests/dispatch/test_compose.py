@@ -120,3 +120,22 @@ def test_savings_of_transliteration_are_told_before_anything_is_sent() -> None:
 @pytest.mark.parametrize("text", ["{{ a }}", "{% b %}", "{# c #}", 'd "e" \\', "\\n", "\n", "{{", "'}}'"])
 def test_text_with_braces_is_taken_as_it_stands(text: str) -> None:
     assert explain(form_of_text(text, carrier()))["text"] == text
+
+
+@pytest.mark.parametrize(
+    ("sender", "address"),
+    [
+        ("Brand", ("Brand", 5, 0)),
+        ("60777", ("60777", 6, 0)),
+        ("447700900000", ("+447700900000", 1, 1)),
+        ("", ("Own", 5, 0)),
+    ],
+)
+def test_sender_of_the_chunk_stands_in_the_message_as_the_carrier_wants_it_quirk_27(
+    sender: str, address: tuple[str, int, int]
+) -> None:
+    batch = Batch.of(1, [447700900000])
+    batch.dress(form_of("Hi", carrier(source="Own", short_code_ton=6, sender_plus=True), sender=sender))
+    pdu = decode(encode_batch(batch)[0])
+    fields = pdu.fields
+    assert (fields["source_addr"], fields["source_addr_ton"], fields["source_addr_npi"]) == address
