@@ -616,3 +616,29 @@ def test_settings_that_send_tlvs_are_named():
 
 def test_languages_are_those_of_the_tables():
     assert set(get_args(Language)) == set(LANGUAGE_BY_NAME)
+
+
+def test_routes_and_senders_are_read_and_each_fault_of_them_has_its_path(file):
+    settings = load(
+        file(
+            acme()
+            + '[[routes]]\ncountries = ["GB"]\ncarriers = [{ carrier = "acme", cost = 0.5 }]\n'
+            + '[senders.default]\nalphanumeric = "Shop"\n[routing]\nmax_routes = 2\n'
+        ),
+        {},
+    )
+    (route,) = settings.routes
+    assert route.carriers[0].cost == 0.5 and settings.senders["default"].alphanumeric == "Shop"
+    assert settings.routing.max_routes == 2
+    found = problems_of(
+        file(
+            acme()
+            + '[[routes]]\nclass = ["otp"]\ncarriers = [{ carrier = "acme", priority = 0 }]\n[senders.GB]\nx = 1\n'
+        )
+    )
+    assert set(found) == {"routes[1].class", "routes[1].carriers[1].priority", "senders.GB.x"}
+    assert "routes[1].carriers[1].carrier" in problems_of(file(acme() + '[[routes]]\ncarriers = [{ carrier = "b" }]'))
+    assert "routes" in problems_of(file(acme() + "[routes]\nx = 1"))
+    assert "carriers.acme.reroute_errors" in problems_of(
+        file(acme('reroute_errors = ["050"]\nreroute_undelivered = true'))
+    )

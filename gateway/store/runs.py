@@ -147,6 +147,10 @@ async def materialise(
         plan = by_weight(run.lanes, weights)
     ranges = plan.bounds, plan.firsts, plan.counts, plan.slots
     first_id = run.id << CHUNK_BITS
+    is_taken = [bool(cell.lane) for cell in plan.cells]
+    if not all(is_taken):
+        # No worker may have run yet, and who is taken by nobody has an outcome from the start.
+        await ensure_partitions(connection, now)
     async with connection.transaction():
         # Whoever enqueues it once more waits here, and finds it done; his plan may be another.
         before = await connection.fetchrow(query("lock_run"), run.id)
@@ -164,7 +168,6 @@ async def materialise(
         else:
             sql = sql.replace("array_agg(params)", "NULL::text[]").replace("attributes, ", "")
         await connection.execute(sql, run.id, first_id, run.list, *ranges, firsts, chunks, lanes, *run.fields)
-        is_taken = [bool(cell.lane) for cell in plan.cells]
         await connection.execute(
             query("materialise_chunks"), run.id, run.class_, run.priority, run.not_before, first_id, firsts,
             [cell.country for cell in plan.cells], [cell.source for cell in plan.cells],
