@@ -18,6 +18,7 @@ from _fastpath.histogram import Histogram
 from _fastpath.ledger import Ledger
 from _fastpath.throttle import Throttle
 from gateway.config import CarrierSettings
+from gateway.smpp import status as statuses
 from gateway.smpp.pace import Decision, Pace, Signals
 
 # The loop's timers are no finer; below that the throttle hands out several PDUs at once.
@@ -25,6 +26,7 @@ SHORTEST_S = 0.001
 LOOK_S = 0.05
 SPAN_S = 1.0
 BURST_S = 0.05
+SUBMIT_FAILED = 0x45
 
 
 class AccountReport(Struct, frozen=True, kw_only=True):
@@ -110,6 +112,7 @@ class Meter:
         if looks and now - looks[-1].at < LOOK_S * 0.8:
             return
         ledger = self._ledger
+        refusals = ledger.refusals()
         looks.append(
             Look(
                 now,
@@ -117,7 +120,7 @@ class Meter:
                 ledger.responses,
                 ledger.accepted,
                 ledger.throttled,
-                ledger.retried,
+                refusals.get(statuses.RSYSERR, 0) + refusals.get(SUBMIT_FAILED, 0),
                 tuple(exchange.bound_by for exchange in exchanges),
                 ledger.submit_to_response.copy(),
             )
@@ -146,6 +149,8 @@ class Meter:
             window_full=shares.get("window", 0.0),
             rate_held=shares.get("rate", 0.0),
             is_full=bool(exchanges) and all(exchange.window.room == 0 for exchange in exchanges),
+            # Told in responses alone: without one in the last second nothing is known.
+            congestion=self._ledger.congestion if self._ledger.congestion >= 0 and times.total else None,
             binds=max(1, len(exchanges)),
         )
 
@@ -167,9 +172,9 @@ class Flow:
         self.ledger = ledger
         self.tps = settings.tps
         self.window_ceiling = settings.window
-        self.burst_s = 0.0 if settings.pacing == "gap" else BURST_S
+        self.has_gap = settings.pacing == "gap"
         self.pace = Pace(settings, now) if settings.is_adaptive else None
-        self.throttle = Throttle(self.pace.rate if self.pace else settings.tps, self.burst_s)
+        self.throttle = Throttle(self.pace.rate if self.pace else settings.tps, BURST_S, self.has_gap)
         self.meter = Meter(ledger)
         self.latest: Signals | None = None
         self._timeouts = 0
@@ -216,16 +221,14 @@ class Flow:
         if self.pace is not None:
             self._apply(self.pace.change(tps, window, now), now, exchanges)
             return
-        self.throttle.change(tps, self.burst_s)
+        self.throttle.change(tps, BURST_S, self.has_gap)
         for exchange in exchanges:
             exchange.window.resize(window)
 
     def _apply(self, decision: Decision, now: float, exchanges: Sequence[Exchange]) -> None:
-        # With nothing saved up two PDUs are never closer than 1 / rate: that is gap pacing.
-        burst_s = 0.0 if decision.pacing == "gap" else BURST_S
         if now >= self._silence_until or decision.silence_until:
-            self.burst_s = burst_s
-            self.throttle.change(decision.rate_per_s, burst_s)
+            self.has_gap = decision.pacing == "gap"
+            self.throttle.change(decision.rate_per_s, BURST_S, self.has_gap)
         for exchange in exchanges:
             if exchange.window.size != decision.window:
                 exchange.window.resize(decision.window)
@@ -249,7 +252,7 @@ class Flow:
             limit_per_s=self.tps,
             ceiling_per_s=pace.ceiling if pace else None,
             window=self.window,
-            pacing="bucket" if self.burst_s else "gap",
+            pacing="gap" if self.has_gap else "bucket",
             p50_ms=None if signals.p50_s is None else signals.p50_s * 1e3,
             p99_ms=None if signals.p99_s is None else signals.p99_s * 1e3,
             throttled_share=share,

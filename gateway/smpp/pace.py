@@ -56,9 +56,9 @@ class Signals(Struct, frozen=True, kw_only=True):
     sent                    PDUs written
     answered                responses of any status
     ok                      of them accepted
-    throttled               refused for speed, 0x14 apart
-    queue_full              refused with 0x14, to so many destinations
-    temporary               refused with 0x08, 0x45 and their like
+    throttled               refused for speed; 0x14 too, where so many recipients' queues are full that it is the
+                            account's own (rule 5: the exchange tells it by the spread, and delays single recipients)
+    temporary               refused with 0x08 or 0x45
     timeouts                given up without an answer since the last feed
     p50_s, p99_s            from submit to response; None: no response
     window_full, rate_held  shares of the looks at which a bind's window, or the throttle, was what stopped it
@@ -72,8 +72,6 @@ class Signals(Struct, frozen=True, kw_only=True):
     answered: int = 0
     ok: int = 0
     throttled: int = 0
-    queue_full: int = 0
-    queue_full_destinations: int = 0
     temporary: int = 0
     timeouts: int = 0
     p50_s: float | None = None
@@ -240,9 +238,7 @@ class Pace:
 
     def _judge(self, now: float, signals: Signals) -> bool:
         """Look for refusals; -> whether there are any that speak against a raise."""
-        # One destination that takes no more is its own trouble; many are the account's.
-        spread = signals.queue_full_destinations > max(1, signals.queue_full // 4)
-        refused = signals.throttled + (signals.queue_full if spread else 0)
+        refused = signals.throttled
         congestion = signals.congestion or 0
         if not refused:
             self._refused_since = None

@@ -142,10 +142,12 @@ async def test_sooner_moment_replaces_a_later_one(esme, scripted_smsc):
 # -- answers that are not the last word -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [0x58, 0x14])
-async def test_throttled_segment_goes_first_after_the_pause_and_burns_no_attempt(esme, scripted_smsc, status):
+@pytest.mark.parametrize(("status", "statuses"), [(0x58, {}), (0x14, {"RMSGQFUL": "throttle"})])
+async def test_throttled_segment_goes_first_after_the_pause_and_burns_no_attempt(esme, scripted_smsc, status, statuses):
     now = Now()
-    carrier, (peer,) = await bound(esme, scripted_smsc, window=1, max_attempts=1, throttle_pause_s=0.2, clock=now)
+    carrier, (peer,) = await bound(
+        esme, scripted_smsc, window=1, max_attempts=1, throttle_pause_s=0.2, clock=now, statuses=statuses
+    )
     add(carrier, 3)
     submit = await peer.next("submit_sm")
     for n in range(5):

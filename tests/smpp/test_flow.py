@@ -46,10 +46,11 @@ class Bind:
         self.now = end
         return asks
 
-    def answer(self, n: int, refused: int = 0) -> None:
+    def answer(self, n: int, refused: int = 0, status: int = 0x58) -> None:
+        """Answer the oldest n, the first of them with a refusal."""
         octets = corpus.responses(self.answered + 1, n, self.answered)
         for at in range(refused):
-            octets = octets[: at * 27 + 8] + (0x58).to_bytes(4, "big") + octets[at * 27 + 12 :]
+            octets = octets[: at * 27 + 8] + status.to_bytes(4, "big") + octets[at * 27 + 12 :]
         self.answered += n
         self.exchange.feed(octets, self.now)
 
@@ -149,6 +150,46 @@ def test_nothing_at_all_leaves_while_a_carrier_demands_silence():
     while bind.now < until + 0.5:
         bind.look(0.05)
     assert bind.ledger.submitted > submitted
+
+
+def full_queues(refused: int) -> Bind:
+    """An account at full rate; so many recipients' queues are full, at each look of three seconds."""
+    bind = Bind(messages=10_000, tps=200, adaptive_start=1.0, window=400)
+    for turn in range(160):
+        bind.look(0.05)
+        n = bind.exchange.window.in_flight
+        bind.answer(n, refused=min(n, refused) if turn > 100 else 0, status=0x14)
+    return bind
+
+
+def test_rule_5_queue_of_one_recipient_is_its_own_trouble():
+    bind = Bind(messages=10_000, tps=200, adaptive_start=1.0, window=400)
+    for turn in range(160):
+        bind.look(0.05)
+        n = bind.exchange.window.in_flight
+        bind.answer(n, refused=1 if turn in (110, 140) else 0, status=0x14)
+    assert bind.ledger.queue_full == 2 and bind.ledger.throttled == 0
+    assert bind.flow.pace.last_cut is None and bind.flow.rate_per_s == 200
+
+
+def test_rule_5_queues_of_many_recipients_are_a_throttle():
+    bind = full_queues(refused=4)
+    assert bind.ledger.throttled > 0 and bind.flow.pace.last_cut is not None and bind.flow.rate_per_s < 170
+
+
+def test_rule_1_congestion_state_and_temporary_errors_reach_the_pace_from_the_ledger():
+    bind = Bind(messages=10_000, tps=200, adaptive_start=1.0, window=400)
+    for turn in range(60):
+        bind.look(0.05)
+        n = bind.exchange.window.in_flight
+        bind.answer(n, refused=min(n, 3) if turn == 55 else 0, status=0x45)
+    bind.ledger.congestion = 100
+    bind.look(0.05)
+    assert bind.flow.latest.temporary == 3 and bind.flow.latest.congestion == 100
+    assert "congestion_state 100" in bind.flow.pace.last_cut.cause
+    for _ in range(30):
+        bind.look(0.05)
+    assert bind.flow.latest.answered == 0 and bind.flow.latest.congestion is None
 
 
 def test_timeouts_ask_for_a_sign_of_life_and_halve_the_window():

@@ -21,7 +21,7 @@ class Account:
 
     def signals(self, **given: Any) -> Signals:
         rate = self.pace.rate
-        refused = given.get("throttled", 0) + given.get("queue_full", 0) + given.get("temporary", 0)
+        refused = given.get("throttled", 0) + given.get("temporary", 0)
         clean = {
             "sent": rate, "answered": rate, "ok": rate - refused, "p50_s": 0.05, "p99_s": 0.06, "rate_held": 1.0
         }  # fmt: skip
@@ -200,21 +200,6 @@ def test_rule_4_silence_where_the_carrier_demands_it():
     cut(account, throttled=300)
     assert account.decisions[-1].silence_until == pytest.approx(account.now + 60.0)
     assert any("silent for 60 s more" in reason for reason in account.pace.reasons(account.now))
-
-
-# -- rule 5 -----------------------------------------------------------------------------------------------------------
-
-
-def test_rule_5_queue_full_of_one_destination_is_not_the_accounts():
-    account = Account()
-    account.climb(1000)
-    assert account.run(5.0, queue_full=100, queue_full_destinations=1) == 1000
-
-
-def test_rule_5_queue_full_of_many_destinations_is_a_throttle():
-    account = Account()
-    account.climb(1000)
-    assert cut(account, queue_full=300, queue_full_destinations=290) <= 595
 
 
 # -- rule 6 -----------------------------------------------------------------------------------------------------------
