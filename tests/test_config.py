@@ -642,3 +642,25 @@ def test_routes_and_senders_are_read_and_each_fault_of_them_has_its_path(file):
     assert "carriers.acme.reroute_errors" in problems_of(
         file(acme('reroute_errors = ["050"]\nreroute_undelivered = true'))
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [
+        ('receipt_zone = "Mars/Olympus"', "receipt_zone"),
+        ('receipt_zone = "+15:00"', "receipt_zone"),
+        ('receipt_states = { FAILED = "gone" }', "receipt_states"),
+        ('receipt_states = { FAILED = "rejected", failed = "expired" }', "receipt_states"),
+        ('receipt_ids = "octal"', "receipt_ids"),
+        ('receipt_recognised_by = "luck"', "receipt_recognised_by"),
+        ('receipt_prefers = "both"', "receipt_prefers"),
+        ("receipt_waiting_days = 0", "receipt_waiting_days"),
+        ("receipt_deadline_s = 60.0\nregistered_delivery = 0", "receipt_deadline_s"),
+    ],
+)
+def test_settings_of_receipts_that_cannot_be_are_named(tmp_path: Path, lines: str, key: str) -> None:
+    path = tmp_path / "sluice.toml"
+    path.write_text(f'[carriers.acme]\nhost = "h"\n{lines}\n')
+    with pytest.raises(ConfigError) as raised:
+        load(path, {})
+    assert [problem[0].partition(".FAILED")[0] for problem in raised.value.problems] == [f"carriers.acme.{key}"]

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -209,13 +209,14 @@ class RunReport(Struct, frozen=True, kw_only=True):
     segments: int
     rate_per_s: float | None
     lanes: list[LaneReport]
+    late_conflicts: int = 0
 
 
 async def report_of(connection: Any, run: runs.Run) -> RunReport:
     """Count a run in Postgres: what is durable, not what memory says."""
     since = run.created_at - timedelta(days=1)
     names = await runs.lanes(connection)
-    counted = await results.states(connection, run.id, since)
+    counted = await results.states(connection, run.id, since, datetime.now(UTC))
     latencies = {latency.lane: latency for latency in await results.latencies(connection, run.id, since)}
     states: dict[str, int] = {}
     for count in counted:
@@ -257,6 +258,7 @@ async def report_of(connection: Any, run: runs.Run) -> RunReport:
         segments=sum(count.segments for count in counted),
         rate_per_s=rate,
         lanes=lanes,
+        late_conflicts=await results.late_conflicts(connection, run.id, since),
     )
 
 
@@ -322,10 +324,23 @@ def report_as_text(report: RunReport, width: int) -> str:
         for reason, messages in sorted(report.reasons.items(), key=lambda item: -item[1]):
             meaning = MEANINGS.get(reason)
             out.append(f"{messages:>9,}  {reason}" + (f": {meaning}" if meaning else ""))
+    if report.late_conflicts:
+        out += ["", f"{report.late_conflicts:,} segments of which the carrier told two different ends"]
     return "\n".join(out)
 
 
-_ORDER = ("delivered", "submitted", "undeliverable", "expired", "rejected", "refused", "uncertain", "queued")
+_ORDER = (
+    "delivered",
+    "submitted",
+    "no_receipt",
+    "unknown",
+    "undeliverable",
+    "expired",
+    "rejected",
+    "refused",
+    "uncertain",
+    "queued",
+)
 
 
 def _in_order(states: set[str]) -> list[str]:

@@ -146,7 +146,7 @@ async def _measure(
         if cpu_postgres is not None:
             cpu_postgres = (database.cpu_s() or 0.0) - cpu_postgres
         counts = ledger.counts()
-        states = await results.states(connection, run.id, since)
+        states = await results.states(connection, run.id, since, app.CLOCK.wall())
         # The clock has stopped: does Postgres hold what memory says?
         if receipts and await results.unreceipted(connection, run.id, since):
             ended = False

@@ -44,7 +44,7 @@ from gateway.dispatch.compose import PLAIN, fields_of, form_of, required_of
 from gateway.dispatch.route import plan_of, table_of
 from gateway.dispatch.worker import boot_id, is_dead
 from gateway.errors import EncodeError, FileFault, StoreError
-from gateway.message import Encoding, MessageClass, Policy
+from gateway.message import Encoding, MessageClass, Policy, ReceiptPolicy
 from gateway.routing import RouteTable
 from gateway.store import runs
 
@@ -68,6 +68,14 @@ NAME_CHARACTERS = 200
 )
 @click.option("--sender", default="", help="From whom; by default as [senders] says.")
 @click.option("--policy", type=click.Choice([policy.value for policy in Policy]), default="once", show_default=True)
+@click.option(
+    "--receipts",
+    "receipt_policy",
+    type=click.Choice([policy.value for policy in ReceiptPolicy]),
+    default="worst",
+    show_default=True,
+    help="How a long message ends, from the ends of its segments.",
+)
 @click.option(
     "--class", "class_", type=click.Choice([c.name.lower() for c in MessageClass]), default="bulk", show_default=True
 )
@@ -310,6 +318,7 @@ async def enqueue(
             fields=options["fields"], class_=MessageClass[options["class_"].upper()], policy=options["policy"],
             lanes=list(lanes.values()), list_id=loaded.list_id, source=file_name, now=now,
             expires_at=None if expires is None else now + timedelta(seconds=expires), encoding=options["asked"],
+            receipt_policy=options["receipt_policy"],
         )  # fmt: skip
         living = [worker for worker in await runs.workers(connection) if not is_dead(worker, host, boot, now)]
         class_ = MessageClass[options["class_"].upper()]

@@ -51,11 +51,11 @@ async def _sets(connection: Connection) -> AsyncIterator[None]:
         yield
 
 
-async def states(connection: Connection, run_id: int, since: datetime) -> list[StateCount]:
-    """Count by state; those still queued are the run's recipients less the sum of these."""
+async def states(connection: Connection, run_id: int, since: datetime, now: datetime) -> list[StateCount]:
+    """Count by state as of `now`; those still queued are the run's recipients less the sum of these."""
     counted: dict[tuple[int, str], StateCount] = {}
     async with _sets(connection):
-        rows = await connection.fetch(query("message_states"), run_id, since)
+        rows = await connection.fetch(query("message_states"), run_id, since, now)
     for row in rows:
         key = row["lane"], row["state"]
         before = counted.get(key)
@@ -66,6 +66,12 @@ async def states(connection: Connection, run_id: int, since: datetime) -> list[S
             segments=row["segments"] + (before.segments if before else 0),
         )
     return list(counted.values())
+
+
+async def late_conflicts(connection: Connection, run_id: int, since: datetime) -> int:
+    """Count segments of which the carrier told two different ends; the first stands, unless a delivery wins there."""
+    async with _sets(connection):
+        return int(await connection.fetchval(query("late_conflicts"), run_id, since))
 
 
 async def refusals(connection: Connection, run_id: int, since: datetime) -> list[Refused]:

@@ -48,6 +48,7 @@ class Run(Struct, frozen=True, kw_only=True):
     enqueued_at: datetime | None
     # JSON of gateway.message.Encoding; who composes reads it.
     encoding: str = "{}"
+    receipt_policy: str = "worst"
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -98,6 +99,7 @@ async def add_run(
     not_before: datetime | None = None,
     expires_at: datetime | None = None,
     encoding: Encoding | None = None,
+    receipt_policy: str = "worst",
 ) -> Run:
     """Create a run. Its id is the millisecond it was made in, or the next one free."""
     run_id = int((now - _EPOCH) / timedelta(milliseconds=1))
@@ -105,6 +107,7 @@ async def add_run(
         made = await connection.fetchval(
             query("add_run"), run_id, name, template, list(fields), class_, priority, policy, list(lanes), list_id,
             source, not_before or now, expires_at, now, msgspec.json.encode(encoding or Encoding()).decode(),
+            receipt_policy,
         )  # fmt: skip
         if made is not None:
             found = await run_by_id(connection, run_id)

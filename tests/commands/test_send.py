@@ -54,7 +54,17 @@ def test_dry_run_says_what_is_wrong_and_hides_the_numbers(here, settings, people
 def test_file_goes_to_its_last_receipt(sluice, queue, people):
     result = sluice("send", "--contacts", people(25), "--text", TEXT, "--carrier", "north", "--json")
     assert (result.code, states(result)) == (0, {"delivered": 25})
-    assert set(result.json) == {"run", "name", "recipients", "states", "reasons", "segments", "rate_per_s", "lanes"}
+    assert set(result.json) == {
+        "run",
+        "name",
+        "recipients",
+        "states",
+        "reasons",
+        "segments",
+        "rate_per_s",
+        "lanes",
+        "late_conflicts",
+    }
     assert result.json["name"] == "people.csv" and result.json["lanes"][0]["carrier"] == "north"
     assert "would send  25" in result.err and "enqueued" in result.err
     assert queue("SELECT count(*) FROM worker") == [(0,)]

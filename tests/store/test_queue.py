@@ -570,7 +570,7 @@ DISTRIBUTED = {
 }  # fmt: skip
 # Statements over all lanes, none of them on the path of a message.
 ALL_LANES = {
-    "message_states", "refusals", "latencies", "unreceipted", "materialise_payload", "materialise_chunks",
+    "message_states", "late_conflicts", "refusals", "latencies", "unreceipted", "materialise_payload", "materialise_chunks",
     "refuse_unrouted", "count_positions", "chunk_states", "open_chunks", "queue_by_lane",
 }  # fmt: skip
 
@@ -648,3 +648,84 @@ async def test_a_claim_takes_no_more_than_it_asks_for_before_the_planner_knows_t
     await connection.execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_hashagg = off")
     assert len((await queue.claim(connection, lane, "w1", NOW, LATER, 2)).batches) == 2
     assert await connection.fetchval("SELECT count(*) FROM chunk WHERE state = 1") == 2
+
+
+# -- ids in other forms, and receipts nobody claims -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "response", "receipt"),
+    [
+        ("verbatim", b"SAR-2347-2-1", "SAR-2347-2-1"),
+        ("loose", b"00B8BE19x", "b8be19X"),
+        ("hex", b"812FC7470000001B", "9308878062554710043"),
+        ("decimal", b"870928761", "33E95179"),
+    ],
+)
+async def test_an_early_receipt_finds_its_segment_in_whichever_form_it_spells_the_id(
+    connection: Any, lane: int, rule: str, response: bytes, receipt: str
+) -> None:
+    """Receipt forms 16 to 19, as the compiled path does it (tests/fastpath/test_recall.py)."""
+    batch = await accepted(connection, lane, response)
+    since = NOW - timedelta(hours=1)
+    await wait_for_receipt(connection, lane, receipt, number=999_999_999_999)
+    if rule != "verbatim":
+        assert await queue.match(connection, lane, since) == {}
+        await wait_for_receipt(connection, lane, receipt, number=12345, other=batch.number(0) % 10**10)
+    assert await queue.match(connection, lane, since) == {rule: 1}
+    assert await queue.match(connection, lane, since, rule=rule, fixed=True) == (
+        {rule: 1} if rule != "verbatim" else {}
+    )
+
+
+async def test_an_id_of_two_messages_goes_to_the_one_it_names_or_waits(connection: Any, lane: int) -> None:
+    batch = await accepted(connection, lane, b"16", b"10")
+    since = NOW - timedelta(hours=1)
+    await wait_for_receipt(connection, lane, "16", number=123456789012)
+    await wait_for_receipt(connection, lane, "16")
+    assert await queue.match(connection, lane, since) == {}
+    await wait_for_receipt(connection, lane, "16", number=batch.number(1))
+    await wait_for_receipt(connection, lane, "16", number=batch.number(0))
+    assert await queue.match(connection, lane, since) == {"hex": 1, "verbatim": 1}
+    found = await connection.fetch("SELECT pos, number FROM receipt ORDER BY pos")
+    assert [tuple(row) for row in found] == [(0, batch.number(0)), (1, batch.number(1))]
+    # What is learnt is believed by itself.
+    assert await queue.match(connection, lane, since, rule="hex") == {"hex": 2}
+
+
+async def test_a_fast_round_looks_by_the_learnt_rule_alone(connection: Any, lane: int) -> None:
+    batch = await accepted(connection, lane, b"33e95179")
+    await wait_for_receipt(connection, lane, "870928761", number=batch.number(0))
+    since = NOW - timedelta(hours=1)
+    assert await queue.match(connection, lane, since, rule="verbatim", every=False) == {}
+    assert await queue.match(connection, lane, since, rule="verbatim") == {"hex": 1}
+
+
+async def test_receipts_that_waited_for_days_are_set_aside_and_the_others_stay(connection: Any, lane: int) -> None:
+    for age in range(5):
+        await wait_for_receipt(connection, lane, f"stranger {age}", at=NOW - timedelta(days=age), other=7)
+    before = NOW - timedelta(days=2, hours=12)
+    assert await queue.orphan(connection, lane, before, 1) == 2
+    assert await queue.orphan(connection, lane, before) == 0
+    rows = await connection.fetch("SELECT message_id, other FROM orphan_receipt ORDER BY at")
+    assert [tuple(row) for row in rows] == [("stranger 4", 7), ("stranger 3", 7)]
+    assert await connection.fetchval("SELECT count(*) FROM receipt_waiting") == 3
+
+
+async def test_the_first_rule_that_is_learnt_stays(connection: Any, lane: int) -> None:
+    assert await queue.receipt_rule(connection, lane) == "auto"
+    await queue.keep_receipt_habit(connection, lane, delivered_wins=True, unknown_is_final=False, deadline_s=None)
+    for rule in ("hex", "loose"):
+        await queue.learn_receipt_rule(connection, lane, rule, NOW)
+    await queue.keep_receipt_habit(connection, lane, delivered_wins=False, unknown_is_final=False, deadline_s=1.0)
+    assert await queue.receipt_rule(connection, lane) == "hex"
+
+
+async def test_receipts_that_several_segments_in_doubt_might_claim_are_counted(connection: Any, lane: int) -> None:
+    first = await doubted(connection, lane, numbers(2))
+    await doubted(connection, lane, [first.number(0)])
+    await wait_for_receipt(connection, lane, "a", number=first.number(0))
+    assert await queue.adopt(connection, lane, NOW, SLACK) == 0
+    assert await queue.contested(connection, lane, NOW) == 1
+    await wait_for_receipt(connection, lane, "b", number=5, other=first.number(1) % 10**10)
+    assert await queue.adopt(connection, lane, NOW, SLACK) == 1

@@ -104,7 +104,7 @@ async def test_state_of_a_long_message_is_the_worst_of_its_segments(
     for segment, one in receipts.items():
         await story.receipt(0, one, segment)
     assert await story.states() == {state: 1}
-    (count,) = await results.states(story.connection, story.run.id, SINCE)
+    (count,) = await results.states(story.connection, story.run.id, SINCE, NOW)
     assert count.segments == 3
 
 
@@ -176,3 +176,98 @@ async def test_latencies_and_missing_receipts_are_those_of_accepted_segments(sto
     assert (latency.lane, latency.segments, latency.response_p50_ms) == (story.lane, 3, 1.5)
     assert latency.receipt_p50_ms is not None and latency.receipt_p50_ms > 1.5
     assert await results.unreceipted(story.connection, story.run.id, SINCE) == 2
+
+
+# ------------------------------------------------------------------------------------------- deadlines, policies, habits
+
+
+async def habit(story: Story, **how: Any) -> None:
+    settings = {"delivered_wins": False, "unknown_is_final": False, "deadline_s": None}
+    await queue.keep_receipt_habit(story.connection, story.lane, **(settings | how))
+
+
+async def test_what_is_withheld_is_no_receipt_from_the_deadline_on_and_nothing_else_is(story: Story) -> None:
+    await habit(story, deadline_s=60.0)
+    for pos in range(5):
+        await story.outcome(pos, 0)
+    await story.outcome(5, -1)
+    await story.outcome(6, 0x0B)
+    await story.receipt(0, DELIVERED)
+    await story.receipt(1, UNDELIVERABLE)
+    await story.receipt(2, 1)
+    first = NOW + timedelta(seconds=60)
+    rest = {"delivered": 1, "undeliverable": 1, "uncertain": 1, "rejected": 1}
+    assert await campaign.states(story.connection, story.run, first) == {"submitted": 3, **rest}
+    # Positions 2 to 4 were accepted at 3, 4 and 5 ms.
+    at_the_fourth = first + timedelta(milliseconds=4)
+    assert await campaign.states(story.connection, story.run, at_the_fourth) == {
+        "no_receipt": 2,
+        "submitted": 1,
+        **rest,
+    }
+    late = first + timedelta(days=1)
+    assert await campaign.states(story.connection, story.run, late) == {"no_receipt": 3, **rest}
+    # It is no end: a receipt that comes weeks late still counts.
+    await story.receipt(3, DELIVERED)
+    assert (await campaign.states(story.connection, story.run, late))["delivered"] == 2
+
+
+async def test_a_delivery_wins_over_an_earlier_end_only_where_the_carrier_is_so(story: Story) -> None:
+    """Quirk 33: contradicting receipts; the first end stands, and the contradiction is counted."""
+    await story.outcome(0, 0)
+    for state in (EXPIRED, EXPIRED, DELIVERED):
+        await story.receipt(0, state)
+    await story.outcome(1, 0)
+    await story.receipt(1, EXPIRED)
+    assert await story.states() == {"expired": 2}
+    assert await results.late_conflicts(story.connection, story.run.id, SINCE) == 1
+    await habit(story, delivered_wins=True)
+    assert await story.states() == {"delivered": 1, "expired": 1}
+
+
+async def test_unknown_ends_a_message_only_where_the_carrier_is_so(story: Story) -> None:
+    """Quirk 39."""
+    for pos, states in enumerate([[UNKNOWN], [UNKNOWN, DELIVERED], [-1], [ACCEPTED], [0]]):
+        await story.outcome(pos, 0)
+        for state in states:
+            await story.receipt(pos, state)
+    assert await story.states() == {"submitted": 4, "delivered": 1}
+    await habit(story, unknown_is_final=True)
+    assert await story.states() == {"submitted": 3, "unknown": 2}
+
+
+@pytest.mark.parametrize(
+    ("policy", "receipts", "state"),
+    [
+        # Receipts by segment in their order of coming: part 1 only after part 3, one of them twice.
+        ("worst", [(3, 2), (3, 2), (1, 2)], "submitted"),
+        ("worst", [(3, 5)], "undeliverable"),
+        ("worst", [(3, 2), (2, 2), (1, 2)], "delivered"),
+        ("all", [(3, 5)], "submitted"),
+        ("all", [(3, 5), (1, 2), (2, 2)], "undeliverable"),
+        ("all", [(3, 2), (1, 2), (2, 2)], "delivered"),
+        ("any", [(3, 5), (1, 5)], "submitted"),
+        ("any", [(3, 5), (1, 2)], "delivered"),
+        ("any", [(3, 5), (1, 5), (2, 3)], "expired"),
+        ("last", [(1, 5), (2, 5)], "submitted"),
+        ("last", [(3, 2), (1, 5), (2, 5)], "delivered"),
+        ("last", [(1, 2), (2, 2), (3, 3)], "expired"),
+    ],
+)
+async def test_state_of_a_long_message_follows_the_run_s_policy(
+    story: Story, policy: str, receipts: list[tuple[int, int]], state: str
+) -> None:
+    await story.connection.execute("UPDATE run SET receipt_policy = $1", policy)
+    for segment in (1, 2, 3):
+        await story.outcome(0, 0, segment, 3)
+    for segment, one in receipts:
+        await story.receipt(0, one, segment)
+    assert await story.states() == {state: 1}
+
+
+async def test_a_run_keeps_its_receipt_policy(story: Story) -> None:
+    made = await runs.add_run(
+        story.connection, name="r", template="x", fields=[], class_=5, policy="once", lanes=[story.lane], list_id=None,
+        source=None, now=NOW, receipt_policy="any",
+    )  # fmt: skip
+    assert (made.receipt_policy, story.run.receipt_policy) == ("any", "worst")

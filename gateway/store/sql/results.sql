@@ -1,7 +1,9 @@
 -- name: message_states
 -- Count a run's messages by state and lane.
--- A segment's state: its receipt's, final before interim, the first final one before later ones; without one, that of its
--- response. A message's state is the worst of its segments'. Late answers overrule doubt; doubt about a whole position
+-- A segment's state: its receipt's, final before interim, the first final one before later ones (or a delivery before all,
+-- where the carrier's settings say so: receipt_habit); without a final one when the deadline has passed ($3 = now),
+-- no_receipt; without any, that of its response. A message's state follows from its segments' by the run's receipt_policy
+-- (gateway.message.ReceiptPolicy). Late answers overrule doubt; doubt about a whole position
 -- (segment 0: a crash) is overruled when each of its segments has its answer. Positions sent again count where they were
 -- sent again.
 -- index: chunk_run finds the chunks; outcome and receipt are read by partition
@@ -9,7 +11,8 @@ WITH runs_chunks AS (
     SELECT lane, id FROM chunk WHERE run = $1::bigint
 ), known AS (
     SELECT o.lane, o.chunk_id, o.pos, o.segment, max(o.segments) AS segments,
-           min(CASE WHEN o.status = 0 THEN 0 WHEN o.status > 0 THEN 1 WHEN o.status < -1 THEN 2 ELSE 3 END) AS answer
+           min(CASE WHEN o.status = 0 THEN 0 WHEN o.status > 0 THEN 1 WHEN o.status < -1 THEN 2 ELSE 3 END) AS answer,
+           min(o.at) FILTER (WHERE o.status = 0) AS accepted_at
     FROM outcome o JOIN runs_chunks k ON k.lane = o.lane AND k.id = o.chunk_id
     WHERE o.at >= $2::timestamptz
     GROUP BY o.lane, o.chunk_id, o.pos, o.segment
@@ -21,39 +24,63 @@ WITH runs_chunks AS (
     WHERE n.segment > 0 AND n.answer < 3
     GROUP BY n.lane, n.chunk_id, n.pos HAVING count(*) >= max(n.segments)
 ), answered AS (
-    SELECT n.lane, n.chunk_id, n.pos, n.segment, n.answer
+    SELECT n.lane, n.chunk_id, n.pos, n.segment, n.answer, n.accepted_at
     FROM known n LEFT JOIN resolved v ON v.lane = n.lane AND v.chunk_id = n.chunk_id AND v.pos = n.pos AND n.segment = 0
     WHERE v.pos IS NULL
 ), received AS (
-    SELECT DISTINCT ON (r.lane, r.chunk_id, r.pos, r.segment) r.lane, r.chunk_id, r.pos, r.segment, r.state
+    SELECT DISTINCT ON (r.lane, r.chunk_id, r.pos, r.segment) r.lane, r.chunk_id, r.pos, r.segment, r.state,
+           r.state = 7 AND h.unknown_is_final IS TRUE AS is_unknown
     FROM receipt r JOIN runs_chunks k ON k.lane = r.lane AND k.id = r.chunk_id
+    LEFT JOIN receipt_habit h ON h.lane = r.lane
     WHERE r.at >= $2::timestamptz
-    ORDER BY r.lane, r.chunk_id, r.pos, r.segment, (r.state IN (2, 3, 4, 5, 8, 9)) DESC, r.at
+    ORDER BY r.lane, r.chunk_id, r.pos, r.segment,
+             (r.state = 2 AND h.delivered_wins IS TRUE) DESC,
+             (r.state IN (2, 3, 4, 5, 8, 9) OR (r.state = 7 AND h.unknown_is_final IS TRUE)) DESC, r.at
 ), segments AS (
-    SELECT a.lane, a.chunk_id, a.pos,
+    SELECT a.lane, a.chunk_id, a.pos, a.segment,
            CASE
                WHEN r.state = 2 THEN 0
-               WHEN r.state = 3 THEN 4
-               WHEN r.state IN (4, 5, 9) THEN 5
-               WHEN r.state = 8 THEN 6
+               WHEN r.is_unknown THEN 4
+               WHEN r.state = 3 THEN 5
+               WHEN r.state IN (4, 5, 9) THEN 6
+               WHEN r.state = 8 THEN 7
+               WHEN a.answer = 0 AND a.accepted_at + make_interval(secs => h.deadline_s) <= $3::timestamptz THEN 3
                WHEN r.state IS NOT NULL THEN 1
                WHEN a.answer = 0 THEN 1
                WHEN a.answer = 3 THEN 2
-               WHEN a.answer = 1 THEN 7
-               ELSE 8
+               WHEN a.answer = 1 THEN 8
+               ELSE 9
            END AS worst
-    FROM answered a LEFT JOIN received r ON r.lane = a.lane AND r.chunk_id = a.chunk_id AND r.pos = a.pos
+    FROM answered a LEFT JOIN receipt_habit h ON h.lane = a.lane LEFT JOIN received r ON r.lane = a.lane AND r.chunk_id = a.chunk_id AND r.pos = a.pos
          AND (r.segment = a.segment OR r.segment = 0)
 ), messages AS (
-    SELECT s.lane, s.chunk_id, s.pos, max(s.worst) AS worst, count(*) AS segments
-    FROM segments s
+    SELECT s.lane, s.chunk_id, s.pos, count(*) AS segments,
+           CASE n.receipt_policy
+               WHEN 'all' THEN coalesce(max(s.worst) FILTER (WHERE s.worst IN (1, 2)), max(s.worst))
+               WHEN 'any' THEN CASE WHEN min(s.worst) = 0 THEN 0
+                                    ELSE coalesce(max(s.worst) FILTER (WHERE s.worst IN (1, 2)), min(s.worst)) END
+               WHEN 'last' THEN (array_agg(s.worst ORDER BY s.segment DESC))[1]
+               ELSE max(s.worst)
+           END AS worst
+    FROM segments s JOIN run n ON n.id = $1::bigint
     WHERE NOT EXISTS (SELECT FROM repeated x WHERE x.lane = s.lane AND x.chunk_id = s.chunk_id AND x.pos = s.pos)
-    GROUP BY s.lane, s.chunk_id, s.pos
+    GROUP BY s.lane, s.chunk_id, s.pos, n.receipt_policy
 )
 SELECT lane,
-       (ARRAY['delivered', 'submitted', 'uncertain', 'uncertain', 'expired', 'undeliverable', 'rejected', 'rejected', 'refused'])[worst + 1] AS state,
+       (ARRAY['delivered', 'submitted', 'uncertain', 'no_receipt', 'unknown', 'expired', 'undeliverable', 'rejected', 'rejected',
+              'refused'])[worst + 1] AS state,
        count(*)::bigint AS messages, sum(segments)::bigint AS segments
 FROM messages GROUP BY lane, worst ORDER BY lane, worst;
+
+-- name: late_conflicts
+-- Count a run's segments of which the carrier told two different ends.
+-- index: as message_states
+SELECT count(*)::bigint FROM (
+    SELECT r.lane, r.chunk_id, r.pos, r.segment
+    FROM receipt r JOIN chunk k ON k.lane = r.lane AND k.id = r.chunk_id
+    WHERE k.run = $1::bigint AND r.at >= $2::timestamptz AND r.state IN (2, 3, 4, 5, 8, 9)
+    GROUP BY r.lane, r.chunk_id, r.pos, r.segment HAVING count(DISTINCT r.state) > 1
+) contradicting;
 
 -- name: refusals
 -- Count what a run's messages were rejected or refused with; one that went on to another chunk counts there.

@@ -18,9 +18,10 @@ SELECT lane, name FROM carrier ORDER BY lane;
 -- name: add_run
 -- Create a run; -> nothing when the id is taken.
 -- index: run_pkey
-INSERT INTO run (id, name, template, fields, class, priority, policy, lanes, list, source, not_before, expires_at, created_at, encoding)
+INSERT INTO run (id, name, template, fields, class, priority, policy, lanes, list, source, not_before, expires_at, created_at,
+                 encoding, receipt_policy)
 VALUES ($1::bigint, $2::text, $3::text, $4::text[], $5::smallint, $6::smallint, $7::text, $8::int[], $9::bigint, $10::text,
-        $11::timestamptz, $12::timestamptz, $13::timestamptz, $14::text::jsonb)
+        $11::timestamptz, $12::timestamptz, $13::timestamptz, $14::text::jsonb, $15::text)
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
@@ -28,14 +29,14 @@ RETURNING id;
 -- Read one run.
 -- index: run_pkey
 SELECT id, name, template, fields, class, priority, policy, lanes, list, source, recipients, not_before, expires_at,
-       created_at, enqueued_at, encoding::text AS encoding
+       created_at, enqueued_at, encoding::text AS encoding, receipt_policy
 FROM run WHERE id = $1::bigint;
 
 -- name: recent_runs
 -- Read the newest runs.
 -- index: run_pkey
 SELECT id, name, template, fields, class, priority, policy, lanes, list, source, recipients, not_before, expires_at,
-       created_at, enqueued_at, encoding::text AS encoding
+       created_at, enqueued_at, encoding::text AS encoding, receipt_policy
 FROM run ORDER BY id DESC LIMIT $1::int;
 
 -- name: lock_run
@@ -178,5 +179,5 @@ SELECT instance, host, boot, pid, started_at, seen_at, report::text AS report FR
 -- Find a run of the same text to the same list.
 -- index: run_pkey
 SELECT id, name, template, fields, class, priority, policy, lanes, list, source, recipients, not_before, expires_at,
-       created_at, enqueued_at, encoding::text AS encoding
+       created_at, enqueued_at, encoding::text AS encoding, receipt_policy
 FROM run WHERE list = $1::bigint AND template = $2::text AND enqueued_at IS NOT NULL ORDER BY id DESC LIMIT 1;
