@@ -178,7 +178,7 @@ async def test_latencies_and_missing_receipts_are_those_of_accepted_segments(sto
     assert await results.unreceipted(story.connection, story.run.id, SINCE) == 2
 
 
-# ------------------------------------------------------------------------------------------- deadlines, policies, habits
+# ------------------------------------------------------------------------------------------ deadlines, policies, habits
 
 
 async def habit(story: Story, **how: Any) -> None:
