@@ -65,7 +65,7 @@ class Rescue:
         self._looks_until = clock.monotonic() + AFTERWARDS_S
         self._looked_at: dict[timedelta, datetime] = {}
         self._strays_told = 0
-        self._kept_rule = ""
+        self.rule_kept = ""
         self.last_error = ""
         self.matched = 0
         self.adopted = 0
@@ -135,7 +135,7 @@ class Rescue:
     async def _match(self, connection: postgres.Connection, is_slow: bool, now: datetime) -> None:
         lane, recall = self._carrier.lane, self._carrier.ledger.recall
         settings = self._carrier.settings
-        since = self._look_back(now) if is_slow else now - RECENT
+        since = self.look_back(now) if is_slow else now - RECENT
         found = await queue.match(
             connection, lane, since, rule=recall.rule, every=is_slow, fixed=settings.receipt_ids != "auto"
         )
@@ -151,7 +151,7 @@ class Rescue:
                 while moved := await queue.orphan(connection, lane, over_at):
                     self.orphaned += moved
 
-    def _look_back(self, now: datetime) -> datetime:
+    def look_back(self, now: datetime) -> datetime:
         """Since when the receipts of this slow round came."""
         for pause, span in SPANS:
             looked_at = self._looked_at.get(pause)
@@ -167,7 +167,7 @@ class Rescue:
         carrier = self._carrier
         recall, settings, lane = carrier.ledger.recall, carrier.settings, carrier.lane
         carrier.ledger.reading.zone_s = zone_s(settings.receipt_zone, now)
-        if not self._kept_rule:
+        if not self.rule_kept:
             await queue.keep_receipt_habit(
                 connection,
                 lane,
@@ -175,15 +175,15 @@ class Rescue:
                 unknown_is_final=settings.receipt_unknown_is_final,
                 deadline_s=settings.receipt_deadline_s or None,
             )
-            self._kept_rule = "auto"
+            self.rule_kept = "auto"
         if settings.receipt_ids != "auto":
             return
         if recall.rule == "auto":
             recall.set_rule(await queue.receipt_rule(connection, lane))
-            self._kept_rule = recall.rule
-        elif self._kept_rule != recall.rule:
+            self.rule_kept = recall.rule
+        elif self.rule_kept != recall.rule:
             await queue.learn_receipt_rule(connection, lane, recall.rule, now)
-            self._kept_rule = recall.rule
+            self.rule_kept = recall.rule
             # Receipts that nothing was sure of may be clear now.
             self._looked_at.clear()
             log.info("= lane %d: its receipts' ids are those of its responses by the rule %s", lane, recall.rule)

@@ -170,3 +170,55 @@ async def test_after_postgres_was_away_owners_renew_before_others_take(
         await until(lambda: len(rounds) > 3, "some rounds")
         loop.cancel()
         assert not any(rounds)
+
+
+async def test_the_rule_of_ids_is_learnt_and_known_after_a_restart(dsn: str, ledger: Path) -> None:
+    """Receipt forms 2, 17 and 19: hexadecimal in the response, decimal in the receipt, half of them before it."""
+    receipts = Receipts(id="decimal:10", tlvs=False, delay_ms=20, early_share=0.5, early_ms=5)
+    async with engine(dsn, ledger, responses=Responses(delay_ms=10, id="hex"), receipts=receipts) as e:
+        run = await e.run(numbers(600))
+        first = await e.start()
+        await e.ends(run)
+        assert await e.states(run) == {"delivered": 600}
+        recall = only_lane(first).carrier.ledger.recall
+        assert recall.rule == "hex" and recall.matches["hex"] == 600 and recall.strays == 0
+        await until(lambda: only_lane(first).rescue.rule_kept == "hex", "the rule is kept")
+        await e.stop(first)
+        assert await queue.receipt_rule(e.connection, await e.lane()) == "hex"
+        second = await e.start()
+        assert only_lane(second).carrier.ledger.recall.rule == "hex"
+
+
+async def test_receipts_by_another_rule_than_the_learnt_one_match_and_are_told_of(
+    dsn: str, ledger: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    receipts = Receipts(id="decimal", tlvs=False)
+    async with engine(dsn, ledger, responses=Responses(id="hex"), receipts=receipts) as e:
+        await queue.learn_receipt_rule(e.connection, await e.lane(), "verbatim", app.CLOCK.wall())
+        run = await e.run(numbers(50))
+        worker = await e.start()
+        await e.ends(run)
+        assert await e.states(run) == {"delivered": 50}
+        recall = only_lane(worker).carrier.ledger.recall
+        assert recall.rule == "verbatim" and recall.strays == 50
+        await until(lambda: "match by another rule than verbatim" in caplog.text, "the log tells of it")
+
+
+async def test_receipts_of_strangers_are_set_aside_and_looked_at_ever_more_rarely(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger) as e:
+        e.carrier_settings = {"receipt_waiting_days": 1.0}
+        lane, now = await e.lane(), app.CLOCK.wall()
+        for hours in (0, 12, 30, 50):
+            await e.connection.execute(
+                "INSERT INTO receipt_waiting (lane, at, state, message_id, id_key) VALUES ($1, $2, 2, 'x', 'x')",
+                lane, now - timedelta(hours=hours),
+            )  # fmt: skip
+        rescue = only_lane(await e.start()).rescue
+        assert rescue.orphaned == 2
+        assert await e.connection.fetchval("SELECT count(*) FROM receipt_waiting") == 2
+        backs = [
+            now - rescue.look_back(now + timedelta(seconds=after)) + timedelta(seconds=after)
+            for after in (10, 20, 310, 320, 4000, 4010)
+        ]
+        minutes, day = timedelta(minutes=10), timedelta(days=1)
+        assert backs[:4] == [minutes, minutes, day, minutes] and backs[4] > 1000 * day and backs[5] == minutes
