@@ -60,6 +60,8 @@ class Dispatcher:
         self._forms: dict[int, tuple[Form, float] | EncodeError] = {}
         self._owed: list[tuple[int, int, int]] = []
         self.gives_back = False
+        # What operators have paused (control.py); a paused carrier claims nothing either.
+        self.paused = queue.NOTHING_PAUSED
         self.claimed = 0
         self.held = 0
         self.last_error = ""
@@ -85,9 +87,9 @@ class Dispatcher:
             await asyncio.sleep(SOON_S if found else IDLE_S if wanted else BUSY_S)
 
     def _wanted(self) -> int:
-        """Chunks to claim now: none while the carrier is down, for what is claimed cannot be taken by others."""
+        """Chunks to claim now: none while it is down or paused, for what is claimed cannot be taken by others."""
         carrier = self._carrier
-        if not carrier.is_up or self._intents.is_away:
+        if not carrier.is_up or self._intents.is_away or carrier.backlog.paused:
             return 0
         ahead = max(carrier.window_size * 2, int(self._intents.rate_per_s * AHEAD_S))
         missing = ahead - carrier.backlog.unsent
@@ -111,6 +113,7 @@ class Dispatcher:
                 now,
                 now + timedelta(seconds=self._settings.lease_s),
                 limit,
+                self.paused,
             )
             unfit = []
             for chunk_id, epoch, why in claimed.unread:

@@ -119,6 +119,25 @@ async def test_the_urgent_class_is_claimed_first_then_priority_then_age(connecti
     assert [batch.run for batch in await claim_all(connection, lane)] == [code.id, old.id, young.id, behind.id]
 
 
+async def test_paused_run_country_and_sender_are_not_claimed_and_the_rest_is(connection: Any, lane: int) -> None:
+    made = [await make_run(connection, numbers(10, 447700900000 + 100 * at), [lane]) for at in range(4)]
+    await connection.execute("UPDATE chunk SET country = 133 WHERE run = $1", made[1].id)
+    await connection.execute("UPDATE chunk SET source = 'Brand' WHERE run = $1", made[2].id)
+    paused = queue.Paused(runs=(made[0].id,), countries=(133,), senders=("Brand",))
+    claimed = await queue.claim(connection, lane, "w", NOW, LATER, 64, paused)
+    assert {batch.run for batch in claimed.batches} == {made[3].id}
+    assert (await queue.claim(connection, lane, "w", NOW, LATER, 64, paused)).batches == []
+    claimed = await queue.claim(connection, lane, "w", NOW, LATER, 64)
+    assert {batch.run for batch in claimed.batches} == {run.id for run in made[:3]}
+
+
+def test_claim_past_pauses_is_the_claim_but_for_what_it_passes() -> None:
+    """Two statements must not drift apart: without its own lines the second is the first."""
+    plain, past = all_queries()["claim"].sql, all_queries()["claim_unpaused"].sql
+    own = r"\n *AND run <> ALL.*"
+    assert re.search(own, past) and re.sub(own, "", past) == plain
+
+
 async def test_a_chunk_is_not_claimed_before_its_time_nor_twice(connection: Any, lane: int) -> None:
     await make_run(connection, numbers(10), [lane], now=NOW + timedelta(hours=1))
     assert await claim_all(connection, lane) == []
