@@ -107,12 +107,12 @@ cdef class Limit:
     """
 
     def __init__(self, str name not None, int per_s=0, int64_t per_minute=0, int64_t per_day=0, *,
-                 bint per_message=False, double burst_s=0.05, bint gap=False):
+                 bint per_message=False, double burst_s=0.05):
         if per_minute < 0 or per_day < 0:
             raise ValueError(f"limit of {name}: expected at least 0, got {min(per_minute, per_day)}")
         self.name = name
         self.per_message = per_message
-        self.throttle = Throttle(per_s, burst_s, gap)
+        self.throttle = Throttle(per_s, burst_s)
         self.minute = Span(per_minute, 60, 1.0) if per_minute else None
         self.day = Span(per_day, 1440, 60.0) if per_day else None
 

@@ -30,6 +30,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct
 
+from gateway.countries import countries
 from gateway.errors import ConfigError
 from gateway.profiles import OF_A_CARRIER, OF_A_PROFILE, Laid, Profile, lay, loop_of, profile_of, shipped
 from gateway.routing import Problem as Problem
@@ -114,6 +115,18 @@ class TlvSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max: Annotated[int, Meta(ge=1, le=1000)] = 254
 
 
+class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one sender, campaign or country may send over an account; each hard in any span of it, 0 = no limit.
+
+    unit  what is counted: PDUs, as carriers do, or messages
+    """
+
+    tps: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    per_minute: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    per_day: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    unit: Literal["pdu", "message"] = "pdu"
+
+
 class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One account at one operator.
 
@@ -161,6 +174,12 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     failover_after_s       down for so long, what waits here goes to the next route that is up
     short_code_ton         TON of a short code as sender: 3, or 0 or 6 where the carrier wants that
     sender_plus            long numbers as sender begin with +
+
+    tps_unit                 what tps, bind_tps, host_tps, per_minute and per_day count
+    bind_tps, host_tps       of each bind, of each host; tps is that of the account
+    per_minute, per_day      of the account; a day is any 24 hours, or with day_zone = "US/Pacific" one of its calendar
+    sender_limits …          of each sender, campaign (by its run's name) and country: { Sluice = { per_day = 2000 } };
+                             the key * stands for every one that is not named
 
     inbound_data_coding      what a data_coding means in handsets' messages, { 0 = "latin1" }; others by the standard
     inbound_parts_timeout_s  for the missing parts of a long message; then it is told of without them
@@ -265,6 +284,16 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     probe_interval_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0
     pacing: Literal["auto", "bucket", "gap"] = "auto"
     window_floor: Annotated[int, Meta(ge=1, le=65536)] = 10
+    # Limits beside tps.
+    tps_unit: Literal["pdu", "message"] = "pdu"
+    bind_tps: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    host_tps: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    per_minute: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    per_day: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    day_zone: str = ""
+    sender_limits: dict[str, LimitSettings] = {}
+    campaign_limits: dict[str, LimitSettings] = {}
+    country_limits: dict[str, LimitSettings] = {}
     # Messages from handsets.
     inbound_data_coding: dict[str, InboundAlphabet] = {}
     inbound_parts_timeout_s: Annotated[float, Meta(ge=1, le=604800)] = 86400.0
@@ -311,6 +340,8 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     @property
     def is_adaptive(self) -> bool:
         """Whether the rate follows the carrier's answers."""
+        if self.tps_unit == "message":
+            return False
         return self.tps > 0 if self.adaptive is None else self.adaptive
 
     @property
@@ -813,6 +844,19 @@ def _carrier_problems(
         "throttle_silence adaptive tps",
         "false, or an adaptive account: adaptive = true",
     )
+    unless(
+        carrier.tps_unit == "pdu" or not carrier.adaptive,
+        "adaptive tps_unit",
+        "false: carriers refuse PDUs, so an adaptive rate counts PDUs, and tps_unit is message",
+    )
+    unless(
+        not carrier.day_zone or (zone_of(carrier.day_zone) is not None and carrier.day_zone[:1] not in "+-"),
+        "day_zone",
+        "a time zone such as US/Pacific, or nothing",
+    )
+    for country in carrier.country_limits:
+        if country != "*" and country not in countries():
+            problems.append((f"{key}.country_limits.{country}", "a country of two letters such as GB, or *", repr(country)))
     codings = [coding_of(coding) for coding in carrier.inbound_data_coding]
     unless(
         None not in codings and len(set(codings)) == len(codings),

@@ -29,6 +29,7 @@ from typing import Any, Protocol
 import msgspec
 
 from _fastpath.exchange import Exchange
+from _fastpath.limit import Limit
 from gateway.config import INTERFACE_VERSION, LONGEST_PASSWORD, CarrierSettings
 from gateway.errors import BindRefused, GatewayError, LinkLost, LocalProtocolError, TlsFault
 from gateway.smpp import hosts, tls
@@ -75,6 +76,9 @@ class Owner(Protocol):
 
     def exchange(self) -> Exchange:
         """Make the compiled half of a new link."""
+
+    def limits_of(self, name: str, host: str) -> tuple[Limit, ...]:
+        """Name the limits that a bind hangs under at a host, beside the account's throttle."""
 
     def on_request(self, link: Link, pdu: Pdu) -> None:
         """Hear a request of the SMSC that is no receipt of the usual form."""
@@ -330,6 +334,7 @@ class Bind:
             link.exchange.takes_responses = event.state in (State.BOUND_TX, State.BOUND_TRX)
             link.exchange.takes_deliveries = event.state in (State.BOUND_RX, State.BOUND_TRX)
             link.exchange.may_submit = link.exchange.takes_responses and not self._lacks_tlvs(link)
+            link.exchange.hang_under(self._owner.limits_of(self.name, self.host))
             link.exchange.draining = self._is_draining or self._is_held
         elif isinstance(event, sessions.Request):
             self._owner.on_request(link, event.pdu)

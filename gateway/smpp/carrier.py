@@ -21,6 +21,7 @@ from msgspec import Struct
 from _fastpath.backlog import Backlog
 from _fastpath.exchange import Exchange
 from _fastpath.ledger import Ledger
+from _fastpath.limit import Limit
 from _fastpath.outstanding import Outstanding
 from _fastpath.references import References
 from _fastpath.window import Window
@@ -31,6 +32,7 @@ from gateway.smpp import status as statuses
 from gateway.smpp.bind import Bind, Kind, Phase, new_link
 from gateway.smpp.flow import LOOK_S, AccountReport, Flow
 from gateway.smpp.hosts import Hosts
+from gateway.smpp.limits import Limits
 from gateway.smpp.link import Link, Listener
 from gateway.smpp.outbind import Outbinds
 from gateway.smpp.pdu import Pdu
@@ -152,6 +154,15 @@ class Carrier:
         exchange.queue_full_attempts = self.settings.queue_full_attempts
         exchange.answers_at_once = self._at_once
         return exchange
+
+    @property
+    def limits(self) -> Limits:
+        """The tree of limits of the account."""
+        return self.flow.limits
+
+    def limits_of(self, name: str, host: str) -> tuple[Limit, ...]:
+        """Name the limits that a bind hangs under at a host, beside the account's throttle."""
+        return self.limits.of_bind(name, host)
 
     def on_request(self, link: Link, pdu: Pdu) -> None:
         """Pass on what the SMSC asks."""

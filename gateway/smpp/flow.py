@@ -19,6 +19,7 @@ from _fastpath.ledger import Ledger
 from _fastpath.throttle import Throttle
 from gateway.config import CarrierSettings
 from gateway.smpp import status as statuses
+from gateway.smpp.limits import Limits
 from gateway.smpp.pace import Decision, Pace, Signals
 
 # The loop's timers are no finer; below that the throttle hands out several PDUs at once.
@@ -78,6 +79,8 @@ def verdict(
         return "window-bound: answers come too slowly for this window; a larger window or another bind would help"
     if word == "rate":
         return "rate-bound: it sends what the limit allows"
+    if word == "limit":
+        return "rate-bound: a sender, campaign or country has used its limit; others would go"
     if word == "intent":
         return "queue-bound: waits for Postgres to move the watermark"
     if word == "carrier":
@@ -174,12 +177,18 @@ class Flow:
         self.window_ceiling = settings.window
         self.has_gap = settings.pacing == "gap"
         self.pace = Pace(settings, now) if settings.is_adaptive else None
-        self.throttle = Throttle(self.pace.rate if self.pace else settings.tps, BURST_S, self.has_gap)
+        self.limits = Limits(settings)
+        rate = self.pace.rate if self.pace else self._pdus_per_s(settings.tps)
+        self.throttle = Throttle(rate, BURST_S, self.has_gap)
         self.meter = Meter(ledger)
         self.latest: Signals | None = None
         self._timeouts = 0
         self._had_binds = False
         self._silence_until = now
+
+    def _pdus_per_s(self, tps: int) -> int:
+        """What of the account's limit the throttle holds: messages a second are another limit's."""
+        return 0 if self.settings.tps_unit == "message" else tps
 
     @property
     def rate_per_s(self) -> int:
@@ -221,7 +230,9 @@ class Flow:
         if self.pace is not None:
             self._apply(self.pace.change(tps, window, now), now, exchanges)
             return
-        self.throttle.change(tps, BURST_S, self.has_gap)
+        if self.settings.tps_unit == "message":
+            self.limits.account.throttle.change(tps)
+        self.throttle.change(self._pdus_per_s(tps), BURST_S, self.has_gap)
         for exchange in exchanges:
             exchange.window.resize(window)
 
@@ -273,8 +284,7 @@ class Flow:
         moments = []
         if not exchanges:
             return None
-        if self.rate_per_s and any(exchange.bound_by == "rate" for exchange in exchanges):
-            moments.append(self.throttle.ready_at(now))
+        moments += [exchange.ready_at(now) for exchange in exchanges if exchange.bound_by == "rate"]
         again_at = self.backlog.again_at()
         # One that is due already waits for the window or the throttle, and those are woken by themselves.
         if again_at is not None and again_at > now:

@@ -40,7 +40,7 @@ OUTBOX_LOW = 1 << 20
 # After the socket was not read for a while, what waits in it is read before a missing answer counts as missing.
 HEARING_S = 1.0
 # What stops a bind that only a moment, and no answer, will set going again.
-HELD = ("rate", "queue")
+HELD = ("rate", "limit", "queue")
 
 
 class Listener(Protocol):

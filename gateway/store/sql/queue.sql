@@ -1,3 +1,16 @@
+-- name: sent_since
+-- Count what left a lane in a span of time, by sender, campaign and country, in seconds for the last minute and in minutes
+-- before: limits of minutes and days outlive a process. Segment 1 stands for its message.
+-- index: none of outcome, whose partitions of the last day are read; chunk_pkey
+SELECT c.source, r.name AS campaign, c.country,
+       CASE WHEN o.at >= $4::timestamptz THEN date_trunc('second', o.at) ELSE date_trunc('minute', o.at) END AS moment,
+       count(*)::bigint AS pdus, count(*) FILTER (WHERE o.segment <= 1)::bigint AS messages
+FROM outcome o
+JOIN chunk c ON c.lane = o.lane AND c.id = o.chunk_id
+JOIN run r ON r.id = c.run
+WHERE o.lane = $1::int AND c.lane = $1::int AND o.at >= $2::timestamptz AND o.at < $3::timestamptz AND o.status >= -1
+GROUP BY c.source, r.name, c.country, moment;
+
 -- name: claim
 -- Take the next chunks of a lane, past those that others are taking; their payload leaves by a COPY of its own.
 -- ARRAY: as a join the planner may run the inner statement once a row, and each time its LIMIT finds other chunks.
@@ -7,11 +20,11 @@ SET state = 1, owner = $2::text, epoch = epoch + 1, lease_until = $3::timestampt
     first_claimed_at = coalesce(first_claimed_at, $4::timestamptz)
 WHERE lane = $1::int AND id = ANY(ARRAY(
     SELECT id FROM chunk
-    WHERE lane = $1::int AND state = 0 AND not_before <= $4::timestamptz
+    WHERE lane = $1::int AND state = 0 AND not_before <= $4::timestamptz AND class <= $6::smallint
     ORDER BY class, priority, id LIMIT $5::int
     FOR UPDATE SKIP LOCKED
 ))
-RETURNING id, epoch;
+RETURNING id, epoch, source;
 
 -- name: claim_unpaused
 -- Take the next chunks of a lane as `claim` does, but none of the runs $6, the countries $7 and the senders $8: it stands
@@ -33,7 +46,7 @@ RETURNING id, epoch;
 -- name: claimed_payload
 -- Read claimed chunks as the columns that _fastpath.batch.read_batches takes, the most urgent first.
 -- index: chunk_pkey, chunk_payload_pkey
-SELECT k.id, k.run, k.epoch, k.sent_upto, k.class, 0::smallint AS country, p.msisdn, p.params
+SELECT k.id, k.run, k.epoch, k.sent_upto, k.class, k.country, p.msisdn, p.params
 FROM chunk k JOIN chunk_payload p ON p.lane = k.lane AND p.chunk_id = k.id
 WHERE k.lane = $1::int AND p.lane = $1::int AND k.id = ANY($2::bigint[])
 ORDER BY k.class, k.priority, k.id;
