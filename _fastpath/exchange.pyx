@@ -611,6 +611,9 @@ and its number. What lacks room below the bind waits aside, and the next batch g
             pos = batch.cursor
             form = <Form>batch.form
             count = EXPIRED if now >= batch.expires_at else self.composer.load(form, batch, pos)
+            # The first part leaves only if there is time for the last.
+            if count > 1 and self.throttle.per_s and now + (count - 1.0) / self.throttle.per_s >= batch.expires_at:
+                count = EXPIRED
             if count > 0 and batch.limit_count and not self.has_batch_room(batch, count, now):
                 backlog.head = None
                 continue

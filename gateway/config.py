@@ -856,7 +856,9 @@ def _carrier_problems(
     )
     for country in carrier.country_limits:
         if country != "*" and country not in countries():
-            problems.append((f"{key}.country_limits.{country}", "a country of two letters such as GB, or *", repr(country)))
+            problems.append(
+                (f"{key}.country_limits.{country}", "a country of two letters such as GB, or *", repr(country))
+            )
     codings = [coding_of(coding) for coding in carrier.inbound_data_coding]
     unless(
         None not in codings and len(set(codings)) == len(codings),

@@ -7,7 +7,17 @@ from typing import get_args
 import pytest
 
 from _fastpath.national import LANGUAGE_BY_NAME
-from gateway.config import CarrierSettings, Language, Settings, address_of, coding_of, dsn_problem, endpoint, load
+from gateway.config import (
+    CarrierSettings,
+    Language,
+    Settings,
+    address_of,
+    coding_of,
+    decode,
+    dsn_problem,
+    endpoint,
+    load,
+)
 from gateway.errors import ConfigError
 
 SECRET = "hunter2!"
@@ -664,3 +674,29 @@ def test_settings_of_receipts_that_cannot_be_are_named(tmp_path: Path, lines: st
     with pytest.raises(ConfigError) as raised:
         load(path, {})
     assert [problem[0].partition(".FAILED")[0] for problem in raised.value.problems] == [f"carriers.acme.{key}"]
+
+
+def test_limits_of_senders_campaigns_and_countries_are_read_and_judged():
+    document = {
+        "carriers": {
+            "acme": {
+                "host": "a.example",
+                "per_minute": 1200,
+                "sender_limits": {"Sluice": {"per_day": 2000}},
+                "campaign_limits": {"*": {"tps": 5, "unit": "message"}},
+                "country_limits": {"DE": {"per_minute": 60}, "Germany": {"tps": 1}},
+                "day_zone": "Mars/Olympus",
+                "tps_unit": "message",
+                "adaptive": True,
+            }
+        }
+    }
+    problems: list = []
+    carrier = decode(document, "", problems).carriers["acme"]
+    assert carrier.sender_limits["Sluice"].per_day == 2000
+    assert carrier.campaign_limits["*"].unit == "message"
+    assert {key.removeprefix("carriers.acme.") for key, _, _ in problems} == {
+        "country_limits.Germany",
+        "day_zone",
+        "adaptive",
+    }

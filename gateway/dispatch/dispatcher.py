@@ -3,6 +3,7 @@
     room in the backlog ─► claim chunks ─► dress with their run's form ─► backlog ─► binds take what window, throttle
                                                                                     and watermark allow
 Claim only what can leave soon: the wait stands before the claim, in Postgres, where other workers can take it.
+Codes and other urgent classes are claimed past a full backlog, as soon as Postgres tells of them, and overtake there.
 Not here: octets (_fastpath), settling (settlement.py), dead workers' chunks and waiting receipts (rescue.py).
 """
 
@@ -12,6 +13,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from msgspec import Struct
+
 from _fastpath.batch import Batch
 from _fastpath.outbound import Form
 from gateway.config import WorkerSettings
@@ -19,7 +22,9 @@ from gateway.dispatch.clock import Clock
 from gateway.dispatch.compose import encoding_of, form_of
 from gateway.dispatch.intent import Intents
 from gateway.errors import EncodeError, StoreError
+from gateway.message import MessageClass
 from gateway.smpp.carrier import Carrier
+from gateway.smpp.limits import Spent
 from gateway.store import postgres, queue, runs
 
 log = logging.getLogger(__name__)
@@ -27,12 +32,23 @@ log = logging.getLogger(__name__)
 # Traffic kept claimed, in seconds of the current rate; and at most so many chunks by one statement.
 AHEAD_S = 0.25
 MOST_CHUNKS = 64
-# Between two looks at an empty queue; and while there is enough ahead, or more to claim.
+# Urgent chunks taken past a full backlog, by one statement.
+URGENT_CHUNKS = 8
+LAST_URGENT = MessageClass.TRANSACTIONAL
+# Between two looks at an empty queue, and for urgent chunks nobody told of; while there is enough ahead; after a find.
 IDLE_S = 0.1
 BUSY_S = 0.01
 SOON_S = 0.001
 # Runs of which the form is kept.
 FORMS = 1024
+
+
+class Dress(Struct, frozen=True):
+    """What the batches of a run wear on this carrier: their form, the monotonic moment it ends, its campaign."""
+
+    form: Form
+    ends_at: float
+    campaign: str
 
 
 class Dispatcher:
@@ -57,7 +73,10 @@ class Dispatcher:
         self._instance = instance
         self._connection: postgres.Connection | None = None
         self._lost_claim = False
-        self._forms: dict[int, tuple[Form, float] | EncodeError] = {}
+        self._forms: dict[tuple[int, str], Dress | EncodeError] = {}
+        self._wake = asyncio.Event()
+        self._urgent_at = 0.0
+        self._is_new = True
         self._owed: list[tuple[int, int, int]] = []
         self.gives_back = False
         # What operators have paused (control.py); a paused carrier claims nothing either.
@@ -71,12 +90,14 @@ class Dispatcher:
         while True:
             found = 0
             try:
-                wanted = self._wanted()
+                wanted, last_class = self._wanted()
+                self._carrier.limits.roll(self._clock.wall())
                 if self._owed or (self.gives_back and not self._carrier.is_up):
                     await self.give_back()
                 self.gives_back = self.gives_back and not self._carrier.is_up
                 if wanted:
-                    found = await self.claim(wanted)
+                    self._wake.clear()
+                    found = await self.claim(wanted, last_class)
             except StoreError as error:
                 if not self.last_error:
                     log.error("! lane %d: cannot claim: %s", self._carrier.lane, error)
@@ -84,22 +105,40 @@ class Dispatcher:
                 await self.close()
             else:
                 self.last_error = ""
-            await asyncio.sleep(SOON_S if found else IDLE_S if wanted else BUSY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SOON_S if found else IDLE_S if wanted else BUSY_S):
+                    await self._wake.wait()
 
-    def _wanted(self) -> int:
-        """Chunks to claim now: none while it is down or paused, for what is claimed cannot be taken by others."""
-        carrier = self._carrier
-        if not carrier.is_up or self._intents.is_away or carrier.backlog.paused:
-            return 0
+    def _wanted(self) -> tuple[int, int]:
+        """Chunks to claim now, and of which classes.
+
+        None while the carrier is down or paused, for what is claimed cannot be taken by others.
+        """
+        carrier, backlog = self._carrier, self._carrier.backlog
+        if not carrier.is_up or self._intents.is_away or backlog.paused:
+            return 0, 0
         ahead = max(carrier.window_size * 2, int(self._intents.rate_per_s * AHEAD_S))
-        missing = ahead - carrier.backlog.unsent
-        return min(MOST_CHUNKS, -(-missing // runs.CHUNK_POSITIONS)) if missing > 0 else 0
+        missing = ahead - backlog.unsent
+        now = self._clock.monotonic()
+        if missing > 0:
+            self._urgent_at = now + IDLE_S
+            return min(MOST_CHUNKS, -(-missing // runs.CHUNK_POSITIONS)), MessageClass.BULK
+        if (self._wake.is_set() or now >= self._urgent_at) and backlog.unsent_of(LAST_URGENT) < ahead:
+            self._urgent_at = now + IDLE_S
+            return URGENT_CHUNKS, LAST_URGENT
+        # What was told of is looked for when there is room again.
+        self._wake.clear()
+        return 0, 0
 
-    async def claim(self, limit: int) -> int:
+    async def claim(self, limit: int, last_class: int = MessageClass.BULK) -> int:
         """Claim up to `limit` chunks and hand them to the binds; -> how many were claimed."""
         carrier = self._carrier
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
+            async with postgres.deadline(self._connection, self._deadline_s, f"listen on lane {carrier.lane}"):
+                await queue.listen(self._connection, carrier.lane, self._wake.set)
+        if self._is_new:
+            await self._recall(self._connection)
         now = self._clock.wall()
         async with postgres.deadline(self._connection, self._deadline_s, f"claim on lane {carrier.lane}"):
             if self._lost_claim:
@@ -113,6 +152,7 @@ class Dispatcher:
                 now,
                 now + timedelta(seconds=self._settings.lease_s),
                 limit,
+                last_class,
                 self.paused,
             )
             unfit = []
@@ -120,12 +160,14 @@ class Dispatcher:
                 log.error("! lane %d: chunk %d is held: %s", carrier.lane, chunk_id, why)
                 unfit.append((chunk_id, epoch))
             for batch in claimed.batches:
-                dressed = await self._form_of(batch)
+                source = claimed.sources.get(batch.chunk_id, "")
+                dressed = await self._form_of(batch, source)
                 if isinstance(dressed, EncodeError):
                     unfit.append((batch.chunk_id, batch.epoch))
                     continue
+                limits = carrier.limits.of_batch(source or carrier.settings.source, dressed.campaign, batch.country)
                 try:
-                    batch.dress(*dressed)
+                    batch.dress(dressed.form, dressed.ends_at, limits)
                 except ValueError as error:
                     log.error("! lane %d: chunk %d is held: %s", carrier.lane, batch.chunk_id, error)
                     unfit.append((batch.chunk_id, batch.epoch))
@@ -146,9 +188,30 @@ class Dispatcher:
         if given_back := await queue.disown(connection, self._carrier.lane, self._instance, in_hand):
             log.warning("= lane %d: %d chunks of a claim without an answer go back", self._carrier.lane, given_back)
 
-    async def _form_of(self, batch: Batch) -> "tuple[Form, float] | EncodeError":
-        """The form of a batch's run on this carrier and the monotonic moment it ends; a run never changes."""
-        known = self._forms.get(batch.run)
+    async def _recall(self, connection: postgres.Connection) -> None:
+        """Count under the limits of minutes and days what left before this process began."""
+        limits = self._carrier.limits
+        if limits.has_spans:
+            wall, now = self._clock.wall(), self._clock.monotonic()
+            since = limits.day_began(wall) or wall - timedelta(days=1)
+            async with postgres.deadline(connection, self._deadline_s, f"limits of lane {self._carrier.lane}"):
+                sent = await queue.sent_since(connection, self._carrier.lane, since, wall)
+            limits.recall(
+                Spent(
+                    sender=one.source or self._carrier.settings.source,
+                    campaign=one.campaign,
+                    country=one.country,
+                    at=now - (wall - one.at).total_seconds(),
+                    pdus=one.pdus,
+                    messages=one.messages,
+                )
+                for one in sent
+            )
+        self._is_new = False
+
+    async def _form_of(self, batch: Batch, source: str) -> "Dress | EncodeError":
+        """What a batch's run is sent in from a sender of this carrier; a run never changes."""
+        known = self._forms.get((batch.run, source))
         if known is None:
             assert self._connection is not None
             run = await runs.run_by_id(self._connection, batch.run)
@@ -159,14 +222,14 @@ class Dispatcher:
                 if run.expires_at is not None:
                     ends = self._clock.monotonic() + (run.expires_at - self._clock.wall()).total_seconds()
                 encoding = encoding_of(run.encoding)
-                form = form_of(run.template, self._carrier.settings, run.fields, encoding)
-                known = form, ends
+                form = form_of(run.template, self._carrier.settings, run.fields, encoding, source)
+                known = Dress(form, ends, run.name)
             except EncodeError as error:
                 log.error("! lane %d: run %d cannot be composed, it is held: %s", self._carrier.lane, batch.run, error)
                 known = error
             if len(self._forms) >= FORMS:
                 del self._forms[next(iter(self._forms))]
-            self._forms[batch.run] = known
+            self._forms[batch.run, source] = known
         return known
 
     async def give_back(self) -> None:

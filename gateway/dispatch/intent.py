@@ -123,6 +123,7 @@ class Intents:
                 log.error("! lane %d: chunk %d has another owner: no more of it leaves", carrier.lane, batch.chunk_id)
                 carrier.backlog.drop(batch.chunk_id)
         if planned:
+            carrier.backlog.look_again()
             carrier.pump()
         return len(planned)
 
@@ -144,18 +145,20 @@ class Intents:
             self._planned_at = now
         step = int(self.rate_per_s * self._settings.intent_s)
         wanted = max(carrier.window_size, step)
-        if carrier.settings.tps:
-            wanted = min(wanted, max(1, int(carrier.settings.tps * self._settings.intent_s)) + 1)
+        if carrier.flow.rate_per_s:
+            wanted = min(wanted, max(1, int(carrier.flow.rate_per_s * self._settings.intent_s)) + 1)
         # What a crash leaves in doubt is all that stands below the watermarks without a committed outcome: at most the
         # open windows, one flush of outcomes and one step.
-        wanted = min(wanted, carrier.window_size + 2 * step - backlog.in_flight - self._unsettled())
+        # Segments with a moment of their own (a recipient's full queue) are in doubt beside that: they hold up nobody.
+        waiting = len(backlog.delayed) + len(backlog.urgent_delayed)
+        wanted = min(wanted, carrier.window_size + 2 * step - (backlog.in_flight - waiting) - self._unsettled())
         if not carrier.is_up or not self._may_move:
             return []
         planned = []
         for batch in backlog.batches():
             if wanted <= 0:
                 break
-            if batch.dropped or batch.next_rank >= batch.n:
+            if batch.dropped or batch.paused or batch.next_rank >= batch.n:
                 continue
             ahead = batch.committed - batch.next_rank
             upto = min(batch.n, batch.next_rank + wanted)

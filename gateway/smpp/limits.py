@@ -1,6 +1,6 @@
 """The tree of limits of one carrier account: who hangs under which, made from the settings.
 
-    of_bind(host)                        bind ─ host ─ account      with the throttle, which is the account's PDUs a second
+    of_bind(name, host)                  bind ─ host ─ account      with the throttle: the account's PDUs a second
     of_batch(sender, campaign, country)  sender ─ campaign ─ country
 
 A limit is made when it is first asked for and lives as long as the carrier; a key of `*` makes one for each sender,
@@ -98,13 +98,15 @@ class Limits:
         place = scope, key
         if place not in self._by_scope:
             wanted = limits.get(key, limits.get(ANY)) if key else None
-            self._by_scope[place] = wanted and Limit(
-                f"{scope} {key}",
-                wanted.tps,
-                wanted.per_minute,
-                wanted.per_day,
-                per_message=wanted.unit == "message",
-            )
+            self._by_scope[place] = None
+            if wanted is not None:
+                self._by_scope[place] = Limit(
+                    f"{scope} {key}",
+                    wanted.tps,
+                    wanted.per_minute,
+                    wanted.per_day,
+                    per_message=wanted.unit == "message",
+                )
         return self._by_scope[place]
 
     def recall(self, spent: Iterable[Spent]) -> None:

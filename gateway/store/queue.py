@@ -99,7 +99,9 @@ async def claim(
     """
     if paused:
         barred = paused.runs, paused.countries, paused.senders
-        rows = await connection.fetch(query("claim_unpaused"), lane, owner, lease_until, now, limit, last_class, *barred)
+        rows = await connection.fetch(
+            query("claim_unpaused"), lane, owner, lease_until, now, limit, last_class, *barred
+        )
     else:
         rows = await connection.fetch(query("claim"), lane, owner, lease_until, now, limit, last_class)
     if not rows:
@@ -118,7 +120,11 @@ async def claim(
     for chunk_id in epochs.keys() - {batch.chunk_id for batch in batches} - unread.keys():
         unread[chunk_id] = "its payload is not there"
     sources = {row["id"]: row["source"] for row in rows if row["source"]}
-    return Claimed(batches=batches, sources=sources, unread=tuple((chunk_id, epochs[chunk_id], why) for chunk_id, why in unread.items()))
+    return Claimed(
+        batches=batches,
+        sources=sources,
+        unread=tuple((chunk_id, epochs[chunk_id], why) for chunk_id, why in unread.items()),
+    )
 
 
 async def _payload(connection: Connection, lane: int, chunk_ids: list[int]) -> bytes:
@@ -231,7 +237,8 @@ async def sent_since(connection: Connection, lane: int, since: datetime, now: da
     """Count what left a lane between two moments, by sender, campaign and country; reads those outcomes whole."""
     rows = await connection.fetch(query("sent_since"), lane, since, now, now - timedelta(seconds=61))
     return [
-        Sent(row["source"], row["campaign"], row["country"], row["moment"], row["pdus"], row["messages"]) for row in rows
+        Sent(row["source"], row["campaign"], row["country"], row["moment"], row["pdus"], row["messages"])
+        for row in rows
     ]
 
 

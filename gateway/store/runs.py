@@ -13,11 +13,11 @@ import msgspec
 from msgspec import Struct
 
 from gateway.errors import StoreError
-from gateway.message import Encoding, Refusal
+from gateway.message import Encoding, MessageClass, Refusal
 from gateway.routing import Plan, by_weight
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
-from gateway.store.queue import CHUNK_BITS, FIRST_REPEAT
+from gateway.store.queue import CHANNEL, CHUNK_BITS, FIRST_REPEAT
 
 CHUNK_POSITIONS = 1000
 # People of a list are spread over so many buckets; of a larger list than the sample some are counted.
@@ -180,7 +180,55 @@ async def materialise(
             await connection.execute(query("refuse_unrouted"), run.id, Refusal.NO_ROUTE, now)
         total = int(await connection.fetchval(query("count_positions"), run.id))
         await connection.execute(query("close_enqueue"), run.id, total, now)
+        await _tell_if_urgent(connection, run)
     return total
+
+
+async def enqueue_few(
+    connection: Connection,
+    run: Run,
+    lane: int,
+    numbers: Sequence[int],
+    params: Sequence[Sequence[str | None]] | None,
+    now: datetime,
+    *,
+    country: int = 0,
+    source: str = "",
+    fallback: Sequence[int] = (),
+) -> int:
+    """Add a few people to a run that stays open, codes for example, as one chunk; -> its id.
+
+    params  a row of field values for each number, in the order of run.fields; None without fields
+    raises  StoreError when the run has no chunk id left; ValueError for rows that do not fit
+    cost    one transaction of five statements, about 2 ms; the dispatchers of urgent classes hear of it with its commit
+    """
+    if not numbers or (params is not None and len(params) != len(numbers)):
+        raise ValueError(f"expected a row of values for each of {len(numbers)} numbers, at least one")
+    first = run.id << CHUNK_BITS
+    async with connection.transaction():
+        # One at a time, or two would take the same id.
+        if await connection.fetchrow(query("lock_run"), run.id) is None:
+            raise StoreError(f"run {run.id} is not known")
+        chunk_id = int(await connection.fetchval(query("next_chunk_id"), lane, first, first + FIRST_REPEAT))
+        if chunk_id >= first + FIRST_REPEAT:
+            raise StoreError(f"run {run.id}: it has {FIRST_REPEAT} chunks already")
+        await connection.execute(query("add_payload"), lane, chunk_id, run.id, list(numbers), params)
+        await connection.execute(
+            query("add_chunk"), lane, chunk_id, run.id, len(numbers), run.class_, run.priority, run.not_before, country,
+            source, list(fallback),
+        )  # fmt: skip
+        await connection.execute(query("add_recipients"), run.id, len(numbers), now)
+        await _tell_if_urgent(connection, run, lane)
+    return chunk_id
+
+
+async def _tell_if_urgent(connection: Connection, run: Run, lane: int | None = None) -> None:
+    if run.class_ > MessageClass.TRANSACTIONAL:
+        return
+    if lane is None:
+        await connection.execute(query("tell_urgent"), run.id, CHANNEL)
+    else:
+        await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, str(lane))
 
 
 async def _chunks_of_cells(connection: Connection, list_id: int, people: int, plan: Plan) -> list[int]:

@@ -197,7 +197,7 @@ async def test_a_closed_carrier_loses_what_waits_though_it_is_up(pair: Pair) -> 
         await pair.serve(name, receipts=Receipts(delay_ms=1))
     worker = await pair.start()
     await until(lambda: all(lane.carrier.is_up for lane in worker.lanes), "both are up")
-    worker.lanes[0].dispatcher._wanted = lambda: 0  # type: ignore[method-assign]
+    worker.lanes[0].dispatcher._wanted = lambda: (0, 0)  # type: ignore[method-assign]
     worker.failover._closed = lambda: ("acme",)
     run = await pair.enqueue(list(numbers(50)))
     await pair.ends(run, {"delivered": 50})

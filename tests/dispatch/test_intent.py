@@ -29,8 +29,9 @@ class Bench:
         self.now = 100.0
         self.unsettled = 0
         self.carrier: Any = SimpleNamespace(
-            lane=1, settings=settings, backlog=Backlog(), window_size=WINDOW, is_up=True, binds=[], pump=lambda: None
-        )
+            lane=1, settings=settings, backlog=Backlog(), window_size=WINDOW, is_up=True, binds=[], pump=lambda: None,
+            flow=SimpleNamespace(rate_per_s=tps),
+        )  # fmt: skip
         clock = app.Clock(monotonic=lambda: self.now, wall=app.CLOCK.wall)
         self.intents = Intents(
             self.carrier, lambda: self.unsettled, WorkerSettings(lease_s=30.0), clock, self.connect, 5.0

@@ -591,7 +591,7 @@ DISTRIBUTED = {
 ALL_LANES = {
     "message_states", "late_conflicts", "refusals", "latencies", "unreceipted", "materialise_payload",
     "materialise_chunks",
-    "refuse_unrouted", "count_positions", "chunk_states", "open_chunks", "queue_by_lane",
+    "refuse_unrouted", "count_positions", "chunk_states", "open_chunks", "queue_by_lane", "tell_urgent",
 }  # fmt: skip
 
 

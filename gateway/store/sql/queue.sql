@@ -27,7 +27,7 @@ WHERE lane = $1::int AND id = ANY(ARRAY(
 RETURNING id, epoch, source;
 
 -- name: claim_unpaused
--- Take the next chunks of a lane as `claim` does, but none of the runs $6, the countries $7 and the senders $8: it stands
+-- Take the next chunks of a lane as `claim` does, but none of the runs $7, the countries $8 and the senders $9: it stands
 -- apart so that the other statement, of every other moment, compares nothing. Paused chunks at the head of the queue are read
 -- past, each time.
 -- index: chunk_ready (lane, class, priority, id) WHERE state = 0
@@ -36,12 +36,12 @@ SET state = 1, owner = $2::text, epoch = epoch + 1, lease_until = $3::timestampt
     first_claimed_at = coalesce(first_claimed_at, $4::timestamptz)
 WHERE lane = $1::int AND id = ANY(ARRAY(
     SELECT id FROM chunk
-    WHERE lane = $1::int AND state = 0 AND not_before <= $4::timestamptz
-      AND run <> ALL($6::bigint[]) AND country <> ALL($7::smallint[]) AND source <> ALL($8::text[])
+    WHERE lane = $1::int AND state = 0 AND not_before <= $4::timestamptz AND class <= $6::smallint
+      AND run <> ALL($7::bigint[]) AND country <> ALL($8::smallint[]) AND source <> ALL($9::text[])
     ORDER BY class, priority, id LIMIT $5::int
     FOR UPDATE SKIP LOCKED
 ))
-RETURNING id, epoch;
+RETURNING id, epoch, source;
 
 -- name: claimed_payload
 -- Read claimed chunks as the columns that _fastpath.batch.read_batches takes, the most urgent first.

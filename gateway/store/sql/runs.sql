@@ -125,6 +125,33 @@ SELECT k.lane, k.id, pos, 0, 0, 0, $2::int, $3::timestamptz, 0, NULL
 FROM chunk k CROSS JOIN LATERAL generate_series(0, k.n - 1) AS pos
 WHERE k.run = $1::bigint AND k.state = 2;
 
+-- name: tell_urgent
+-- Wake the dispatchers of every lane that a run has chunks on; heard when the transaction commits.
+-- index: chunk_run (lane, run)
+SELECT pg_notify($2::text, lane::text) FROM (SELECT DISTINCT lane FROM chunk WHERE run = $1::bigint AND state = 0) lanes;
+
+-- name: next_chunk_id
+-- Find the first free chunk id of a run on a lane, below those of repeats.
+-- index: chunk_pkey
+SELECT greatest(coalesce(max(id), -1) + 1, $2::bigint) FROM chunk
+WHERE lane = $1::int AND id >= $2::bigint AND id < $3::bigint;
+
+-- name: add_payload
+-- Enqueue a few people on one lane: their numbers and values.
+-- index: chunk_payload_pkey
+INSERT INTO chunk_payload (lane, chunk_id, run, msisdn, params) VALUES ($1::int, $2::bigint, $3::bigint, $4::bigint[], $5::text[]);
+
+-- name: add_chunk
+-- Queue the chunk of a few people.
+-- index: chunk_pkey
+INSERT INTO chunk (lane, id, run, n, class, priority, not_before, country, source, fallback)
+VALUES ($1::int, $2::bigint, $3::bigint, $4::int, $5::smallint, $6::smallint, $7::timestamptz, $8::smallint, $9::text, $10::int[]);
+
+-- name: add_recipients
+-- Note that a run has so many people more.
+-- index: run_pkey
+UPDATE run SET recipients = recipients + $2::bigint, enqueued_at = coalesce(enqueued_at, $3::timestamptz) WHERE id = $1::bigint;
+
 -- name: close_enqueue
 -- Note how many people a run has.
 -- index: run_pkey
