@@ -124,9 +124,9 @@ async def test_paused_run_country_and_sender_are_not_claimed_and_the_rest_is(con
     await connection.execute("UPDATE chunk SET country = 133 WHERE run = $1", made[1].id)
     await connection.execute("UPDATE chunk SET source = 'Brand' WHERE run = $1", made[2].id)
     paused = queue.Paused(runs=(made[0].id,), countries=(133,), senders=("Brand",))
-    claimed = await queue.claim(connection, lane, "w", NOW, LATER, 64, paused)
+    claimed = await queue.claim(connection, lane, "w", NOW, LATER, 64, paused=paused)
     assert {batch.run for batch in claimed.batches} == {made[3].id}
-    assert (await queue.claim(connection, lane, "w", NOW, LATER, 64, paused)).batches == []
+    assert (await queue.claim(connection, lane, "w", NOW, LATER, 64, paused=paused)).batches == []
     claimed = await queue.claim(connection, lane, "w", NOW, LATER, 64)
     assert {batch.run for batch in claimed.batches} == {run.id for run in made[:3]}
 
