@@ -9,6 +9,8 @@
     late        1000 a second through a window of 100, to an SMSC that answers after 20 ms: sockets
     gaps        even pacing of 100 and 500 a second by the timers of this machine's event loop: sockets
 
+    codes       a code behind a million bulk messages at 100 a second: the whole gateway (urgent.py)
+
 In virtual time the compiled path, the flow and the pace of production talk octets with the message centre of the
 simulator; only clock and network are made up (`Course`). An hour takes seconds, and the same seed gives the same run.
 Others add their cases to CASES. Prints one result as the last line.
@@ -33,7 +35,7 @@ from _fastpath.ledger import Ledger
 from _fastpath.outbound import Form
 from _fastpath.template import Template
 from _fastpath.window import Window
-from benchmarks import figures, machine
+from benchmarks import figures, machine, urgent
 from gateway import app
 from gateway.config import CarrierSettings
 from gateway.simulator import behaviour
@@ -431,12 +433,22 @@ def gaps_case(quick: bool) -> tuple[Figures, dict[str, Any]]:
     return found, details
 
 
+def codes_case(quick: bool) -> tuple[Figures, dict[str, Any]]:
+    """One-time codes behind bulk."""
+    run = _run(urgent.codes_behind_bulk(20_000 if quick else 1_000_000, 30 if quick else 300, 100))
+    return [
+        figures.figure("code behind bulk, p99 queue time", [run["p99_ms"]], "ms", better=figures.LOWER, floor=100.0),
+        figures.figure("bulk and codes meanwhile", [run["rate"]], "PDUs/s"),
+    ], {"run": run}
+
+
 CASES: dict[str, Case] = {
     "hidden": hidden_case,
     "known": known_case,
     "far": far_case,
     "late": late_case,
     "gaps": gaps_case,
+    "codes": codes_case,
 }
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from gateway import app
+from gateway.config import LimitSettings
 from gateway.errors import StoreError
-from gateway.message import ChunkState
+from gateway.message import ChunkState, MessageClass
 from gateway.simulator.behaviour import Account, Responses
-from gateway.store import queue
-from tests.fixtures.campaign import numbers
+from gateway.store import queue, runs
+from tests.fixtures.campaign import make_run, numbers
 from tests.fixtures.engine import engine, only_lane, until
 
 
@@ -124,3 +126,54 @@ async def test_an_account_at_its_limit_sends_everything_once_all_the_same(dsn: s
         await e.ends(run)
         (await e.audit(run)).check(doubt_at_most=0, receipts=True)
         assert only_lane(worker).carrier.ledger.throttled > 0
+
+
+async def test_a_code_overtakes_the_bulk_that_is_claimed_already(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger, account=(Account(tps=200),)) as e:
+        e.carrier_settings = {"tps": 200, "adaptive": False, "window": 4}
+        bulk = await e.run(numbers(4000))
+        worker = await e.start()
+        carrier = only_lane(worker).carrier
+        await until(lambda: carrier.ledger.accepted > 20, "bulk flows")
+        code = await e.run(numbers(3, 447711000000), class_=MessageClass.OTP)
+        await e.ends(code)
+        assert carrier.backlog.unsent > 0
+        # The wait for the claim, a watermark and a token: nothing like the 4000 before it.
+        waited = await e.connection.fetchval(
+            "SELECT max(extract(epoch FROM o.at - r.enqueued_at)) FROM outcome o JOIN chunk k ON k.lane = o.lane "
+            "AND k.id = o.chunk_id JOIN run r ON r.id = k.run WHERE r.id = $1",
+            code.id,
+        )
+        assert waited < 2.0
+        assert bulk.id != code.id
+
+
+async def test_what_left_before_a_restart_counts_under_the_limit_of_its_sender(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger) as e:
+        e.carrier_settings = {"sender_limits": {"Sluice": LimitSettings(per_day=30)}}
+        run = await e.run(numbers(50))
+        worker = await e.start()
+        await until(lambda: only_lane(worker).carrier.ledger.accepted == 30, "the limit is used up")
+        await e.stop(worker)
+        again = await e.start()
+        flow = only_lane(again).carrier
+        await until(lambda: only_lane(again).dispatcher.claimed > 0, "the rest is claimed")
+        await until(lambda: flow.limits.used(app.CLOCK.monotonic()).get("sender Sluice") == (0, 30), "it is counted")
+        assert flow.ledger.submitted == 0
+        assert (await e.states(run))["delivered"] == 30
+
+
+async def test_a_sender_of_a_chunk_is_written_on_its_messages(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger) as e:
+        run = await make_run(e.connection, [], [await e.lane()], template="hello")
+        now = app.CLOCK.wall()
+        found = await runs.run_by_id(e.connection, run.id)
+        assert found is not None
+        lane = await e.lane()
+        await runs.enqueue_few(e.connection, found, lane, [447700900001], None, now, source="12345")
+        await runs.enqueue_few(e.connection, found, lane, [447700900002], None, now)
+        e.carrier_settings = {"source": "Acme"}
+        await e.start()
+        await until(lambda: e.ledger.exists() and e.ledger.read_text().count("447700900") >= 2, "both are there")
+        text = e.ledger.read_text()
+        assert "12345" in text and "Acme" in text

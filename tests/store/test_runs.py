@@ -272,3 +272,46 @@ async def test_chunks_of_a_large_list_are_counted_by_a_sample(connection: Any, m
     await enqueue(connection, list(numbers(30_000)), routed(lanes), lanes)
     sizes = [row["n"] for row in await connection.fetch("SELECT n FROM chunk")]
     assert sum(sizes) == 30_000 and 20 <= len(sizes) <= 40 and max(sizes) < 1600
+
+
+async def test_a_few_people_are_added_to_a_run_that_stays_open_and_claimed_by_their_class(connection: Any) -> None:
+    lane = await runs.lane_of(connection, "acme", NOW)
+    bulk = await make_run(connection, numbers(2000), [lane])
+    run = await runs.add_run(
+        connection, name="codes", template="{{ code }}", fields=["code"], class_=MessageClass.OTP, policy=Policy.ONCE,
+        lanes=[lane], list_id=None, source=None, now=NOW,
+    )  # fmt: skip
+    added = [await runs.enqueue_few(connection, run, lane, [44 + n], [[f"{n}"]], NOW, country=7) for n in range(3)]
+    assert added == [(run.id << CHUNK_BITS) + n for n in range(3)]
+    assert (await runs.run_by_id(connection, run.id)).recipients == 3
+    later = NOW + timedelta(hours=1)
+    claimed = (
+        await queue.claim(connection, lane, "w", datetime.now(UTC), later, 64, MessageClass.TRANSACTIONAL)
+    ).batches
+    assert [(batch.chunk_id, batch.class_, batch.country, batch.values(0)) for batch in claimed] == [
+        (chunk, MessageClass.OTP, 7, [f"{n}"]) for n, chunk in enumerate(added)
+    ]
+    assert {
+        batch.run for batch in (await queue.claim(connection, lane, "w", datetime.now(UTC), later, 64)).batches
+    } == {bulk.id}
+
+
+async def test_dispatchers_hear_of_urgent_chunks_and_of_no_others(dsn: str, connection: Any) -> None:
+    lane = await runs.lane_of(connection, "acme", NOW)
+    heard: asyncio.Queue[int] = asyncio.Queue()
+    listener = await postgres.connect(dsn)
+    await queue.listen(listener, lane, lambda: heard.put_nowait(lane))
+    await queue.listen(listener, lane + 1, lambda: heard.put_nowait(lane + 1))
+    await make_run(connection, numbers(10), [lane])
+    await make_run(connection, numbers(10), [lane], class_=MessageClass.OTP)
+    async with asyncio.timeout(10):
+        assert await heard.get() == lane
+    assert heard.empty()
+    await listener.close()
+
+
+@pytest.mark.parametrize(("people", "params"), [([], None), ([44], []), ([44, 45], [["1"]])])
+async def test_few_people_need_a_row_of_values_each(connection: Any, people: list[int], params: Any) -> None:
+    run = await make_run(connection, numbers(1), [await runs.lane_of(connection, "acme", NOW)])
+    with pytest.raises(ValueError, match="a row of values for each"):
+        await runs.enqueue_few(connection, run, 1, people, params, NOW)
