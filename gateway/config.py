@@ -12,7 +12,7 @@
 Units are in the names. Every problem is reported, not the first alone: key, what was expected, what was found. What
 may be a secret is never shown. In a variable the names of carriers are folded: `acme-uk` and `Acme.UK` are ACME_UK.
 Where each setting of a carrier comes from is kept (`Settings.origins`), and told when two of them contradict.
-Not here: what profiles hold and how they inherit (profiles.py), settings that change while running.
+Not here: what profiles hold and how they inherit (profiles.py), who changes settings while running (store/control.py).
 """
 
 import difflib
@@ -411,6 +411,12 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 _Section = TypeVar("_Section", bound=Struct)
 
+# What may change while a carrier runs. If you add one, see that Carrier.tune has it take effect.
+LIVE = (
+    "tps", "window", "window_floor", "adaptive", "adaptive_start", "throttle_hold_s", "throttle_silence",
+    "throttle_pause_s", "probe_interval_s", "retry_delay_s", "retry_longest_s", "max_attempts", "queue_full_delay_s",
+    "queue_full_attempts",
+)  # fmt: skip
 INTERFACE_VERSION = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
 # Of those carriers issue beyond the standard's 8 characters.
 LONGEST_PASSWORD = 64
@@ -632,6 +638,34 @@ def _variables_below(key: str, variable_by_key: Mapping[str, str]) -> dict[str, 
         for each, variable in variable_by_key.items()
         if each.startswith(prefix)
     }
+
+
+def tuned(name: str, carrier: CarrierSettings, changes: Mapping[str, Any]) -> CarrierSettings:
+    """Lay other values over the settings of a running carrier.
+
+    changes  by setting, of `LIVE`; typed as the settings are
+    raises   ConfigError with every problem, contradictions with what stays included
+    """
+    hints = get_type_hints(CarrierSettings, include_extras=True)
+    problems: list[Problem] = []
+    values: dict[str, Any] = {}
+    for field, value in changes.items():
+        key = f"carriers.{name}.{field}"
+        if field not in hints:
+            problems.append((key, _known(field, LIVE), "an unknown key"))
+        elif field not in LIVE:
+            problems.append((key, f"one of {', '.join(LIVE)}", "a setting whose change needs a restart"))
+        else:
+            try:
+                values[field] = msgspec.convert(value, hints[field], strict=True)
+            except msgspec.ValidationError:
+                problems.extend(_misfits(key, hints[field], field, value))
+    changed = msgspec.structs.replace(carrier, **values)
+    if not problems:
+        problems = _carrier_problems(f"carriers.{name}", changed, set(), {})
+    if problems:
+        raise ConfigError(problems)
+    return changed
 
 
 def endpoint(text: str, lowest: int = 1) -> tuple[str, int]:

@@ -9,6 +9,7 @@ Not here: what each of them does (the rooms beside this one), signals and settin
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import random
 import secrets
@@ -24,6 +25,7 @@ from msgspec import Struct
 from _fastpath.references import References
 from gateway.config import CarrierSettings, Settings
 from gateway.dispatch.clock import Clock
+from gateway.dispatch.control import Control
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.failover import Failover
 from gateway.dispatch.intake import Intake, first_id_of
@@ -37,6 +39,7 @@ from gateway.store import postgres, runs
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 2.0
+WATCHED_S = 1.0
 LOOK_S = 0.25
 PARTITIONS_S = 3600.0
 # A worker that was not seen for so long is dead; one whose pid means something to us is asked for by it.
@@ -108,7 +111,10 @@ class Worker:
         self._carriers: Mapping[str, CarrierSettings] = {name: settings.carrier(name) for name in names}
         self.instance = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.lanes: list[Lane] = []
-        self.failover = Failover(settings, clock, self.connect, self._living, self._give_back)
+        self.control = Control(clock, self.connect, settings.database.deadline_s, self.instance)
+        self.failover = Failover(
+            settings, clock, self.connect, self._living, self._give_back, lambda: self.control.drained
+        )
         self._connection: postgres.Connection | None = None
         self._is_registered = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -161,7 +167,11 @@ class Worker:
             for instance in dead:
                 await runs.forget(connection, instance)
         for lane in self.lanes:
-            lane.carrier.start()
+            self.control.steer(lane.name, lane.carrier, lane.dispatcher)
+        await self.control.start()
+        for lane in self.lanes:
+            if lane.name not in self.control.drained:
+                lane.carrier.start()
             self._loops += [
                 self._guarded(lane.dispatcher.run(), f"claim {lane.name}"),
                 self._guarded(lane.rescue.run(), f"rescue {lane.name}"),
@@ -169,6 +179,7 @@ class Worker:
             self._settling.append(self._guarded(lane.settlement.run(), f"settle {lane.name}"))
             self._tasks.append(self._guarded(lane.intents.run(), f"intent {lane.name}"))
         self._loops.append(self._guarded(self.failover.run(), "failover"))
+        self._loops.append(self._guarded(self.control.run(), "control"))
         self._tasks.append(self._guarded(self._heartbeat(), "heartbeat"))
 
     def _living(self, registered: list[runs.Worker]) -> list[runs.Worker]:
@@ -227,9 +238,11 @@ class Worker:
                     "orphaned": lane.rescue.orphaned,
                 },
                 "trouble": f"Postgres: {away}" if away else "",
+                "control": self.control.report(lane.name),
                 "binds": [msgspec.structs.asdict(bind) for bind in lane.carrier.reports()],
             }
-        return msgspec.json.encode({"carriers": carriers}).decode()
+        obeyed = {"orders": sorted(self.control.state.ids), "trouble": self.control.trouble}
+        return msgspec.json.encode({"carriers": carriers, "control": obeyed}).decode()
 
     async def stop(self, drain_s: float = DRAIN_S) -> None:
         """Stop in order; a clean stop leaves nothing in doubt.
@@ -241,6 +254,7 @@ class Worker:
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        await self.control.stop()
         await asyncio.gather(*(self._drain(lane, drain_s) for lane in self.lanes))
         for lane in self.lanes:
             lane.settlement.stop()
@@ -262,6 +276,7 @@ class Worker:
             await lane.dispatcher.close()
             await lane.rescue.close()
         await self.failover.close()
+        await self.control.close()
         if self._connection is not None:
             with contextlib.suppress(StoreError):
                 if self._is_registered:
@@ -299,21 +314,22 @@ class Worker:
 
         return asyncio.create_task(run(), name=name)
 
-    def _standing(self) -> list[tuple[str, str]]:
-        """What of the report is worth telling at once: every bind's phase and its last error."""
-        return [(bind.phase.value, bind.last_error) for lane in self.lanes for bind in lane.carrier.binds]
+    def _standing(self) -> tuple[Any, ...]:
+        """What of the report is worth telling at once: every bind's phase and its last error, and the orders obeyed."""
+        binds = [(bind.phase.value, bind.last_error) for lane in self.lanes for bind in lane.carrier.binds]
+        return (*binds, self.control.state.ids)
 
     async def _heartbeat(self) -> None:
-        """Report every 2 s, and soon after a bind has come or gone."""
+        """Report every 2 s, every second while somebody looks, and soon after a bind has come or gone."""
         deadline_s = self._settings.database.deadline_s
         partitions_at = self._clock.monotonic() + PARTITIONS_S
-        told: list[tuple[str, str]] | None = None
-        beats_at = self._clock.monotonic()
+        told: tuple[Any, ...] | None = None
+        beat_at = -math.inf
         while True:
             now_s = self._clock.monotonic()
             standing = self._standing()
-            if standing != told or now_s >= beats_at:
-                beats_at = now_s + HEARTBEAT_S
+            if standing != told or now_s - beat_at >= (WATCHED_S if self.control.is_watched else HEARTBEAT_S):
+                beat_at = now_s
                 try:
                     if self._connection is None or self._connection.is_closed():
                         self._connection = await self.connect()

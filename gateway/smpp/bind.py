@@ -307,6 +307,12 @@ class Bind:
         if self.link is not None:
             self.link.exchange.draining = True
 
+    def revive(self) -> None:
+        """Forget `drain` and `stop`: `run` is begun anew."""
+        self._is_draining = False
+        self._stopping.clear()
+        self._failures = 0
+
     async def stop(self) -> None:
         """Unbind and stay down: `drain` first, and wait for what is unanswered. No attempt on its way is waited for."""
         self._stopping.set()

@@ -110,6 +110,7 @@ class Carrier:
         self._listens_at = -math.inf
         self._receiver_at = 0.0
         self.is_held = False
+        self.is_stopped = False
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
@@ -146,14 +147,18 @@ class Carrier:
             outstanding=self._outstanding,
         )
         exchange.judge_network_errors(self._network_dispositions)
+        self._set_attempts(exchange)
+        exchange.answers_at_once = self._at_once
+        return exchange
+
+    def _set_attempts(self, exchange: Exchange) -> None:
+        """Say how often and how soon a message is tried again."""
         exchange.throttle_pause_s = self.settings.throttle_pause_s
         exchange.retry_delay_s = self.settings.retry_delay_s
         exchange.retry_longest_s = max(self.settings.retry_longest_s, self.settings.retry_delay_s)
         exchange.max_attempts = self.settings.max_attempts
         exchange.queue_full_delay_s = self.settings.queue_full_delay_s
         exchange.queue_full_attempts = self.settings.queue_full_attempts
-        exchange.answers_at_once = self._at_once
-        return exchange
 
     @property
     def limits(self) -> Limits:
@@ -190,8 +195,12 @@ class Carrier:
 
     @property
     def is_up(self) -> bool:
-        """Tell whether a bind that may submit is bound, and is not held for want of a receiver."""
-        return not self.is_held and any(bind.is_bound and bind.kind is not Kind.RX for bind in self.binds)
+        """Tell whether a bind that may submit is bound, is not held for want of a receiver, and is not to stop."""
+        return (
+            not self.is_held
+            and not self.is_stopped
+            and any(bind.is_bound and bind.kind is not Kind.RX for bind in self.binds)
+        )
 
     @property
     def is_any_bound(self) -> bool:
@@ -249,6 +258,15 @@ class Carrier:
         self.flow.change(tps, window, now, self._submitting())
         self.pump()
 
+    def tune(self, settings: CarrierSettings) -> None:
+        """Take other values of the settings of config.LIVE at once; all others must be those that it runs with."""
+        self.settings = settings
+        for bind in self.binds:
+            if bind.link is not None:
+                self._set_attempts(bind.link.exchange)
+        self.flow.tune(settings, self._clock(), self._submitting())
+        self.pump()
+
     def _submitting(self) -> list[Exchange]:
         """The compiled halves of the binds that may submit now."""
         return [
@@ -260,7 +278,10 @@ class Carrier:
     # -- running ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to keep every bind up."""
+        """Begin to keep every bind up; again after `stop`, too."""
+        self.is_stopped = False
+        for bind in self.binds:
+            bind.revive()
         self._tasks = [asyncio.create_task(bind.run(), name=f"bind {bind.name}") for bind in self.binds]
         self._tasks.append(asyncio.create_task(self._tick(), name=f"timers {self.name}"))
         self._receiver_at = self._clock()
@@ -274,6 +295,7 @@ class Carrier:
 
         What waits to be tried again is tried again, within `response_timeout_s`.
         """
+        self.is_stopped = True
         try:
             for bind in self.binds:
                 bind.drain()

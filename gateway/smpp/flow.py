@@ -236,6 +236,20 @@ class Flow:
         for exchange in exchanges:
             exchange.window.resize(window)
 
+    def tune(self, settings: CarrierSettings, now: float, exchanges: Sequence[Exchange]) -> None:
+        """Take other settings of config.LIVE at once. An account that becomes adaptive begins with a slow start."""
+        before, self.settings = self.settings, settings
+        if settings.is_adaptive != (self.pace is not None):
+            self.pace = Pace(settings, now) if settings.is_adaptive else None
+            self._silence_until = now
+            # A fixed rate is bucket or gap by the settings, not by what the adaptive one had found.
+            self.burst_s = 0.0 if settings.pacing == "gap" else BURST_S
+        elif self.pace is not None:
+            self.pace.tune(settings)
+            if (settings.tps, settings.window) == (before.tps, before.window):
+                return
+        self.change(settings.tps, settings.window, now, exchanges)
+
     def _apply(self, decision: Decision, now: float, exchanges: Sequence[Exchange]) -> None:
         if now >= self._silence_until or decision.silence_until:
             self.has_gap = decision.pacing == "gap"

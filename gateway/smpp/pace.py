@@ -181,6 +181,10 @@ class Pace:
         self._why = "limits were changed"
         return self._decision()
 
+    def tune(self, settings: CarrierSettings) -> None:
+        """Take other settings but tps and window, which are changed by `change`; they count from the next feed on."""
+        self._settings = settings
+
     def feed(self, now: float, signals: Signals) -> Decision | None:
         """Judge the last second; -> what changes, None when nothing does. To be called every 50 ms or so."""
         before = self.rate, self.window, self.pacing

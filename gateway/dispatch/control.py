@@ -1,0 +1,252 @@
+"""What operators order, carried out on this worker: pauses, drains, tuned settings, and changes that are taken back.
+
+    NOTIFY, or 250 ms ─► read the state whole ─► carriers: paused, drained, tuned
+                                              ─► dispatchers: what is not claimed; batches in hand: held
+                         look at the counters ─► a tuned setting made it worse ─► an order of rollback
+
+So every worker obeys within a second, and a new one before it claims anything. While the orders cannot be read, what
+was read last holds. Not here: the orders themselves (store/control.py), what is worse (trial.py).
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from gateway import config
+from gateway.config import CarrierSettings
+from gateway.countries import code_of
+from gateway.dispatch.clock import Clock
+from gateway.dispatch.dispatcher import Dispatcher
+from gateway.dispatch.trial import Trial
+from gateway.errors import ConfigError, StoreError
+from gateway.smpp.carrier import Carrier
+from gateway.store import control, postgres
+from gateway.store.control import State
+from gateway.store.queue import NOTHING_PAUSED, Paused
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.25
+# Somebody who looks says so again before this is over.
+WATCH_S = 5.0
+# Orders that could not be read for so long are told of.
+STALE_S = 2.0
+
+
+class Steered(Struct, kw_only=True):
+    """One carrier of this worker, and how it stands by the orders.
+
+    settings   as they were at the start
+    overlay    what is tuned
+    stopping   the drain that is under way
+    newest     of the orders that tuned it
+    """
+
+    name: str
+    settings: CarrierSettings
+    carrier: Carrier
+    dispatcher: Dispatcher
+    trial: Trial
+    overlay: Mapping[str, Any] = {}
+    trouble: str = ""
+    stopping: asyncio.Task[None] | None = None
+    newest: int = 0
+
+
+class Control:
+    """The loop of one worker.
+
+    by  who takes a change back, as the order names it
+    """
+
+    def __init__(self, clock: Clock, connect: Callable[[], Awaitable[postgres.Connection]], deadline_s: float, by: str):
+        self._clock = clock
+        self._connect = connect
+        self._deadline_s = deadline_s
+        self._by = by
+        self._steered: list[Steered] = []
+        self._connection: postgres.Connection | None = None
+        self._rung = asyncio.Event()
+        self._read_at = clock.monotonic()
+        self._watched_until = 0.0
+        self.state = State()
+        self.last_error = ""
+
+    def steer(self, name: str, carrier: Carrier, dispatcher: Dispatcher) -> None:
+        """Take a carrier under the orders; before `start`."""
+        self._steered.append(
+            Steered(name=name, settings=carrier.settings, carrier=carrier, dispatcher=dispatcher, trial=Trial())
+        )
+
+    @property
+    def drained(self) -> list[str]:
+        """The carriers that are drained by order, on whichever worker."""
+        return [key for key, order in self.state.standing("carrier").items() if order.action == "drain"]
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody looks at the reports."""
+        return self._clock.monotonic() < self._watched_until
+
+    @property
+    def trouble(self) -> str:
+        """Why what holds may not be what is ordered; empty: it is."""
+        stale_s = self._clock.monotonic() - self._read_at
+        if stale_s <= STALE_S:
+            return ""
+        return f"orders were not read for {stale_s:.0f} s, the last ones hold: {self.last_error or 'no answer yet'}"
+
+    async def start(self) -> None:
+        """Obey what is in force already, before anything is claimed; StoreError."""
+        await self.step()
+        for one in self._steered:
+            # Tried by those who were there when it was ordered.
+            one.trial.end()
+
+    async def run(self) -> None:
+        """Obey until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._rung.wait()
+            self._rung.clear()
+            try:
+                await self.step()
+                self.last_error = ""
+            except StoreError as error:
+                if not self.last_error:
+                    log.warning("! orders cannot be read, the last ones hold: %s", error)
+                self.last_error = str(error)
+                await self.close()
+                await asyncio.sleep(POLL_S)
+
+    async def step(self) -> None:
+        """Do one round."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect()
+            async with postgres.deadline(self._connection, self._deadline_s, "listen to orders"):
+                await control.listen(self._connection, self._heard)
+        async with postgres.deadline(self._connection, self._deadline_s, "read orders"):
+            self.state = await control.state(self._connection, self._clock.wall())
+            runs = await control.runs_of(self._connection, list(self.state.standing("campaign")))
+        self._read_at = now = self._clock.monotonic()
+        countries = tuple(code_of(letters) for letters in self.state.standing("country"))
+        senders = tuple(self.state.standing("sender"))
+        for one in self._steered:
+            one.trial.look(now, one.carrier.ledger)
+            self._stand(one)
+            await self._bar(self._connection, one, Paused(runs=tuple(runs), countries=countries, senders=senders))
+            self._tune(one)
+            await self._judge(self._connection, one)
+
+    def _heard(self, what: str) -> None:
+        if what == control.WATCH:
+            self._watched_until = self._clock.monotonic() + WATCH_S
+        else:
+            self._rung.set()
+
+    def _stand(self, one: Steered) -> None:
+        """Pause, drain, or let go on."""
+        order = self.state.standing("carrier").get(one.name)
+        action = order.action if order is not None else "resume"
+        backlog = one.carrier.backlog
+        if backlog.paused != (action == "pause"):
+            backlog.paused = action == "pause"
+            log.warning("= %s: %s", one.name, "paused by order" if backlog.paused else "goes on")
+            one.carrier.pump()
+        if action == "drain":
+            # What nobody has begun is for others, as long as it lasts.
+            one.dispatcher.gives_back = True
+            if one.stopping is None and not one.carrier.is_stopped:
+                log.warning("= %s: drains by order", one.name)
+                one.stopping = asyncio.create_task(one.carrier.stop(), name=f"drain {one.name}")
+        elif one.stopping is not None and one.stopping.done():
+            one.stopping = None
+            one.dispatcher.gives_back = False
+            log.warning("= %s: binds again", one.name)
+            one.carrier.start()
+
+    async def _bar(self, connection: postgres.Connection, one: Steered, paused: Paused) -> None:
+        """Have what is paused not claimed, and hold of it what is claimed."""
+        if one.carrier.settings.source in paused.senders:
+            paused = Paused(runs=paused.runs, countries=paused.countries, senders=(*paused.senders, ""))
+        if not paused and not one.dispatcher.paused:
+            return
+        one.dispatcher.paused = paused or NOTHING_PAUSED
+        batches = one.carrier.backlog.batches()
+        held: set[int] = set()
+        if paused and batches:
+            async with postgres.deadline(connection, self._deadline_s, f"hold on lane {one.carrier.lane}"):
+                held = await control.held_chunks(
+                    connection, one.carrier.lane, [batch.chunk_id for batch in batches],
+                    paused.runs, paused.countries, paused.senders,
+                )  # fmt: skip
+        changed = [batch for batch in batches if batch.paused != (batch.chunk_id in held)]
+        for batch in changed:
+            batch.paused = not batch.paused
+        if changed:
+            one.carrier.backlog.look_again()
+            one.carrier.pump()
+
+    def _tune(self, one: Steered) -> None:
+        """Lay what is tuned over the settings, and begin the trial of what is new."""
+        tuned = [each for each in self.state.tuned if each.carrier == one.name]
+        newest = max((each.id for each in tuned), default=0)
+        if newest == one.newest:
+            return
+        one.newest = newest
+        one.overlay = self.state.overlay(one.name)
+        try:
+            settings = config.tuned(one.name, one.settings, one.overlay)
+        except ConfigError as error:
+            one.trouble = "; ".join(
+                f"{key}: expected {expected}, found {found}" for key, expected, found in error.problems
+            )
+            log.error("! %s: what is tuned does not fit the settings: %s", one.name, one.trouble)
+            return
+        one.trouble = ""
+        one.carrier.tune(settings)
+        log.warning("= %s: tuned: %s", one.name, ", ".join(f"{k} = {v}" for k, v in one.overlay.items()) or "nothing")
+        latest = [each for each in tuned if each.id == newest]
+        if latest[0].action == "tune" and not latest[0].is_kept:
+            one.trial.begin(newest)
+        else:
+            one.trial.end()
+
+    async def _judge(self, connection: postgres.Connection, one: Steered) -> None:
+        """Take back what made it worse."""
+        why = one.trial.fault()
+        if not why or one.trial.order is None:
+            return
+        async with postgres.deadline(connection, self._deadline_s, f"roll back on {one.name}"):
+            made = await control.roll_back(connection, one.trial.order, at=self._clock.wall(), by=self._by, reason=why)
+        one.trial.end()
+        if made is not None:
+            log.error("! %s: what was tuned is taken back: %s", one.name, why)
+        self._rung.set()
+
+    def report(self, name: str) -> dict[str, Any]:
+        """How a carrier stands by the orders."""
+        for one in self._steered:
+            if one.name == name:
+                stands = "paused" if one.carrier.backlog.paused else ""
+                if one.carrier.is_stopped:
+                    stands = "draining" if one.stopping is not None and not one.stopping.done() else "drained"
+                return {"stands": stands, "tuned": dict(one.overlay), "trouble": one.trouble}
+        return {}
+
+    async def stop(self) -> None:
+        """Wait for drains that are under way; the worker stops."""
+        drains = [one.stopping for one in self._steered if one.stopping is not None]
+        await asyncio.gather(*drains, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            with contextlib.suppress(StoreError):
+                await postgres.close(self._connection)
+            self._connection = None
