@@ -12,12 +12,14 @@ from msgspec import Struct
 
 from gateway import app
 from gateway.commands._campaign import RunReport, print_report, report_of
+from gateway.commands._control import said
 from gateway.commands._options import config_option, dsn_option, plain, said_plainly, say, settings_of
 from gateway.config import Settings
 from gateway.dispatch.worker import boot_id, is_dead
 from gateway.errors import StoreError
 from gateway.message import MessageClass
-from gateway.store import migrate, results, runs
+from gateway.store import control, migrate, results, runs
+from gateway.store.control import Order
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -28,6 +30,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     alive: frozenset[str] = frozenset()
     queues: list[dict[str, Any]] = []
     names: dict[int, str] = {}
+    orders: list[Order] = []
     reports: list[RunReport] = []
 
 
@@ -80,6 +83,7 @@ async def look(settings: Settings, run_id: int | None, limit: int) -> Standing:
                 alive=frozenset(worker.instance for worker in workers if not is_dead(worker, host, boot, now)),
                 queues=await results.queue_by_lane(connection),
                 names=await runs.lanes(connection),
+                orders=[order for order in (await control.state(connection, now)).orders if order.stops],
                 reports=[await report_of(connection, run) for run in wanted],
             )
 
@@ -108,6 +112,7 @@ def as_document(standing: Standing) -> dict[str, Any]:
             }
             for queue in standing.queues
         ],
+        "orders": [msgspec.to_builtins(order) for order in standing.orders],
         "runs": [msgspec.to_builtins(report) for report in standing.reports],
     }
 
@@ -127,6 +132,10 @@ def show(standing: Standing) -> None:
             for bind in carrier["binds"]:
                 why = f": {plain(bind['last_error'])}" if bind["last_error"] and bind["phase"] != "bound" else ""
                 click.echo(f"    {bind['name']} {bind['phase']}{why}")
+        if trouble := json.loads(worker.report).get("control", {}).get("trouble"):
+            click.echo(f"  alarm: {plain(trouble)}")
+    for order in standing.orders:
+        click.echo(f"order       {said(order)}")
     for queue in standing.queues:
         name = standing.names.get(queue["lane"], str(queue["lane"]))
         click.echo(
@@ -142,6 +151,15 @@ def _said(carrier: dict[str, Any]) -> str:
     text = f"{up}, {carrier['rate_per_s']:,.0f}/s, window {carrier['in_flight']}/{carrier['window']}"
     if carrier["held_chunks"]:
         text += f", {carrier['held_chunks']} chunks held"
+    ordered = carrier.get("control", {})
+    if ordered.get("stands"):
+        text += f", {ordered['stands']}"
+    if ordered.get("tuned"):
+        text += ", tuned: " + ", ".join(
+            f"{key} = {json.dumps(ordered['tuned'][key])}" for key in sorted(ordered["tuned"])
+        )
+    if ordered.get("trouble"):
+        text += f", not tuned: {plain(ordered['trouble'])}"
     if carrier["trouble"]:
         text += f", {plain(carrier['trouble'])}"
     return text

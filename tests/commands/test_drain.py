@@ -1,0 +1,25 @@
+"""`sluice drain`: a carrier of a running worker unbinds, and binds again."""
+
+
+def phases(sluice):
+    (worker,) = sluice("status", "--json").json["workers"]
+    carrier = worker["carriers"]["north"]
+    return carrier["control"]["stands"], {bind["phase"] for bind in carrier["binds"]}
+
+
+def test_drained_carrier_unbinds_and_binds_again(sluice, start, queue):
+    worker = start("run", "--carrier", "north", "--report-every", "0")
+    worker.says("running")
+    result = sluice("drain", "carrier", "north", "--reason", "maintenance")
+    assert result.code == 0 and result.err == "obeyed by 1 worker\n" and "drained" in result.out
+    while phases(sluice) != ("drained", {"down"}):
+        assert worker.process.poll() is None
+    assert sluice("resume", "carrier", "north").err == "obeyed by 1 worker\n"
+    while phases(sluice) != ("", {"bound"}):
+        assert worker.process.poll() is None
+    assert worker.ends().code == 0
+
+
+def test_only_carriers_are_drained_and_all_of_them_on_a_second_word(sluice, here, settings):
+    assert here("drain", "country", "DE").code == 2
+    assert "--yes" in here("drain", "carrier", "all").err
