@@ -197,6 +197,7 @@ async def play(folder: Path, dsn: str, seed: int, as_json: bool) -> bool:
         "name": "win-back, 20 % off",
         "class_": "bulk",
         "policy": "once",
+        "receipt_policy": "worst",
         "sender": "",
         "asked": Encoding(),
     }
