@@ -32,6 +32,7 @@ from _fastpath.limit cimport Limit
 from _fastpath.outbound cimport EXPIRED, Composer, Form
 from _fastpath.outstanding cimport Outstanding
 from _fastpath.references cimport References
+from _fastpath.ring cimport Ring
 from _fastpath.throttle cimport Throttle
 from _fastpath.window cimport NAMELESS, RECEIPTED, Slot, Window
 from _fastpath.wire cimport load32, store32
@@ -99,6 +100,8 @@ and its number. What lacks room below the bind waits aside, and the next batch g
     cdef readonly Ledger ledger
     cdef readonly References references
     cdef readonly Outstanding outstanding
+    # what crosses the socket is kept here; None = nowhere
+    cdef public Ring ring
     cdef readonly tuple limits
     cdef void* limit_at[MOST_LIMITS]        # the same, borrowed
     cdef int limit_count
@@ -266,6 +269,8 @@ and its number. What lacks room below the bind waits aside, and the next batch g
             raise ValueError(f"received: expected 0 to {self.inbox_room - self.have} octets, got {n}")
         if self.lost_framing:
             return False
+        if self.ring is not None and n:
+            self.keep_read(n, now)
         self.have += n
         self.ledger.octets_in += n
         end = p + self.have
@@ -293,6 +298,13 @@ and its number. What lacks room below the bind waits aside, and the next batch g
         if self.have and p != self.inbox:
             memmove(self.inbox, p, self.have)
         return octets > 0
+
+    cdef void keep_read(self, Py_ssize_t n, double now) noexcept:
+        """Keep octets that were read behind what is in the inbox, and where among them the next PDU begins."""
+        cdef int32_t skip = 0
+        if self.have:
+            skip = <int32_t>(load32(self.inbox) - self.have) if self.have + n >= 4 else -1
+        self.ring.add(False, self.inbox + self.have, n, skip, now)
 
     def take_rare(self):
         """The PDUs that are not for the compiled path, since the last call."""
@@ -759,8 +771,11 @@ and its number. What lacks room below the bind waits aside, and the next batch g
         """Octets composed and not written yet."""
         return self.out_size - self.out_from
 
-    def take_output(self):
-        """Everything that waits to be written, as bytes."""
+    def take_output(self, double now=0.0):
+        """Everything that waits to be written, as bytes. `now` is for who keeps what was written (ring.pyx)."""
+        if self.ring is not None:
+            self.ring.wrote(
+                self.outbox + self.out_from, self.out_size - self.out_from, self.out_size - self.out_from, now)
         octets = PyBytes_FromStringAndSize(<const char*>self.outbox + self.out_from, self.out_size - self.out_from)
         self.ledger.octets_out += self.out_size - self.out_from
         self.out_from = 0
@@ -774,12 +789,14 @@ and its number. What lacks room below the bind waits aside, and the next batch g
         end (measured against the C sink, see benchmarks/README.md).
         """
         while self.compose_some(now, SLICE) and self.out_size - self.out_from >= SLICE:
-            if self.send(fd):
+            if self.send(fd, now):
                 break
-        return self.send(fd)
+        return self.send(fd, now)
 
-    cpdef send(self, int fd):
+    cpdef send(self, int fd, double now=0.0):
         """Write the outbox to a socket at once, as far as its buffer takes it; -> octets that are left.
+
+        now  for who keeps what was written (ring.pyx)
 
         raises  OSError when the socket is broken. Saves a bytes object and a turn of the loop against transport.write.
         """
@@ -792,6 +809,8 @@ and its number. What lacks room below the bind waits aside, and the next batch g
                 if fp_errno == errno.EAGAIN or fp_errno == errno.EWOULDBLOCK:
                     break
                 raise OSError(fp_errno, "send")
+            if self.ring is not None:
+                self.ring.wrote(self.outbox + self.out_from, n, self.out_size - self.out_from, now)
             self.out_from += n
             self.ledger.octets_out += n
         if self.out_from == self.out_size:

@@ -216,6 +216,9 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     receipt_delivered_wins      DELIVRD counts though another final state came before it
     receipt_waiting_days   after them a receipt that found no message is an orphan
     receipt_deadline_s     accepted, and no final receipt so long after it: no_receipt; 0 = never
+
+    Capture
+    pcap_octets            the last so many octets of each bind, both ways, stay in memory for `sluice pcap`; 0 = none
     """
 
     host: Annotated[str, Meta(min_length=1)]
@@ -336,6 +339,8 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     tls_ca_file: str = ""
     tls_certificate_file: str = ""
     tls_key_file: str = ""
+    # Capture
+    pcap_octets: Annotated[int, Meta(ge=0, le=1 << 28)] = 1 << 18
 
     @property
     def is_adaptive(self) -> bool:
@@ -802,6 +807,7 @@ def _carrier_problems(
         "source source_ton",
         _SOURCE_BY_TON.get(carrier.source_ton, "a sender"),
     )
+    unless(carrier.pcap_octets == 0 or carrier.pcap_octets >= 1024, "pcap_octets", "0, or at least 1024")
     for field, is_set in (
         ("tlvs", bool(carrier.tlvs)),
         ("more_messages", carrier.more_messages),

@@ -24,6 +24,7 @@ from msgspec import Struct
 
 from _fastpath.references import References
 from gateway.config import CarrierSettings, Settings
+from gateway.dispatch.capture import Captures
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.control import Control
 from gateway.dispatch.dispatcher import Dispatcher
@@ -116,6 +117,7 @@ class Worker:
             settings, clock, self.connect, self._living, self._give_back, lambda: self.control.drained
         )
         self._connection: postgres.Connection | None = None
+        self._captures: Captures | None = None
         self._is_registered = False
         self._tasks: list[asyncio.Task[None]] = []
         self._loops: list[asyncio.Task[None]] = []
@@ -181,6 +183,9 @@ class Worker:
         self._loops.append(self._guarded(self.failover.run(), "failover"))
         self._loops.append(self._guarded(self.control.run(), "control"))
         self._tasks.append(self._guarded(self._heartbeat(), "heartbeat"))
+        carriers = [lane.carrier for lane in self.lanes]
+        self._captures = Captures(carriers, self._clock, self.connect, deadline_s, self.instance)
+        self._tasks.append(self._guarded(self._captures.run(), "capture"))
 
     def _living(self, registered: list[runs.Worker]) -> list[runs.Worker]:
         """Those of the registered workers that are not known to be gone; we are not."""
@@ -277,6 +282,8 @@ class Worker:
             await lane.rescue.close()
         await self.failover.close()
         await self.control.close()
+        if self._captures is not None:
+            await self._captures.close()
         if self._connection is not None:
             with contextlib.suppress(StoreError):
                 if self._is_registered:

@@ -30,6 +30,7 @@ import msgspec
 
 from _fastpath.exchange import Exchange
 from _fastpath.limit import Limit
+from _fastpath.ring import Ring
 from gateway.config import INTERFACE_VERSION, LONGEST_PASSWORD, CarrierSettings
 from gateway.errors import BindRefused, GatewayError, LinkLost, LocalProtocolError, TlsFault
 from gateway.smpp import hosts, tls
@@ -178,12 +179,14 @@ class Bind:
         self.address = settings.addresses[0]
         self.bound_at = 0.0
         self.binds = 0
+        # Outlives the connections: what was said before the last loss is what one wants to see.
+        self.ring = Ring(settings.pcap_octets) if settings.pcap_octets else None
         self._settings = settings
         self._owner = owner
         self._clock = clock
         self._chance = chance
         self._failures = 0
-        self._place = place
+        self.place = place
         self._outbinds = outbinds
         self._called: Link | None = None
         self._refusals = statuses.overrides(settings.statuses) | statuses.refusals(settings.bind_statuses)
@@ -231,7 +234,7 @@ class Bind:
         if self._outbinds is not None:
             return False
         now = self._clock()
-        following = self._owner.hosts.choose(self._place, now)
+        following = self._owner.hosts.choose(self.place, now)
         return following != self.address and self._owner.hosts.is_well(following, now)
 
     async def run(self) -> None:
@@ -434,10 +437,12 @@ class Bind:
             self.link = link
             self.address = link.peer or self.address
             link.hand_to(self)
+            link.keep_in(self.ring)
             return link
-        host, port = self.address = self._owner.hosts.choose(self._place, self._clock())
+        host, port = self.address = self._owner.hosts.choose(self.place, self._clock())
         context = tls.context_of(settings) if settings.tls else None
         self.link = link = new_link(settings, self._owner.exchange(), self._clock, self)
+        link.keep_in(self.ring)
         secured: dict[str, Any] = {}
         if context is not None:
             secured = {

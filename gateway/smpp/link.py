@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from _fastpath.exchange import Exchange
+from _fastpath.ring import Ring
 from gateway.errors import GatewayError, RemoteProtocolError
 from gateway.smpp import session as sessions
 from gateway.smpp.pdu import Pdu
@@ -122,6 +123,7 @@ class Link(asyncio.BufferedProtocol):
                     )
             if transport.get_extra_info("sslcontext") is None:
                 self._fd = endpoint.fileno()
+        self._open_ring()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Let the transport read straight into the exchange."""
@@ -216,6 +218,12 @@ class Link(asyncio.BufferedProtocol):
         """Belong to another from now on."""
         self._listener = listener
 
+    def keep_in(self, ring: Ring | None) -> None:
+        """Keep the octets of this connection, from now on, in a bind's ring; under TLS as they are inside of it."""
+        self.exchange.ring = ring
+        if self.is_connected:
+            self._open_ring()
+
     def owe(self, pdu: Pdu) -> None:
         """Answer a deliver_sm of the session with the receipts of the compiled path, by `acknowledge`."""
         self.session.hand_over(pdu)
@@ -227,7 +235,7 @@ class Link(asyncio.BufferedProtocol):
             return
         self.exchange.acknowledge(upto)
         if self.exchange.out_waiting:
-            self._write()
+            self._write(self._clock())
         self._resume_reading()
 
     def tick(self, now: float) -> None:
@@ -267,7 +275,7 @@ class Link(asyncio.BufferedProtocol):
             return
         self._end(reason)
         if self.exchange.out_waiting:
-            transport.write(self.exchange.take_output())
+            transport.write(self.exchange.take_output(self._clock()))
         transport.close()
         if transport.get_write_buffer_size():
             # A peer that does not read would hold us for ever.
@@ -316,13 +324,13 @@ class Link(asyncio.BufferedProtocol):
                 self.abort(f"write: {error.strerror or error}")
                 return
             if left:
-                self._write()
+                self._write(now)
             return
         self.exchange.fill(now)
         if self.exchange.out_waiting:
-            self._write()
+            self._write(now)
 
-    def _write(self) -> None:
+    def _write(self, now: float) -> None:
         exchange = self.exchange
         transport = self._transport
         if transport is None or self.is_ending or self._paused:
@@ -333,13 +341,13 @@ class Link(asyncio.BufferedProtocol):
             self._handed_over = False
         if self._fd >= 0:
             try:
-                if not exchange.send(self._fd):
+                if not exchange.send(self._fd, now):
                     return
             except OSError as error:
                 self.abort(f"write: {error.strerror or error}")
                 return
         self._handed_over = True
-        transport.write(exchange.take_output())
+        transport.write(exchange.take_output(now))
         if not transport.get_write_buffer_size():
             self._handed_over = False
 
@@ -347,7 +355,13 @@ class Link(asyncio.BufferedProtocol):
         octets = self.session.take_output()
         if octets and not self.is_ending:
             self.exchange.append(octets)
-            self._write()
+            self._write(self._clock())
+
+    def _open_ring(self) -> None:
+        ring, transport = self.exchange.ring, self._transport
+        if ring is not None and transport is not None:
+            local, peer = (transport.get_extra_info(name) for name in ("sockname", "peername"))
+            ring.open(local, peer, self._clock())
 
     def _end(self, reason: str) -> None:
         """Compose nothing more: from here on it would only come into doubt. The descriptor may soon be another's."""

@@ -72,15 +72,16 @@ async def last(connection: Connection, lane: int) -> int:
 
 
 class Bell:
-    """Rings when somebody has written events; one connection's LISTEN."""
+    """Rings when somebody has written events, or whatever else a channel tells of; one connection's LISTEN."""
 
-    def __init__(self, connection: Connection):
+    def __init__(self, connection: Connection, channel: str = CHANNEL):
         self._connection = connection
+        self._channel = channel
         self._rung = asyncio.Event()
 
     async def hang(self) -> None:
         """Begin to listen; what is written before that is the caller's to look for."""
-        await self._connection.add_listener(CHANNEL, self.ring)
+        await self._connection.add_listener(self._channel, self.ring)
 
     def ring(self, *_: Any) -> None:
         """End the wait, or the next one."""
