@@ -700,3 +700,15 @@ def test_limits_of_senders_campaigns_and_countries_are_read_and_judged():
         "day_zone",
         "adaptive",
     }
+
+
+@pytest.mark.parametrize("octets", [-1, 1, 1023, (1 << 28) + 1])
+def test_capture_keeps_nothing_or_enough_to_hold_a_pdu(tmp_path: Path, octets: int) -> None:
+    path = tmp_path / "sluice.toml"
+    path.write_text(f'[carriers.acme]\nhost = "h"\npcap_octets = {octets}\n')
+    with pytest.raises(ConfigError) as raised:
+        load(path, {})
+    assert [problem[0] for problem in raised.value.problems] == ["carriers.acme.pcap_octets"]
+    for allowed in (0, 1024):
+        path.write_text(f'[carriers.acme]\nhost = "h"\npcap_octets = {allowed}\n')
+        assert load(path, {}).carriers["acme"].pcap_octets == allowed
