@@ -18,7 +18,7 @@ from gateway.config import Settings
 from gateway.dispatch.worker import boot_id, is_dead
 from gateway.errors import StoreError
 from gateway.message import MessageClass
-from gateway.store import control, migrate, results, runs
+from gateway.store import control, migrate, postgres, results, runs
 from gateway.store.control import Order
 
 
@@ -62,30 +62,35 @@ def status(config: Path | None, dsn: str, run_id: int | None, limit: int, as_jso
 async def look(settings: Settings, run_id: int | None, limit: int) -> Standing:
     """Read all of it; raises StoreError."""
     async with app.open_database(settings, migrates=False) as database:
-        now = datetime.now(UTC)
         missing = await migrate.pending(database.dsn)
         if any(name.startswith("0001_") for name in missing):
             say("the database has no tables yet: nothing was sent from here")
-            return Standing(at=now)
+            return Standing(at=datetime.now(UTC))
         if missing:
             raise StoreError(f"the schema lacks {', '.join(missing)}: bring it forward with `sluice migrate`")
         async with database.connection() as connection:
-            workers = await runs.workers(connection)
-            host, boot = socket.gethostname(), boot_id()
-            if run_id is not None:
-                found = await runs.run_by_id(connection, run_id)
-                wanted = [] if found is None else [found]
-            else:
-                wanted = await runs.recent_runs(connection, limit) if limit else []
-            return Standing(
-                at=now,
-                workers=workers,
-                alive=frozenset(worker.instance for worker in workers if not is_dead(worker, host, boot, now)),
-                queues=await results.queue_by_lane(connection),
-                names=await runs.lanes(connection),
-                orders=[order for order in (await control.state(connection, now)).orders if order.stops],
-                reports=[await report_of(connection, run) for run in wanted],
-            )
+            return await look_through(connection, run_id, limit)
+
+
+async def look_through(connection: postgres.Connection, run_id: int | None, limit: int) -> Standing:
+    """Read all of it from a database whose schema is this program's."""
+    now = datetime.now(UTC)
+    workers = await runs.workers(connection)
+    host, boot = socket.gethostname(), boot_id()
+    if run_id is not None:
+        found = await runs.run_by_id(connection, run_id)
+        wanted = [] if found is None else [found]
+    else:
+        wanted = await runs.recent_runs(connection, limit) if limit else []
+    return Standing(
+        at=now,
+        workers=workers,
+        alive=frozenset(worker.instance for worker in workers if not is_dead(worker, host, boot, now)),
+        queues=await results.queue_by_lane(connection),
+        names=await runs.lanes(connection),
+        orders=[order for order in (await control.state(connection, now)).orders if order.stops],
+        reports=[await report_of(connection, run) for run in wanted],
+    )
 
 
 def as_document(standing: Standing) -> dict[str, Any]:

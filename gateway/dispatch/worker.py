@@ -34,6 +34,8 @@ from gateway.dispatch.intent import Intents
 from gateway.dispatch.rescue import Rescue
 from gateway.dispatch.settlement import Settlement
 from gateway.errors import StoreError
+from gateway.smpp import status as statuses
+from gateway.smpp.bind import Bind
 from gateway.smpp.carrier import Carrier
 from gateway.store import postgres, runs
 
@@ -41,6 +43,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 2.0
 WATCHED_S = 1.0
+SPAN_S = 0.5
 LOOK_S = 0.25
 PARTITIONS_S = 3600.0
 # A worker that was not seen for so long is dead; one whose pid means something to us is asked for by it.
@@ -87,6 +90,16 @@ def is_dead(worker: runs.Worker, host: str, boot: str, now: datetime) -> bool:
     return False
 
 
+def receipts_of(lane: Lane) -> dict[str, Any]:
+    """Receipts heard and matched since the start, and how long after the submit they came."""
+    ledger, rescue = lane.carrier.ledger, lane.rescue
+    delays = [ledger.submit_to_receipt.quantile(q) for q in (0.5, 0.99)]
+    p50_ms, p99_ms = (None if us is None else us / 1e3 for us in delays)
+    heard = ledger.receipts_matched + ledger.receipts_waiting
+    matched = ledger.receipts_matched + rescue.matched + rescue.adopted
+    return {"heard": heard, "matched": matched, "p50_ms": p50_ms, "p99_ms": p99_ms}
+
+
 class Worker:
     """A worker for some carriers of the settings.
 
@@ -119,6 +132,7 @@ class Worker:
         self._connection: postgres.Connection | None = None
         self._captures: Captures | None = None
         self._is_registered = False
+        self._rates: dict[str, tuple[float, int, float]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._loops: list[asyncio.Task[None]] = []
         self._settling: list[asyncio.Task[None]] = []
@@ -234,6 +248,7 @@ class Worker:
                 "account": msgspec.structs.asdict(lane.carrier.account()),
                 "held_chunks": lane.dispatcher.held,
                 "receipts": {
+                    **receipts_of(lane),
                     "rule": lane.carrier.ledger.recall.rule,
                     "strays": lane.carrier.ledger.recall.strays,
                     "waited": lane.carrier.ledger.receipts_waiting,
@@ -244,10 +259,25 @@ class Worker:
                 },
                 "trouble": f"Postgres: {away}" if away else "",
                 "control": self.control.report(lane.name),
-                "binds": [msgspec.structs.asdict(bind) for bind in lane.carrier.reports()],
+                "statuses": {statuses.name(value): n for value, n in lane.carrier.ledger.refusals().items()},
+                "alarm": lane.carrier.alarm,
+                "binds": [
+                    {**msgspec.structs.asdict(told), "sent_per_s": self._rate_of(bind)}
+                    for told, bind in zip(lane.carrier.reports(), lane.carrier.binds, strict=True)
+                ],
             }
         obeyed = {"orders": sorted(self.control.state.ids), "trouble": self.control.trouble}
         return msgspec.json.encode({"carriers": carriers, "control": obeyed}).decode()
+
+    def _rate_of(self, bind: Bind) -> float:
+        """PDUs a second of a bind since it was reported last, half a second ago at least."""
+        now, sent = self._clock.monotonic(), bind.link.submitted if bind.link is not None else 0
+        at, before, rate = self._rates.get(bind.name, (now, sent, 0.0))
+        if now - at >= SPAN_S or sent < before:
+            rate = round(max(0, sent - before) / (now - at), 1) if now > at else 0.0
+            at, before = now, sent
+        self._rates[bind.name] = at, before, rate
+        return rate
 
     async def stop(self, drain_s: float = DRAIN_S) -> None:
         """Stop in order; a clean stop leaves nothing in doubt.
