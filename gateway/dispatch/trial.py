@@ -12,9 +12,10 @@ from msgspec import Struct
 from _fastpath.histogram import Histogram
 from _fastpath.ledger import Ledger
 
-# What counts as before; how much of what came since; and after so long a change has stood its trial.
+# What counts as before; how much of what came since, and from when on; after so long a change has stood its trial.
 BEFORE_S = 10.0
 SINCE_S = 5.0
+LEAST_S = 1.0
 TRIAL_S = 60.0
 
 
@@ -139,7 +140,8 @@ class Trial:
     def fault(self) -> str:
         """Say why the change that is tried should be taken back; empty: it should not, or nothing is tried any more."""
         began, last = self._began, self._looks[-1] if self._looks else None
-        if began is None or last is None:
+        # A burst of refusals at the moment of the change says little.
+        if began is None or last is None or last.at - began.at < LEAST_S:
             return ""
         if last.at - began.at >= TRIAL_S:
             self.end()

@@ -72,6 +72,13 @@ def test_limit_set_half_over_what_the_carrier_bears_is_seen_within_two_seconds()
     assert account.trial.order == 7
 
 
+def test_burst_of_refusals_at_the_moment_of_the_change_is_no_fault() -> None:
+    account = Account()
+    account.passes(20, 100)
+    account.trial.begin(7)
+    assert account.passes(0.25, 200, 12) is None and account.passes(20, 400) is None
+
+
 def test_nothing_is_judged_but_a_change() -> None:
     account = Account()
     assert account.passes(20, 100, 40) is None
