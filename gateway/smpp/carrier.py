@@ -30,7 +30,7 @@ from gateway.errors import LocalProtocolError
 from gateway.smpp import recycling
 from gateway.smpp import status as statuses
 from gateway.smpp.bind import Bind, Kind, Phase, new_link
-from gateway.smpp.flow import LOOK_S, AccountReport, Flow
+from gateway.smpp.flow import LOOK_S, AccountReport, BindMeter, Flow, verdict
 from gateway.smpp.hosts import Hosts
 from gateway.smpp.limits import Limits
 from gateway.smpp.link import Link, Listener
@@ -38,6 +38,7 @@ from gateway.smpp.outbind import Outbinds
 from gateway.smpp.pdu import Pdu
 from gateway.smpp.receipt import reading_of
 from gateway.smpp.turns import Turns
+from gateway.smpp.wake import Wake
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,14 @@ SICK_AFTER = 2
 
 
 class BindReport(Struct, frozen=True, kw_only=True):
-    """How one bind stands; `bound_by` says what keeps it from sending faster, `alarm` what a person should know."""
+    """How one bind stands; `alarm` is what a person should know.
+
+    bound_by         what keeps it from sending faster now
+    sent_per_s       PDUs that left in the last whole second; 0 without a session
+    p50_ms, p99_ms   from submit to response in that second; None: no response
+    throttled_share  of the answers of that second
+    verdict          what bounded it in that second, in words
+    """
 
     name: str
     kind: str
@@ -62,6 +70,11 @@ class BindReport(Struct, frozen=True, kw_only=True):
     bound_by: str
     last_error: str
     alarm: str
+    sent_per_s: float
+    p50_ms: float | None
+    p99_ms: float | None
+    throttled_share: float
+    verdict: str
 
 
 class Carrier:
@@ -111,8 +124,7 @@ class Carrier:
         self._receiver_at = 0.0
         self.is_held = False
         self.is_stopped = False
-        self._wake: asyncio.TimerHandle | None = None
-        self._wake_at = 0.0
+        self._wake = Wake(clock, self.pump)
         self._tasks: list[asyncio.Task[None]] = []
         self.changed = asyncio.Event()
         kinds = (Kind.TRX,) if settings.bind == "trx" else (Kind.TX, Kind.RX)
@@ -130,6 +142,7 @@ class Carrier:
             for place in range(settings.binds)
             for kind in kinds
         ]
+        self._meters = [BindMeter() for _ in self.binds]
         # A transceiver is its own receiver, and an SMSC that calls us does so when it has something.
         self._needs_receiver = settings.needs_receiver and settings.bind == "tx+rx" and self._outbinds is None
 
@@ -233,20 +246,35 @@ class Carrier:
 
     def reports(self) -> list[BindReport]:
         """Tell how each bind stands."""
-        return [
-            BindReport(
-                name=bind.name,
-                kind=bind.kind.value,
-                host=bind.host,
-                phase=bind.phase.value,
-                in_flight=bind.link.exchange.window.in_flight if bind.link else 0,
-                window=bind.link.exchange.window.size if bind.link else self.flow.window,
-                bound_by=bind.link.exchange.bound_by if bind.link and bind.is_bound else "carrier",
-                last_error=bind.last_error,
-                alarm=bind.alarm or self.alarm,
-            )
-            for bind in self.binds
-        ]
+        return [self._report(bind, meter) for bind, meter in zip(self.binds, self._meters, strict=True)]
+
+    def _report(self, bind: Bind, meter: BindMeter) -> BindReport:
+        link, figures, pace = bind.link, meter.figures, self.flow.pace
+        return BindReport(
+            name=bind.name,
+            kind=bind.kind.value,
+            host=bind.host,
+            phase=bind.phase.value,
+            in_flight=link.exchange.window.in_flight if link else 0,
+            window=link.exchange.window.size if link else self.flow.window,
+            bound_by=link.exchange.bound_by if link and bind.is_bound else "carrier",
+            last_error=bind.last_error,
+            alarm=bind.alarm or self.alarm,
+            sent_per_s=figures.sent_per_s,
+            p50_ms=figures.p50_ms,
+            p99_ms=figures.p99_ms,
+            throttled_share=figures.throttled_share,
+            verdict=""
+            if bind.kind is Kind.RX
+            else verdict(
+                is_up=bind.is_bound and not self.is_held,
+                has_queue=bool(self.backlog.unsent),
+                bound_by=figures.bound_by,
+                throttled_share=figures.throttled_share,
+                is_soft=pace is not None and pace.is_soft,
+                is_adaptive=pace is not None,
+            ),
+        )
 
     def account(self) -> AccountReport:
         """Tell how fast the account goes, what bounds it, and why."""
@@ -308,9 +336,7 @@ class Carrier:
         finally:
             for task in self._tasks:
                 task.cancel()
-            if self._wake is not None:
-                self._wake.cancel()
-                self._wake = None
+            self._wake.close()
             for bind in self.binds:
                 if bind.link is not None:
                     bind.link.abort("stopped")
@@ -342,18 +368,8 @@ class Carrier:
     def _sleep_until_allowed(self, now: float) -> None:
         """Set the one timer for the moment when the throttle, or a pause after a refusal, ends."""
         at = self.flow.wake_at(now, self._submitting())
-        if at is None:
-            return
-        if self._wake is not None:
-            if self._wake_at <= at:
-                return
-            self._wake.cancel()
-        self._wake_at = at
-        self._wake = asyncio.get_running_loop().call_later(at - now, self._woken)
-
-    def _woken(self) -> None:
-        self._wake = None
-        self.pump()
+        if at is not None:
+            self._wake.set(at, now, exact=self.flow.has_gap)
 
     async def _tick(self) -> None:
         now = self._clock()
@@ -370,7 +386,14 @@ class Carrier:
                 self._recycle(now)
                 if self.flow.look(now, self._submitting()):
                     self._ask_links()
+                self._measure_binds(now)
             self.pump()
+
+    def _measure_binds(self, now: float) -> None:
+        """Keep the figures of each bind's last second."""
+        for bind, meter in zip(self.binds, self._meters, strict=True):
+            link = bind.link if bind.is_bound and bind.kind is not Kind.RX else None
+            meter.look(now, link.exchange if link is not None else None)
 
     def _ask_links(self) -> None:
         """Ask for a sign of life where answers stay away."""

@@ -7,6 +7,7 @@ The same object serves the carrier on its event loop and a simulation in virtual
 timer. Not here: what the rate should be (pace.py), sockets and binds (carrier.py).
 """
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 
@@ -22,10 +23,14 @@ from gateway.smpp import status as statuses
 from gateway.smpp.limits import Limits
 from gateway.smpp.pace import Decision, Pace, Signals
 
-# The loop's timers are no finer; below that the throttle hands out several PDUs at once.
+# Sooner than this nobody is woken: above 1000 a second the throttle hands out several PDUs at once. Even pacing is
+# woken for each PDU, down to what a turn of the loop takes.
 SHORTEST_S = 0.001
+SHORTEST_GAP_S = 0.0001
 LOOK_S = 0.05
 SPAN_S = 1.0
+# How far back the response times of an account may reach beyond the last second that only a report tells of.
+REPORT_TIMES_S = 0.5
 BURST_S = 0.05
 SUBMIT_FAILED = 0x45
 
@@ -89,7 +94,7 @@ def verdict(
 
 
 class Look(Struct, frozen=True):
-    """The counters at one moment, and what stopped each bind that submits."""
+    """The counters at one moment, and what stopped each bind that submits; response times may be of an earlier look."""
 
     at: float
     sent: int
@@ -102,12 +107,16 @@ class Look(Struct, frozen=True):
 
 
 class Meter:
-    """The looks of the last second of one account."""
+    """The looks of the last second of one account.
 
-    def __init__(self, ledger: Ledger):
+    times_s  how often response times are copied, 8 kB each: 0 at every look, else they span so much more than a second
+    """
+
+    def __init__(self, ledger: Ledger, times_s: float = 0.0):
         self._ledger = ledger
         self._looks: deque[Look] = deque()
-        self._uncertain = ledger.uncertain
+        self._times_s = times_s
+        self._times_at = -math.inf
 
     def look(self, now: float, exchanges: Sequence[Exchange]) -> None:
         """Take the counters, unless that was done a moment ago."""
@@ -116,6 +125,11 @@ class Meter:
             return
         ledger = self._ledger
         refusals = ledger.refusals()
+        if looks and now - self._times_at < self._times_s:
+            times = looks[-1].response_times
+        else:
+            times = ledger.submit_to_response.copy()
+            self._times_at = now
         looks.append(
             Look(
                 now,
@@ -125,7 +139,7 @@ class Meter:
                 ledger.throttled,
                 refusals.get(statuses.RSYSERR, 0) + refusals.get(SUBMIT_FAILED, 0),
                 tuple(exchange.bound_by for exchange in exchanges),
-                ledger.submit_to_response.copy(),
+                times,
             )
         )
         while len(looks) > 2 and looks[1].at <= now - SPAN_S:
@@ -136,7 +150,7 @@ class Meter:
         if len(self._looks) < 2:
             return None
         first, last = self._looks[0], self._looks[-1]
-        times = last.response_times.since(first.response_times)
+        times = self._ledger.submit_to_response.since(first.response_times)
         p50, p99 = times.quantile(0.5), times.quantile(0.99)
         shares = self.shares()
         return Signals(
@@ -163,6 +177,61 @@ class Meter:
         return {word: words.count(word) / len(words) for word in sorted(set(words))}
 
 
+class BindFigures(Struct, frozen=True, kw_only=True):
+    """What one bind did in a second; response times are None without a response, bound_by is shares of the looks."""
+
+    sent_per_s: float = 0.0
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    throttled_share: float = 0.0
+    bound_by: dict[str, float] = {}
+
+
+class BindMeter:
+    """The last whole second of one bind; a new session begins anew.
+
+    Reports are read ten times a second (metrics.Watch), so a second's figures are made once, by the look that ends it.
+    """
+
+    def __init__(self) -> None:
+        self._exchange: Exchange | None = None
+        self._words: list[str] = []
+        self.figures = BindFigures()
+
+    def look(self, now: float, exchange: Exchange | None) -> None:
+        """Look at the session that submits now; None: there is none."""
+        if exchange is None:
+            self._exchange = None
+            self.figures = BindFigures()
+            return
+        if exchange is not self._exchange:
+            self._begin(now, exchange)
+            self.figures = BindFigures()
+        self._words.append(exchange.bound_by)
+        span_s = now - self._since
+        if span_s < SPAN_S:
+            return
+        times = exchange.response_us.since(self._times)
+        p50, p99 = times.quantile(0.5), times.quantile(0.99)
+        words = self._words
+        self.figures = BindFigures(
+            sent_per_s=(exchange.submitted - self._submitted) / span_s,
+            p50_ms=None if p50 is None else p50 / 1e3,
+            p99_ms=None if p99 is None else p99 / 1e3,
+            throttled_share=(exchange.throttled - self._throttled) / max(1, exchange.responses - self._responses),
+            bound_by={word: words.count(word) / len(words) for word in sorted(set(words))},
+        )
+        self._begin(now, exchange)
+
+    def _begin(self, now: float, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._since = now
+        self._submitted, self._responses = exchange.submitted, exchange.responses
+        self._throttled = exchange.throttled
+        self._times = exchange.response_us.copy()
+        self._words = []
+
+
 class Flow:
     """The shared half of an account's sending.
 
@@ -180,8 +249,9 @@ class Flow:
         self.limits = Limits(settings)
         rate = self.pace.rate if self.pace else self._pdus_per_s(settings.tps)
         self.throttle = Throttle(rate, BURST_S, self.has_gap)
-        self.meter = Meter(ledger)
-        self.latest: Signals | None = None
+        self.meter = Meter(ledger) if self.pace else Meter(ledger, REPORT_TIMES_S)
+        self._latest: Signals | None = None
+        self._exchanges: Sequence[Exchange] = ()
         self._timeouts = 0
         self._had_binds = False
         self._silence_until = now
@@ -200,6 +270,11 @@ class Flow:
         """Unanswered requests a bind may have now."""
         return self.pace.window if self.pace else self.window_ceiling
 
+    @property
+    def latest(self) -> Signals | None:
+        """What the last second says; None while there was but one look. Nobody else asks where nothing is paced."""
+        return self._latest if self.pace else self.meter.signals(self._exchanges)
+
     def lost(self, timeouts: int) -> None:
         """Hear of submit_sm that were given up without an answer."""
         self._timeouts += timeouts
@@ -214,11 +289,14 @@ class Flow:
         if pace is not None and exchanges and not self._had_binds:
             self._apply(pace.restart(now), now, exchanges)
         self._had_binds = bool(exchanges)
-        self.latest = self.meter.signals(exchanges, self._timeouts)
-        self._timeouts = 0
-        if pace is None or self.latest is None or not exchanges:
+        timeouts, self._timeouts = self._timeouts, 0
+        if pace is None:
+            self._exchanges = exchanges
             return False
-        decision = pace.feed(now, self.latest)
+        self._latest = self.meter.signals(exchanges, timeouts)
+        if self._latest is None or not exchanges:
+            return False
+        decision = pace.feed(now, self._latest)
         if decision is None:
             return False
         self._apply(decision, now, exchanges)
@@ -303,4 +381,5 @@ class Flow:
         # One that is due already waits for the window or the throttle, and those are woken by themselves.
         if again_at is not None and again_at > now:
             moments.append(again_at)
-        return max(min(moments), now + SHORTEST_S) if moments else None
+        shortest_s = SHORTEST_GAP_S if self.has_gap else SHORTEST_S
+        return max(min(moments), now + shortest_s) if moments else None

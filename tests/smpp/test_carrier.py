@@ -132,8 +132,8 @@ async def test_sooner_moment_replaces_a_later_one(esme, scripted_smsc):
     add(carrier, 2)
     first, second = await peer.next("submit_sm"), await peer.next("submit_sm")
     peer.answer(first, 0x08)
-    await until(lambda: carrier._wake is not None, "a far moment is set")
-    assert carrier._wake_at > carrier._clock() + 1000
+    await until(lambda: carrier._wake.at is not None, "a far moment is set")
+    assert carrier._wake.at > carrier._clock() + 1000
     peer.answer(second, 0x58)
     again = await peer.next("submit_sm")
     assert again.fields["destination_addr"] == second.fields["destination_addr"]
@@ -364,6 +364,59 @@ async def test_carrier_that_is_down_keeps_its_messages_and_says_why(esme, script
     report = carrier.reports()[0]
     assert report.last_error and report.bound_by == "carrier" and not carrier.is_up
     assert carrier.backlog.unsent == 10 and outcomes(carrier) == []
+
+
+async def test_each_bind_tells_its_own_last_second(esme, scripted_smsc, monkeypatch):
+    monkeypatch.setattr(carriers, "TICK_S", 0.001)
+    now = Now()
+    carrier, (busy, mute) = await bound(esme, scripted_smsc, binds=2, window=5, clock=now)
+    await until(lambda: all(meter._exchange is not None for meter in carrier._meters), "both binds are looked at")
+    add(carrier, 14)
+    for _ in range(9):
+        submit = await busy.next("submit_sm")
+        now.forward(0.004)
+        busy.answer(submit, message_id="1")
+    await until(lambda: carrier.ledger.accepted == 9, "all of one bind is answered")
+    now.forward(1.0)
+    await until(lambda: carrier.reports()[0].sent_per_s, "a second has passed")
+    first, second = carrier.reports()
+    assert first.sent_per_s == pytest.approx(9 / 1.036, rel=0.01) and first.p50_ms is not None
+    assert second.sent_per_s == pytest.approx(5 / 1.036, rel=0.01) and second.p50_ms is second.p99_ms is None
+    assert first.p50_ms <= first.p99_ms <= 40 and first.throttled_share == 0.0
+    assert first.verdict.startswith("idle") and second.verdict.startswith("idle")
+    mute.close()
+    await until(lambda: carrier.reports()[1].sent_per_s == 0.0, "the bind is gone")
+    assert carrier.reports()[1].verdict.startswith("carrier-bound")
+
+
+async def test_account_of_binds_that_receive_alone_says_nothing_of_their_sending(esme, scripted_smsc):
+    carrier, _ = await bound(esme, scripted_smsc, bind="tx+rx", binds=1)
+    assert [bool(report.verdict) for report in carrier.reports()] == [True, False]
+
+
+async def test_even_pacing_by_the_real_clock_is_woken_for_each_pdu_by_the_descriptor(esme, smsc):
+    centre = await smsc(account=(Account(tps=200),), limit=Limit(model="none"))
+    carrier = esme(centre.port, tps=200, pacing="gap", adaptive=False, window=100)
+    await all_bound(carrier)
+    left = []
+    woken = carrier._wake._call
+    carrier._wake._call = lambda: (woken(), left.append(carrier._clock()))
+    add(carrier, 50)
+    await settled(carrier)
+    assert len(left) >= 45 and carrier._wake._wakeup is not None
+    # Each is woken a gap after the one before, or later; an answer may have come first.
+    assert left[-1] - left[0] >= (len(left) - 2) * 0.005
+
+
+async def test_carrier_that_was_stopped_has_given_its_timer_back(esme, smsc):
+    centre = await smsc()
+    carrier = esme(centre.port, tps=1000)
+    await all_bound(carrier)
+    add(carrier, 200)
+    await settled(carrier)
+    assert carrier._wake._wakeup is not None
+    await carrier.stop()
+    assert carrier._wake._wakeup is None and carrier._wake.at is None
 
 
 async def test_change_is_told(esme, scripted_smsc):

@@ -14,7 +14,7 @@ from _fastpath.window import Window
 from benchmarks import corpus
 from gateway.config import CarrierSettings
 from gateway.smpp import status
-from gateway.smpp.flow import Flow, verdict
+from gateway.smpp.flow import BindFigures, BindMeter, Flow, Meter, verdict
 
 
 class Bind:
@@ -77,6 +77,73 @@ def test_looks_that_come_too_often_are_one():
     for _ in range(10):
         bind.look(0.001)
     assert bind.flow.latest is None
+
+
+def test_response_times_that_only_a_report_tells_of_are_copied_twice_a_second():
+    ledger = Ledger(1)
+    seldom, always = Meter(ledger, 0.5), Meter(ledger)
+    for turn in range(40):
+        seldom.look(turn * 0.05, [])
+        always.look(turn * 0.05, [])
+    copies = {id(look.response_times) for look in seldom._looks}
+    assert 3 <= len(copies) <= 4 and len({id(look.response_times) for look in always._looks}) >= 20
+
+
+def test_times_of_an_account_without_a_limit_are_of_the_last_second_and_a_half():
+    bind = Bind(messages=10_000, window=20)
+    for turn in range(100):
+        bind.look(0.05)
+        bind.answer(bind.exchange.window.in_flight)
+        if turn > 30:
+            assert bind.flow.latest.p50_s == pytest.approx(0.05, rel=0.07)
+    for _ in range(32):
+        bind.look(0.05)
+    assert bind.flow.latest.p50_s is None
+
+
+def test_figures_of_a_bind_are_those_of_its_last_whole_second():
+    bind, meter = Bind(window=20), BindMeter()
+    meter.look(bind.now, bind.exchange)
+    assert meter.figures == BindFigures()
+    for _ in range(21):
+        bind.look(0.05)
+        bind.answer(10, refused=1)
+        meter.look(bind.now, bind.exchange)
+    figures = meter.figures
+    # The window of 20 is filled once, then ten at each of 20 looks.
+    assert figures.sent_per_s == pytest.approx(210, rel=0.01) and figures.throttled_share == pytest.approx(0.1)
+    # Ten at a time wait for two looks.
+    assert figures.p50_ms == pytest.approx(100, rel=0.07) and figures.p99_ms == pytest.approx(100, rel=0.07)
+    assert figures.bound_by == {"window": 1.0}
+    for _ in range(21):
+        bind.now += 0.05
+        meter.look(bind.now, bind.exchange)
+    assert (meter.figures.sent_per_s, meter.figures.p50_ms, meter.figures.throttled_share) == (0.0, None, 0.0)
+
+
+def test_figures_of_a_bind_end_with_its_session():
+    bind, meter = Bind(window=20), BindMeter()
+    meter.look(bind.now, bind.exchange)
+    bind.look(1.1)
+    meter.look(bind.now, bind.exchange)
+    assert meter.figures.sent_per_s > 0
+    meter.look(bind.now, Bind().exchange)
+    assert meter.figures == BindFigures()
+    bind.look(1.1)
+    meter.look(bind.now, bind.exchange)
+    meter.look(bind.now + 1.0, bind.exchange)
+    assert meter.figures.bound_by
+    meter.look(bind.now, None)
+    assert meter.figures == BindFigures()
+
+
+def test_even_pacing_is_woken_for_each_pdu_and_a_bucket_for_several():
+    for pacing, sooner_s in (("gap", 0.0002), ("bucket", 0.001)):
+        bind = Bind(tps=5000, adaptive=False, pacing=pacing, window=500)
+        bind.now += 10.0
+        while bind.exchange.fill(bind.now):
+            pass
+        assert bind.flow.wake_at(bind.now, [bind.exchange]) - bind.now == pytest.approx(sooner_s, abs=1e-6)
 
 
 def test_account_without_a_limit_is_never_paced():
