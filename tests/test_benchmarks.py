@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import against_codecs, compare, corpus, figures, kannel, machine, peers, run
+from benchmarks import against_codecs, compare, corpus, figures, kannel, live, machine, peers, run
 from benchmarks.limit import programs
+from gateway.simulator import ledger
 from gateway.smpp.pdu import decode
 
 ROOT = Path(__file__).parents[1]
@@ -316,6 +317,32 @@ def test_run_says_what_could_not_be_measured(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(run, "run", lambda name, quick: None)
     monkeypatch.setattr(sys, "argv", ["run.py", "all", "--results", str(tmp_path)])
     assert run.main() == 1
+
+
+def test_carriers_say_how_near_even_pacing_comes_to_its_rate() -> None:
+    result = result_of("carriers", "gaps", "--quick")
+    assert {f"gap pacing, {tps}/s{what}" for tps in (100, 500) for what in ("", ", refused", ", CPU")} == names_of(
+        result
+    )
+    assert all(0 < run["sent"] <= 1.02 for runs in result["details"]["gaps"].values() for run in runs)
+
+
+def test_fullest_second_is_looked_for_wherever_it_starts() -> None:
+    assert live.fullest_second([0.0, 0.5, 0.9, 1.4, 1.45, 2.5]) == 4
+    assert live.fullest_second([0.0, 1.0, 2.0]) == 1
+    assert live.fullest_second([]) == 0
+
+
+def test_share_of_the_refused_is_that_of_the_seconds_asked_for() -> None:
+    def arrived(at_s: float, status: int) -> ledger.Message:
+        return ledger.Message(
+            run=1, at_ns=int((100 + at_s) * 1e9), link=1, system_id="x", sequence=1, source="", destination="",
+            esm_class=0, data_coding=0, registered=0, octets=0, content="", status=status, message_id="",
+        )  # fmt: skip
+
+    messages = [arrived(0.0, 0x58), *(arrived(1.0 + at / 10, 0x58 if at == 3 else 0) for at in range(10))]
+    assert live.between(messages, 1.0, 2.0) == (10.0, 9.0, pytest.approx(0.1))
+    assert live.between(messages, 0.0, 0.5) == (2.0, 0.0, 1.0)
 
 
 def test_carriers_say_what_bends_and_what_does_not() -> None:

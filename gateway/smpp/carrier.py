@@ -308,6 +308,7 @@ class Carrier:
     def start(self) -> None:
         """Begin to keep every bind up; again after `stop`, too."""
         self.is_stopped = False
+        self._wake.open()
         for bind in self.binds:
             bind.revive()
         self._tasks = [asyncio.create_task(bind.run(), name=f"bind {bind.name}") for bind in self.binds]

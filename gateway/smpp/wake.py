@@ -48,7 +48,7 @@ class Wake:
         if self._is_closed or (self.at is not None and self.at <= at):
             return
         if self._loop is None:
-            self._open(asyncio.get_running_loop())
+            self._attach(asyncio.get_running_loop())
         assert self._loop is not None
         self.at = at
         if self._wakeup is not None:
@@ -59,8 +59,12 @@ class Wake:
             self._handle.cancel()
         self._handle = self._loop.call_later(at - now, self._rung)
 
+    def open(self) -> None:
+        """Call again, after `close`."""
+        self._is_closed = False
+
     def close(self) -> None:
-        """Call never again, and give the descriptor back."""
+        """Call no more, and give the descriptor back."""
         self._is_closed = True
         self.at = None
         if self._handle is not None:
@@ -71,8 +75,9 @@ class Wake:
                 self._loop.remove_reader(self._wakeup.fileno())
             self._wakeup.close()
             self._wakeup = None
+        self._loop = None
 
-    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _attach(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         if not self._is_fine:
             return

@@ -408,7 +408,7 @@ async def test_even_pacing_by_the_real_clock_is_woken_for_each_pdu_by_the_descri
     assert left[-1] - left[0] >= (len(left) - 2) * 0.005
 
 
-async def test_carrier_that_was_stopped_has_given_its_timer_back(esme, smsc):
+async def test_carrier_that_was_stopped_has_given_its_timer_back_and_takes_one_when_it_starts_again(esme, smsc):
     centre = await smsc()
     carrier = esme(centre.port, tps=1000)
     await all_bound(carrier)
@@ -417,6 +417,11 @@ async def test_carrier_that_was_stopped_has_given_its_timer_back(esme, smsc):
     assert carrier._wake._wakeup is not None
     await carrier.stop()
     assert carrier._wake._wakeup is None and carrier._wake.at is None
+    carrier.start()
+    await all_bound(carrier)
+    add(carrier, 200, chunk_id=2)
+    await settled(carrier)
+    assert carrier._wake._wakeup is not None
 
 
 async def test_change_is_told(esme, scripted_smsc):

@@ -104,7 +104,7 @@ async def test_without_a_timerfd_the_timers_of_the_loop_do(monkeypatch, bell):
     assert bell.wake._wakeup is None
 
 
-async def test_closed_one_calls_never_again_and_gave_its_descriptor_back(bell):
+async def test_closed_one_has_given_its_descriptor_back_and_calls_no_more_until_it_is_opened(bell):
     now = time.monotonic()
     bell.wake.set(now + 0.0001, now)
     number = bell.wake._wakeup.fileno()
@@ -119,6 +119,11 @@ async def test_closed_one_calls_never_again_and_gave_its_descriptor_back(bell):
     await other.heard()
     other.wake.close()
     assert bell.rung_at == [] and bell.wake.at is None
+    bell.wake.open()
+    now = time.monotonic()
+    bell.wake.set(now + 0.001, now)
+    await bell.heard()
+    assert bell.wake._wakeup is not None
 
 
 async def test_moment_that_was_put_off_after_the_loop_saw_it_does_not_call(bell):
