@@ -93,7 +93,7 @@ async def _run(
         arrived = ledger.read(path)
     return arrived, {
         "rate_per_s": report.rate_per_s, "window": report.window, "p99_ms": report.p99_ms,
-        "reasons": list(report.reasons), "uncertain": counts["uncertain"], "throttled": counts["throttled"],
+        "reasons": list(report.reasons), "uncertain": counts["uncertain"], "refused": counts["throttled"],
     }  # fmt: skip
 
 
