@@ -9,6 +9,7 @@ Not here: the figures themselves (dispatch/worker.py, smpp/flow.py), the same fo
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,6 +29,9 @@ from gateway.config import Settings
 from gateway.errors import StoreError
 from gateway.message import MessageClass
 from gateway.store import control, migrate
+
+# Columns of what is written to a file or a pipe.
+WIDE = 200
 
 
 def picture(standing: Standing) -> dict[str, Any]:
@@ -217,7 +221,9 @@ async def watch(settings: Settings, once: bool, as_json: bool, interval: float) 
         if as_json:
             click.echo(json.dumps(document))
         else:
-            Console(highlight=False).print(shown(document), soft_wrap=True)
+            # A file and a pipe have no width: what stands in the table must not be cut.
+            width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
+            Console(highlight=False, width=width).print(shown(document), soft_wrap=True)
         return
     stop = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
