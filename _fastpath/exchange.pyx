@@ -29,7 +29,7 @@ from _fastpath.histogram cimport Histogram
 from _fastpath.inbound cimport Receipt, Response, Told, read_receipt, read_response, read_told
 from _fastpath.ledger cimport Ledger
 from _fastpath.limit cimport Limit
-from _fastpath.outbound cimport EXPIRED, Composer, Form
+from _fastpath.outbound cimport EXPIRED, TOO_MANY_PARTS, Composer, Form
 from _fastpath.outstanding cimport Outstanding
 from _fastpath.references cimport References
 from _fastpath.ring cimport Ring
@@ -609,6 +609,11 @@ and its number. What lacks room below the bind waits aside, and the next batch g
                     (<Limit>self.limit_at[i]).spend_at(written, now)
             self.ledger.submitted += written
             self.submitted += written
+        # Signed in effect: what is loaded once more was counted before, by another bind's composer perhaps.
+        self.ledger.transliterated += composer.transliterated
+        self.ledger.segments_saved += composer.segments_saved
+        composer.transliterated = 0
+        composer.segments_saved = 0
         return written
 
     cdef int load_next(self, double now) except -1:
@@ -642,6 +647,7 @@ and its number. What lacks room below the bind waits aside, and the next batch g
             if count > 1 and self.throttle.per_s and now + (count - 1.0) / self.throttle.per_s >= batch.expires_at:
                 count = EXPIRED
             if batch.limit_count and count > 0 and not self.has_batch_room(batch, count, now):
+                self.composer.uncount()
                 backlog.head = None
                 continue
             batch.next_rank += 1
@@ -652,7 +658,8 @@ and its number. What lacks room below the bind waits aside, and the next batch g
             backlog.turn -= 1
             if count < 0:
                 backlog.refuse(batch)
-                self.refuse(batch, pos, 0, 0, count, now)
+                self.refuse(
+                    batch, pos, 0, <int16_t>self.composer.needed if count == TOO_MANY_PARTS else 0, count, now)
                 continue
             batch.in_flight += count
             if self.has_outstanding and not self.outstanding.has_room(batch.numbers[pos]):
@@ -689,6 +696,7 @@ and its number. What lacks room below the bind waits aside, and the next batch g
                                 <int16_t>again.segments if again.segment else 0, count, now)
                 backlog.settle(batch, segments)
                 continue
+            self.composer.uncount()
             if batch.paused:
                 again.not_before = now + PAUSED_S
                 backlog.delay(&again)

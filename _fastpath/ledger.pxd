@@ -18,6 +18,8 @@ cdef class Ledger:
     cdef public uint64_t submitted, responses, accepted, throttled, retried, rejected, refused, uncertain
     cdef public uint64_t receipts_matched, receipts_waiting, unknown_responses, octets_in, octets_out
     cdef public uint64_t receipt_states[12]
+    # messages in which characters were replaced, and the segments that this saved
+    cdef public uint64_t transliterated, segments_saved
     # answers that said one recipient's queue is full
     cdef readonly uint64_t queue_full
     # the last congestion_state of SMPP 5.0, 0..100; -1 = none was told

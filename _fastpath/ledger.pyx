@@ -127,6 +127,6 @@ cdef class Ledger:
             "uncertain": self.uncertain, "receipts_matched": self.receipts_matched,
             "receipts_waiting": self.receipts_waiting, "unknown_responses": self.unknown_responses,
             "receipt_rule_strays": self.recall.strays, "octets_in": self.octets_in, "octets_out": self.octets_out,
-            "queue_full": self.queue_full,
+            "queue_full": self.queue_full, "transliterated": self.transliterated, "segments_saved": self.segments_saved,
             "receipt_states": [self.receipt_states[i] for i in range(12)],
         }

@@ -111,6 +111,8 @@ cdef class Composer:
     cdef uint8_t tlvs[2048]          # of this message
     cdef int tlv_octets
     cdef readonly uint64_t transliterated, segments_saved
+    cdef int saved                  # parts that the last transliteration saved
+    cdef void uncount(self) noexcept
     cdef void at(self, double now, int64_t wall_offset_us) noexcept
     cdef void wear(self, Form form, double until) noexcept
     cdef int load(self, Form form, Batch batch, int32_t pos) noexcept

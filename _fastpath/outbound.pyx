@@ -429,6 +429,7 @@ cdef class Composer:
                 return self.count
         else:
             if octets < 0:
+                self.needed = 0
                 return NOT_ENCODABLE if octets == -1 else TOO_MANY_PARTS if octets == -2 else MISSING_FIELD
             if octets == 0:
                 return EMPTY
@@ -486,6 +487,7 @@ cdef class Composer:
             ALPHABET_UCS2, batch.base, batch.starts + <Py_ssize_t>pos * batch.columns,
             batch.lengths + <Py_ssize_t>pos * batch.columns, wide_text, SCRATCH - 1)
         if wide <= 0:
+            self.needed = 0
             return (EMPTY if wide == 0 else NOT_ENCODABLE if wide == -1 else TOO_MANY_PARTS if wide == -2
                     else MISSING_FIELD)
         for i in range(form.way_count + 1):
@@ -511,8 +513,8 @@ cdef class Composer:
                 continue
             if replaced:
                 self.transliterated += 1
-                if best:
-                    self.segments_saved += best - count
+                self.saved = best - count if best else 0
+                self.segments_saved += self.saved
             best = count
             self.way = i if i < form.way_count else form.gsm_way
             self.octets = octets
@@ -525,6 +527,12 @@ cdef class Composer:
             return best
         self.needed = needed
         return TOO_MANY_PARTS if fits else NOT_ENCODABLE
+
+    cdef void uncount(self) noexcept:
+        """The message that was loaded does not leave now, or left before: it is counted another time."""
+        if self.replaced:
+            self.transliterated -= 1
+            self.segments_saved -= self.saved
 
     cdef int load_tlvs(self, Form form, Batch batch, int32_t pos) noexcept:
         """Write the TLVs of a message's own fields; -> 0, or a negative reason why it cannot leave."""

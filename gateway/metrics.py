@@ -79,11 +79,14 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("sluice_uncertain", "counter", "Segments whose octets left and whose answer never came"),
     Metric("sluice_errors", "counter", "Responses that were no acceptance, by command_status", ("carrier", "status")),
     Metric("sluice_unknown_responses", "counter", "Responses to no request of ours, or long after its time"),
+    Metric("sluice_transliterated", "counter", "Messages in which characters were replaced to save parts"),
+    Metric("sluice_segments_saved", "counter", "Parts that this saved"),
     Metric("sluice_octets_in", "counter", "Octets read"),
     Metric("sluice_octets_out", "counter", "Octets written"),
     Metric("sluice_receipts", "counter", "Receipts, by what they say", ("carrier", "state")),
     Metric("sluice_receipts_matched", "counter", "Receipts whose segment was found, at once or later"),
     Metric("sluice_receipts_parked", "counter", "Receipts that came before their response, or for a forgotten id"),
+    Metric("sluice_receipt_rule_strays", "counter", "Receipts whose id is not by the rule learnt for the account"),
     Metric("sluice_response_seconds", "histogram", "From submit_sm to its response"),
     Metric("sluice_receipt_seconds", "histogram", "From submit_sm to its receipt, of those matched at once"),
     Metric("sluice_parts", "histogram", "Segments of a message"),
@@ -96,6 +99,8 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("sluice_in_flight", "gauge", "Requests unanswered", ("carrier", "bind")),
     Metric("sluice_window", "gauge", "Requests that may be unanswered", ("carrier", "bind")),
     Metric("sluice_carrier_up", "gauge", "1 while a bind that may submit is bound"),
+    Metric("sluice_carrier_alarm", "gauge", "1 while a person should look at the account: half-dead, no receiver"),
+    Metric("sluice_carrier_paused", "gauge", "1 while the account is paused by order"),
     Metric("sluice_rate_per_second", "gauge", "Segments a second, as the watermarks reckon with it"),
     Metric("sluice_limit_per_second", "gauge", "PDUs a second allowed; 0 = no limit"),
     Metric("sluice_backlog", "gauge", "Messages claimed and not begun"),
@@ -156,7 +161,8 @@ def families(lanes: Iterable[Lane], watch: Watch, queued: Queued) -> list[Family
             ("submits", "submitted"), ("responses", "responses"), ("accepted", "accepted"), ("throttled", "throttled"),
             ("retried", "retried"), ("rejected", "rejected"), ("refused", "refused"), ("uncertain", "uncertain"),
             ("unknown_responses", "unknown_responses"), ("octets_in", "octets_in"), ("octets_out", "octets_out"),
-            ("receipts_parked", "receipts_waiting"),
+            ("receipts_parked", "receipts_waiting"), ("transliterated", "transliterated"),
+            ("segments_saved", "segments_saved"), ("receipt_rule_strays", "receipt_rule_strays"),
         ):  # fmt: skip
             put(metric, name, counts[counter])
         put("receipts_matched", name, counts["receipts_matched"] + lane.rescue.matched)
@@ -177,6 +183,8 @@ def families(lanes: Iterable[Lane], watch: Watch, queued: Queued) -> list[Family
             sum(parts * n for parts, n in lengths.items()),
         )
         put("carrier_up", name, carrier.is_up)
+        put("carrier_alarm", name, bool(carrier.alarm))
+        put("carrier_paused", name, carrier.backlog.paused)
         put("rate_per_second", name, lane.intents.rate_per_s)
         put("limit_per_second", name, carrier.settings.tps)
         put("backlog", name, carrier.backlog.unsent)

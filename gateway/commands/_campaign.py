@@ -199,7 +199,10 @@ class LaneReport(Struct, frozen=True, kw_only=True):
 
 
 class RunReport(Struct, frozen=True, kw_only=True):
-    """What became of a run; the states add up to the recipients."""
+    """What became of a run; the states add up to the recipients.
+
+    parts_needed  by the longest message that has too many of them; 0: none has
+    """
 
     run: int
     name: str
@@ -210,6 +213,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
     rate_per_s: float | None
     lanes: list[LaneReport]
     late_conflicts: int = 0
+    parts_needed: int = 0
 
 
 async def report_of(connection: Any, run: runs.Run) -> RunReport:
@@ -225,9 +229,11 @@ async def report_of(connection: Any, run: runs.Run) -> RunReport:
     if queued > 0:
         states["queued"] = queued
     reasons: dict[str, int] = {}
+    needed = 0
     for refused in await results.refusals(connection, run.id, since):
         reason = reason_of(refused.status)
         reasons[reason] = reasons.get(reason, 0) + refused.messages
+        needed = max(needed, refused.needed)
     lanes = []
     for lane in run.lanes:
         of_lane = [count for count in counted if count.lane == lane]
@@ -259,6 +265,7 @@ async def report_of(connection: Any, run: runs.Run) -> RunReport:
         rate_per_s=rate,
         lanes=lanes,
         late_conflicts=await results.late_conflicts(connection, run.id, since),
+        parts_needed=needed,
     )
 
 
@@ -323,6 +330,8 @@ def report_as_text(report: RunReport, width: int) -> str:
         out += ["", "rejected and refused"]
         for reason, messages in sorted(report.reasons.items(), key=lambda item: -item[1]):
             meaning = MEANINGS.get(reason)
+            if reason == "too_many_parts" and report.parts_needed:
+                meaning = f"{meaning}; the longest needs {report.parts_needed}"
             out.append(f"{messages:>9,}  {reason}" + (f": {meaning}" if meaning else ""))
     if report.late_conflicts:
         out += ["", f"{report.late_conflicts:,} segments of which the carrier told two different ends"]

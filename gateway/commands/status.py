@@ -165,6 +165,9 @@ def _said(carrier: dict[str, Any]) -> str:
         )
     if ordered.get("trouble"):
         text += f", not tuned: {plain(ordered['trouble'])}"
+    encoding = carrier.get("encoding", {})
+    if encoding.get("transliterated"):
+        text += f", {encoding['transliterated']:,} texts transliterated to save {encoding['segments_saved']:,} segments"
     if carrier["trouble"]:
         text += f", {plain(carrier['trouble'])}"
     return text

@@ -2,7 +2,8 @@
 
 import json
 import re
-from datetime import datetime
+import socket
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,25 @@ import click
 from _fastpath.batch import Batch
 from _fastpath.outbound import encode_batch
 from gateway import app
+from gateway.commands import _wire
 from gateway.commands._options import config_option, dsn_option, plain, said_plainly, settings_of
 from gateway.config import CarrierSettings, Settings
 from gateway.dispatch.compose import form_of
-from gateway.errors import EncodeError
+from gateway.dispatch.route import health_of, table_of
+from gateway.dispatch.worker import boot_id, is_dead
+from gateway.errors import ConfigError, EncodeError
 from gateway.message import RECEIPT_STATES, ChunkState, MessageClass, Refusal
+from gateway.routing import Standing, decide
 from gateway.smpp import pdu as pdus
 from gateway.smpp import status as statuses
+from gateway.smpp.capture import Crossed, Tape, pdus_of
+from gateway.smpp.spec import EsmClass
 from gateway.store import runs, traces
 
 QUERY_S = 10.0
+# For the workers to hand out what their binds keep; the story is told without it, too.
+WIRE_S = 0.5
+_SUBMIT_SM, _SUBMIT_SM_RESP, _DELIVER_SM, _DATA_SM = 0x04, 0x80000004, 0x05, 0x103
 ANEW = (
     "composed anew from the payload and the settings of now: sequence_number and the reference of a long text are not "
     "those that were sent"
@@ -67,13 +77,33 @@ async def look(settings: Settings, message: str, run_id: int | None, carrier: st
                 places += [(lane, *each) for each in await traces.by_number(connection, lane, run_id, number)]
             else:
                 places += [(lane, *each) for each in await traces.by_message_id(connection, lane, message)]
+        host, boot, now = socket.gethostname(), boot_id(), app.CLOCK.wall()
+        living = [each for each in await runs.workers(connection) if not is_dead(each, host, boot, now)]
+        tapes: dict[str, list[tuple[str, Tape]]] = {}
         told = []
         for lane, chunk_id, pos in places:
             story = await traces.story(connection, lane, chunk_id, pos)
             if story is None or (direct and story.place.run != int(direct[1])):
                 continue
             run = await runs.run_by_id(connection, story.place.run)
-            told.append(tell(story, run, names[lane], settings.carriers.get(names[lane])))
+            name = names[lane]
+            if name not in tapes:
+                tapes[name] = (await _wire.tapes(connection, name, WIRE_S))[0] if living else []
+            one = tell(story, run, name, settings.carriers.get(name))
+            one["decision"] = decided(story, run, settings, health_of(living))
+            one["moves"] = [
+                {
+                    "at": _moment(move.at),
+                    "from": names.get(move.lane, str(move.lane)),
+                    "chunk": move.chunk_id,
+                    "to": names.get(move.to_lane, str(move.to_lane)),
+                    "why": move.why,
+                    "arrived_at": _moment(move.arrived_at),
+                }
+                for move in story.moves
+            ]
+            one["wire"] = crossed(story, one["octets"], [(each, pdus_of(tape)) for each, tape in tapes[name]])
+            told.append(one)
         return told
 
 
@@ -142,6 +172,85 @@ def tell(story: traces.Story, run: runs.Run | None, carrier: str, settings: Carr
     }
 
 
+def decided(
+    story: traces.Story, run: runs.Run | None, settings: Settings, health: dict[str, Standing]
+) -> dict[str, Any] | None:
+    """Route it once more, as of now; None where that cannot be done."""
+    place = story.place
+    if run is None or place.number is None or not settings.carriers:
+        return None
+    try:
+        table = table_of(settings)
+    except ConfigError:
+        return None
+    decision = decide(place.number, MessageClass(place.class_), place.source, app.CLOCK.wall(), health, table)
+    return {
+        "as_of": "now",
+        "carrier": decision.carrier,
+        "fallback": list(decision.fallback),
+        "considered": [
+            {"route": each.route, "carrier": each.carrier, "is_chosen": each.is_chosen, "why": each.why}
+            for each in decision.considered
+        ],
+    }
+
+
+def crossed(story: traces.Story, octets: dict[str, Any], seen: list[tuple[str, list[Crossed]]]) -> list[dict[str, Any]]:
+    """Find the PDUs of this message among those that the workers still have: submits, answers, receipts.
+
+    A submit_sm is this message's where the answer gave it an id that is known for it, or where number and text are.
+    """
+    place = story.place
+    ids = {each.message_id for each in story.outcomes if each.message_id}
+    texts = {
+        _text_of(pdus.decode(bytes.fromhex(each["hex"]), pdus.CARRIER)) for each in octets.get("pdus", ())
+    }  # fmt: skip
+    found: list[tuple[float, dict[str, Any]]] = []
+    for instance, all_of in seen:
+        submits: dict[tuple[int, int], tuple[Crossed, pdus.Pdu]] = {}
+        for one in all_of:
+            command = int.from_bytes(one.octets[4:8], "big")
+            key = (one.connection, int.from_bytes(one.octets[12:16], "big"))
+            if command == _SUBMIT_SM and one.is_out:
+                if place.number is not None and str(place.number).encode() in one.octets:
+                    submits[key] = one, pdus.salvage(one.octets, pdus.CARRIER)[0]
+            elif command == _SUBMIT_SM_RESP and not one.is_out and key in submits:
+                submit, pdu = submits.pop(key)
+                answer = pdus.salvage(one.octets, pdus.CARRIER)[0]
+                if answer.fields.get("message_id") in ids or _text_of(pdu) in texts:
+                    found += [(submit.at, _crossing(submit, pdu, instance)), (one.at, _crossing(one, answer, instance))]
+            elif command in (_DELIVER_SM, _DATA_SM) and any(each.encode("latin-1") in one.octets for each in ids):
+                pdu = pdus.salvage(one.octets, pdus.CARRIER)[0]
+                found.append((one.at, _crossing(one, pdu, instance)))
+        # Without an answer so far.
+        found += [
+            (submit.at, _crossing(submit, pdu, instance)) for submit, pdu in submits.values() if _text_of(pdu) in texts
+        ]
+    return [each for _, each in sorted(found, key=lambda pair: pair[0])]
+
+
+def _text_of(pdu: pdus.Pdu) -> bytes:
+    """Read what of a submit_sm stands behind the header of its text: a part's reference differs each time."""
+    text = bytes(pdu.fields.get("short_message", b"")) or pdu.tlv("message_payload") or b""
+    if pdu.fields.get("esm_class", 0) & EsmClass.UDHI and text:
+        # Which part it is stays: the last two octets of a header that tells of parts alone.
+        return text[text[0] - 1 :]
+    return text
+
+
+def _crossing(one: Crossed, pdu: pdus.Pdu, instance: str) -> dict[str, Any]:
+    return {
+        "at": datetime.fromtimestamp(one.at, UTC).isoformat(),
+        "worker": instance,
+        "way": "out" if one.is_out else "in",
+        "command": pdu.command,
+        "sequence_number": pdu.sequence_number,
+        "status": _meaning(pdu.command_status) if pdu.is_response else None,
+        "message_id": pdu.fields.get("message_id"),
+        "hex": one.octets.hex(),
+    }
+
+
 def composed(story: traces.Story, run: runs.Run | None, settings: CarrierSettings | None) -> dict[str, Any]:
     """Compose the message's PDUs once more; says why it cannot be done where it cannot."""
     place = story.place
@@ -177,6 +286,13 @@ def show(told: dict[str, Any]) -> None:
         line("run", f"{run['id']} {run['name']!r}, {run['class']}, {run['policy']}, made {run['created_at']}")
         line("text", repr(run["template"]) + "".join(f", {key} = {value!r}" for key, value in told["fields"].items()))
     line("route", told["route"])
+    if told["decision"] is not None:
+        line("decision", f"as of now it would go by {told['decision']['carrier'] or 'nobody'}:")
+        for one in told["decision"]["considered"]:
+            mark = "*" if one["is_chosen"] else " "
+            line("", f"  {mark} {one['route']}{': ' + one['carrier'] if one['carrier'] else ''}: {one['why']}")
+    for move in told["moves"]:
+        line("moved", f"{move['at']} from {move['from']} to {move['to']}: {move['why']}")
     line(
         "chunk",
         f"{chunk['state']}, {chunk['positions']} messages, epoch {chunk['epoch']}, "
@@ -190,6 +306,11 @@ def show(told: dict[str, Any]) -> None:
         line(pdu["command"], ", ".join(f"{name}={value!r}" for name, value in pdu["fields"].items()))
         line("octets", pdu["hex"])
     line("", told["octets"].get("note") or f"octets cannot be composed: {told['octets']['why_not']}")
+    for one in told["wire"]:
+        said = f": {one['status']}" if one["status"] else ""
+        arrow = ">" if one["way"] == "out" else "<"
+        line("wire", f"{one['at']} {arrow} {one['command']} {one['sequence_number']}{said}")
+        line("octets", one["hex"])
     for outcome in told["outcomes"]:
         part = f"segment {outcome['segment']}/{outcome['segments']}" if outcome["segment"] else "the whole message"
         given = f", message_id {outcome['message_id']}" if outcome["message_id"] else ""

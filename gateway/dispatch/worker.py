@@ -257,6 +257,10 @@ class Worker:
                     "contested": lane.rescue.contested,
                     "orphaned": lane.rescue.orphaned,
                 },
+                "encoding": {
+                    "transliterated": lane.carrier.ledger.transliterated,
+                    "segments_saved": lane.carrier.ledger.segments_saved,
+                },
                 "trouble": f"Postgres: {away}" if away else "",
                 "control": self.control.report(lane.name),
                 "statuses": {statuses.name(value): n for value, n in lane.carrier.ledger.refusals().items()},

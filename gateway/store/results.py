@@ -21,11 +21,12 @@ class StateCount(Struct, frozen=True, kw_only=True):
 
 
 class Refused(Struct, frozen=True, kw_only=True):
-    """Messages rejected (status above 0) or refused (below) on one lane."""
+    """Messages rejected (status above 0) or refused (below) on one lane; of those too long, what the longest needs."""
 
     lane: int
     status: int
     messages: int
+    needed: int = 0
 
 
 class Latency(Struct, frozen=True, kw_only=True):

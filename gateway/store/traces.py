@@ -5,6 +5,7 @@ from datetime import datetime
 import asyncpg
 from msgspec import Struct
 
+from _fastpath.batch import stride_of
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
@@ -25,6 +26,9 @@ class Place(Struct, frozen=True, kw_only=True):
     first_claimed_at: datetime | None
     owner: str | None
     repeats: int | None
+    source: str
+    from_lane: int | None
+    transfer: int | None
     number: int | None
     fields: list[str | None]
 
@@ -54,6 +58,17 @@ class Heard(Struct, frozen=True, kw_only=True):
     raw: bytes | None
 
 
+class Moved(Struct, frozen=True, kw_only=True):
+    """A message's way from one lane to another, and why: failed here, or this lane was closed."""
+
+    lane: int
+    to_lane: int
+    chunk_id: int
+    why: str
+    at: datetime
+    arrived_at: datetime | None
+
+
 class Story(Struct, frozen=True, kw_only=True):
     """All that Postgres knows of one message. `repeats`: (chunk, when)."""
 
@@ -62,6 +77,7 @@ class Story(Struct, frozen=True, kw_only=True):
     receipts: list[Heard]
     waiting: list[Heard]
     repeats: list[tuple[int, datetime]]
+    moves: list[Moved] = []
 
 
 async def by_message_id(connection: Connection, lane: int, message_id: str) -> list[tuple[int, int]]:
@@ -83,12 +99,18 @@ async def story(connection: Connection, lane: int, chunk_id: int, pos: int) -> S
     outcomes = [Outcome(**dict(each)) for each in await connection.fetch(query("trace_outcomes"), lane, chunk_id, pos)]
     ids = sorted({each.message_id for each in outcomes if each.message_id})
     repeats = await connection.fetch(query("trace_repeats"), lane, chunk_id, pos)
+    n = row["n"]
+    rank = next(at for at in range(n) if (at * stride_of(n) + chunk_id % n) % n == pos)
+    moves = await connection.fetch(
+        query("trace_transfers"), lane, chunk_id, pos, rank, row["from_lane"], row["transfer"]
+    )
     return Story(
         place=Place(class_=values.pop("class"), **values),
         outcomes=outcomes,
         receipts=_heard(await connection.fetch(query("trace_receipts"), lane, chunk_id, pos)),
         waiting=_heard(await connection.fetch(query("trace_waiting"), lane, ids)) if ids else [],
         repeats=[(each["by_chunk"], each["at"]) for each in repeats],
+        moves=[Moved(**dict(each)) for each in moves],
     )
 
 

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,13 @@ name = "slow"
 anybody = true
 [carrier.responses]
 delay_ms = 150
+[carrier.receipts]
+delay_ms = 1
+[[carrier]]
+name = "busy"
+anybody = true
+[carrier.responses]
+errors = { RSYSERR = 0.9 }
 [carrier.receipts]
 delay_ms = 1
 [[carrier]]
@@ -246,6 +254,32 @@ def queue(dsn, settings, environment):
         return asyncio.new_event_loop().run_until_complete(ask())
 
     return fetch
+
+
+@pytest.fixture
+def eventually(queue):
+    """Wait until a statement says true; each asking is a connection, which is pause enough."""
+
+    def wait(sql):
+        until = time.monotonic() + PATIENCE_S
+        while queue(sql) != [(True,)]:
+            assert time.monotonic() < until, f"never true: {sql}"
+
+    return wait
+
+
+@pytest.fixture
+def serving(start, eventually):
+    """Start a worker that goes on, and wait until its binds to a carrier are up."""
+
+    def run(carrier):
+        running = start("run")
+        eventually(
+            f"SELECT coalesce(bool_or((report::jsonb #>> '{{carriers,{carrier},up}}')::boolean), false) FROM worker"
+        )
+        return running
+
+    return run
 
 
 @pytest.fixture

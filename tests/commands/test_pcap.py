@@ -24,11 +24,12 @@ def pdus_of(octets):
 
 
 @pytest.fixture
-def sending(start, sluice, queue, people):
-    """A worker that goes on, and three people sent to through guarded; -> whether they have all been answered."""
-    start("run")
-    result = sluice("send", "--contacts", people(3), "--text", "Secret", "--carrier", "guarded", "--json")
+def sending(serving, sluice, eventually, people):
+    """A worker that goes on, and three people who have been sent to through guarded."""
+    serving("guarded")
+    result = sluice("send", "--contacts", people(3), "--text", "Secret", "--carrier", "guarded")
     assert result.code == 0, result.err
+    eventually("SELECT count(*) = 3 FROM receipt")
 
 
 def test_last_octets_of_a_bind_are_written_for_wireshark_and_for_nobody_else(sending, sluice, tmp_path):

@@ -64,6 +64,7 @@ def test_file_goes_to_its_last_receipt(sluice, queue, people):
         "rate_per_s",
         "lanes",
         "late_conflicts",
+        "parts_needed",
     }
     assert result.json["name"] == "people.csv" and result.json["lanes"][0]["carrier"] == "north"
     assert "would send  25" in result.err and "enqueued" in result.err
@@ -138,6 +139,7 @@ def test_people_who_cannot_be_written_to_are_refused_with_reasons_and_others_get
     assert result.json["reasons"] == {"missing_field": 1, "not_encodable": 1, "too_many_parts": 1}
     shown = sluice("status")
     assert "missing_field: a field of the text is empty and has no default" in shown.out
+    assert "too_many_parts: longer than the carrier's max_parts; the longest needs 2" in shown.out
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,11 @@ def test_story_is_printed_for_a_person(sent, here):
     [(chunk, pos)] = queue("SELECT chunk_id, pos FROM outcome LIMIT 1")
     lines = here("trace", f"{run}/{chunk}:{pos}").out.splitlines()
     titles = [line[:12].strip() for line in lines]
-    assert titles == [
-        "message", "run", "text", "route", "chunk", "watermark", "submit_sm", "octets", "submit_sm", "octets", "",
-        "outcome", "outcome", "receipt", "receipt",
+    assert [title for title in titles if title] == [
+        "message", "run", "text", "route", "decision", "chunk", "watermark", "submit_sm", "octets", "submit_sm",
+        "octets", "outcome", "outcome", "receipt", "receipt",
     ]  # fmt: skip
-    assert "ESME_ROK (0x00), success" in lines[11]
+    assert "ESME_ROK (0x00), success" in lines[titles.index("outcome")]
 
 
 @pytest.mark.parametrize("message", ["nothing", "1/2:3", "+447911123400"])
@@ -59,3 +59,35 @@ def test_without_a_database_nothing_is_known_and_none_is_made(here, settings, tm
 
 def test_unknown_carrier_is_named(here, settings):
     assert here("trace", "x", "--carrier", "nort").code == 78
+
+
+def test_story_tells_what_crossed_the_wire_while_a_worker_has_it_temporary_refusals_too(
+    serving, sluice, here, queue, eventually, people, settings
+):
+    settings(busy={"retry_delay_s": 0.001, "retry_longest_s": 0.002, "max_attempts": 100})
+    serving("busy")
+    name = people("phone\n+447911123400\n+447911123401\n")
+    result = sluice("send", "--contacts", name, "--text", "Hello" + "x" * 180, "--carrier", "busy")
+    assert result.code == 0, result.err
+    [(run,)] = queue("SELECT id FROM run")
+    eventually("SELECT count(*) = 4 FROM receipt")
+    refusals = 0
+    for chunk, pos in queue("SELECT chunk_id, pos FROM outcome WHERE segment = 1"):
+        (told,) = here("trace", f"{run}/{chunk}:{pos}", "--json").json["messages"]
+        wire = told["wire"]
+        submits = [each for each in wire if each["command"] == "submit_sm"]
+        answers = [each for each in wire if each["command"] == "submit_sm_resp"]
+        assert {each["message_id"] for each in answers if each["message_id"]} == {
+            each["message_id"] for each in told["outcomes"]
+        }
+        refused = [each for each in answers if "RSYSERR" in each["status"]]
+        assert len(submits) == len(answers) == 2 + len(refused)
+        assert all(str(told["number"]).encode().hex() in each["hex"] for each in submits)
+        assert len([each for each in wire if each["command"] == "deliver_sm"]) == 2
+        assert [each["at"] for each in wire] == sorted(each["at"] for each in wire)
+        assert told["decision"]["as_of"] == "now" and told["decision"]["carrier"]
+        assert told["moves"] == []
+        refusals += len(refused)
+    assert refusals > 0
+    shown = here("trace", f"{run}/{chunk}:{pos}").out
+    assert "as of now it would go by" in shown and " < submit_sm_resp " in shown

@@ -1204,3 +1204,59 @@ def test_bind_takes_limits_and_no_more_than_it_has_room_for():
         exchange.hang_under([Limit("x")] * 7)
     with pytest.raises(TypeError, match="expected a Limit"):
         exchange.hang_under([Throttle()])
+
+
+def test_too_many_parts_are_told_beside_the_refusal() -> None:
+    backlog, ledger = Backlog(), Ledger(1)
+    batch = Batch.of(7, [447700900000, 447700900001], [["x" * 400], ["x" * 600]])
+    batch.dress(Form(Template("{{ text }}"), max_parts=2), 1e9)
+    batch.commit(2)
+    backlog.add(batch)
+    exchange_on(backlog, ledger).fill(1.0)
+    rows = [[*map(oracle.integer, row[:-1])] for row in oracle.rows(ledger.outcomes.take())]
+    # segment, segments, status
+    assert sorted((row[3], row[4], row[6]) for row in rows) == [(0, 3, -11), (0, 4, -11)]
+
+
+def test_what_transliteration_saved_is_counted_once_a_message_however_often_it_is_tried() -> None:
+    backlog, ledger = Backlog(), Ledger(1)
+    exchange = exchange_on(backlog, ledger)
+    exchange.retry_delay_s, exchange.retry_longest_s, exchange.max_attempts = 1.0, 1.0, 5
+    batch = Batch.of(7, [447700900000, 447700900001], [["\u201cquoted\u201d" + "x" * 100], ["plain"]])
+    batch.dress(Form(Template("{{ text }}"), transliterate="safe"), 1e9)
+    batch.commit(2)
+    backlog.add(batch)
+    now = 1.0
+    for _ in range(4):
+        exchange.fill(now)
+        for sent in list(pdus_in(exchange.take_output())):
+            exchange.feed(response(sent.sequence_number, SYSTEM_ERROR if now < 4 else OK), now)
+        now += 2.0
+    assert (ledger.submitted, ledger.retried, ledger.accepted) == (6, 4, 2)
+    assert (ledger.transliterated, ledger.segments_saved) == (1, 1)
+    assert ledger.counts()["transliterated"] == ledger.counts()["segments_saved"] == 1
+
+
+def pdus_in(octets: bytes) -> list[pdus.Pdu]:
+    found = []
+    while octets:
+        length = int.from_bytes(octets[:4], "big")
+        found.append(pdus.decode(octets[:length]))
+        octets = octets[length:]
+    return found
+
+
+def test_quirk_40_time_from_submit_to_receipt_tells_a_carrier_whose_receipts_come_at_once() -> None:
+    delays = {}
+    for name, seconds in (("honest", 4.0), ("fake", 0.001)):
+        backlog, ledger = Backlog(), Ledger(1)
+        exchange = exchange_on(backlog, ledger)
+        backlog.add(batch_of(7, 100))
+        exchange.fill(1.0)
+        for sent in sent_in(exchange.take_output()):
+            exchange.feed(response(sent.sequence, body=b"m%d\x00" % sent.sequence), 1.0)
+            exchange.feed(delivery(sent.sequence, TEXT % (b"m%d" % sent.sequence)), 1.0 + seconds)
+        assert ledger.receipts_matched == 100
+        delays[name] = ledger.submit_to_receipt.quantile(0.9)
+    # examples/prometheus/alerts.yml: SluiceReceiptsTooSoon
+    assert delays["fake"] < 200_000 < delays["honest"]

@@ -9,11 +9,6 @@ from gateway.config import CarrierSettings
 
 ROOT = Path(__file__).parents[2]
 QUIRKS = range(1, 43)
-# Rows whose tests or settings are still being made; only what is really missing may stand here.
-NAMED_BY_NO_TEST_YET: set[int] = {16, *range(30, 33), *range(36, 41)}
-SETTINGS_TO_COME = {
-    "adaptive", "pacing", "receipt_detection", "receipt_prefers", "receipt_zone", "receipt_states",
-}  # fmt: skip
 
 
 def rows() -> dict[int, list[str]]:
@@ -38,8 +33,7 @@ def test_every_quirk_has_its_row_and_says_what_we_do() -> None:
 
 
 def test_every_quirk_is_named_by_a_test_and_no_test_names_another() -> None:
-    assert set(QUIRKS) - named() - NAMED_BY_NO_TEST_YET == set()
-    assert named() - set(QUIRKS) == set()
+    assert named() == set(QUIRKS)
 
 
 @pytest.mark.parametrize("number", QUIRKS)
@@ -47,4 +41,4 @@ def test_setting_of_a_quirk_exists(number: int) -> None:
     cell = rows()[number][3]
     settings = re.findall(r"`(\w+)`", cell)
     assert settings or cell == "built in"
-    assert set(settings) - set(CarrierSettings.__struct_fields__) - SETTINGS_TO_COME == set()
+    assert set(settings) - set(CarrierSettings.__struct_fields__) == set()

@@ -167,6 +167,17 @@ async def test_reasons_are_counted_in_messages(story: Story) -> None:
     assert counted == {0x45: 2, -3: 1}
 
 
+async def test_message_with_too_many_parts_tells_how_many_it_needs_and_has_no_segments(story: Story) -> None:
+    await story.outcome(0, -11, 0, 12)
+    await story.outcome(1, -11, 0, 14)
+    await story.outcome(2, 0, 1, 2)
+    await story.outcome(2, 0, 2, 2)
+    (refused,) = await results.refusals(story.connection, story.run.id, SINCE)
+    assert (refused.status, refused.messages, refused.needed) == (-11, 2, 14)
+    counted = await results.states(story.connection, story.run.id, SINCE, NOW)
+    assert {one.state: (one.messages, one.segments) for one in counted} == {"refused": (2, 0), "submitted": (1, 2)}
+
+
 async def test_latencies_and_missing_receipts_are_those_of_accepted_segments(story: Story) -> None:
     assert await results.latencies(story.connection, story.run.id, SINCE) == []
     for pos in range(4):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from _fastpath.batch import Batch
 from gateway.store import postgres, queries, runs, traces
 from tests.fixtures.campaign import make_run, numbers
 
@@ -105,3 +106,36 @@ async def test_no_statement_of_a_trace_reads_outcomes_or_receipts_from_end_to_en
         assert "Index" in plan, plan
         assert f"Seq Scan on outcome{day}" not in plan and f"Seq Scan on receipt{day}" not in plan, plan
     assert await traces.by_message_id(connection, lane, "id777") == [(0, 777)]
+
+
+async def test_story_tells_where_a_message_went_and_where_it_came_from(connection: Any, lane: int) -> None:
+    other = await runs.lane_of(connection, "other", NOW)
+    run = await make_run(connection, numbers(3), [lane], now=NOW)
+    chunk_id = await connection.fetchval("SELECT id FROM chunk WHERE run = $1", run.id)
+    add = (
+        "INSERT INTO transfer (lane, chunk_id, to_lane, fallback, positions, from_rank, why, at) "
+        "VALUES ($1, $2, $3, '{}', $4, $5, $6, $7) RETURNING id"
+    )
+    await connection.execute(add, lane, chunk_id, other, [1], 0, "failed", NOW)
+    brought = await connection.fetchval(add, other, 99, lane, [0], 0, "closed", NOW - timedelta(hours=1))
+    await connection.execute("UPDATE chunk SET from_lane = $1, transfer = $2 WHERE id = $3", other, brought, chunk_id)
+    came, went = (await traces.story(connection, lane, chunk_id, 1)).moves  # type: ignore[union-attr]
+    assert (came.lane, came.to_lane, came.chunk_id, came.why, came.arrived_at) == (other, lane, 99, "closed", None)
+    assert (went.lane, went.to_lane, went.chunk_id, went.why) == (lane, other, chunk_id, "failed")
+    (only,) = (await traces.story(connection, lane, chunk_id, 0)).moves  # type: ignore[union-attr]
+    assert only == came
+
+
+async def test_what_stood_above_the_watermark_of_a_closed_lane_went_and_the_rest_stayed(
+    connection: Any, lane: int
+) -> None:
+    run = await make_run(connection, numbers(7), [lane], now=NOW)
+    chunk_id = await connection.fetchval("SELECT id FROM chunk WHERE run = $1", run.id)
+    await connection.execute(
+        "INSERT INTO transfer (lane, chunk_id, to_lane, fallback, from_rank, why, at) "
+        "VALUES ($1, $2, 9, '{}', 3, 'closed', $3)",
+        lane, chunk_id, NOW,
+    )  # fmt: skip
+    order = Batch(chunk_id, 7, 0).ranks(0, 7)
+    moved = [pos for pos in range(7) if (await traces.story(connection, lane, chunk_id, pos)).moves]  # type: ignore[union-attr]
+    assert moved == sorted(order[3:])

@@ -54,7 +54,7 @@ WITH runs_chunks AS (
     FROM answered a LEFT JOIN receipt_habit h ON h.lane = a.lane LEFT JOIN received r ON r.lane = a.lane AND r.chunk_id = a.chunk_id AND r.pos = a.pos
          AND (r.segment = a.segment OR r.segment = 0)
 ), messages AS (
-    SELECT s.lane, s.chunk_id, s.pos, count(*) AS segments,
+    SELECT s.lane, s.chunk_id, s.pos, count(*) FILTER (WHERE s.worst < 9) AS segments,
            CASE n.receipt_policy
                WHEN 'all' THEN coalesce(max(s.worst) FILTER (WHERE s.worst IN (1, 2)), max(s.worst))
                WHEN 'any' THEN CASE WHEN min(s.worst) = 0 THEN 0
@@ -83,9 +83,11 @@ SELECT count(*)::bigint FROM (
 ) contradicting;
 
 -- name: refusals
--- Count what a run's messages were rejected or refused with; one that went on to another chunk counts there.
+-- Count what a run's messages were rejected or refused with; one that went on to another chunk counts there. needed = the
+-- parts that the longest of those took which have too many.
 -- index: as message_states
-SELECT o.lane, o.status, count(DISTINCT (o.chunk_id, o.pos))::bigint AS messages
+SELECT o.lane, o.status, count(DISTINCT (o.chunk_id, o.pos))::bigint AS messages,
+       coalesce(max(o.segments) FILTER (WHERE o.status = -11), 0)::int AS needed
 FROM outcome o JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id
 WHERE k.run = $1::bigint AND o.status NOT IN (0, -1) AND o.at >= $2::timestamptz
   AND NOT EXISTS (SELECT FROM repeated x WHERE x.lane = o.lane AND x.chunk_id = o.chunk_id AND x.pos = o.pos)

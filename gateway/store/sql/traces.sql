@@ -2,7 +2,7 @@
 -- Find a chunk, and of its payload one position ($3, from 0).
 -- index: chunk_pkey; chunk_payload_pkey
 SELECT k.lane, k.id AS chunk_id, k.run, k.n, k.class, k.state, k.epoch, k.sent_upto, k.not_before, k.first_claimed_at,
-       k.owner, k.repeats, $3::int AS pos, p.msisdn[$3::int + 1] AS number,
+       k.owner, k.repeats, k.source, k.from_lane, k.transfer, $3::int AS pos, p.msisdn[$3::int + 1] AS number,
        CASE WHEN p.params IS NULL THEN '{}'::text[] ELSE ARRAY(
            SELECT p.params[$3::int + 1][field] FROM generate_series(1, array_length(p.params, 2)) AS field ORDER BY field)
        END AS fields
@@ -48,3 +48,13 @@ WHERE lane = $1::int AND message_id = ANY ($2::text[]) ORDER BY at;
 -- Where a position was sent again.
 -- index: repeated_pkey
 SELECT by_chunk, at FROM repeated WHERE lane = $1::int AND chunk_id = $2::bigint AND pos = $3::int;
+
+-- name: trace_transfers
+-- Which other lanes a position went to, $4 = its place in the order of sending; and the transfer of lane $5 that brought
+-- its chunk, if one did ($6 its id).
+-- index: transfer_pkey finds the lane; a lane has few transfers, one a chunk
+SELECT lane, to_lane, chunk_id, why, at, arrived_at FROM transfer
+WHERE (lane = $1::int AND chunk_id = $2::bigint
+       AND ($3::int = ANY (positions) OR (positions IS NULL AND from_rank <= $4::int)))
+   OR (lane = $5::int AND id = $6::bigint)
+ORDER BY at;
