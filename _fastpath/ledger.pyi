@@ -21,6 +21,8 @@ class Ledger:
     unknown_responses: int
     octets_in: int
     octets_out: int
+    transliterated: int
+    segments_saved: int
     receipt_states: list[int]
     congestion: int
     @property
