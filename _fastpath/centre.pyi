@@ -1,5 +1,7 @@
-from collections.abc import Sequence
-from typing import final
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+SHAPE: Mapping[str, Any]
 
 @final
 class Centre:
@@ -31,18 +33,11 @@ class Centre:
         early_ns: int = 0,
         duplicate_share: float = 0.0,
         missing_share: float = 0.0,
-        receipt_esm_class: int = 0x04,
-        receipt_tlvs: bool = True,
-        receipt_payload: bool = False,
-        receipt_data_sm: bool = False,
         receipt_swap: bool = True,
         receipt_window: int = 0,
         retry_ns: int = 1_000_000_000,
         retries: int = 5,
-        receipt_text: Sequence[str | tuple[str, int]] = ...,
-        response_id: tuple[str, int] = ("decimal", 10),
-        receipt_id: tuple[str, int] = ("decimal", 10),
-        tlv_id: tuple[str, int] = ("decimal", 10),
+        shapes: Sequence[Mapping[str, Any]] = ({},),
         error_body: int = 0,
         congestion: int = -1,
         drop_every: int = 0,

@@ -28,6 +28,8 @@ The ledger, one line an event, comma separated; octets of addresses outside 0x21
 `offset` is the place in the link's output where the PDU ends: it left if a later O of that link reaches it.
 """
 
+import base64
+
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
@@ -100,7 +102,8 @@ cdef enum:
     SALT_ID = 14
     SALT_PART = 15
     SALT_PART_TWICE = 16
-    SALTS = 17
+    SALT_SHAPE = 17
+    SALTS = 18
 
     UDH_8 = 1                  # how a part says which it is
     UDH_16 = 2
@@ -110,6 +113,14 @@ cdef enum:
     FORM_HEX = 1
     FORM_HEX_UPPER = 2
     FORM_UUID = 3
+    FORM_UUID_UPPER = 4
+    FORM_SAR = 5               # SAR-, thirteen digits, the number, two more
+    FORM_BASE32 = 6            # 26 characters
+
+    TLV_ID = 1                 # what a receipt has in TLVs
+    TLV_STATE = 2
+    TLV_ERROR = 4
+    TLV_VENDOR = 8
 
     OP_LITERAL = 0             # pieces of a receipt's text
     OP_ID = 1
@@ -122,6 +133,7 @@ cdef enum:
     OP_SOURCE = 8
     OP_DESTINATION = 9
     OP_CODE = 10
+    OP_LISTED = 11             # 00 delivered, 01 not
 
     DATE_10 = 0                # YYMMDDhhmm
     DATE_12 = 1                # YYMMDDhhmmss
@@ -218,6 +230,20 @@ cdef struct Op:
 cdef struct Form:
     uint8_t kind
     uint8_t width
+
+
+cdef struct Shape:
+    Op* ops
+    uint32_t op_count
+    Form response_form
+    Form receipt_form
+    Form tlv_form
+    uint8_t tlvs
+    uint8_t esm_class
+    uint8_t data_coding        # 8: the text in UCS-2
+    bint payload
+    bint data_sm
+    uint32_t upto              # chance below this 32-bit number picks the shape
 
 
 cdef struct Recent:
@@ -457,11 +483,22 @@ cdef object share_limit(object share):
     return min(int(share * 4294967296.0), 0xFFFFFFFF)
 
 
+# A shape where nothing is said: the form of the book, in short.
+SHAPE = {
+    "text": ("id:", ("id", 0), " stat:", ("stat", 0), " err:", ("err", 0), " text:", ("text", 0)),
+    "response_id": ("decimal", 10), "receipt_id": ("decimal", 10), "tlv_id": ("decimal", 10),
+    "tlvs": TLV_ID | TLV_STATE, "esm_class": 4, "data_coding": 0, "payload": False, "data_sm": False,
+}
+
+
 cdef int form_of(object value, Form* form) except -1:
     name, width = value
-    kinds = {"decimal": FORM_DECIMAL, "hex": FORM_HEX, "HEX": FORM_HEX_UPPER, "uuid": FORM_UUID}
+    kinds = {
+        "decimal": FORM_DECIMAL, "hex": FORM_HEX, "HEX": FORM_HEX_UPPER, "uuid": FORM_UUID, "UUID": FORM_UUID_UPPER,
+        "sar": FORM_SAR, "base32": FORM_BASE32,
+    }
     if name not in kinds:
-        raise ValueError(f"form of id: expected decimal, hex, HEX or uuid, found {name!r}")
+        raise ValueError(f"form of id: expected one of {', '.join(kinds)}, found {name!r}")
     if not 0 <= width <= 60:
         raise ValueError(f"width of id: expected 0 to 60, found {width}")
     form.kind = kinds[name]
@@ -525,21 +562,14 @@ cdef class Centre:
     cdef int64_t early_ns
     cdef uint32_t duplicate
     cdef uint32_t missing
-    cdef uint8_t receipt_esm_class
-    cdef bint receipt_tlvs
-    cdef bint receipt_payload
-    cdef bint receipt_data_sm
+    cdef Shape* shapes
+    cdef uint32_t shape_count
     cdef bint receipt_swap
     cdef uint32_t receipt_window
     cdef int64_t retry_ns
     cdef uint32_t retries
-    cdef Op* ops
-    cdef uint32_t op_count
     cdef bytes literals
     cdef const uint8_t* literal_octets
-    cdef Form response_form
-    cdef Form receipt_form
-    cdef Form tlv_form
     cdef int error_body                # 0 none, 1 a NUL, 2 an id
     cdef int congestion                # -1 none, 0..100 fixed, 101 from the load
     cdef uint64_t drop_every
@@ -606,18 +636,11 @@ cdef class Centre:
         int64_t early_ns=0,
         double duplicate_share=0.0,
         double missing_share=0.0,
-        uint8_t receipt_esm_class=0x04,
-        bint receipt_tlvs=True,
-        bint receipt_payload=False,
-        bint receipt_data_sm=False,
         bint receipt_swap=True,
         uint32_t receipt_window=0,
         int64_t retry_ns=1_000_000_000,
         uint32_t retries=5,
-        receipt_text=("id:", ("id", 0), " stat:", ("stat", 0), " err:", ("err", 0), " text:", ("text", 0)),
-        response_id=("decimal", 10),
-        receipt_id=("decimal", 10),
-        tlv_id=("decimal", 10),
+        shapes=({},),
         int error_body=0,
         int congestion=-1,
         uint64_t drop_every=0,
@@ -639,9 +662,16 @@ cdef class Centre:
         accounts     of (system_id, tps, window); 0: no limit. Places in this list are the `account` of bind()
         errors       of (command_status, share)
         states       of (stat, message_state, err, share)
-        receipt_text of literals and (field, form): id, stat, err, dlvrd, text, source, destination, code (form unused),
-                     submit, done (form 0: YYMMDDhhmm, 1: with ss, 2: YYYYMMDDhhmmss, 3: YYYYMMDDhhmm, 4: SMPP absolute)
-        *_id         of (decimal | hex | HEX | uuid, least width, filled with zeros)
+        shapes       of mappings: how a receipt looks, and the ids of its message. Each key may be missing:
+            share        of the messages that have it (1.0)
+            text         literals and (field, form): id, stat, err, dlvrd, text, source, destination, code, listed (form
+                         unused), submit, done (form 0: YYMMDDhhmm, 1: with ss, 2: YYYYMMDDhhmmss, 3: YYYYMMDDhhmm,
+                         4: SMPP absolute)
+            response_id, receipt_id, tlv_id   (decimal | hex | HEX | uuid | UUID | sar | base32, least width, filled
+                         with zeros)
+            tlvs         1 receipted_message_id, 2 message_state, 4 network_error_code, 8 two of a vendor's; added up
+            esm_class, data_coding   8: the text in UCS-2
+            payload, data_sm         the text in message_payload; the receipt as data_sm
         inbound_texts of (parts, data_coding); of several parts each says which it is, by inbound_how: 1 an 8-bit, 2 a
                      16-bit reference in a header, 3 SAR TLVs. Replies take those of one part
         epoch_ns     local wall clock minus monotonic clock, for the dates in receipts
@@ -727,18 +757,11 @@ cdef class Centre:
         self.early_ns = max(early_ns, 0)
         self.duplicate = share_limit(duplicate_share)
         self.missing = share_limit(missing_share)
-        self.receipt_esm_class = receipt_esm_class
-        self.receipt_tlvs = receipt_tlvs
-        self.receipt_payload = receipt_payload
-        self.receipt_data_sm = receipt_data_sm
         self.receipt_swap = receipt_swap
         self.receipt_window = receipt_window
         self.retry_ns = max(retry_ns, 0)
         self.retries = retries
-        self.compile_text(receipt_text)
-        form_of(response_id, &self.response_form)
-        form_of(receipt_id, &self.receipt_form)
-        form_of(tlv_id, &self.tlv_form)
+        self.take_shapes(shapes)
         self.error_body = error_body
         self.congestion = congestion
         self.drop_every = drop_every
@@ -786,7 +809,10 @@ cdef class Centre:
             PyMem_RawFree(self.slabs)
         PyMem_RawFree(self.faults)
         PyMem_RawFree(self.states)
-        PyMem_RawFree(self.ops)
+        if self.shapes != NULL:
+            for i in range(self.shape_count):
+                PyMem_RawFree(self.shapes[i].ops)
+            PyMem_RawFree(self.shapes)
         PyMem_RawFree(self.recent)
         PyMem_RawFree(self.book)
 
@@ -1027,24 +1053,50 @@ cdef class Centre:
     cdef inline Py_ssize_t write_id(self, uint8_t* out, uint64_t serial, Form form) noexcept nogil:
         """At most 64 octets."""
         cdef uint64_t scrambled
+        cdef const char* letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+        cdef Py_ssize_t n
+        cdef bint is_upper
         if form.kind == FORM_DECIMAL:
             return decimal(out, serial, form.width)
         if form.kind == FORM_HEX:
             return hexadecimal(out, serial, form.width, False)
         if form.kind == FORM_HEX_UPPER:
             return hexadecimal(out, serial, form.width, True)
-        # 8-4-4-4-12: the first half looks random and repeats with the seed, the second holds the number.
+        # Of the rest the first half looks random and repeats with the seed, the second holds the number.
         scrambled = mixed(self.salted[SALT_ID] ^ serial)
-        hexadecimal(out, scrambled >> 32, 8, False)
+        if form.kind == FORM_SAR:
+            memcpy(out, <const char*>"SAR-", 4)
+            decimal(out + 4, scrambled % <uint64_t>10000000000000, 13)
+            out[17] = 45
+            n = 18 + hexadecimal(out + 18, serial, 8, True)
+            memcpy(out + n, <const char*>"-2-1", 4)
+            return n + 4
+        if form.kind == FORM_BASE32:
+            for n in range(13):
+                out[n] = <uint8_t>letters[(scrambled >> (5 * n)) & 31]
+                out[25 - n] = <uint8_t>letters[(serial >> (5 * n)) & 31]
+            return 26
+        # 8-4-4-4-12
+        is_upper = form.kind == FORM_UUID_UPPER
+        hexadecimal(out, scrambled >> 32, 8, is_upper)
         out[8] = 45
-        hexadecimal(out + 9, (scrambled >> 16) & 0xFFFF, 4, False)
+        hexadecimal(out + 9, (scrambled >> 16) & 0xFFFF, 4, is_upper)
         out[13] = 45
-        hexadecimal(out + 14, scrambled & 0xFFFF, 4, False)
+        hexadecimal(out + 14, scrambled & 0xFFFF, 4, is_upper)
         out[18] = 45
-        hexadecimal(out + 19, (serial >> 48) & 0xFFFF, 4, False)
+        hexadecimal(out + 19, (serial >> 48) & 0xFFFF, 4, is_upper)
         out[23] = 45
-        hexadecimal(out + 24, serial & <uint64_t>0xFFFFFFFFFFFF, 12, False)
+        hexadecimal(out + 24, serial & <uint64_t>0xFFFFFFFFFFFF, 12, is_upper)
         return 36
+
+    cdef inline Shape* shape_of(self, uint64_t serial) noexcept nogil:
+        """How the receipts of a message look."""
+        cdef uint32_t i = 0, drawn
+        if self.shape_count > 1:
+            drawn = self.chance(SALT_SHAPE, serial - self.first_serial)
+            while drawn >= self.shapes[i].upto and i < self.shape_count - 1:
+                i += 1
+        return &self.shapes[i]
 
     cdef inline Form form_for(self, Link* link, Form form) noexcept nogil:
         """Version 3.3 has ids of at most 8 characters."""
@@ -1059,7 +1111,7 @@ cdef class Centre:
         cdef Py_ssize_t n = 16
         if status == 0 or self.error_body == 2:
             n += self.write_id(p + 16, serial & LOW_32 if link.version < 0x34 else serial,
-                               self.form_for(link, self.response_form))
+                               self.form_for(link, self.shape_of(serial).response_form))
             p[n] = 0
             n += 1
         elif self.error_body == 1 or command == SUBMIT_MULTI_RESP:
@@ -1259,19 +1311,20 @@ cdef class Centre:
             civil(self.dated_digits + 16 * which, unix_s)
         return self.dated_digits + 16 * which
 
-    cdef Py_ssize_t write_text(self, uint8_t* p, Link* link, Node* node, State* state, int64_t now) noexcept nogil:
-        """The receipt's text by its compiled form; at most 1,700 octets (compile_text holds that)."""
+    cdef Py_ssize_t write_text(self, uint8_t* p, Link* link, Node* node, State* state, Shape* shape,
+                               int64_t now) noexcept nogil:
+        """The receipt's text by its compiled form; at most 1,700 octets (compile_text holds that), twice so many in UCS-2."""
         cdef Py_ssize_t n = 0
         cdef uint32_t k
         cdef Op* op
-        for k in range(self.op_count):
-            op = &self.ops[k]
+        for k in range(shape.op_count):
+            op = &shape.ops[k]
             if op.kind == OP_LITERAL:
                 memcpy(p + n, self.literal_octets + op.offset, op.length)
                 n += op.length
             elif op.kind == OP_ID:
                 n += self.write_id(p + n, node.serial & LOW_32 if link.version < 0x34 else node.serial,
-                                   self.form_for(link, self.receipt_form))
+                                   self.form_for(link, shape.receipt_form))
             elif op.kind == OP_STATE:
                 memcpy(p + n, state.name, state.name_length)
                 n += state.name_length
@@ -1293,8 +1346,18 @@ cdef class Centre:
             elif op.kind == OP_DESTINATION:
                 memcpy(p + n, node.octets + node.slen, node.dlen)
                 n += node.dlen
+            elif op.kind == OP_LISTED:
+                n += decimal(p + n, 0 if state.code == 2 else 1, 2)
             else:
                 n += decimal(p + n, state.code, 0)
+        if shape.data_coding == 8:
+            # In place, from behind.
+            k = <uint32_t>n
+            while k > 0:
+                k -= 1
+                p[2 * k + 1] = p[k]
+                p[2 * k] = 0
+            n *= 2
         return n
 
     cdef int write_receipt(self, Link* link, Node* node, int64_t now) except -1:
@@ -1305,8 +1368,10 @@ cdef class Centre:
         cdef Recent* recent = &self.recent[node.serial & (RECENT - 1)]
         cdef State cancelled
         cdef State* state = &self.states[node.state]
+        cdef Shape* shape = self.shape_of(node.serial)
         cdef bint tlvs = link.version >= 0x34
         cdef bint payload
+        cdef int i
         if recent.serial == node.serial and recent.cancelled:
             memset(&cancelled, 0, sizeof(State))
             memcpy(cancelled.name, <const char*>"DELETED", 7)
@@ -1317,28 +1382,29 @@ cdef class Centre:
             state = &cancelled
         node.sequence = self.next_sequence_of(link)
         n += self.write_addresses(p + n, node, self.receipt_swap)
-        if self.receipt_data_sm and tlvs:
-            p[n] = self.receipt_esm_class
+        if shape.data_sm and tlvs:
+            p[n] = shape.esm_class
             p[n + 1] = 0
-            p[n + 2] = 0
+            p[n + 2] = shape.data_coding
             n += 3
             payload = True
         else:
-            p[n] = self.receipt_esm_class
+            p[n] = shape.esm_class
             memset(p + n + 1, 0, 8)
+            p[n + 7] = shape.data_coding
             n += 9
             lengths = p + n
             n += 1
-            payload = self.receipt_payload and tlvs
+            payload = shape.payload and tlvs
         if payload:
-            size = self.write_text(p + n + 4, link, node, state, now)
+            size = self.write_text(p + n + 4, link, node, state, shape, now)
             if lengths != NULL:
                 lengths[0] = 0
             store16(p + n, 0x0424)
             store16(p + n + 2, <uint16_t>size)
             n += 4 + size
         else:
-            size = self.write_text(p + n, link, node, state, now)
+            size = self.write_text(p + n, link, node, state, shape, now)
             if size > 254 and tlvs:
                 memmove(p + n + 4, p + n, size)
                 lengths[0] = 0
@@ -1350,18 +1416,38 @@ cdef class Centre:
                     size = 254
                 lengths[0] = <uint8_t>size
                 n += size
-        if self.receipt_tlvs and tlvs:
-            size = self.write_id(p + n + 4, node.serial, self.tlv_form)
+        if tlvs and shape.tlvs & TLV_ID:
+            size = self.write_id(p + n + 4, node.serial, shape.tlv_form)
             p[n + 4 + size] = 0
             store16(p + n, 0x001E)
             store16(p + n + 2, <uint16_t>(size + 1))
             n += 5 + size
+        if tlvs and shape.tlvs & TLV_STATE:
             store16(p + n, 0x0427)
             store16(p + n + 2, 1)
             p[n + 4] = state.code
             n += 5
+        if tlvs and shape.tlvs & TLV_ERROR:
+            size = 0
+            for i in range(state.error_length):
+                if 0x30 <= <uint8_t>state.error[i] <= 0x39:
+                    size = (size * 10 + <uint8_t>state.error[i] - 0x30) & 0xFFFF
+            store16(p + n, 0x0423)
+            store16(p + n + 2, 3)
+            # 3: the number is one of GSM.
+            p[n + 4] = 3
+            store16(p + n + 5, <uint16_t>size)
+            n += 7
+        if tlvs and shape.tlvs & TLV_VENDOR:
+            store16(p + n, 0x1454)
+            store16(p + n + 2, 1)
+            p[n + 4] = 120
+            store16(p + n + 5, 0x1418)
+            store16(p + n + 7, 2)
+            store16(p + n + 9, 0x7979)
+            n += 11
         store32(p, <uint32_t>n)
-        store32(p + 4, DATA_SM if self.receipt_data_sm and tlvs else DELIVER_SM)
+        store32(p + 4, DATA_SM if shape.data_sm and tlvs else DELIVER_SM)
         store32(p + 8, 0)
         store32(p + 12, node.sequence)
         link.tail += n
@@ -1372,7 +1458,7 @@ cdef class Centre:
             n += decimal(p + n, node.sequence, 0)
             p[n] = 44
             n += 1
-            n += self.write_id(p + n, node.serial, self.response_form)
+            n += self.write_id(p + n, node.serial, self.shape_of(node.serial).response_form)
             p[n] = 44
             n += 1
             memcpy(p + n, state.name, state.name_length)
@@ -1516,7 +1602,7 @@ cdef class Centre:
             p[n] = 44
             n += 1
             if node.kind == RECEIPT:
-                n += self.write_id(p + n, node.serial, self.response_form)
+                n += self.write_id(p + n, node.serial, self.shape_of(node.serial).response_form)
             self.log_tail(p, n, status)
         if status == 0:
             if node.kind == RECEIPT:
@@ -1845,7 +1931,7 @@ cdef class Centre:
         p[n] = 44
         n += 1
         if status == 0:
-            n += self.write_id(p + n, serial, self.response_form)
+            n += self.write_id(p + n, serial, self.shape_of(serial).response_form)
         self.log_tail(p, n, offset)
         return 0
 
@@ -1859,7 +1945,7 @@ cdef class Centre:
         p[n] = 44
         n += 1
         if node.status == 0:
-            n += self.write_id(p + n, node.serial, self.response_form)
+            n += self.write_id(p + n, node.serial, self.shape_of(node.serial).response_form)
         self.log_tail(p, n, self.offset(link))
         return 0
 
@@ -2057,7 +2143,7 @@ cdef class Centre:
         cdef Fields f
         cdef bytes source_octets = source[2]
         cdef bytes destination_octets = destination[2]
-        cdef uint64_t shared = 0
+        cdef uint64_t serial, shared = 0
         cdef uint8_t out[80]
         cdef int status
         if link.account < 0:
@@ -2079,16 +2165,36 @@ cdef class Centre:
         f.registered = registered
         f.data_coding = data_coding
         status = self.decide(link, command, sequence, 0x0B if f.dlen == 0 else 0, &f, now_ns, shared)
+        serial = shared if shared else self.serial
         return status, PyBytes_FromStringAndSize(
-            <char*>out, self.write_id(out, shared if shared else self.serial, self.response_form))
+            <char*>out, self.write_id(out, serial, self.shape_of(serial).response_form))
 
     cdef uint64_t serial_of(self, bytes message_id) except? 0:
         """The number behind an id as the response gave it; 0 if it is none of ours."""
+        cdef uint8_t written[64]
+        cdef uint64_t serial
+        cdef uint32_t i
+        cdef Py_ssize_t n
+        if self.shape_count == 1:
+            return self.read_id(message_id, self.shapes[0].response_form)
+        for i in range(self.shape_count):
+            serial = self.read_id(message_id, self.shapes[i].response_form)
+            if serial:
+                n = self.write_id(written, serial, self.shape_of(serial).response_form)
+                if PyBytes_FromStringAndSize(<char*>written, n) == message_id:
+                    return serial
+        return 0
+
+    cdef uint64_t read_id(self, bytes message_id, Form form) except? 0:
         try:
-            if self.response_form.kind == FORM_DECIMAL:
+            if form.kind == FORM_DECIMAL:
                 return int(message_id)
-            if self.response_form.kind == FORM_UUID:
+            if form.kind == FORM_UUID or form.kind == FORM_UUID_UPPER:
                 return int(message_id.replace(b"-", b"")[16:], 16)
+            if form.kind == FORM_SAR:
+                return int(message_id[18:].partition(b"-")[0], 16)
+            if form.kind == FORM_BASE32:
+                return int.from_bytes(base64.b32decode(b"AAA" + message_id[13:]), "big")
             return int(message_id, 16)
         except (ValueError, OverflowError):
             return 0
@@ -2264,36 +2370,68 @@ cdef class Centre:
             "last_ns": self.last_ns,
         }
 
-    cdef int compile_text(self, object pieces) except -1:
+    cdef int take_shapes(self, object given) except -1:
+        """Take how receipts look, and how often each."""
+        cdef uint32_t i
+        cdef Shape* shape
+        if not 1 <= len(given) <= 256:
+            raise ValueError(f"shapes: expected 1 to 256, found {len(given)}")
+        whole = sum(one.get("share", 1.0) for one in given)
+        if whole <= 0:
+            raise ValueError("shapes: expected shares that add up to more than 0")
+        self.shapes = <Shape*>self.taken(len(given) * sizeof(Shape))
+        self.shape_count = len(given)
+        self.literals = b""
+        reached = 0.0
+        for i, one in enumerate(given):
+            unknown = one.keys() - SHAPE.keys() - {"share"}
+            if unknown:
+                raise ValueError(f"shapes[{i}]: unknown {', '.join(sorted(unknown))}")
+            one = SHAPE | one
+            reached += one.get("share", 1.0) / whole
+            shape = &self.shapes[i]
+            shape.upto = share_limit(reached)
+            form_of(one["response_id"], &shape.response_form)
+            form_of(one["receipt_id"], &shape.receipt_form)
+            form_of(one["tlv_id"], &shape.tlv_form)
+            shape.tlvs = one["tlvs"]
+            shape.esm_class = one["esm_class"]
+            shape.data_coding = one["data_coding"]
+            shape.payload = one["payload"]
+            shape.data_sm = one["data_sm"]
+            self.compile_text(shape, one["text"])
+        self.literal_octets = <const uint8_t*><const char*>self.literals
+        return 0
+
+    cdef int compile_text(self, Shape* shape, object pieces) except -1:
         """Turn the receipt's form into ops over one string of literals."""
         cdef uint32_t k = 0
         cdef object kinds = {
             "id": (OP_ID, 64), "stat": (OP_STATE, 23), "err": (OP_ERROR, 15), "dlvrd": (OP_DELIVERED, 3),
             "text": (OP_TEXT, 20), "submit": (OP_SUBMIT, 16), "done": (OP_DONE, 16), "source": (OP_SOURCE, 20),
-            "destination": (OP_DESTINATION, 20), "code": (OP_CODE, 3),
+            "destination": (OP_DESTINATION, 20), "code": (OP_CODE, 3), "listed": (OP_LISTED, 2),
         }
         pieces = list(pieces)
-        self.ops = <Op*>self.taken(max(len(pieces), 1) * sizeof(Op))
-        self.op_count = len(pieces)
-        literals = b""
+        shape.ops = <Op*>self.taken(max(len(pieces), 1) * sizeof(Op))
+        shape.op_count = len(pieces)
         most = 0
         for k, piece in enumerate(pieces):
             if isinstance(piece, str):
                 octets = piece.encode("latin-1")
-                self.ops[k].kind = OP_LITERAL
-                self.ops[k].offset = min(len(literals), 65535)
-                self.ops[k].length = min(len(octets), 65535)
-                literals += octets
+                shape.ops[k].kind = OP_LITERAL
+                shape.ops[k].offset = min(len(self.literals), 65535)
+                shape.ops[k].length = min(len(octets), 65535)
+                self.literals += octets
                 most += len(octets)
             else:
                 name, form = piece
                 if name not in kinds or not 0 <= form <= DATE_SMPP:
                     raise ValueError(f"receipt_text: unknown field {name!r}, form {form}")
-                self.ops[k].kind, length = kinds[name]
-                self.ops[k].form = form
+                shape.ops[k].kind, length = kinds[name]
+                shape.ops[k].form = form
                 most += length
             if most > 1700:
                 raise ValueError("receipt_text: expected at most 1700 octets")
-        self.literals = literals
-        self.literal_octets = <const uint8_t*><const char*>self.literals
+        if len(self.literals) > 65535:
+            raise ValueError("receipt_text: expected at most 65535 octets in all shapes")
         return 0

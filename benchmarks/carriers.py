@@ -7,6 +7,8 @@
     known       a limit that is known, four binds, one dies and comes back: virtual time
     far         500 a second, while the way to the SMSC grows from 10 to 200 ms: virtual time
     late        1000 a second through a window of 100, to an SMSC that answers after 20 ms: sockets
+    receipts-early   2000 a second, receipts 5 ms before their responses: sockets, Postgres (benchmarks/receipts.py)
+    receipt-forms    every published form of a receipt, mixed: likewise
     gaps        even pacing of 100 and 500 a second by the timers of this machine (live.py): sockets
 
     hidden-live a limit of 200 that is not known, 20 ms away: the whole gateway (live.py)
@@ -37,7 +39,7 @@ from _fastpath.ledger import Ledger
 from _fastpath.outbound import Form
 from _fastpath.template import Template
 from _fastpath.window import Window
-from benchmarks import figures, live, machine, urgent
+from benchmarks import figures, live, machine, receipts, urgent
 from gateway import app
 from gateway.config import CarrierSettings
 from gateway.simulator import behaviour
@@ -482,6 +484,8 @@ CASES: dict[str, Case] = {
     "hidden-live": hidden_live_case,
     "known-live": known_live_case,
     "codes": codes_case,
+    "receipts-early": receipts.early,
+    "receipt-forms": receipts.forms,
 }
 
 

@@ -52,7 +52,10 @@ STATE_BY_WORD = {
     "REJECTD": 8,
     "SKIPPED": 9,
     "BUFFRED": 1,
+    "BUFFERD": 1,
     "ACKED": 6,
+    "DELIVERED": 2,
+    "UNDELIVERABLE": 5,
     "FAILED": 5,
     "DND_REJECTED": 8,
 }
@@ -62,7 +65,7 @@ _DATED = "submit date:{submit:10} done date:{done:10}"
 _ENDED = "stat:{stat} err:{err}"
 
 # How the text of a receipt looks; each was seen at a carrier or in the tests of a library. Fields: id, stat, err,
-# dlvrd, code, source, destination, text, and submit and done with the form of the date.
+# dlvrd, code, listed, source, destination, text, and submit and done with the form of the date.
 RECEIPT_FORMATS = {
     "book": f"id:{{id}} {_COUNTS} {_DATED} {_ENDED} text:{{text}}",
     "capital": f"id:{{id}} {_COUNTS} {_DATED} {_ENDED} Text:{{text}}",
@@ -81,11 +84,58 @@ RECEIPT_FORMATS = {
     "numeric": f"id:{{id}} {_COUNTS} {_DATED} stat:{{code}} err:{{err}} text:{{text}}",
     "nul": f"id:{{id}} {_COUNTS} {_DATED} {_ENDED}\0",
     "quoting": f"id:{{id}} {_COUNTS} {_DATED} {_ENDED} text:id:1 stat:X",
+    "undated": f"id:{{id}} {_COUNTS} submitdate:{{submit:12}} donedate:000000000000 {_ENDED} text:",
+    "dots": f"id:{{id}} sub:... dlvrd:... {_DATED} {_ENDED} text:",
+    "profile": f"id:{{id}} {_COUNTS} {_DATED} {_ENDED} text:-PROFILE",
+    "raw": f"id:{{id}} {_COUNTS} {_DATED} {_ENDED} text:\x04\x1a\x84A\x89O",
+    "no-id": f"{_COUNTS} {_DATED} {_ENDED} text:{{text}}",
+    "list": "{listed},{done:10},{submit:10},{err},{destination},{source},{id}",
     "empty": "",
 }
+
+
+class Shape(Struct, frozen=True, kw_only=True):
+    """One of several ways in which an account's receipts look (`receipts.formats`); None: as the account says.
+
+    text         a name of RECEIPT_FORMATS
+    id           of the response; receipt_id: in the receipt, "same" as in the response
+    tlvs         id, state, error, vendor
+    data_coding  8: the text is UCS-2
+    """
+
+    text: str
+    id: str | None = None
+    receipt_id: str | None = None
+    tlvs: tuple[str, ...] | None = None
+    data_coding: int = 0
+    pdu: Literal["deliver_sm", "data_sm"] | None = None
+    place: Literal["short_message", "message_payload"] | None = None
+
+
+# What is more than a text; the names of RECEIPT_FORMATS are shapes too.
+RECEIPT_SHAPES = {name: Shape(text=name) for name in RECEIPT_FORMATS} | {
+    "zero-padded": Shape(text="book", id="hex", receipt_id="decimal:20", tlvs=()),
+    "in-decimal": Shape(text="book", id="hex", receipt_id="decimal", tlvs=()),
+    "without-zeros": Shape(text="book", id="decimal:10", receipt_id="decimal", tlvs=()),
+    "with-zeros": Shape(text="book", id="decimal", receipt_id="decimal:12", tlvs=()),
+    "hex32": Shape(text="full", id="hex:32", tlvs=()),
+    "uuid": Shape(text="no-counts", id="uuid", receipt_id="UUID", tlvs=()),
+    "sar": Shape(text="short", id="sar", tlvs=()),
+    "base32": Shape(text="short", id="base32", tlvs=()),
+    "vendor-tlvs": Shape(text="book", tlvs=("id", "state", "error", "vendor")),
+    "tlvs": Shape(text="empty", tlvs=("id", "state")),
+    "tlvs-error": Shape(text="empty", tlvs=("id", "state", "error")),
+    "id-tlv": Shape(text="no-id", tlvs=("id",)),
+    "ucs2": Shape(text="book", tlvs=(), data_coding=8),
+    "payload": Shape(text="book", tlvs=(), place="message_payload"),
+    "data_sm": Shape(text="book", tlvs=(), pdu="data_sm"),
+    "data_sm-tlvs": Shape(text="empty", tlvs=("id", "state"), pdu="data_sm"),
+    "list": Shape(text="list", id="base32", tlvs=()),
+}
+_TLV_BITS = {"id": 1, "state": 2, "error": 4, "vendor": 8}
 _DATES = {"": 0, "10": 0, "12": 1, "14": 2, "long": 3, "smpp": 4}
-_FIELDS = {"id", "stat", "err", "dlvrd", "code", "text", "source", "destination", "submit", "done"}
-_ID = re.compile(r"(decimal|hex|HEX|uuid)(?::([0-9]{1,2}))?")
+_FIELDS = {"id", "stat", "err", "dlvrd", "code", "listed", "text", "source", "destination", "submit", "done"}
+_ID = re.compile(r"(decimal|hex|HEX|uuid|UUID|sar|base32)(?::([0-9]{1,2}))?")
 _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<key>[^`]*)`)?$", re.DOTALL)
 
 
@@ -136,7 +186,7 @@ class Responses(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     errors                status -> share
     error_body            what a refusal carries behind its header
     congestion            congestion_state for peers of version 5.0: none, 0..100, or "load"
-    id                    decimal, hex, HEX or uuid, with a least width: "decimal:10"
+    id                    decimal, hex, HEX, uuid, UUID, sar or base32; of numbers with a least width: "decimal:10"
     """
 
     delay_ms: Milliseconds = 0
@@ -156,6 +206,7 @@ class Receipts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     when               requested: as registered_delivery asks
     states             word, or word:err -> share
     format             a name of RECEIPT_FORMATS, or a form of one's own with {id}, {stat}, {done:12} …
+    formats            name of RECEIPT_SHAPES -> share, in place of format: each message has one of them, with its own id
     id, tlv_id         as responses.id; "same" is the form of the response
     esm_class          0x04 by the standard; some SMSCs send 0
     early_share        so many come before their response, early_ms ahead
@@ -170,6 +221,7 @@ class Receipts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     jitter_ms: Milliseconds = 0
     states: dict[str, Share] = msgspec.field(default_factory=lambda: {"DELIVRD": 1.0})
     format: str = "book"
+    formats: dict[str, Share] = {}
     id: str = "same"
     tlvs: bool = True
     tlv_id: str = "same"
@@ -330,7 +382,7 @@ def problems(settings: Settings) -> list[tuple[str, str, str]]:
             found.append((key, expected, f"{given!r}" if text in repr(given) else f"{given!r} ({text})"))
 
     a_status = "a command_status such as RTHROTTLED or 0x58"
-    an_id = "decimal, hex, HEX or uuid, and a width up to 60, such as decimal:10"
+    an_id = "decimal, hex, HEX, uuid, UUID, sar or base32, and a width up to 60, such as decimal:10"
     if not settings.carrier:
         found.append(("carrier", "at least one", "none"))
     ports = [(carrier.host, carrier.port) for carrier in settings.carrier if carrier.port]
@@ -366,6 +418,11 @@ def problems(settings: Settings) -> list[tuple[str, str, str]]:
             carrier.receipts.format,
             lambda given: parse_format(format_of(given)),
         )
+        for name in carrier.receipts.formats:
+            if name not in RECEIPT_SHAPES:
+                found.append((f"{at}.receipts.formats", f"one of {', '.join(RECEIPT_SHAPES)}", name))
+        if carrier.receipts.formats and sum(carrier.receipts.formats.values()) <= 0:
+            found.append((f"{at}.receipts.formats", "shares that add up to more than 0", str(carrier.receipts.formats)))
         if sum(carrier.receipts.states.values()) <= 0:
             found.append((f"{at}.receipts.states", "shares that add up to more than 0", str(carrier.receipts.states)))
         for text in carrier.inbound.texts:
@@ -420,7 +477,6 @@ def load(path: str | os.PathLike[str]) -> Settings:
 def centre_arguments(carrier: Carrier, settings: Settings) -> dict[str, Any]:
     """Turn sound settings into the keywords of _fastpath.centre.Centre; all but first_id, seed and epoch_ns."""
     responses, receipts, inbound = carrier.responses, carrier.receipts, carrier.inbound
-    response_id = parse_id_form(responses.id)
     congestion = {"none": -1, "load": 101}.get(str(responses.congestion), responses.congestion)
     return {
         "accounts": tuple((account.system_id, account.tps, account.window) for account in carrier.account),
@@ -436,18 +492,15 @@ def centre_arguments(carrier: Carrier, settings: Settings) -> dict[str, Any]:
         "errors": tuple((status_value(status), share) for status, share in responses.errors.items()),
         "error_body": {"none": 0, "nul": 1, "id": 2}[responses.error_body],
         "congestion": congestion,
-        "response_id": response_id,
         "receipts": receipts.when,
         "receipt_delay_ns": _ns(receipts.delay_ms),
         "receipt_jitter_ns": _ns(receipts.jitter_ms),
         "states": tuple(parse_state(word, share) for word, share in receipts.states.items()),
-        "receipt_text": parse_format(format_of(receipts.format)),
-        "receipt_id": response_id if receipts.id == "same" else parse_id_form(receipts.id),
-        "tlv_id": response_id if receipts.tlv_id == "same" else parse_id_form(receipts.tlv_id),
-        "receipt_tlvs": receipts.tlvs,
-        "receipt_esm_class": receipts.esm_class,
-        "receipt_data_sm": receipts.pdu == "data_sm",
-        "receipt_payload": receipts.place == "message_payload",
+        "shapes": tuple(
+            {"share": share, **shape_arguments(RECEIPT_SHAPES[name], carrier)}
+            for name, share in receipts.formats.items()
+        )
+        or (shape_arguments(Shape(text=receipts.format), carrier),),
         "receipt_swap": receipts.swap_addresses,
         "early_share": receipts.early_share,
         "early_ns": _ns(receipts.early_ms),
@@ -469,6 +522,26 @@ def centre_arguments(carrier: Carrier, settings: Settings) -> dict[str, Any]:
         "drop_answers": carrier.drops.answers_first,
         "ledger": settings.ledger is not None,
         "ledger_text": settings.ledger_text,
+    }
+
+
+def shape_arguments(shape: Shape, carrier: Carrier) -> dict[str, Any]:
+    """Turn a shape, and where it says nothing its carrier, into what Centre takes for one."""
+    receipts = carrier.receipts
+    response_id = shape.id or carrier.responses.id
+    receipt_id = shape.receipt_id or (receipts.id if shape.id is None else "same")
+    tlv_id = receipts.tlv_id if shape.id is None else "same"
+    tlvs = shape.tlvs if shape.tlvs is not None else ("id", "state") if receipts.tlvs else ()
+    return {
+        "text": parse_format(format_of(shape.text)),
+        "response_id": parse_id_form(response_id),
+        "receipt_id": parse_id_form(response_id if receipt_id == "same" else receipt_id),
+        "tlv_id": parse_id_form(response_id if tlv_id == "same" else tlv_id),
+        "tlvs": sum(_TLV_BITS[name] for name in tlvs),
+        "esm_class": receipts.esm_class,
+        "data_coding": shape.data_coding,
+        "payload": (shape.place or receipts.place) == "message_payload",
+        "data_sm": (shape.pdu or receipts.pdu) == "data_sm",
     }
 
 

@@ -124,6 +124,8 @@ def read(path: str | os.PathLike[str]) -> list[Message]:
     run = 0
     by_sequence: dict[tuple[int, int], Message] = {}
     by_id: dict[str, Message] = {}
+    # Receipts that left before their response did, and stand before their S line.
+    early: dict[str, list[Delivered]] = {}
     owed: dict[tuple[int, int], Delivered] = {}
     # What waits for an O line of its link, in order of offsets.
     written: dict[int, list[tuple[int, Message | Delivered]]] = {}
@@ -156,6 +158,7 @@ def read(path: str | os.PathLike[str]) -> list[Message]:
             by_sequence[link, message.sequence] = message
             if message.message_id:
                 by_id[message.message_id] = message
+                message.receipts += early.pop(message.message_id, [])
             if int(fields[14]):
                 message.answered = True
                 written.setdefault(link, []).append((int(fields[14]), message))
@@ -170,6 +173,8 @@ def read(path: str | os.PathLike[str]) -> list[Message]:
             written.setdefault(link, []).append((int(fields[6]), receipt))
             if fields[4] in by_id:
                 by_id[fields[4]].receipts.append(receipt)
+            else:
+                early.setdefault(fields[4], []).append(receipt)
         elif kind == "K":
             acked = owed.pop((link, int(fields[3])), None)
             if acked:

@@ -348,17 +348,37 @@ def test_refusal_has_the_body_that_is_asked_for():
     ],
 )
 def test_ids_take_their_form(form, expected):
-    centre, link = bound(first_id=0xDEADBEEE, response_id=form, receipt_id=("decimal", 0), tlv_id=form)
+    centre, link = bound(first_id=0xDEADBEEE, shapes=[{"response_id": form, "receipt_id": ("decimal", 0), "tlv_id": form}])
     answer, receipt = turn(centre, link, submit(1))
     assert answer[3] == expected + b"\0"
     assert receipts([receipt])[0].startswith("id:3735928559 ") and expected + b"\0\x04\x27" in receipt[3]
 
 
 def test_uuid_ids_look_like_uuids_and_are_found_again():
-    centre, link = bound(response_id=("uuid", 0), receipt_delay_ns=SECOND)
+    centre, link = bound(shapes=[{"response_id": ("uuid", 0)}], receipt_delay_ns=SECOND)
     ((_, _, _, body),) = turn(centre, link, submit(1))
     assert re.fullmatch(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\0", body)
     assert centre.state_of(body[:-1], SECOND) == (1, 0)
+
+
+def test_messages_take_their_shape_by_share_and_the_ids_of_it():
+    shapes = [
+        {"share": 0.5, "response_id": ("hex", 0), "receipt_id": ("decimal", 0), "tlvs": 0},
+        {"share": 0.3, "response_id": ("UUID", 0), "receipt_id": ("uuid", 0), "tlvs": 0, "data_coding": 8},
+        {"share": 0.1, "response_id": ("sar", 0), "text": (), "tlvs": 0xF},
+        {"share": 0.1, "response_id": ("base32", 0), "receipt_id": ("base32", 0), "tlvs": 0},
+    ]
+    centre, link = bound(first_id=0x812FC74700000000, shapes=shapes)
+    told = turn(centre, link, b"".join(submit(n) for n in range(1, 1001)))
+    ids = [pdu[3][:-1] for pdu in told if pdu[0] == 0x80000004]
+    assert all(centre.state_of(one, SECOND) == (2, 1) for one in ids)
+    kinds = (rb"812fc747[0-9a-f]{8}", rb"[0-9A-F]{8}-.*", rb"SAR-\d{13}-812FC747[0-9A-F]{8}-2-1", rb"[A-Z2-7]{26}")
+    counts = [sum(bool(re.fullmatch(kind, one)) for one in ids) for kind in kinds]
+    assert sum(counts) == 1000 and all(abs(n - want) < 60 for n, want in zip(counts, (500, 300, 100, 100), strict=True))
+    bodies = [pdu[3] for pdu in told if pdu[0] == 5]
+    assert sum("id:930887" .encode() in body for body in bodies) == counts[0]
+    assert sum("id:".encode("utf-16-be") in body for body in bodies) == counts[1]
+    assert sum(b"\x04\x23\x00\x03\x03\x00\x00\x14\x54\x00\x01x" in body for body in bodies) == counts[2]
 
 
 def test_version_33_gets_short_ids_and_no_tlvs():
@@ -379,7 +399,7 @@ def test_receipt_text_is_written_by_its_form():
     form = ("id:", ("id", 0), " s:", ("submit", 2), " d:", ("done", 0), " x:", ("done", 4), " ", ("text", 0), "|",
             ("source", 0), "|", ("destination", 0), "|", ("dlvrd", 0), ("code", 0))  # fmt: skip
     # 2024-02-29 23:59:58 UTC
-    centre, link = bound(epoch_ns=1709251198 * SECOND - SECOND, receipt_text=form, receipt_delay_ns=3 * SECOND)
+    centre, link = bound(epoch_ns=1709251198 * SECOND - SECOND, shapes=[{"text": form}], receipt_delay_ns=3 * SECOND)
     turn(centre, link, submit(1, text="Hello wörld, this is long".encode("latin-1")))
     (text,) = receipts(later(centre, link, SECOND + 3 * SECOND + MS))
     assert text.startswith(
@@ -388,12 +408,12 @@ def test_receipt_text_is_written_by_its_form():
 
 
 def test_receipt_may_come_as_data_sm_or_in_a_payload_with_esm_class_zero():
-    centre, link = bound(receipt_data_sm=True)
+    centre, link = bound(shapes=[{"data_sm": True}])
     _, receipt = turn(centre, link, submit(1))
     assert receipt[0] == 0x103 and b"\x04\x24\x00" in receipt[3]
     assert turn(centre, link, response(receipt[2], command=0x80000103)) == []
     assert centre.totals()["receipts_acked"] == 1
-    centre, link = bound(receipt_payload=True, receipt_esm_class=0)
+    centre, link = bound(shapes=[{"payload": True, "esm_class": 0}])
     _, receipt = turn(centre, link, submit(1))
     assert b"Brand\0\0\0\0\0\0\0\0\0\0\0\x04\x24" in receipt[3]
 
@@ -584,8 +604,9 @@ def test_memory_does_not_grow_with_messages_that_are_done():
 
 def test_wrong_settings_are_refused():
     for wrong in (
-        {"limit": "x"}, {"receipts": "x"}, {"states": ()}, {"accounts": ()}, {"response_id": ("oct", 0)},
-        {"receipt_id": ("hex", 61)}, {"receipt_text": (("x", 0),)}, {"receipt_text": ("y" * 2000,)},
+        {"limit": "x"}, {"receipts": "x"}, {"states": ()}, {"accounts": ()}, {"shapes": ({"response_id": ("oct", 0)},)},
+        {"shapes": ({"receipt_id": ("hex", 61)},)}, {"shapes": ({"text": (("x", 0),)},)}, {"shapes": ()},
+        {"shapes": ({"text": ("y" * 2000,)},)}, {"shapes": ({"colour": 1},)}, {"shapes": ({"share": 0.0},)},
         {"accounts": (("a", 10**8, 0),)}, {"inbound_texts": (((b"x" * 255,), 0),)},
         {"inbound_texts": (((b"x" * 248, b""), 0),)}, {"inbound_how": 4},
         {"inbound_texts": (((), 0),)}, {"states": (("w" * 30, 2, "0", 1.0),)},

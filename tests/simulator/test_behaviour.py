@@ -4,7 +4,8 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.simulator import behaviour
-from gateway.simulator.behaviour import RECEIPT_FORMATS, Carrier, Settings, from_mapping
+from _fastpath.centre import Centre
+from gateway.simulator.behaviour import RECEIPT_FORMATS, RECEIPT_SHAPES, Carrier, Settings, from_mapping
 
 FILE = """
 seed = 7
@@ -39,7 +40,8 @@ def test_file_with_two_carriers_is_read(tmp_path):
     assert [carrier.name for carrier in settings.carrier] == ["north", "south"]
     assert arguments["accounts"] == (("acme", 100, 0),) and arguments["errors"] == ((0x58, 0.01), (0x45, 0.02))
     assert arguments["states"] == (("DELIVRD", 2, "000", 0.9), ("UNDELIV", 5, "050", 0.1))
-    assert arguments["receipt_id"] == ("hex", 0) and arguments["tlv_id"] == ("decimal", 10)
+    (shape,) = arguments["shapes"]
+    assert shape["receipt_id"] == ("hex", 0) and shape["tlv_id"] == ("decimal", 10)
     assert arguments["congestion"] == 101 and arguments["ledger"] is True
 
 
@@ -59,6 +61,8 @@ def test_file_with_two_carriers_is_read(tmp_path):
         ({"carrier": [{"responses": {"id": "octal"}}]}, "carrier[0].responses.id"),
         ({"carrier": [{"receipts": {"tlv_id": "hex:"}}]}, "carrier[0].receipts.tlv_id"),
         ({"carrier": [{"receipts": {"format": "nosuch"}}]}, "carrier[0].receipts.format"),
+        ({"carrier": [{"receipts": {"formats": {"nosuch": 1}}}]}, "carrier[0].receipts.formats"),
+        ({"carrier": [{"receipts": {"formats": {"book": 0}}}]}, "carrier[0].receipts.formats"),
         ({"carrier": [{"receipts": {"format": "{idd}"}}]}, "carrier[0].receipts.format"),
         ({"carrier": [{"receipts": {"format": "{id:10}"}}]}, "carrier[0].receipts.format"),
         ({"carrier": [{"receipts": {"states": {}}}]}, "carrier[0].receipts.states"),
@@ -82,9 +86,14 @@ def test_file_that_is_no_toml_is_refused_with_its_name(tmp_path, content):
         behaviour.load(path)
 
 
+@pytest.mark.parametrize("name", RECEIPT_SHAPES)
+def test_every_shape_is_taken_by_the_compiled_room(name):
+    settings = Settings(carrier=(Carrier(receipts=behaviour.Receipts(formats={name: 0.5, "book": 0.5})),))
+    Centre(0, **behaviour.centre_arguments(behaviour.checked(settings).carrier[0], settings))
+
+
 @pytest.mark.parametrize("name", RECEIPT_FORMATS)
 def test_every_named_format_is_taken_by_the_compiled_room(name):
-    from _fastpath.centre import Centre
 
     settings = Settings(carrier=(Carrier(receipts=behaviour.Receipts(format=name)),))
     Centre(0, **behaviour.centre_arguments(behaviour.checked(settings).carrier[0], settings))

@@ -26,6 +26,13 @@ def test_messages_are_folded_from_lines(tmp_path):
     assert late.answered and not late.left
 
 
+def test_receipts_that_left_before_their_response_belong_to_it(tmp_path):
+    path = tmp_path / "ledger.csv"
+    head, submit, told, *rest = RUN.splitlines(keepends=True)
+    path.write_bytes(b"".join([head, told, submit, *rest]))
+    assert [receipt.state for receipt in read(path)[0].receipts] == ["DELIVRD"]
+
+
 def test_ids_go_on_behind_those_of_the_file(tmp_path):
     path = tmp_path / "ledger.csv"
     assert Ledger(path).next_id() == 0
