@@ -116,6 +116,7 @@ cdef enum:
     FORM_UUID_UPPER = 4
     FORM_SAR = 5               # SAR-, thirteen digits, the number, two more
     FORM_BASE32 = 6            # 26 characters
+    FORM_NONE = 7
 
     TLV_ID = 1                 # what a receipt has in TLVs
     TLV_STATE = 2
@@ -495,7 +496,7 @@ cdef int form_of(object value, Form* form) except -1:
     name, width = value
     kinds = {
         "decimal": FORM_DECIMAL, "hex": FORM_HEX, "HEX": FORM_HEX_UPPER, "uuid": FORM_UUID, "UUID": FORM_UUID_UPPER,
-        "sar": FORM_SAR, "base32": FORM_BASE32,
+        "sar": FORM_SAR, "base32": FORM_BASE32, "none": FORM_NONE,
     }
     if name not in kinds:
         raise ValueError(f"form of id: expected one of {', '.join(kinds)}, found {name!r}")
@@ -667,7 +668,7 @@ cdef class Centre:
             text         literals and (field, form): id, stat, err, dlvrd, text, source, destination, code, listed (form
                          unused), submit, done (form 0: YYMMDDhhmm, 1: with ss, 2: YYYYMMDDhhmmss, 3: YYYYMMDDhhmm,
                          4: SMPP absolute)
-            response_id, receipt_id, tlv_id   (decimal | hex | HEX | uuid | UUID | sar | base32, least width, filled
+            response_id, receipt_id, tlv_id   (decimal | hex | HEX | uuid | UUID | sar | base32 | none, least width, filled
                          with zeros)
             tlvs         1 receipted_message_id, 2 message_state, 4 network_error_code, 8 two of a vendor's; added up
             esm_class, data_coding   8: the text in UCS-2
@@ -1062,6 +1063,8 @@ cdef class Centre:
             return hexadecimal(out, serial, form.width, False)
         if form.kind == FORM_HEX_UPPER:
             return hexadecimal(out, serial, form.width, True)
+        if form.kind == FORM_NONE:
+            return 0
         # Of the rest the first half looks random and repeats with the seed, the second holds the number.
         scrambled = mixed(self.salted[SALT_ID] ^ serial)
         if form.kind == FORM_SAR:

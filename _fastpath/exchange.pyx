@@ -412,6 +412,7 @@ and its number. What lacks room below the bind waits aside, and the next batch g
                                            0 if late else batch.numbers[slot.pos])
             else:
                 id_octets = -1
+                ledger.nameless += 1
         elif not late and (disposition == THROTTLE or disposition == SESSION or disposition == DESTINATION
                            or (disposition == RETRY and slot.attempt + 1 < min(self.max_attempts, 255))):
             ledger.count_status(status)

@@ -20,6 +20,8 @@ cdef class Ledger:
     cdef public uint64_t receipt_states[12]
     # messages in which characters were replaced, and the segments that this saved
     cdef public uint64_t transliterated, segments_saved
+    # accepted, and the response had no message_id
+    cdef public uint64_t nameless
     # answers that said one recipient's queue is full
     cdef readonly uint64_t queue_full
     # the last congestion_state of SMPP 5.0, 0..100; -1 = none was told

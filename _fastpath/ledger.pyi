@@ -25,6 +25,7 @@ class Ledger:
     segments_saved: int
     receipt_states: list[int]
     congestion: int
+    nameless: int
     @property
     def outcomes(self) -> OutcomeRows: ...
     @property

@@ -128,5 +128,6 @@ cdef class Ledger:
             "receipts_waiting": self.receipts_waiting, "unknown_responses": self.unknown_responses,
             "receipt_rule_strays": self.recall.strays, "octets_in": self.octets_in, "octets_out": self.octets_out,
             "queue_full": self.queue_full, "transliterated": self.transliterated, "segments_saved": self.segments_saved,
+            "nameless": self.nameless,
             "receipt_states": [self.receipt_states[i] for i in range(12)],
         }

@@ -37,6 +37,9 @@ cdef class Recall:
     cdef int learnt
     cdef readonly bint is_fixed
     cdef readonly uint64_t strays
+    cdef readonly int changes
+    cdef int rival
+    cdef uint64_t rivals
     cdef uint64_t hits[5]
     cdef uint64_t unproven
     cdef uint64_t ambiguous

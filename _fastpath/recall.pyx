@@ -17,7 +17,8 @@ it as it stands and the last digits of the number it went to. A receipt's id is 
 The rule that explained 200 receipts is learnt: it is believed by itself. Any other, and all before that, count only
 where nothing else can be meant, or where the receipt names the number as source or destination: `16` is an id of two
 messages where one carrier counts in decimal and tells in hexadecimal, and a receipt for the wrong one is worse than
-none.
+none. Where 200 receipts in a row match by one other rule, and none between them by the learnt one, the SMSC has changed
+its ids: the other one is learnt in its place (`changes`).
 
 A receipt that is found here is written with its chunk and position at once; one that is not (early, weeks late, another
 worker's, after a restart) waits in Postgres and is matched there, by the same rules. This is a short cut, never the
@@ -238,7 +239,10 @@ cdef class Recall:
         self.count(RULES.index(rule), n)
 
     cdef void count(self, int rule, uint64_t n) noexcept:
-        """Count matches by a rule: the first 200 of an account teach, later ones by another rule are strays."""
+        """Count matches by a rule: the first 200 of an account teach, later ones by another rule are strays.
+
+        So many strays by one rule, and no match by the learnt one between them, teach anew.
+        """
         cdef uint64_t total
         self.hits[rule] += n
         if self.learnt == RULE_NONE:
@@ -256,6 +260,20 @@ cdef class Recall:
                 self.learnt = RULE_VERBATIM
         elif rule != self.learnt and not (self.learnt == RULE_LOOSE and rule == RULE_VERBATIM):
             self.strays += n
+            # What differs in case and zeros at times, and at times not, is one rule.
+            if rule <= RULE_LOOSE and 0 < self.rival <= RULE_LOOSE:
+                self.rival = rule if rule > self.rival else self.rival
+            elif rule != self.rival:
+                self.rival = rule
+                self.rivals = 0
+            self.rivals += n
+            if self.rivals >= LEARNS_FROM and not self.is_fixed:
+                self.learnt = self.rival
+                self.changes += 1
+                self.rivals = 0
+                self.rival = RULE_NONE
+        else:
+            self.rivals = 0
 
     cdef int remember(self, const uint8_t* message_id, int octets,
                       int64_t chunk_id, int32_t pos, int segment, double sent_at, int64_t number) except -1:
@@ -394,6 +412,7 @@ cdef class Recall:
             memory = self.find(message_id, octets)
             if memory != NULL:
                 self.hits[RULE_VERBATIM] += 1
+                self.rivals = 0
                 return memory
         memory = self.judge(message_id, octets, number, other, &rule)
         if memory != NULL:

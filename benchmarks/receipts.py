@@ -1,11 +1,11 @@
-"""Receipts as carriers send them, through a whole worker, real sockets and a real Postgres; cases of benchmarks/carriers.py.
+"""Receipts as carriers send them, through a whole worker, real sockets and Postgres; cases of benchmarks/carriers.py.
 
     early     2000 a second, every receipt 5 ms before the response that names its id
-    forms     every published form of a receipt, mixed, over accounts whose ids agree with their responses by every rule;
+    forms     every published form of a receipt, mixed, over accounts whose ids agree with their responses by each rule;
               and messages from handsets that look like receipts
 
-What was matched is held against the simulator's ledger, receipt by receipt: number and state. Every number is written to
-once by a carrier, and a receipt names it: one that stands with another number's message is a false match.
+What was matched is held against the simulator's ledger, receipt by receipt: number and state. Every number is written
+to once by a carrier, and a receipt names it: one that stands with another number's message is a false match.
 """
 
 import asyncio
@@ -104,7 +104,9 @@ async def run_through(
     return {**sums, "rate": found["rate"], "accounts": accounts, "rules": found["rules"], "handsets": found["handsets"]}
 
 
-async def _send(settings: Settings, database: app.Database, connection: Any, smsc: Smsc, messages: int) -> dict[str, Any]:
+async def _send(
+    settings: Settings, database: app.Database, connection: Any, smsc: Smsc, messages: int
+) -> dict[str, Any]:
     wall = app.CLOCK.wall
     list_id = await make_people(connection, messages)
     async with app.open_worker(settings, database) as worker:
@@ -184,7 +186,7 @@ def early(quick: bool) -> tuple[Figures, dict[str, Any]]:
 
 
 def forms(quick: bool) -> tuple[Figures, dict[str, Any]]:
-    """All forms, mixed, half of the receipts early."""
+    """All forms, mixed, three in ten of the receipts early."""
     run = _run(sites({"early_share": 0.3, "early_ms": 2, "delay_ms": 10}), SETTINGS, 1_000 if quick else 20_000)
     handsets = run["handsets"]
     lower: dict[str, Any] = {"floor": 0.0, "better": figures.LOWER}
@@ -198,8 +200,6 @@ def forms(quick: bool) -> tuple[Figures, dict[str, Any]]:
     ], {"run": run}
 
 
-def _run(
-    carriers: tuple[behaviour.Carrier, ...], settings: dict[str, dict[str, Any]], messages: int
-) -> dict[str, Any]:
+def _run(carriers: tuple[behaviour.Carrier, ...], settings: dict[str, dict[str, Any]], messages: int) -> dict[str, Any]:
     with asyncio.Runner(loop_factory=app.new_loop) as runner:
         return runner.run(run_through(carriers, settings, messages))

@@ -36,6 +36,14 @@ KINDS: Mapping[str, Kind] = {
             "is_lossy": "whether something could not be read",
         },
     ),
+    "receipts.rule_changed": Kind(
+        "a carrier's receipts name their messages by another rule than they did: 200 in a row matched by it",
+        "the carrier",
+        {
+            "before": "verbatim, loose, hex or decimal: how an id of a receipt was one of a response",
+            "now": "how it is since",
+        },
+    ),
     "handset.reachable": Kind(
         "the SMSC tells that a handset is to be had (alert_notification)",
         "the address of the handset",

@@ -87,6 +87,9 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("sluice_receipts_matched", "counter", "Receipts whose segment was found, at once or later"),
     Metric("sluice_receipts_parked", "counter", "Receipts that came before their response, or for a forgotten id"),
     Metric("sluice_receipt_rule_strays", "counter", "Receipts whose id is not by the rule learnt for the account"),
+    Metric("sluice_receipt_rule_changes", "counter", "How often another rule of ids was learnt in place of one"),
+    Metric("sluice_receipt_median_seconds", "gauge", "Median from submit_sm to receipt, of those matched at once"),
+    Metric("sluice_nameless", "counter", "Segments accepted without a message_id"),
     Metric("sluice_response_seconds", "histogram", "From submit_sm to its response"),
     Metric("sluice_receipt_seconds", "histogram", "From submit_sm to its receipt, of those matched at once"),
     Metric("sluice_parts", "histogram", "Segments of a message"),
@@ -163,8 +166,13 @@ def families(lanes: Iterable[Lane], watch: Watch, queued: Queued) -> list[Family
             ("unknown_responses", "unknown_responses"), ("octets_in", "octets_in"), ("octets_out", "octets_out"),
             ("receipts_parked", "receipts_waiting"), ("transliterated", "transliterated"),
             ("segments_saved", "segments_saved"), ("receipt_rule_strays", "receipt_rule_strays"),
+            ("nameless", "nameless"),
         ):  # fmt: skip
             put(metric, name, counts[counter])
+        put("receipt_rule_changes", name, ledger.recall.changes)
+        median_us = ledger.submit_to_receipt.quantile(0.5)
+        if median_us is not None:
+            put("receipt_median_seconds", name, median_us / 1e6)
         put("receipts_matched", name, counts["receipts_matched"] + lane.rescue.matched)
         for value, count in ledger.refusals().items():
             put("errors", (*name, statuses.name(value) if value < statuses.TABLE_OCTETS else "above the table"), count)

@@ -345,6 +345,17 @@ def test_share_of_the_refused_is_that_of_the_seconds_asked_for() -> None:
     assert live.between(messages, 0.0, 0.5) == (2.0, 0.0, 1.0)
 
 
+@pytest.mark.parametrize("case", ["receipts-early", "receipt-forms"])
+def test_receipts_of_every_form_and_early_ones_are_all_matched(case: str) -> None:
+    result = result_of("carriers", case, "--quick")
+    value = {one["name"].rpartition(", ")[2]: one["value"] for one in result["figures"]}
+    (details,) = result["details"].values()
+    assert value["matched"] == 100.0 and value["false"] == 0, details
+    if case == "receipt-forms":
+        assert value["taken for MO"] == value["MO taken for receipts"] == 0
+        assert details["run"]["handsets"]["heard"] > 0
+
+
 def test_carriers_say_what_bends_and_what_does_not() -> None:
     result = result_of("carriers", "far", "late", "--quick")
     assert names_of(result) == {"10 → 200 ms, window", "10 → 200 ms, rate of 500", "1000/s, 20 ms"}

@@ -19,9 +19,10 @@ from datetime import UTC, datetime, timedelta
 from gateway.config import WorkerSettings
 from gateway.dispatch.clock import Clock
 from gateway.errors import StoreError
+from gateway.events import event
 from gateway.smpp.carrier import Carrier
 from gateway.smpp.receipt import zone_s
-from gateway.store import postgres, queue
+from gateway.store import events, postgres, queue
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +145,11 @@ class Rescue:
             self.matched += receipts
         if is_slow:
             slack = timedelta(seconds=self._settings.lease_s + settings.response_timeout_s + 5)
-            self.adopted += await queue.adopt(connection, lane, now - ADOPTS_AFTER, slack)
+            # Outcomes have no index by what they lack: they are read only where the SMSC is known to leave ids out.
+            nameless_since = max(since, now - queue.ADOPTION_WINDOW) - slack if self._carrier.ledger.nameless else None
+            self.adopted += await queue.adopt(
+                connection, lane, now - ADOPTS_AFTER, slack, nameless_since=nameless_since
+            )
             if since < now - timedelta(hours=1):
                 self.contested = await queue.contested(connection, lane, now - ADOPTS_AFTER)
                 over_at = now - timedelta(days=settings.receipt_waiting_days)
@@ -182,17 +187,32 @@ class Rescue:
             recall.set_rule(await queue.receipt_rule(connection, lane))
             self.rule_kept = recall.rule
         elif self.rule_kept != recall.rule:
-            await queue.learn_receipt_rule(connection, lane, recall.rule, now)
-            self.rule_kept = recall.rule
+            await self._keep_rule(connection, recall.rule, now)
             # Receipts that nothing was sure of may be clear now.
             self._looked_at.clear()
-            log.info("= lane %d: its receipts' ids are those of its responses by the rule %s", lane, recall.rule)
         if recall.strays > self._strays_told:
             log.warning(
                 "! lane %d: %d receipts match by another rule than %s: %s",
                 lane, recall.strays - self._strays_told, recall.rule, recall.matches,
             )  # fmt: skip
             self._strays_told = recall.strays
+
+    async def _keep_rule(self, connection: postgres.Connection, rule: str, now: datetime) -> None:
+        """Keep the rule that was learnt, and tell who listens where it takes the place of another."""
+        carrier, before = self._carrier, self.rule_kept
+        async with connection.transaction():
+            is_first = await queue.learn_receipt_rule(connection, carrier.lane, rule, now, before)
+            if before != "auto" and is_first:
+                changed = event("receipts.rule_changed", now, carrier.name, before=before, now=rule)
+                await events.take_turn(connection, carrier.lane)
+                await events.append(connection, carrier.lane, [changed])
+        self.rule_kept = rule
+        if before == "auto":
+            log.info("= lane %d: its receipts' ids are those of its responses by the rule %s", carrier.lane, rule)
+        else:
+            log.error(
+                "! %s: alarm: the rule of its receipts' ids has changed from %s to %s", carrier.name, before, rule
+            )
 
     async def close(self) -> None:
         """Close the connection."""

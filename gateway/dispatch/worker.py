@@ -251,6 +251,8 @@ class Worker:
                     **receipts_of(lane),
                     "rule": lane.carrier.ledger.recall.rule,
                     "strays": lane.carrier.ledger.recall.strays,
+                    "rule_changes": lane.carrier.ledger.recall.changes,
+                    "nameless": lane.carrier.ledger.nameless,
                     "waited": lane.carrier.ledger.receipts_waiting,
                     "matched_later": lane.rescue.matched,
                     "adopted": lane.rescue.adopted,

@@ -135,7 +135,7 @@ RECEIPT_SHAPES = {name: Shape(text=name) for name in RECEIPT_FORMATS} | {
 _TLV_BITS = {"id": 1, "state": 2, "error": 4, "vendor": 8}
 _DATES = {"": 0, "10": 0, "12": 1, "14": 2, "long": 3, "smpp": 4}
 _FIELDS = {"id", "stat", "err", "dlvrd", "code", "listed", "text", "source", "destination", "submit", "done"}
-_ID = re.compile(r"(decimal|hex|HEX|uuid|UUID|sar|base32)(?::([0-9]{1,2}))?")
+_ID = re.compile(r"(decimal|hex|HEX|uuid|UUID|sar|base32|none)(?::([0-9]{1,2}))?")
 _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<key>[^`]*)`)?$", re.DOTALL)
 
 
@@ -186,7 +186,7 @@ class Responses(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     errors                status -> share
     error_body            what a refusal carries behind its header
     congestion            congestion_state for peers of version 5.0: none, 0..100, or "load"
-    id                    decimal, hex, HEX, uuid, UUID, sar or base32; of numbers with a least width: "decimal:10"
+    id                    decimal, hex, HEX, uuid, UUID, sar, base32 or none; numbers have a least width: "decimal:10"
     """
 
     delay_ms: Milliseconds = 0
@@ -206,7 +206,7 @@ class Receipts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     when               requested: as registered_delivery asks
     states             word, or word:err -> share
     format             a name of RECEIPT_FORMATS, or a form of one's own with {id}, {stat}, {done:12} …
-    formats            name of RECEIPT_SHAPES -> share, in place of format: each message has one of them, with its own id
+    formats            name of RECEIPT_SHAPES -> share, in place of format: each message has one, with its id
     id, tlv_id         as responses.id; "same" is the form of the response
     esm_class          0x04 by the standard; some SMSCs send 0
     early_share        so many come before their response, early_ms ahead
@@ -382,7 +382,7 @@ def problems(settings: Settings) -> list[tuple[str, str, str]]:
             found.append((key, expected, f"{given!r}" if text in repr(given) else f"{given!r} ({text})"))
 
     a_status = "a command_status such as RTHROTTLED or 0x58"
-    an_id = "decimal, hex, HEX, uuid, UUID, sar or base32, and a width up to 60, such as decimal:10"
+    an_id = "decimal, hex, HEX, uuid, UUID, sar, base32 or none, and a width up to 60, such as decimal:10"
     if not settings.carrier:
         found.append(("carrier", "at least one", "none"))
     ports = [(carrier.host, carrier.port) for carrier in settings.carrier if carrier.port]

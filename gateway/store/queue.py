@@ -272,15 +272,21 @@ async def match(
 
 
 async def adopt(
-    connection: Connection, lane: int, waited_since: datetime, slack: timedelta, window: timedelta = ADOPTION_WINDOW
+    connection: Connection,
+    lane: int,
+    waited_since: datetime,
+    slack: timedelta,
+    window: timedelta = ADOPTION_WINDOW,
+    nameless_since: datetime | None = None,
 ) -> int:
     """Give waiting receipts to segments in doubt where the evidence is unambiguous; -> how many.
 
     waited_since  only receipts that have waited since then: the ordinary match goes first
     slack         a receipt may be so much older than the moment the segment fell into doubt (the time-out, the lease)
     window        and so much younger
+    nameless_since   segments accepted since then without a message_id may be meant, too; None = there are none
     """
-    tag = await connection.execute(query("adopt"), lane, waited_since, slack, window)
+    tag = await connection.execute(query("adopt"), lane, waited_since, slack, window, nameless_since)
     return int(tag.rsplit(" ", 1)[1])
 
 
@@ -300,9 +306,11 @@ async def receipt_rule(connection: Connection, lane: int) -> str:
     return str(await connection.fetchval(query("receipt_rule"), lane) or "auto")
 
 
-async def learn_receipt_rule(connection: Connection, lane: int, rule: str, now: datetime) -> None:
-    """Keep the rule that was learnt; the first one stays."""
-    await connection.execute(query("learn_receipt_rule"), lane, rule, now)
+async def learn_receipt_rule(
+    connection: Connection, lane: int, rule: str, now: datetime, instead_of: str = "auto"
+) -> bool:
+    """Keep the rule that was learnt in place of another; -> False where a third one stands by now."""
+    return await connection.fetchval(query("learn_receipt_rule"), lane, rule, now, instead_of) is not None
 
 
 async def keep_receipt_habit(

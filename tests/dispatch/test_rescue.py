@@ -11,7 +11,7 @@ from gateway import app
 from gateway.dispatch import rescue as rescues
 from gateway.message import ChunkState, Policy
 from gateway.simulator.behaviour import Receipts, Responses
-from gateway.store import queue
+from gateway.store import events, queue
 from tests.fixtures.campaign import numbers
 from tests.fixtures.engine import Engine, engine, only_lane, until
 
@@ -202,6 +202,40 @@ async def test_receipts_by_another_rule_than_the_learnt_one_match_and_are_told_o
         recall = only_lane(worker).carrier.ledger.recall
         assert recall.rule == "verbatim" and recall.strays == 50
         await until(lambda: "match by another rule than verbatim" in caplog.text, "the log tells of it")
+
+
+async def test_a_rule_that_has_changed_is_learnt_anew_and_kept_with_an_alarm(
+    dsn: str, ledger: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    receipts = Receipts(id="decimal", tlvs=False, delay_ms=5)
+    async with engine(dsn, ledger, responses=Responses(id="hex"), receipts=receipts) as e:
+        lane = await e.lane()
+        await queue.learn_receipt_rule(e.connection, lane, "verbatim", app.CLOCK.wall())
+        run = await e.run(numbers(250))
+        worker = await e.start()
+        await e.ends(run)
+        await until(lambda: only_lane(worker).rescue.rule_kept == "hex", "the new rule is kept")
+        assert await queue.receipt_rule(e.connection, lane) == "hex"
+        (told,) = await events.after(e.connection, lane, 0)
+        assert (told.kind, told.subject) == ("receipts.rule_changed", "acme")
+        assert told.body == {"before": "verbatim", "now": "hex"}
+        assert "alarm: the rule of its receipts' ids has changed from verbatim to hex" in caplog.text
+        assert '"rule_changes":1' in worker.report()
+
+
+async def test_quirk_8_receipts_of_messages_without_an_id_are_matched_by_number_and_time(
+    dsn: str, ledger: Path
+) -> None:
+    receipts = Receipts(id="decimal:10", tlvs=False, delay_ms=20)
+    async with engine(dsn, ledger, responses=Responses(id="none"), receipts=receipts) as e:
+        e.worker_settings = {"evidence_s": 2.0}
+        run = await e.run(numbers(60))
+        worker = await e.start()
+        await e.ends(run)
+        lane = only_lane(worker)
+        assert await e.states(run) == {"delivered": 60}
+        assert (lane.carrier.ledger.nameless, lane.rescue.adopted) == (60, 60)
+        assert '"nameless":60' in worker.report()
 
 
 async def test_receipts_of_strangers_are_set_aside_and_looked_at_ever_more_rarely(dsn: str, ledger: Path) -> None:

@@ -348,7 +348,9 @@ def test_refusal_has_the_body_that_is_asked_for():
     ],
 )
 def test_ids_take_their_form(form, expected):
-    centre, link = bound(first_id=0xDEADBEEE, shapes=[{"response_id": form, "receipt_id": ("decimal", 0), "tlv_id": form}])
+    centre, link = bound(
+        first_id=0xDEADBEEE, shapes=[{"response_id": form, "receipt_id": ("decimal", 0), "tlv_id": form}]
+    )
     answer, receipt = turn(centre, link, submit(1))
     assert answer[3] == expected + b"\0"
     assert receipts([receipt])[0].startswith("id:3735928559 ") and expected + b"\0\x04\x27" in receipt[3]
@@ -376,7 +378,7 @@ def test_messages_take_their_shape_by_share_and_the_ids_of_it():
     counts = [sum(bool(re.fullmatch(kind, one)) for one in ids) for kind in kinds]
     assert sum(counts) == 1000 and all(abs(n - want) < 60 for n, want in zip(counts, (500, 300, 100, 100), strict=True))
     bodies = [pdu[3] for pdu in told if pdu[0] == 5]
-    assert sum("id:930887" .encode() in body for body in bodies) == counts[0]
+    assert sum(b"id:930887" in body for body in bodies) == counts[0]
     assert sum("id:".encode("utf-16-be") in body for body in bodies) == counts[1]
     assert sum(b"\x04\x23\x00\x03\x03\x00\x00\x14\x54\x00\x01x" in body for body in bodies) == counts[2]
 

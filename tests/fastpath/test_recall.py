@@ -185,6 +185,38 @@ def test_another_rule_that_begins_to_match_is_counted_and_still_needs_the_number
     assert (recall.rule, recall.strays) == ("verbatim", 1)
 
 
+def test_two_hundred_matches_by_one_other_rule_in_a_row_teach_anew():
+    recall = Recall()
+    recall.set_rule("verbatim")
+    for number in range(400):
+        recall.add(b"%x" % (10**9 + number), number, 0, number=TO + number)
+    for number in range(199):
+        assert recall.receipt(b"%d" % (10**9 + number), TO + number) == ((number, 0, 1), "hex")
+    # One by the learnt rule: what came before were strays.
+    assert recall.receipt(b"%x" % 10**9, TO) == ((0, 0, 1), "verbatim")
+    for number in range(199):
+        recall.receipt(b"%d" % (10**9 + number), TO + number)
+    assert (recall.rule, recall.changes, recall.strays) == ("verbatim", 0, 398)
+    recall.receipt(b"%d" % (10**9 + 199), TO + 199)
+    assert (recall.rule, recall.changes) == ("hex", 1)
+    assert recall.receipt(b"%d" % (10**9 + 300)) == ((300, 0, 1), "hex")
+
+
+def test_matches_noted_elsewhere_teach_anew_and_case_and_zeros_are_one_rule():
+    recall = Recall()
+    recall.set_rule("hex")
+    recall.note("verbatim", 150)
+    recall.note("loose", 30)
+    recall.note("decimal", 1)
+    assert recall.rule == "hex"
+    recall.note("verbatim", 150)
+    recall.note("loose", 50)
+    assert (recall.rule, recall.changes) == ("loose", 1)
+    recall.set_rule("hex", fixed=True)
+    recall.note("verbatim", 500)
+    assert (recall.rule, recall.changes) == ("hex", 1)
+
+
 def test_a_rule_that_is_set_is_the_only_one():
     recall = Recall()
     recall.set_rule("hex", fixed=True)

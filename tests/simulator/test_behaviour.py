@@ -2,9 +2,9 @@
 
 import pytest
 
+from _fastpath.centre import Centre
 from gateway.errors import ConfigError
 from gateway.simulator import behaviour
-from _fastpath.centre import Centre
 from gateway.simulator.behaviour import RECEIPT_FORMATS, RECEIPT_SHAPES, Carrier, Settings, from_mapping
 
 FILE = """

@@ -516,6 +516,32 @@ async def test_a_segment_whose_answer_came_late_adopts_nothing(connection: Any, 
     assert await queue.adopt(connection, lane, NOW, SLACK) == 0
 
 
+async def test_quirk_8_a_segment_accepted_without_an_id_adopts_the_one_receipt_for_its_number(
+    connection: Any, lane: int
+) -> None:
+    await make_run(connection, numbers(4), [lane])
+    batch = await claim_one(connection, lane)
+    one, twice, two_told, old = (batch.number(pos) for pos in range(4))
+    rows = [(batch.chunk_id, pos, 1, 1, 0, None) for pos in range(4)]
+    rows.append((batch.chunk_id, 1, 2, 2, 0, None))
+    await queue.flush(connection, lane, flush_of(outcomes=outcomes(lane, rows)))
+    await wait_for_receipt(connection, lane, "a", state=1, number=one)
+    await wait_for_receipt(connection, lane, "b", number=twice)
+    await wait_for_receipt(connection, lane, "c", number=two_told)
+    await wait_for_receipt(connection, lane, "d", number=two_told)
+    await wait_for_receipt(connection, lane, "e", number=old, at=NOW - timedelta(hours=1))
+    assert await queue.adopt(connection, lane, NOW, SLACK) == 0
+    assert await queue.adopt(connection, lane, NOW, SLACK, nameless_since=NOW + timedelta(seconds=1)) == 0
+    assert await queue.adopt(connection, lane, NOW, SLACK, nameless_since=NOW - SLACK) == 1
+    # It has an id now: its next receipt is matched by it, and no other is adopted for it.
+    await wait_for_receipt(connection, lane, "a", state=2, number=one)
+    await wait_for_receipt(connection, lane, "f", number=one)
+    assert await match(connection, lane) == 1
+    assert await queue.adopt(connection, lane, NOW, SLACK, nameless_since=NOW - SLACK) == 0
+    found = await connection.fetch("SELECT pos, state, source FROM receipt ORDER BY state")
+    assert [tuple(row) for row in found] == [(0, 1, "adopted"), (0, 2, None)]
+
+
 # -- repeat -----------------------------------------------------------------------------------------------------------
 
 EVIL = ['{"a": 1}', "a,b", 'quo"te', "back\\slash", "{}", "NULL", "", " ", "Zoë 🎉", "line\nbreak", None]

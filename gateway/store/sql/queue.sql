@@ -203,7 +203,8 @@ SELECT rule, count(*)::int AS receipts FROM found GROUP BY rule;
 -- Give a waiting receipt to the one segment in doubt that went to its number, if there is exactly one of each and the
 -- receipt came after the segment was sent ($3 before the doubt) and within $4 of it. The receipt's message_id becomes the
 -- segment's: it was accepted, and is in doubt no more. Numbers are compared by their last nine digits, source or destination.
--- index: receipt_waiting_at; outcome_in_doubt; outcome_chunk; chunk_payload_pkey
+-- A segment that was accepted since $5 without a message_id stands for one in doubt: nothing else can tell its receipt.
+-- index: receipt_waiting_at; outcome_in_doubt; outcome_chunk; chunk_payload_pkey; outcome is read by its partitions since $5
 WITH doubt AS (
     SELECT DISTINCT o.chunk_id, o.pos, o.segment, o.segments, o.epoch, o.at, p.msisdn[o.pos + 1] % 1000000000 AS tail
     FROM outcome o JOIN chunk_payload p ON p.lane = o.lane AND p.chunk_id = o.chunk_id
@@ -213,6 +214,13 @@ WITH doubt AS (
       AND NOT EXISTS (
           SELECT FROM outcome l WHERE l.lane = $1::int AND l.chunk_id = o.chunk_id AND l.pos = o.pos
           AND (l.segment = o.segment OR o.segment = 0) AND l.status <> -1)
+    UNION
+    SELECT o.chunk_id, o.pos, o.segment, o.segments, o.epoch, o.at, p.msisdn[o.pos + 1] % 1000000000 AS tail
+    FROM outcome o JOIN chunk_payload p ON p.lane = o.lane AND p.chunk_id = o.chunk_id
+    WHERE o.lane = $1::int AND p.lane = $1::int AND o.at >= $5::timestamptz AND o.status = 0 AND o.message_id IS NULL
+      AND NOT EXISTS (
+          SELECT FROM outcome l WHERE l.lane = $1::int AND l.chunk_id = o.chunk_id AND l.pos = o.pos
+          AND l.segment = o.segment AND l.message_id IS NOT NULL)
 ), one_doubt AS (
     SELECT tail, min(chunk_id) AS chunk_id, min(pos) AS pos, min(segment) AS segment, min(segments) AS segments,
            min(epoch) AS epoch, min(at) AS at
@@ -273,11 +281,12 @@ SELECT lane, at, number, other, done_at, state, message_id, err, raw FROM old;
 SELECT id_rule FROM receipt_habit WHERE lane = $1::int;
 
 -- name: learn_receipt_rule
--- Keep the rule that was learnt, unless another worker was first.
+-- Keep the rule that was learnt in place of $4, unless another worker was first.
 -- index: receipt_habit_pkey
 INSERT INTO receipt_habit (lane, id_rule, learnt_at) VALUES ($1::int, $2::text, $3::timestamptz)
 ON CONFLICT (lane) DO UPDATE SET id_rule = excluded.id_rule, learnt_at = excluded.learnt_at
-WHERE receipt_habit.id_rule = 'auto';
+WHERE receipt_habit.id_rule IN ('auto', $4::text)
+RETURNING id_rule;
 
 -- name: keep_receipt_habit
 -- Keep what reports have to know of a carrier's settings.
