@@ -668,8 +668,8 @@ cdef class Centre:
             text         literals and (field, form): id, stat, err, dlvrd, text, source, destination, code, listed (form
                          unused), submit, done (form 0: YYMMDDhhmm, 1: with ss, 2: YYYYMMDDhhmmss, 3: YYYYMMDDhhmm,
                          4: SMPP absolute)
-            response_id, receipt_id, tlv_id   (decimal | hex | HEX | uuid | UUID | sar | base32 | none, least width, filled
-                         with zeros)
+            response_id, receipt_id, tlv_id   (decimal | hex | HEX | uuid | UUID | sar | base32 | none, least width,
+                         filled with zeros)
             tlvs         1 receipted_message_id, 2 message_state, 4 network_error_code, 8 two of a vendor's; added up
             esm_class, data_coding   8: the text in UCS-2
             payload, data_sm         the text in message_payload; the receipt as data_sm
@@ -1316,7 +1316,7 @@ cdef class Centre:
 
     cdef Py_ssize_t write_text(self, uint8_t* p, Link* link, Node* node, State* state, Shape* shape,
                                int64_t now) noexcept nogil:
-        """The receipt's text by its compiled form; at most 1,700 octets (compile_text holds that), twice so many in UCS-2."""
+        """The receipt's text by its compiled form; at most 1,700 octets (compile_text), twice so many in UCS-2."""
         cdef Py_ssize_t n = 0
         cdef uint32_t k
         cdef Op* op

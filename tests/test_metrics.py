@@ -219,3 +219,19 @@ def test_every_alert_has_a_condition_and_a_sentence():
     text = (EXAMPLES / "prometheus/alerts.yml").read_text()
     alerts = re.findall(r"- alert: (\w+)", text)
     assert len(set(alerts)) == len(alerts) == text.count("expr:") == text.count("summary:") >= 10
+
+
+async def test_quirk_40_receipts_that_come_at_once_are_seen_by_their_median_delay(dsn, tmp_path):
+    """A route that knows nothing says DELIVRD in the moment of the response."""
+    for delay_ms, is_suspicious in ((0, True), (400, False)):
+        async with engine(dsn, tmp_path / f"{delay_ms}.csv", receipts=Receipts(delay_ms=delay_ms)) as e:
+            run = await e.run(numbers(300))
+            worker = await e.start()
+            await e.ends(run)
+            door = Metrics(lambda worker=worker: worker.lanes, app.CLOCK.monotonic, nothing_waits)
+            found = samples((await door.text()).decode())
+            assert (value(found, "sluice_receipt_median_seconds") < 0.2) == is_suspicious
+            report = json.loads(worker.report())["carriers"]["acme"]["receipts"]
+            assert (report["p50_ms"] < 200) == is_suspicious
+    rule = (EXAMPLES / "prometheus/alerts.yml").read_text().partition("SluiceReceiptsTooSoon")[2]
+    assert "sluice_receipt_seconds_bucket" in rule.partition("- alert")[0] and "< 0.2" in rule.partition("- alert")[0]

@@ -117,6 +117,19 @@ def test_policy_is_kept_with_the_run(sluice, queue, people, policy):
     assert queue("SELECT policy FROM run") == [(policy,)]
 
 
+@pytest.mark.parametrize(("policy", "expected"), [("worst", "undeliverable"), ("last", "delivered")])
+def test_receipts_of_the_segments_make_the_state_by_the_policy_asked_for(sluice, queue, people, policy, expected):
+    """The first segment is undeliverable, the others are delivered: what is told follows the policy."""
+    text = "x" * 200
+    arguments = ("--contacts", people(4), "--text", text, "--carrier", "north", "--receipts", policy, "--json")
+    result = sluice("send", *arguments)
+    assert (result.code, states(result)) == (0, {"delivered": 4})
+    assert queue("SELECT receipt_policy FROM run") == [(policy,)]
+    queue("UPDATE receipt SET state = 5 WHERE segment = 1 RETURNING segment")
+    (run,) = sluice("status", "--json").json["runs"]
+    assert run["states"] == {expected: 4}
+
+
 def test_worker_that_runs_already_is_left_to_send(sluice, start, queue, people):
     worker = start("run", "--carrier", "north", "--report-every", "0")
     worker.says("running")
