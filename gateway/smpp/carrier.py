@@ -127,6 +127,7 @@ class Carrier:
         self._wake = Wake(clock, self.pump)
         self._tasks: list[asyncio.Task[None]] = []
         self.changed = asyncio.Event()
+        self._first = 0
         kinds = (Kind.TRX,) if settings.bind == "trx" else (Kind.TX, Kind.RX)
         self.binds = [
             Bind(
@@ -357,7 +358,9 @@ class Carrier:
     def pump(self) -> None:
         """Let every bind with room send: something new may leave."""
         now = self._clock()
-        for bind in self.binds:
+        # By turns, or at a low rate the first bind would carry everything.
+        self._first = (self._first + 1) % len(self.binds)
+        for bind in self.binds[self._first :] + self.binds[: self._first]:
             if bind.is_bound and bind.link is not None:
                 bind.link.pump(now)
         self._sleep_until_allowed(now)

@@ -49,8 +49,9 @@ def stays(lap: Callable[[int], None]) -> None:
         gc.collect()
         assert tracemalloc.get_traced_memory()[0] - traced < 64 << 10
         assert len(gc.get_objects()) - objects < 50
-        # A leak of 100 octets a message is 10 MB here.
-        assert resident_octets() - resident < 8 << 20
+        # A leak of 100 octets a message is 10 MB here. AddressSanitizer keeps what is freed, on purpose.
+        if "asan" not in os.environ.get("LD_PRELOAD", ""):
+            assert resident_octets() - resident < 8 << 20
     finally:
         tracemalloc.stop()
 
