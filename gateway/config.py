@@ -216,6 +216,9 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     receipt_delivered_wins      DELIVRD counts though another final state came before it
     receipt_waiting_days   after them a receipt that found no message is an orphan
     receipt_deadline_s     accepted, and no final receipt so long after it: no_receipt; 0 = never
+    query_sm               ask the SMSC for the state of what no final receipt came for, within a day of query_after_s
+    query_after_s          so long after it was accepted; 0 = receipt_deadline_s
+    query_per_s            questions a second of a worker at most; each counts as a PDU of tps, and messages go first
 
     Capture
     pcap_octets            the last so many octets of each bind, both ways, stay in memory for `sluice pcap`; 0 = none
@@ -312,6 +315,9 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     receipt_delivered_wins: bool = False
     receipt_waiting_days: Annotated[float, Meta(ge=0.01, le=365)] = 7.0
     receipt_deadline_s: Annotated[float, Meta(ge=0, le=2592000)] = 0.0
+    query_sm: bool = False
+    query_after_s: Annotated[float, Meta(ge=0, le=2592000)] = 0.0
+    query_per_s: Annotated[int, Meta(ge=1, le=1000)] = 5
     # Routes.
     reroute_errors: Annotated[tuple[str, ...], Meta(min_length=0, max_length=256)] = ()
     reroute_undelivered: bool = False
@@ -877,6 +883,21 @@ def _carrier_problems(
         not carrier.receipt_deadline_s or carrier.registered_delivery & 0x03 == 1,
         "receipt_deadline_s registered_delivery",
         "0, since registered_delivery does not ask for a receipt of every message",
+    )
+    unless(
+        not carrier.query_sm or carrier.registered_delivery & 0x03 == 1,
+        "query_sm registered_delivery",
+        "false, since registered_delivery does not ask for a receipt of every message",
+    )
+    unless(
+        not carrier.query_sm or bool(carrier.query_after_s or carrier.receipt_deadline_s),
+        "query_after_s query_sm receipt_deadline_s",
+        "a time, or receipt_deadline_s, since query_sm asks after it",
+    )
+    unless(
+        carrier.query_sm or not carrier.query_after_s,
+        "query_after_s query_sm",
+        "0, or query_sm = true",
     )
     unless(len(set(carrier.alphabets)) == len(carrier.alphabets), "alphabets", "each alphabet once")
     unless(

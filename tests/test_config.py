@@ -666,6 +666,11 @@ def test_routes_and_senders_are_read_and_each_fault_of_them_has_its_path(file):
         ('receipt_prefers = "both"', "receipt_prefers"),
         ("receipt_waiting_days = 0", "receipt_waiting_days"),
         ("receipt_deadline_s = 60.0\nregistered_delivery = 0", "receipt_deadline_s"),
+        ("query_sm = true\nquery_after_s = 60.0\nregistered_delivery = 0", "query_sm"),
+        ("query_sm = true", "query_after_s"),
+        ("query_after_s = 60.0", "query_after_s"),
+        ("query_sm = true\nquery_after_s = 60.0\nquery_per_s = 0", "query_per_s"),
+        ("query_sm = true\nreceipt_deadline_s = 60.0\nquery_per_s = 1001", "query_per_s"),
     ],
 )
 def test_settings_of_receipts_that_cannot_be_are_named(tmp_path: Path, lines: str, key: str) -> None:

@@ -31,6 +31,7 @@ from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.failover import Failover
 from gateway.dispatch.intake import Intake, first_id_of
 from gateway.dispatch.intent import Intents
+from gateway.dispatch.query import Queries
 from gateway.dispatch.rescue import Rescue
 from gateway.dispatch.settlement import Settlement
 from gateway.errors import StoreError
@@ -63,6 +64,7 @@ class Lane(Struct, frozen=True):
     intents: Intents
     dispatcher: Dispatcher
     rescue: Rescue
+    queries: Queries | None
 
 
 def boot_id() -> str:
@@ -192,6 +194,8 @@ class Worker:
                 self._guarded(lane.dispatcher.run(), f"claim {lane.name}"),
                 self._guarded(lane.rescue.run(), f"rescue {lane.name}"),
             ]
+            if lane.queries is not None:
+                self._loops.append(self._guarded(lane.queries.run(), f"query {lane.name}"))
             self._settling.append(self._guarded(lane.settlement.run(), f"settle {lane.name}"))
             self._tasks.append(self._guarded(lane.intents.run(), f"intent {lane.name}"))
         self._loops.append(self._guarded(self.failover.run(), "failover"))
@@ -232,7 +236,8 @@ class Worker:
         intents = Intents(carrier, lambda: settlement.unsettled, worker, self._clock, self.connect, deadline_s)
         dispatcher = Dispatcher(carrier, intents, worker, self._clock, self.connect, deadline_s, self.instance)
         rescue = Rescue(carrier, worker, self._clock, self.connect, deadline_s, self.instance)
-        return Lane(name, carrier, intake, settlement, intents, dispatcher, rescue)
+        queries = Queries(carrier, self._clock, self.connect, deadline_s) if settings.query_sm else None
+        return Lane(name, carrier, intake, settlement, intents, dispatcher, rescue, queries)
 
     def report(self) -> str:
         """How every carrier stands, as JSON: what `sluice status` shows of this worker."""
@@ -259,6 +264,7 @@ class Worker:
                     "contested": lane.rescue.contested,
                     "orphaned": lane.rescue.orphaned,
                 },
+                **({"queries": lane.queries.report()} if lane.queries is not None else {}),
                 "encoding": {
                     "transliterated": lane.carrier.ledger.transliterated,
                     "segments_saved": lane.carrier.ledger.segments_saved,
@@ -316,6 +322,8 @@ class Worker:
             await lane.intents.close()
             await lane.dispatcher.close()
             await lane.rescue.close()
+            if lane.queries is not None:
+                await lane.queries.close()
         await self.failover.close()
         await self.control.close()
         if self._captures is not None:

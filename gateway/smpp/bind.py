@@ -84,6 +84,9 @@ class Owner(Protocol):
     def on_request(self, link: Link, pdu: Pdu) -> None:
         """Hear a request of the SMSC that is no receipt of the usual form."""
 
+    def on_answer(self, link: Link, event: sessions.Response | sessions.Expired) -> None:
+        """Hear the answer to a query_sm, or that none came in time."""
+
     def on_change(self) -> None:
         """Hear that a bind came up or went down."""
 
@@ -339,6 +342,11 @@ class Bind:
         if isinstance(event, sessions.Response):
             if event.request.command == self.kind.value and self._answered is not None and not self._answered.done():
                 self._answered.set_result(event.pdu.command_status)
+            elif event.request.command == "query_sm":
+                self._owner.on_answer(link, event)
+        elif isinstance(event, sessions.Expired):
+            if event.request.command == "query_sm":
+                self._owner.on_answer(link, event)
         elif isinstance(event, sessions.Bound):
             link.exchange.takes_responses = event.state in (State.BOUND_TX, State.BOUND_TRX)
             link.exchange.takes_deliveries = event.state in (State.BOUND_RX, State.BOUND_TRX)

@@ -28,6 +28,7 @@ from _fastpath.window import Window
 from gateway.config import CarrierSettings
 from gateway.errors import LocalProtocolError
 from gateway.smpp import recycling
+from gateway.smpp import session as sessions
 from gateway.smpp import status as statuses
 from gateway.smpp.bind import Bind, Kind, Phase, new_link
 from gateway.smpp.flow import LOOK_S, AccountReport, BindMeter, Flow, verdict
@@ -113,6 +114,8 @@ class Carrier:
         self._outstanding = Outstanding(most) if most else None
         self._clock = clock
         self._on_request = on_request
+        # Who sends query_sm is told what became of them (dispatch/query.py).
+        self.hears_answer: Callable[[Link, sessions.Response | sessions.Expired], None] | None = None
         self._at_once = at_once
         self._turn = asyncio.Lock()
         self.turns = Turns(settings.reconnect_first_s)
@@ -186,6 +189,11 @@ class Carrier:
     def on_request(self, link: Link, pdu: Pdu) -> None:
         """Pass on what the SMSC asks."""
         self._on_request(link, pdu)
+
+    def on_answer(self, link: Link, event: sessions.Response | sessions.Expired) -> None:
+        """Pass on what became of a query_sm."""
+        if self.hears_answer is not None:
+            self.hears_answer(link, event)
 
     def on_change(self) -> None:
         """Wake who waits for a bind to come or go."""

@@ -52,6 +52,36 @@ class Flush(Struct, frozen=True, kw_only=True):
     finished: tuple[tuple[int, int], ...] = ()
 
 
+class Unheard(Struct, frozen=True, kw_only=True):
+    """An accepted segment of which no end is known.
+
+    at      when it was accepted
+    source  from whom (chunk.source); empty: the carrier's own
+    """
+
+    at: datetime
+    chunk_id: int
+    pos: int
+    segment: int
+    message_id: str
+    source: str
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        """Which segment it is, in its lane."""
+        return self.chunk_id, self.pos, self.segment
+
+
+class Queried(Struct, frozen=True, kw_only=True):
+    """What the SMSC has said of a segment when it was asked, and when."""
+
+    of: Unheard
+    at: datetime
+    state: int
+    err: str
+    done_at: datetime | None
+
+
 class Paused(Struct, frozen=True, kw_only=True):
     """What is not to be claimed.
 
@@ -299,6 +329,49 @@ async def orphan(connection: Connection, lane: int, before: datetime, limit: int
     """Set aside receipts that have waited since before then; -> how many, of one time or about `limit`."""
     tag = await connection.execute(query("orphan"), lane, before, limit)
     return int(tag.rsplit(" ", 1)[1])
+
+
+async def unheard(
+    connection: Connection,
+    lane: int,
+    since: datetime,
+    until: datetime,
+    limit: int,
+    *,
+    behind: Unheard | None,
+    asked_since: datetime,
+    unknown_is_final: bool,
+) -> list[Unheard]:
+    """Read accepted segments of a span of time of which no end is known, the oldest first.
+
+    behind       the last one of the call before; None = from the start
+    asked_since  one whose state the SMSC has told on a question since then is left out
+    cost         reads the partitions of outcomes and receipts since then
+    """
+    at, key = (behind.at, behind.key) if behind is not None else (since, (0, 0, 0))
+    rows = await connection.fetch(
+        query("unheard"), lane, max(since, at), until, at, *key, limit, asked_since, unknown_is_final
+    )
+    return [Unheard(**dict(row)) for row in rows]
+
+
+async def heard(
+    connection: Connection, lane: int, segments: Sequence[Unheard], *, asked_since: datetime, unknown_is_final: bool
+) -> set[tuple[int, int, int]]:
+    """Say of which of these segments the end is known by now, or was asked for since then; -> their keys."""
+    since = min(one.at for one in segments)
+    keys = [list(column) for column in zip(*(one.key for one in segments), strict=True)]
+    rows = await connection.fetch(query("heard"), lane, *keys, since, asked_since, unknown_is_final)
+    return {(row["chunk_id"], row["pos"], row["segment"]) for row in rows}
+
+
+async def add_queried(connection: Connection, lane: int, told: Sequence[Queried]) -> None:
+    """Write what the SMSC has said of segments when it was asked, as receipts of the source query."""
+    await connection.execute(
+        query("add_queried"), lane, [one.of.chunk_id for one in told], [one.at for one in told],
+        [one.of.pos for one in told], [one.done_at for one in told], [one.of.segment for one in told],
+        [one.state for one in told], [one.of.message_id for one in told], [one.err for one in told],
+    )  # fmt: skip
 
 
 async def receipt_rule(connection: Connection, lane: int) -> str:

@@ -776,3 +776,68 @@ async def test_receipts_that_several_segments_in_doubt_might_claim_are_counted(c
     assert await queue.contested(connection, lane, NOW) == 1
     await wait_for_receipt(connection, lane, "b", number=5, other=first.number(1) % 10**10)
     assert await queue.adopt(connection, lane, NOW, SLACK) == 1
+
+
+# -- queries ----------------------------------------------------------------------------------------------------------
+
+
+async def unheard_of(connection: Any, lane: int, **how: Any) -> list[tuple[int, int]]:
+    how = {"behind": None, "asked_since": NOW - timedelta(hours=1), "unknown_is_final": False, **how}
+    since, until, limit = how.pop("since", NOW - timedelta(hours=1)), how.pop("until", LATER), how.pop("limit", 100)
+    found = await queue.unheard(connection, lane, since, until, limit, **how)
+    return [(one.pos, one.segment) for one in found]
+
+
+async def test_unheard_are_accepted_segments_with_an_id_of_that_time_and_lane_whose_end_is_unknown(
+    connection: Any, lane: int
+) -> None:
+    await make_run(connection, numbers(100), [lane])
+    batch = await claim_one(connection, lane)
+    rows = [(batch.chunk_id, 0, 1, 2, 0, b"a"), (batch.chunk_id, 0, 2, 2, 0, b"b"), (batch.chunk_id, 1, 1, 1, 0, b"c")]
+    rows += [
+        (batch.chunk_id, 2, 1, 1, 0, None),
+        (batch.chunk_id, 3, 1, 1, 11, None),
+        (batch.chunk_id, 4, 1, 1, -1, None),
+    ]
+    await queue.flush(connection, lane, flush_of(outcomes=outcomes(lane, rows)))
+    assert await unheard_of(connection, lane) == [(0, 1), (0, 2), (1, 1)]
+    assert await unheard_of(connection, lane, until=NOW) == []
+    assert await unheard_of(connection, lane, since=NOW + timedelta(seconds=1)) == []
+    assert await unheard_of(connection, lane + 1) == []
+    assert await unheard_of(connection, lane, limit=2) == [(0, 1), (0, 2)]
+    first, *_ = await queue.unheard(
+        connection, lane, NOW - timedelta(hours=1), LATER, 1,
+        behind=None, asked_since=NOW, unknown_is_final=False,
+    )  # fmt: skip
+    assert first.message_id == "a" and await unheard_of(connection, lane, behind=first) == [(0, 2), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("state", "source", "unknown_is_final", "is_asked"),
+    [
+        (1, None, False, True),
+        (2, None, False, False),
+        (5, "query", False, False),
+        (7, None, False, True),
+        (7, None, True, False),
+        (1, "query", False, False),
+    ],
+)
+async def test_a_segment_is_asked_for_until_its_end_is_known_and_again_an_hour_after_an_answer_that_is_none(
+    connection: Any, lane: int, state: int, source: str | None, unknown_is_final: bool, is_asked: bool
+) -> None:
+    await make_run(connection, numbers(100), [lane])
+    batch = await claim_one(connection, lane)
+    await queue.flush(connection, lane, flush_of(outcomes=outcomes(lane, [(batch.chunk_id, 0, 1, 1, 0, b"a")])))
+    how = {"asked_since": NOW - timedelta(hours=1), "unknown_is_final": unknown_is_final}
+    (one,) = await queue.unheard(connection, lane, NOW - timedelta(hours=1), LATER, 9, behind=None, **how)
+    assert await queue.heard(connection, lane, [one], **how) == set()
+    told = queue.Queried(of=one, at=NOW, state=state, err="000", done_at=NOW)
+    await queue.add_queried(connection, lane, [told])
+    await connection.execute("UPDATE receipt SET source = $1", source)
+    assert await unheard_of(connection, lane, **how) == ([(0, 1)] if is_asked else [])
+    assert await queue.heard(connection, lane, [one], **how) == (set() if is_asked else {one.key})
+    if source == "query" and state == 1:
+        how["asked_since"] = NOW + timedelta(seconds=1)
+        assert await unheard_of(connection, lane, **how) == [(0, 1)]
+        assert await queue.heard(connection, lane, [one], **how) == set()

@@ -275,6 +275,41 @@ WITH old AS (
 INSERT INTO orphan_receipt (lane, at, number, other, done_at, state, message_id, err, raw)
 SELECT lane, at, number, other, done_at, state, message_id, err, raw FROM old;
 
+-- name: unheard
+-- Find accepted segments of a span of time ($2 … $3) of which no end is known, behind the one of ($4, $5, $6, $7), the oldest $8.
+-- One whose state the SMSC was asked for since $9 is left out; $10 = UNKNOWN is an end.
+-- index: none of outcome and receipt, whose partitions since $2 are read; chunk_pkey
+SELECT o.at, o.chunk_id, o.pos, o.segment, o.message_id, k.source
+FROM outcome o JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id
+WHERE o.lane = $1::int AND k.lane = $1::int AND o.at >= $2::timestamptz AND o.at < $3::timestamptz
+  AND (o.at, o.chunk_id, o.pos, o.segment) > ($4::timestamptz, $5::bigint, $6::int, $7::smallint)
+  AND o.status = 0 AND o.message_id IS NOT NULL
+  AND NOT EXISTS (
+      SELECT FROM receipt r
+      WHERE r.lane = $1::int AND r.at >= $2::timestamptz - interval '1 hour'
+        AND r.chunk_id = o.chunk_id AND r.pos = o.pos AND r.segment IN (o.segment, 0)
+        AND (r.state IN (2, 3, 4, 5, 8, 9) OR (r.state = 7 AND $10::boolean)
+             OR (r.source = 'query' AND r.at >= $9::timestamptz)))
+ORDER BY o.at, o.chunk_id, o.pos, o.segment LIMIT $8::int;
+
+-- name: heard
+-- Find which of some segments need not be asked for any more ($2 … $4 = them, $5 = before the first of them was accepted):
+-- their end has come meanwhile, or another worker has asked since $6; $7 = UNKNOWN is an end.
+-- index: receipt_chunk
+SELECT DISTINCT u.chunk_id, u.pos, u.segment
+FROM unnest($2::bigint[], $3::int[], $4::smallint[]) AS u (chunk_id, pos, segment)
+JOIN receipt r ON r.chunk_id = u.chunk_id AND r.pos = u.pos AND r.segment IN (u.segment, 0)
+WHERE r.lane = $1::int AND r.chunk_id = ANY ($2::bigint[]) AND r.at >= $5::timestamptz - interval '1 hour'
+  AND (r.state IN (2, 3, 4, 5, 8, 9) OR (r.state = 7 AND $7::boolean) OR (r.source = 'query' AND r.at >= $6::timestamptz));
+
+-- name: add_queried
+-- Write what the SMSC has said when it was asked, as receipts.
+-- index: none, it appends
+INSERT INTO receipt (chunk_id, at, lane, pos, done_at, segment, state, message_id, err, source)
+SELECT chunk_id, at, $1::int, pos, done_at, segment, state, message_id, err, 'query'
+FROM unnest($2::bigint[], $3::timestamptz[], $4::int[], $5::timestamptz[], $6::smallint[], $7::smallint[], $8::text[],
+            $9::text[]) AS a (chunk_id, at, pos, done_at, segment, state, message_id, err);
+
 -- name: receipt_rule
 -- Read which rule of message_ids was learnt for a lane.
 -- index: receipt_habit_pkey
