@@ -170,6 +170,8 @@ class Queries:
         if self._lot or now < self._look_at or len(self._not_before) >= MOST_REMEMBERED:
             return
         connection, lane, wall = await self._open(), self._carrier.lane, self._clock.wall()
+        # Where it takes too long, it is not begun again at once.
+        self._look_at = now + self._deadline_s / LOOK_SHARE
         async with postgres.deadline(connection, self._deadline_s, f"queries of lane {lane}"):
             found = await queue.unheard(
                 connection, lane, wall - self._after - SPAN, wall - self._after, LOT, behind=self._behind,
