@@ -3,7 +3,7 @@
 
 def test_right_settings_are_counted(here, settings, tmp_path):
     result = here("check-config")
-    assert (result.code, result.out) == (0, "sluice.toml: 5 carriers, nothing wrong\n")
+    assert (result.code, result.out) == (0, "sluice.toml: 6 carriers, nothing wrong\n")
     assert here("check-config", str(tmp_path / "sluice.toml")).code == 0
     assert not (tmp_path / "home").exists()
 

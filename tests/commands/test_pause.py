@@ -35,7 +35,7 @@ def test_campaign_country_and_sender_are_named_as_people_name_them(sluice, queue
 @pytest.mark.parametrize(
     ("scope", "key", "said"),
     [
-        ("carrier", "est", "carrier 'est': expected one of guarded, north, nowhere, slow, south"),
+        ("carrier", "est", "carrier 'est': expected one of busy, guarded, north, nowhere, slow, south"),
         ("campaign", "winter", "campaign 'winter': expected the name of a campaign or the number of a run"),
         ("country", "XX", "country 'XX': expected the two letters of a country, such as DE"),
         ("sender", "Nobody", "sender 'Nobody': no message of it waits, and no settings name it"),
@@ -53,7 +53,7 @@ def test_every_carrier_at_once_needs_a_second_word(sluice, queue):
     refused = sluice("pause", "carrier", "all")
     assert refused.code == 2 and "--yes" in refused.err
     assert sluice("pause", "carrier", "all", "--yes").code == 0
-    assert queue("SELECT count(*) FROM control WHERE action = 'pause'") == [(5,)]
+    assert queue("SELECT count(*) FROM control WHERE action = 'pause'") == [(6,)]
 
 
 @pytest.mark.parametrize("length", ["10", "0s", "-5m", "1w", "9999999s", "٣m"])

@@ -25,7 +25,7 @@ def test_signal_drains_the_window_and_leaves_nothing_in_doubt(sluice, start, que
 def test_worker_serves_every_carrier_of_the_settings_and_says_how_they_stand(sluice, start, queue, people):
     enqueue(sluice, people, 60, "north", "south")
     worker = start("run", "--report-every", "0.05")
-    assert worker.says("running").endswith(": north, south, slow, guarded, nowhere\n")
+    assert worker.says("running").endswith(": north, south, slow, busy, guarded, nowhere\n")
     assert "nowhere: down" in worker.says("nowhere:")
     while sluice("status", "--json").json["runs"][0]["states"] != {"delivered": 60}:
         assert worker.process.poll() is None
