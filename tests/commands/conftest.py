@@ -5,7 +5,8 @@
     start("run", …)                     start one that goes on; -> Running
     settings(guarded={"password": "x"}) write sluice.toml: the carriers below, some keys changed
 
-Carriers: north and south take everybody, slow answers late, busy refuses for speed, guarded knows one password, nowhere is a closed port.
+Carriers: north and south take everybody, slow answers late, busy mostly says it is busy, guarded knows one password,
+nowhere is a closed port.
 """
 
 import asyncio
