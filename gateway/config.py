@@ -221,7 +221,8 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     query_per_s            questions a second of a worker at most; each counts as a PDU of tps, and messages go first
 
     Capture
-    pcap_octets            the last so many octets of each bind, both ways, stay in memory for `sluice pcap`; 0 = none
+    pcap_octets            the last so many octets of each bind, both ways, stay in memory for `sluice pcap`; 0 = none;
+                           it rests while traffic would fill it within 20 ms
     """
 
     host: Annotated[str, Meta(min_length=1)]

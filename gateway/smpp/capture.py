@@ -23,6 +23,11 @@ from msgspec import Struct
 from _fastpath.ring import Kept
 from gateway.smpp.spec import COMMAND_BY_ID, DESTINATION_BY_FLAG, FAILURE, HEADER_OCTETS, Field, Kind
 
+# About what a PDU has, requests and responses mixed.
+PDU_OCTETS = 100
+# A ring that is full in less keeps nothing that anybody could read; it goes on when it would last so long.
+TOO_SHORT_S = 0.02
+LONG_ENOUGH_S = 0.05
 MASK = 0x2A
 HIDDEN_DIGITS = 4
 WITH_PASSWORD = frozenset({"bind_receiver", "bind_transmitter", "bind_transceiver", "outbind"})
@@ -42,6 +47,12 @@ TCP_PROTOCOL = 6
 MSS_BY_VERSION = {4: 1460, 6: 1440}
 # Where a socket has no such address (a Unix socket, a simulated network).
 NOBODY = ("127.0.0.1", 2775)
+
+
+def rests(pdus_per_s: float, octets: int, is_resting: bool) -> bool:
+    """Tell whether a ring of so many octets should rest at a rate: copying costs 5 % of 5 million messages a second."""
+    lasts_s = octets / max(1.0, pdus_per_s * PDU_OCTETS)
+    return lasts_s < (LONG_ENOUGH_S if is_resting else TOO_SHORT_S)
 
 
 class Cut(Struct, frozen=True, kw_only=True, array_like=True):

@@ -27,7 +27,7 @@ from _fastpath.references import References
 from _fastpath.window import Window
 from gateway.config import CarrierSettings
 from gateway.errors import LocalProtocolError
-from gateway.smpp import recycling
+from gateway.smpp import capture, recycling
 from gateway.smpp import session as sessions
 from gateway.smpp import status as statuses
 from gateway.smpp.bind import Bind, Kind, Phase, new_link
@@ -131,6 +131,7 @@ class Carrier:
         self._tasks: list[asyncio.Task[None]] = []
         self.changed = asyncio.Event()
         self._first = 0
+        self._seen: dict[str, tuple[int, float]] = {}
         kinds = (Kind.TRX,) if settings.bind == "trx" else (Kind.TX, Kind.RX)
         self.binds = [
             Bind(
@@ -423,7 +424,22 @@ class Carrier:
                 log.warning("! %s: %d submit_sm without an answer", bind.name, expired)
             if link.exchange.silent_expiries >= SICK_AFTER:
                 link.abort("no responses any more")
+        self._mind_ring(bind, link, now)
         link.tick(now)
+
+    def _mind_ring(self, bind: Bind, link: Link, now: float) -> None:
+        """Keep octets only while they would stay long enough to be read: see capture.rests."""
+        exchange, seen = link.exchange, self._seen.get(bind.name)
+        pdus = exchange.submitted + exchange.responses
+        self._seen[bind.name] = pdus, now
+        if bind.ring is None or seen is None or now <= seen[1]:
+            return
+        is_resting = exchange.ring is None
+        if capture.rests((pdus - seen[0]) / (now - seen[1]), self.settings.pcap_octets, is_resting) != is_resting:
+            # Only between two PDUs: a stream that begins in the middle of one cannot be read.
+            if is_resting and exchange.out_waiting:
+                return
+            link.keep_in(bind.ring if is_resting else None)
 
     def _mind_receivers(self, now: float) -> None:
         """Begin nothing new while nobody has been there for its receipts."""

@@ -206,3 +206,13 @@ def test_wireshark_finds_the_pdus(tmp_path):
     ).stdout
     for command_id in ("0x00000009", "0x80000009", "0x00000004", "0x80000004", "0x00000005"):
         assert command_id in shown
+
+
+def test_ring_rests_where_it_would_last_a_moment_and_goes_on_when_it_would_last_longer():
+    octets = 1 << 18
+    assert not capture.rests(0.0, octets, False)
+    assert not capture.rests(100_000, octets, False)
+    assert capture.rests(200_000, octets, False)
+    # Between the two it stays as it is: nothing flutters.
+    assert capture.rests(100_000, octets, True)
+    assert not capture.rests(10_000, octets, True)

@@ -458,3 +458,17 @@ async def test_stop_does_not_wait_for_what_is_due_far_in_the_future(esme, script
     peer.answer(await peer.next("unbind"))
     await stopping
     assert carrier.backlog.in_flight == 1 and carrier.ledger.uncertain == 0
+
+
+async def test_ring_of_a_bind_rests_in_a_flood_and_keeps_octets_again_behind_it(esme, scripted_smsc):
+    carrier, (peer,) = await bound(esme, scripted_smsc, window=5000, pcap_octets=1024)
+    bind = carrier.binds[0]
+    assert bind.link.exchange.ring is bind.ring
+    now = carrier._clock()
+    add(carrier, 2000)
+    await until(lambda: bind.link.exchange.submitted == 2000, "the flood is written")
+    carrier._seen[bind.name] = (0, now)
+    carrier._mind_ring(bind, bind.link, now + 0.05)
+    assert bind.link.exchange.ring is None
+    carrier._mind_ring(bind, bind.link, now + 1000.0)
+    assert bind.link.exchange.ring is bind.ring
