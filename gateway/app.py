@@ -9,15 +9,19 @@ import gc
 import os
 import random
 import resource
+import secrets
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway import metrics
 from gateway.config import Settings
 from gateway.dispatch.clock import Clock
+from gateway.dispatch.identity import Identity
 from gateway.dispatch.worker import Worker
 from gateway.errors import StoreError
 from gateway.store import postgres, results, runs
@@ -32,6 +36,56 @@ PATIENCE_S = 600.0
 METRICS_S = 3.0
 
 CLOCK = Clock(monotonic=time.monotonic, wall=lambda: datetime.now(UTC))
+
+
+def boot_id() -> str:
+    """Name this boot of this machine and the pid namespace we are in; empty where the system does not say."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process of that pid here, whoever's."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def identity() -> Identity:
+    """Who this process is, another one at every call."""
+    host, pid = socket.gethostname(), os.getpid()
+    return Identity(
+        instance=f"{host}-{pid}-{secrets.token_hex(4)}", host=host, boot=boot_id(), pid=pid, is_running=is_running
+    )
+
+
+def connector(settings: Settings, dsn: str, name: str) -> Callable[[], Awaitable[postgres.Connection]]:
+    """Make what opens the connections of a worker; `name` is what Postgres shows of it."""
+
+    async def connect() -> postgres.Connection:
+        return await postgres.connect(
+            dsn,
+            application_name=f"sluice {name}"[:63],
+            statement_timeout_s=settings.database.deadline_s,
+            allow_fsync_off=settings.database.allow_data_loss,
+        )
+
+    return connect
+
+
+def new_worker(
+    settings: Settings, dsn: str, carriers: Iterable[str] | None = None, chance: random.Random | None = None
+) -> Worker:
+    """Make a worker of this process; the caller starts it."""
+    us = identity()
+    return Worker(settings, us, connector(settings, dsn, us.instance), CLOCK, chance or random.Random(), carriers)
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
@@ -150,7 +204,7 @@ async def open_worker(
     settings: Settings, database: Database, carriers: Iterable[str] | None = None, chance: random.Random | None = None
 ) -> AsyncIterator[Worker]:
     """Start a worker; stop it in order at the end."""
-    worker = Worker(settings, database.dsn, CLOCK, chance or random.Random(), carriers)
+    worker = new_worker(settings, database.dsn, carriers, chance)
     keeper = asyncio.create_task(database.keep_running())
     try:
         await worker.start()

@@ -21,7 +21,7 @@ from gateway import app
 from gateway.commands._options import plain, said_plainly, say, settings_of
 from gateway.config import Settings
 from gateway.countries import countries
-from gateway.dispatch.worker import boot_id, is_dead
+from gateway.dispatch.identity import is_dead
 from gateway.errors import GatewayError, StoreError
 from gateway.store import control, migrate, postgres, runs
 from gateway.store.control import Order
@@ -73,8 +73,8 @@ async def open_orders(settings: Settings) -> AsyncIterator[tuple[postgres.Connec
 
 async def living(connection: postgres.Connection) -> list[runs.Worker]:
     """The workers that are not known to be gone."""
-    now, host, boot = datetime.now(UTC), socket.gethostname(), boot_id()
-    return [worker for worker in await runs.workers(connection) if not is_dead(worker, host, boot, now)]
+    now, us = datetime.now(UTC), app.identity()
+    return [worker for worker in await runs.workers(connection) if not is_dead(worker, us, now)]
 
 
 async def obeyed(connection: postgres.Connection, ids: Sequence[int], patience_s: float = OBEYED_S) -> str:

@@ -1,12 +1,12 @@
 """Asks the running workers what crossed the wire: what `sluice pcap` writes and `sluice trace` looks into."""
 
 import asyncio
-import socket
 import time
 import uuid
 
+from gateway import app
 from gateway.app import CLOCK
-from gateway.dispatch.worker import boot_id, is_dead
+from gateway.dispatch.identity import is_dead
 from gateway.smpp import capture
 from gateway.smpp.capture import Tape
 from gateway.store import captures, events, postgres, runs
@@ -26,8 +26,8 @@ async def tapes(
     raises  StoreError
     """
     now = CLOCK.wall()
-    host, boot = socket.gethostname(), boot_id()
-    waited_for = {each.instance for each in await runs.workers(connection) if not is_dead(each, host, boot, now)}
+    us = app.identity()
+    waited_for = {each.instance for each in await runs.workers(connection) if not is_dead(each, us, now)}
     if not waited_for:
         return [], set()
     request = captures.Request(id=uuid.uuid4(), carrier=carrier, place=place, redacts=redacts)

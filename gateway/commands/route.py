@@ -1,7 +1,6 @@
 """`sluice route`: which carrier would take a message, and why; nothing is sent."""
 
 import json
-import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import msgspec
 from gateway import app
 from gateway.commands._options import config_option, dsn_option, plain, said_plainly, say, settings_of
 from gateway.config import Settings
+from gateway.dispatch.identity import is_dead
 from gateway.dispatch.route import health_of, table_of
-from gateway.dispatch.worker import boot_id, is_dead
 from gateway.errors import ConfigError, StoreError
 from gateway.message import MessageClass
 from gateway.routing import NUMBER_DIGITS, Decision, Standing, decide
@@ -83,8 +82,8 @@ async def _look(settings: Settings) -> dict[str, Standing]:
         if any(name.startswith("0001_") for name in await migrate.pending(database.dsn)):
             raise StoreError("the database has no tables yet")
         async with database.connection() as connection:
-            now, host, boot = datetime.now(UTC), socket.gethostname(), boot_id()
-            living = [worker for worker in await runs.workers(connection) if not is_dead(worker, host, boot, now)]
+            now, us = datetime.now(UTC), app.identity()
+            living = [worker for worker in await runs.workers(connection) if not is_dead(worker, us, now)]
             return health_of(living)
 
 

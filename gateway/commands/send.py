@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import re
-import socket
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,8 +40,8 @@ from gateway.contacts.reading import Reading
 from gateway.contacts.report import Report
 from gateway.contacts.table import Table
 from gateway.dispatch.compose import PLAIN, fields_of, form_of, required_of
+from gateway.dispatch.identity import is_dead
 from gateway.dispatch.route import plan_of, table_of
-from gateway.dispatch.worker import boot_id, is_dead
 from gateway.errors import EncodeError, FileFault, StoreError
 from gateway.message import Encoding, MessageClass, Policy, ReceiptPolicy
 from gateway.routing import RouteTable
@@ -270,11 +269,11 @@ async def _send(
 
 async def _served(database: app.Database, names: list[str]) -> dict[str, str]:
     """Carriers that a living worker serves -> its name. Two workers would open more binds than the account may have."""
-    now, host, boot = datetime.now(UTC), socket.gethostname(), boot_id()
+    now, us = datetime.now(UTC), app.identity()
     served: dict[str, str] = {}
     async with database.connection() as connection:
         for worker in await runs.workers(connection):
-            if not is_dead(worker, host, boot, now):
+            if not is_dead(worker, us, now):
                 # One that has just begun has not said yet whom it serves.
                 theirs = json.loads(worker.report).get("carriers") or names
                 served.update(dict.fromkeys(set(theirs).intersection(names), worker.instance))
@@ -303,7 +302,7 @@ async def enqueue(
         shape = json.dumps([options[key] for key in keys])
         digest = hashlib.sha256((sha256 + shape).encode()).hexdigest()[:16]
         loaded = await load(reading, database.dsn, f"{file_name}@{digest}", now=datetime.now(UTC))
-    now, host, boot = datetime.now(UTC), socket.gethostname(), boot_id()
+    now, us = datetime.now(UTC), app.identity()
     async with database.connection() as connection:
         before = await runs.same_run(connection, loaded.list_id, template.text)
         if before is not None and not options["again"]:
@@ -320,7 +319,7 @@ async def enqueue(
             expires_at=None if expires is None else now + timedelta(seconds=expires), encoding=options["asked"],
             receipt_policy=options["receipt_policy"],
         )  # fmt: skip
-        living = [worker for worker in await runs.workers(connection) if not is_dead(worker, host, boot, now)]
+        living = [worker for worker in await runs.workers(connection) if not is_dead(worker, us, now)]
         class_ = MessageClass[options["class_"].upper()]
         plan = plan_of(table, lanes, class_, options["sender"], run.not_before, living)
         await runs.materialise(connection, run, [], loaded.entries, datetime.now(UTC), plan)

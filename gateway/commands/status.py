@@ -1,7 +1,6 @@
 """`sluice status`: what Postgres knows of workers, queues and runs. It looks, and changes nothing."""
 
 import json
-import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from gateway.commands._campaign import RunReport, print_report, report_of
 from gateway.commands._control import said
 from gateway.commands._options import config_option, dsn_option, plain, said_plainly, say, settings_of
 from gateway.config import Settings
-from gateway.dispatch.worker import boot_id, is_dead
+from gateway.dispatch.identity import is_dead
 from gateway.errors import StoreError
 from gateway.message import MessageClass
 from gateway.store import control, migrate, postgres, results, runs
@@ -76,7 +75,7 @@ async def look_through(connection: postgres.Connection, run_id: int | None, limi
     """Read all of it from a database whose schema is this program's."""
     now = datetime.now(UTC)
     workers = await runs.workers(connection)
-    host, boot = socket.gethostname(), boot_id()
+    us = app.identity()
     if run_id is not None:
         found = await runs.run_by_id(connection, run_id)
         wanted = [] if found is None else [found]
@@ -85,7 +84,7 @@ async def look_through(connection: postgres.Connection, run_id: int | None, limi
     return Standing(
         at=now,
         workers=workers,
-        alive=frozenset(worker.instance for worker in workers if not is_dead(worker, host, boot, now)),
+        alive=frozenset(worker.instance for worker in workers if not is_dead(worker, us, now)),
         queues=await results.queue_by_lane(connection),
         names=await runs.lanes(connection),
         orders=[order for order in (await control.state(connection, now)).orders if order.stops],

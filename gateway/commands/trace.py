@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from gateway.commands import _wire
 from gateway.commands._options import config_option, dsn_option, plain, said_plainly, settings_of
 from gateway.config import CarrierSettings, Settings
 from gateway.dispatch.compose import form_of
+from gateway.dispatch.identity import is_dead
 from gateway.dispatch.route import health_of, table_of
-from gateway.dispatch.worker import boot_id, is_dead
 from gateway.errors import ConfigError, EncodeError
 from gateway.message import RECEIPT_STATES, ChunkState, MessageClass, Refusal
 from gateway.routing import Standing, decide
@@ -77,8 +76,8 @@ async def look(settings: Settings, message: str, run_id: int | None, carrier: st
                 places += [(lane, *each) for each in await traces.by_number(connection, lane, run_id, number)]
             else:
                 places += [(lane, *each) for each in await traces.by_message_id(connection, lane, message)]
-        host, boot, now = socket.gethostname(), boot_id(), app.CLOCK.wall()
-        living = [each for each in await runs.workers(connection) if not is_dead(each, host, boot, now)]
+        us, now = app.identity(), app.CLOCK.wall()
+        living = [each for each in await runs.workers(connection) if not is_dead(each, us, now)]
         tapes: dict[str, list[tuple[str, Tape]]] = {}
         told = []
         for lane, chunk_id, pos in places:

@@ -10,13 +10,8 @@ import asyncio
 import contextlib
 import logging
 import math
-import os
 import random
-import secrets
-import socket
-from collections.abc import Coroutine, Iterable, Mapping
-from datetime import datetime, timedelta
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -29,6 +24,7 @@ from gateway.dispatch.clock import Clock
 from gateway.dispatch.control import Control
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.failover import Failover
+from gateway.dispatch.identity import Identity, is_dead
 from gateway.dispatch.intake import Intake, first_id_of
 from gateway.dispatch.intent import Intents
 from gateway.dispatch.query import Queries
@@ -47,8 +43,6 @@ WATCHED_S = 1.0
 SPAN_S = 0.5
 LOOK_S = 0.25
 PARTITIONS_S = 3600.0
-# A worker that was not seen for so long is dead; one whose pid means something to us is asked for by it.
-SILENT = timedelta(seconds=60)
 # For answers and for segments that wait for another try, when a worker stops; and for Postgres after that.
 DRAIN_S = 30.0
 LEAVE_S = 2.0
@@ -67,31 +61,6 @@ class Lane(Struct, frozen=True):
     queries: Queries | None
 
 
-def boot_id() -> str:
-    """Name this boot of this machine and the pid namespace we are in: a pid means the same process only within both."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
-
-
-def is_dead(worker: runs.Worker, host: str, boot: str, now: datetime) -> bool:
-    """Whether a registered worker is known to be gone.
-
-    Of another host, boot or container nothing is known but its silence: names of hosts are not unique.
-    """
-    if (worker.host, worker.boot) != (host, boot) or worker.pid == os.getpid():
-        return now - worker.seen_at > SILENT
-    try:
-        os.kill(worker.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
-
-
 def receipts_of(lane: Lane) -> dict[str, Any]:
     """Receipts heard and matched since the start, and how long after the submit they came."""
     ledger, rescue = lane.carrier.ledger, lane.rescue
@@ -105,27 +74,30 @@ def receipts_of(lane: Lane) -> dict[str, Any]:
 class Worker:
     """A worker for some carriers of the settings.
 
-    dsn       of the database, migrated
+    identity  who it is
+    connect   opens a connection to the migrated database; raises StoreError
     carriers  names; None = all of the settings
     """
 
     def __init__(
         self,
         settings: Settings,
-        dsn: str,
+        identity: Identity,
+        connect: Callable[[], Awaitable[postgres.Connection]],
         clock: Clock,
         chance: random.Random,
         carriers: Iterable[str] | None = None,
     ):
         self._settings = settings
-        self._dsn = dsn
+        self._identity = identity
+        self.connect = connect
         self._clock = clock
         # One for all carriers: a handset knows the source, not the way a part came.
         self._references = References()
         self._chance = chance
         names = list(settings.carriers) if carriers is None else list(carriers)
         self._carriers: Mapping[str, CarrierSettings] = {name: settings.carrier(name) for name in names}
-        self.instance = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.instance = identity.instance
         self.lanes: list[Lane] = []
         self.control = Control(clock, self.connect, settings.database.deadline_s, self.instance)
         self.failover = Failover(
@@ -139,15 +111,6 @@ class Worker:
         self._loops: list[asyncio.Task[None]] = []
         self._settling: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] | None = None
-
-    async def connect(self) -> postgres.Connection:
-        """Open a connection with this worker's settings."""
-        return await postgres.connect(
-            self._dsn,
-            application_name=f"sluice {self.instance}"[:63],
-            statement_timeout_s=self._settings.database.deadline_s,
-            allow_fsync_off=self._settings.database.allow_data_loss,
-        )
 
     async def start(self) -> None:
         """Come up; the binds connect in the background.
@@ -165,15 +128,11 @@ class Worker:
         self.failed = asyncio.get_running_loop().create_future()
         self._connection = connection = await self.connect()
         now = self._clock.wall()
-        host, boot = socket.gethostname(), boot_id()
         async with postgres.deadline(connection, deadline_s, "start"):
             await runs.ensure_partitions(connection, now)
-            dead = [w.instance for w in await runs.workers(connection) if is_dead(w, host, boot, now)]
+            dead = [w.instance for w in await runs.workers(connection) if is_dead(w, self._identity, now)]
             lanes = {name: await runs.lane_of(connection, name, now) for name in self._carriers}
-            await runs.register(
-                connection,
-                runs.Worker(instance=self.instance, host=host, boot=boot, pid=os.getpid(), started_at=now, seen_at=now),
-            )
+            await runs.register(connection, self._identity.row(now))
         self._is_registered = True
         first_id = first_id_of(now)
         for name, settings in self._carriers.items():
@@ -207,8 +166,8 @@ class Worker:
 
     def _living(self, registered: list[runs.Worker]) -> list[runs.Worker]:
         """Those of the registered workers that are not known to be gone; we are not."""
-        now, host, boot = self._clock.wall(), socket.gethostname(), boot_id()
-        return [w for w in registered if w.instance == self.instance or not is_dead(w, host, boot, now)]
+        now = self._clock.wall()
+        return [w for w in registered if w.instance == self.instance or not is_dead(w, self._identity, now)]
 
     def _give_back(self, name: str) -> None:
         """Have the dispatcher of a carrier that is down give back what it holds, if the carrier is one of ours."""

@@ -60,7 +60,7 @@ class Pair:
             },
             routes=(route,),
         )
-        self.worker = Worker(settings, self.dsn, app.CLOCK, random.Random(1))
+        self.worker = app.new_worker(settings, self.dsn, chance=random.Random(1))
         await self.worker.start()
         return self.worker
 

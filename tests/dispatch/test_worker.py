@@ -4,13 +4,12 @@ import asyncio
 import os
 import signal
 import socket
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.dispatch import worker as workers
 from gateway.errors import StoreError
 from gateway.message import ChunkState, Policy
 from gateway.simulator.behaviour import Account, Receipts, Responses
@@ -211,23 +210,3 @@ async def test_start_that_fails_half_way_leaves_nothing_behind(dsn: str, ledger:
             return not await e.connection.fetchval(others)
 
         await until(is_alone, "every connection is closed")
-
-
-@pytest.mark.parametrize(
-    ("host", "boot", "pid", "silent_s", "dead"),
-    [
-        ("here", "b", os.getppid(), 3600, False),  # alive, however silent: its lease tells
-        ("here", "b", 4194305, 0, True),  # above every pid
-        ("here", "other boot", 4194305, 10, False),
-        ("here", "other boot", os.getppid(), 120, True),
-        ("there", "b", 4194305, 10, False),
-        ("there", "b", 4194305, 120, True),
-        ("here", "b", os.getpid(), 1, False),
-    ],
-    # Pids differ from one process of the test run to the other.
-    ids=["living", "gone", "rebooted", "long silent", "elsewhere", "long silent elsewhere", "our own pid"],
-)
-def test_who_is_dead(host: str, boot: str, pid: int, silent_s: int, dead: bool) -> None:
-    seen_at = NOW - timedelta(seconds=silent_s)
-    one = runs.Worker(instance="i", host=host, boot=boot, pid=pid, started_at=seen_at, seen_at=seen_at)
-    assert workers.is_dead(one, "here", "b", NOW) is dead

@@ -1,0 +1,46 @@
+"""Who a worker is among all that have registered, and who of the others is known to be gone.
+
+The process and its machine are looked at by the shell (app.py), which hands an Identity down: so a simulation can too.
+Not here: registering (store/runs.py), and what becomes of a dead worker's chunks (rescue.py).
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from gateway.store import runs
+
+# A worker that was not seen for so long is dead; one whose pid means something to us is asked for by it.
+SILENT = timedelta(seconds=60)
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """One worker process.
+
+    instance    unlike that of any other worker, before or after
+    boot        names the boot of the machine and the pid namespace: within both a pid means the same process only
+    is_running  whether a process of this boot has that pid
+    """
+
+    instance: str
+    host: str
+    boot: str
+    pid: int
+    is_running: Callable[[int], bool]
+
+    def row(self, now: datetime) -> runs.Worker:
+        """What is registered of it."""
+        return runs.Worker(
+            instance=self.instance, host=self.host, boot=self.boot, pid=self.pid, started_at=now, seen_at=now
+        )
+
+
+def is_dead(worker: runs.Worker, us: Identity, now: datetime) -> bool:
+    """Whether a registered worker is known to be gone.
+
+    Of another host, boot or container nothing is known but its silence: names of hosts are not unique.
+    """
+    if (worker.host, worker.boot) != (us.host, us.boot) or worker.pid == us.pid:
+        return now - worker.seen_at > SILENT
+    return not us.is_running(worker.pid)
