@@ -9,10 +9,18 @@ write it tells of: a kill between the two leaves an answer that left and is not 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 from urllib.parse import unquote
 
 from msgspec import Struct
+
+
+class Lines(Protocol):
+    """Who keeps the lines: the file, or a list in memory."""
+
+    def write(self, octets: bytes, *, must_last: bool = True) -> None:
+        """Append whole lines."""
 
 
 class Ledger:
@@ -109,10 +117,15 @@ class Message(Struct, kw_only=True):
 def lines(path: str | os.PathLike[str]) -> Iterator[list[str]]:
     """Read the lines as lists of fields, still as text; a torn line is left out."""
     with open(path, encoding="latin-1", newline="\n") as file:
-        for line in file:
-            fields = line.rstrip("\n").split(",")
-            if line.endswith("\n") and len(fields) == _FIELDS.get(fields[0], -1):
-                yield fields
+        yield from cut(file)
+
+
+def cut(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Cut lines with their ends into fields; a torn line is left out."""
+    for line in lines:
+        fields = line.rstrip("\n").split(",")
+        if line.endswith("\n") and len(fields) == _FIELDS.get(fields[0], -1):
+            yield fields
 
 
 _FIELDS = {"S": 15, "R": 7, "D": 7, "M": 7, "K": 6, "O": 4, "B": 6, "X": 4, "E": 4}
@@ -120,6 +133,11 @@ _FIELDS = {"S": 15, "R": 7, "D": 7, "M": 7, "K": 6, "O": 4, "B": 6, "X": 4, "E":
 
 def read(path: str | os.PathLike[str]) -> list[Message]:
     """Fold the ledger into its messages, in order of arrival, refused ones too."""
+    return fold(lines(path))
+
+
+def fold(lines: Iterable[list[str]]) -> list[Message]:
+    """Fold lines, cut into fields, into messages."""
     messages: list[Message] = []
     run = 0
     by_sequence: dict[tuple[int, int], Message] = {}
@@ -129,7 +147,7 @@ def read(path: str | os.PathLike[str]) -> list[Message]:
     owed: dict[tuple[int, int], Delivered] = {}
     # What waits for an O line of its link, in order of offsets.
     written: dict[int, list[tuple[int, Message | Delivered]]] = {}
-    for fields in lines(path):
+    for fields in lines:
         kind = fields[0]
         if kind == "E":
             run += 1

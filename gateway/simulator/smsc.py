@@ -19,16 +19,19 @@ import resource
 import socket
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import quote
 
+from msgspec import Struct
+
 from _fastpath.centre import Centre
 from _fastpath.faults import LostFraming
 from gateway.simulator import behaviour
 from gateway.simulator.behaviour import VERSIONS, Carrier, Settings, status_value
-from gateway.simulator.ledger import Ledger
+from gateway.simulator.ledger import Ledger, Lines
 from gateway.smpp import session as smpp
 from gateway.smpp import times
 from gateway.smpp.pdu import Pdu, Tolerance, salvage
@@ -44,6 +47,13 @@ _SUBMIT_MULTI = 0x00000021
 _DATA_SM = 0x00000103
 _RESPONSE = 0x80000000
 _MODE_BY_BIND = {"bind_transmitter": "tx", "bind_receiver": "rx", "bind_transceiver": "trx"}
+
+
+class Ticks(Struct, frozen=True):
+    """The two clocks of a simulator, in nanoseconds: monotonic from anywhere, wall since 1970."""
+
+    monotonic: Callable[[], int] = time.monotonic_ns
+    wall: Callable[[], int] = time.time_ns
 
 
 class Link(asyncio.BufferedProtocol):
@@ -70,15 +80,17 @@ class Link(asyncio.BufferedProtocol):
         """Start a session in the SMSC's role."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=0)
+        # A network without sockets takes its octets from the transport alone.
         raw = transport.get_extra_info("socket")
-        self._socket = raw.fileno()
-        with contextlib.suppress(OSError):
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if raw is not None:
+            self._socket = raw.fileno()
+            with contextlib.suppress(OSError):
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.number = self._site.centre.open()
         centre, number = self._site.centre, self.number
         self.session = Session(
             Role.SMSC,
-            now=time.monotonic(),
+            now=self._site.now_ns() / 1e9,
             system_id=self._site.carrier.system_id,
             version=VERSIONS[self._site.carrier.version],
             timings=self._site.timings,
@@ -95,7 +107,7 @@ class Link(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Answer what came."""
-        now_ns = time.monotonic_ns()
+        now_ns = self._site.now_ns()
         start, end = 0, self._filled + nbytes
         centre = self._site.centre
         has_taken = False
@@ -134,7 +146,7 @@ class Link(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """The kernel has taken the piece."""
         if self._in_transport:
-            now_ns = time.monotonic_ns()
+            now_ns = self._site.now_ns()
             taken, self._in_transport = self._in_transport, 0
             self._site.centre.handed(self.number, taken, now_ns)
             self.flush(now_ns)
@@ -142,7 +154,7 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the link; what it owed goes to others of the account."""
-        now_ns = time.monotonic_ns()
+        now_ns = self._site.now_ns()
         self._ends = True
         if self._tick:
             self._tick.cancel()
@@ -183,7 +195,7 @@ class Link(asyncio.BufferedProtocol):
     def _release(self) -> None:
         held, self._held = self._held, []
         if held and not self._ends:
-            now_ns = time.monotonic_ns()
+            now_ns = self._site.now_ns()
             for octets in held:
                 if not self._ends:
                     # Whatever is unanswered now stays so.
@@ -271,7 +283,10 @@ class Link(asyncio.BufferedProtocol):
         if self._transport is None or self._transport.is_closing():
             return
         view = None if self._in_transport else centre.pending(self.number)
-        if view is not None:
+        if view is not None and self._socket < 0:
+            view.release()
+            self._push(now_ns)
+        elif view is not None:
             taken = 0
             try:
                 taken = os.write(self._socket, view)
@@ -311,7 +326,7 @@ class Link(asyncio.BufferedProtocol):
 
     def _go_on(self) -> None:
         if self.number in self._site.links:
-            now_ns = time.monotonic_ns()
+            now_ns = self._site.now_ns()
             self.flush(now_ns)
             self._site.settle(now_ns)
 
@@ -340,11 +355,11 @@ class Link(asyncio.BufferedProtocol):
     def _arm(self) -> None:
         at = self.session.next_at
         if at is not None and not self._ends:
-            wait = max(at - time.monotonic(), 0.0)
+            wait = max(at - self._site.now_ns() / 1e9, 0.0)
             self._tick = asyncio.get_running_loop().call_later(wait + 0.001, self._ticked)
 
     def _ticked(self) -> None:
-        now_ns = time.monotonic_ns()
+        now_ns = self._site.now_ns()
         for event in self.session.tick(now_ns / 1e9):
             if isinstance(event, smpp.Unbound | smpp.Closed):
                 self._site.counts["timed_out"] += 1
@@ -362,10 +377,17 @@ class Link(asyncio.BufferedProtocol):
 
 
 class Site:
-    """One carrier: its compiled centre, its port, its links."""
+    """One carrier: its compiled centre, its port, its links.
 
-    def __init__(self, carrier: Carrier, settings: Settings, ledger: Ledger | None, first_id: int):
+    ledger  is given whole lines, each before what it tells of has left
+    """
+
+    def __init__(
+        self, carrier: Carrier, settings: Settings, ledger: Lines | None, first_id: int, ticks: Ticks | None = None
+    ):
+        ticks = ticks or Ticks()
         self.carrier = carrier
+        self.now_ns = ticks.monotonic
         self.counts: Counter[str] = Counter()
         self.links: dict[int, Link] = {}
         self.port = 0
@@ -377,12 +399,12 @@ class Site:
         self._bound: Counter[int] = Counter()
         self._refusals = [list(map(status_value, account.bind_refusals)) for account in carrier.account]
         self._steps: list[asyncio.TimerHandle] = []
-        now_ns = time.monotonic_ns()
+        now_ns = self.now_ns()
         self.centre = Centre(
             now_ns,
             seed=settings.seed ^ hash_name(carrier.name),
             first_id=first_id,
-            epoch_ns=time.time_ns() - now_ns + carrier.zone_min * 60_000_000_000,
+            epoch_ns=ticks.wall() - now_ns + carrier.zone_min * 60_000_000_000,
             **behaviour.centre_arguments(carrier, settings),
         )
         self.centre.note(f"E,{now_ns},{first_id},{quote(carrier.name)}".encode())
@@ -404,7 +426,7 @@ class Site:
         self.port = self._server.sockets[0].getsockname()[1]
         for after_s, tps in self.carrier.limit.steps:
             self._steps.append(loop.call_later(after_s, self.set_tps, tps))
-        self.settle(time.monotonic_ns())
+        self.settle(self.now_ns())
 
     def set_tps(self, tps: int) -> None:
         """Give every account this limit from now on."""
@@ -422,7 +444,7 @@ class Site:
             link.shut()
         while self.links:
             await asyncio.sleep(0)
-        self.save(time.monotonic_ns())
+        self.save(self.now_ns())
 
     # -- binds ------------------------------------------------------------------------------------------------------
 
@@ -502,7 +524,7 @@ class Site:
 
     def _alarmed(self) -> None:
         self._alarm = None
-        now_ns = time.monotonic_ns()
+        now_ns = self.now_ns()
         self.centre.advance(now_ns)
         self.settle(now_ns)
 

@@ -1,0 +1,386 @@
+"""An event loop in virtual time, with hosts that crash, freeze and have clocks of their own.
+
+    ready (first in, first out) ─► one handle ─► … ─► nothing ready ─► the clock jumps to the next timer
+                                                                 └──► and none: Deadlock, with every task's stack
+
+Nothing here is drawn by chance: the same program runs the same way twice. A turn of the loop takes a microsecond of
+virtual time, so that a timer that rings a hair too soon for its owner's arithmetic is not set again for ever.
+
+A host is what a process is to the system: each handle belongs to the host of its context, or to nobody (the network,
+the world). `crash` drops a host's handles for ever and keeps its coroutines alive, as kill -9 does: no `finally` runs.
+`freeze` parks them; when it thaws what came over the network is read first and timers ring after, as behind select().
+Each host has its own monotonic clock (where it begins, how fast it goes) and its own wall clock (which jumps).
+
+Not here: bytes between hosts (network.py), and what is done to hosts and when (world.py).
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import io
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from datetime import UTC, datetime, timedelta
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+TURN_NS = 1_000
+# Turns in a row between which no timer was waited for: a loop that spins.
+MOST_TURNS = 200_000
+BEGIN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+_host: contextvars.ContextVar["Host | None"] = contextvars.ContextVar("host", default=None)
+
+
+class Deadlock(AssertionError):
+    """Nothing is ready and no timer is set, and the program has not ended."""
+
+
+class Spin(AssertionError):
+    """The loop turns and turns, and time stands still."""
+
+
+class Handle:
+    """Something to be called, once."""
+
+    __slots__ = ("args", "callback", "context", "host", "is_cancelled", "is_read", "loop", "when_ns")
+
+    def __init__(
+        self, loop: "SimLoop", callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context
+    ):
+        self.loop, self.callback, self.args, self.context = loop, callback, args, context
+        self.host: Host | None = context.get(_host)
+        self.is_cancelled = False
+        self.is_read = False
+        self.when_ns = -1
+
+    def cancel(self) -> None:
+        """Never call it."""
+        if not self.is_cancelled:
+            self.is_cancelled = True
+            if self.when_ns >= 0:
+                self.loop.timers_cancelled += 1
+            # A coroutine is not kept by a timer that will not ring.
+            self.callback, self.args = _nothing, ()
+
+    def cancelled(self) -> bool:
+        """Tell whether it was cancelled."""
+        return self.is_cancelled
+
+    def when(self) -> float:
+        """The moment, by the clock of its host."""
+        return self.loop.seconds_of(self.when_ns, self.host)
+
+
+class Host:
+    """One process with its clocks.
+
+    offset_s, drift  the monotonic clock shows offset_s + (1 + drift) · (true time)
+    """
+
+    def __init__(self, loop: "SimLoop", name: str, *, offset_s: float = 0.0, drift: float = 0.0):
+        self.loop, self.name, self.offset_s, self.drift = loop, name, offset_s, drift
+        self.wall_offset = timedelta(0)
+        self.is_dead = False
+        self.is_frozen = False
+        self.parked: list[Handle] = []
+        self.tasks: list[asyncio.Task[Any]] = []
+        # What else lives and dies with the process: called with the host when it crashes.
+        self.at_crash: list[Callable[[Host], None]] = []
+
+    def monotonic(self) -> float:
+        """Read the monotonic clock."""
+        return self.loop.seconds_of(self.loop.now_ns, self)
+
+    def monotonic_ns(self) -> int:
+        """Read it in nanoseconds."""
+        return int(self.monotonic() * 1e9)
+
+    def wall(self) -> datetime:
+        """Read the wall clock."""
+        return BEGIN + timedelta(microseconds=self.loop.now_ns // 1000) + self.wall_offset
+
+    def wall_ns(self) -> int:
+        """Read it in nanoseconds since 1970."""
+        return int(self.wall().timestamp() * 1e6) * 1000
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":
+        """Run something on this host."""
+        return self.inside(lambda: self.loop.create_task(coroutine, name=name))
+
+    def inside(self, call: Callable[[], Any]) -> Any:
+        """Call something that belongs to this host; -> what it returns."""
+        context = contextvars.copy_context()
+        context.run(_host.set, self)
+        before, self.loop.host = self.loop.host, self
+        try:
+            return context.run(call)
+        finally:
+            self.loop.host = before
+
+    def crash(self) -> None:
+        """End as kill -9 does: nothing of it runs any more, not even what tidies up."""
+        if self.is_dead:
+            return
+        self.is_dead = True
+        self.loop.graves.extend(self.tasks)
+        self.parked.clear()
+        for call in self.at_crash:
+            call(self)
+
+    def freeze(self) -> None:
+        """Stop as SIGSTOP does; time goes on."""
+        self.is_frozen = True
+
+    def thaw(self) -> None:
+        """Go on: everything that came due meanwhile is late, and what came over the network is read first."""
+        if self.is_frozen and not self.is_dead:
+            self.is_frozen = False
+            parked, self.parked = self.parked, []
+            self.loop.ready.extend(handle for handle in parked if handle.is_read)
+            self.loop.ready.extend(handle for handle in parked if not handle.is_read)
+
+
+def current_host() -> Host | None:
+    """Tell whose code this is."""
+    return _host.get()
+
+
+class SimLoop(asyncio.AbstractEventLoop):
+    """The loop. `now_ns` is the true time, which no host sees."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.ready: deque[Handle] = deque()
+        self.turns = 0
+        self.timers_cancelled = 0
+        self.host: Host | None = None
+        # Tasks of dead hosts: a coroutine that nobody holds would be closed, and its `finally` blocks would run.
+        self.graves: list[asyncio.Task[Any]] = []
+        self.tasks: list[asyncio.Task[Any]] = []
+        # What broke: a callback that raised, a task whose exception nobody took.
+        self.faults: list[dict[str, Any]] = []
+        # Where connections come from, once there is a network.
+        self.network: Any = None
+        self._timers: list[tuple[int, int, Handle]] = []
+        self._serial = 0
+        self._is_closed = False
+        self._is_running = False
+        self._prune_at = 256
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def seconds_of(self, ns: int, host: Host | None) -> float:
+        """Turn true time into what the clock of a host shows."""
+        return ns / 1e9 if host is None else host.offset_s + (ns + ns * host.drift) / 1e9
+
+    def ns_of(self, seconds: float, host: Host | None) -> int:
+        """Turn what the clock of a host shows into true time, never too soon."""
+        if host is not None:
+            seconds = (seconds - host.offset_s) / (1.0 + host.drift)
+        return -int(-seconds * 1e9 // 1)
+
+    def time(self) -> float:
+        """Read the clock of whose code is running."""
+        return self.seconds_of(self.now_ns, self.host)
+
+    @property
+    def now(self) -> float:
+        """The true time in seconds."""
+        return self.now_ns / 1e9
+
+    # -- what asyncio asks for --------------------------------------------------------------------------------------
+
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> Handle:  # type: ignore[override]
+        """Call behind all that is ready."""
+        handle = Handle(self, callback, args, context if context is not None else contextvars.copy_context())
+        if not self._is_closed:
+            self.ready.append(handle)
+        return handle
+
+    def call_soon_threadsafe(
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> Handle:  # type: ignore[override]
+        """Call behind all that is ready; there is one thread."""
+        return self.call_soon(callback, *args, context=context)
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> Handle:  # type: ignore[override]
+        """Call when so many seconds have passed on the clock of the caller's host."""
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> Handle:  # type: ignore[override]
+        """Call at a moment of the clock of the caller's host."""
+        handle = Handle(self, callback, args, context if context is not None else contextvars.copy_context())
+        return self._set(handle, self.ns_of(when, self.host))
+
+    def at_ns(self, when_ns: int, callback: Callable[..., object], *args: Any, context: contextvars.Context) -> Handle:
+        """Call at a moment of true time."""
+        return self._set(Handle(self, callback, args, context), when_ns)
+
+    def _set(self, handle: Handle, when_ns: int) -> Handle:
+        handle.when_ns = max(when_ns, self.now_ns, 0)
+        if not self._is_closed:
+            self._serial += 1
+            heappush(self._timers, (handle.when_ns, self._serial, handle))
+            if len(self._timers) > self._prune_at:
+                # Timers are mostly deadlines that were kept.
+                self._timers = [entry for entry in self._timers if not entry[2].is_cancelled]
+                heapify(self._timers)
+                self._prune_at = max(256, 2 * len(self._timers))
+        return handle
+
+    def create_future(self) -> "asyncio.Future[Any]":
+        """Make a future of this loop."""
+        return asyncio.Future(loop=self)
+
+    def create_task(
+        self,
+        coro: Generator[Any, None, Any] | Coroutine[Any, Any, Any],
+        *,
+        name: object = None,
+        context: contextvars.Context | None = None,
+        **kwargs: Any,
+    ) -> "asyncio.Task[Any]":  # type: ignore[override]
+        """Make a task; it lives and dies with the host of its context."""
+        task: asyncio.Task[Any] = asyncio.Task(
+            coro,  # type: ignore[arg-type]
+            loop=self,
+            name=None if name is None else str(name),
+            context=context,
+        )
+        host = (context.get(_host) if context is not None else None) or self.host or _host.get()
+        kept = self.tasks if host is None else host.tasks
+        kept.append(task)
+        if len(kept) % 64 == 0:
+            kept[:] = [one for one in kept if not one.done()]
+        return task
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]
+        """Do it here and now: there is one thread."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Keep what broke."""
+        self.faults.append(context)
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Keep what broke."""
+        self.faults.append(context)
+
+    def get_debug(self) -> bool:
+        """Say no."""
+        return False
+
+    def set_debug(self, enabled: bool) -> None:
+        """Stay as it is."""
+
+    def is_running(self) -> bool:
+        """Tell whether it runs."""
+        return self._is_running
+
+    def is_closed(self) -> bool:
+        """Tell whether it is closed."""
+        return self._is_closed
+
+    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **how: Any) -> Any:  # type: ignore[override]
+        """Connect over the simulated network."""
+        return await self.network.create_connection(protocol_factory, host, port, **how)
+
+    async def create_server(self, protocol_factory: Any, host: Any = None, port: Any = None, **how: Any) -> Any:  # type: ignore[override]
+        """Listen on the simulated network."""
+        return self.network.create_server(protocol_factory, host, port)
+
+    async def getaddrinfo(self, host: Any, port: Any, **how: Any) -> Any:  # type: ignore[override]
+        """Take every name for an address."""
+        return [(2, 1, 6, "", (host, port))]
+
+    # -- running ----------------------------------------------------------------------------------------------------
+
+    def run_until_complete(self, future: Any) -> Any:
+        """Run until it is done; -> its result.
+
+        raises  Deadlock, Spin
+        """
+        asyncio._set_running_loop(self)
+        self._is_running = True
+        try:
+            main = asyncio.ensure_future(future, loop=self)
+            self._run(main)
+            return main.result()
+        finally:
+            self._is_running = False
+            asyncio._set_running_loop(None)
+
+    def _run(self, main: "asyncio.Future[Any]") -> None:
+        ready, turns = self.ready, 0
+        while not main.done():
+            timers = self._timers
+            if not ready:
+                turns = 0
+                while timers and timers[0][2].is_cancelled:
+                    heappop(timers)
+                if not timers:
+                    raise Deadlock(f"nothing is ready and no timer is set:\n{self.stacks()}")
+                self.now_ns = max(self.now_ns, timers[0][0])
+            while timers and timers[0][0] <= self.now_ns:
+                handle = heappop(timers)[2]
+                if not handle.is_cancelled:
+                    # It rings: to cancel it does nothing more to the heap.
+                    handle.when_ns = -1
+                    ready.append(handle)
+            turns += 1
+            if turns > MOST_TURNS:
+                raise Spin(f"{turns} turns without a timer that was waited for:\n{self.stacks()}")
+            for _ in range(len(ready)):
+                handle = ready.popleft()
+                if handle.is_cancelled:
+                    continue
+                host = self.host = handle.host
+                if host is not None:
+                    if host.is_dead:
+                        continue
+                    if host.is_frozen:
+                        host.parked.append(handle)
+                        continue
+                try:
+                    handle.context.run(handle.callback, *handle.args)
+                except Exception as error:
+                    self.faults.append({"message": f"{handle.callback!r} raised", "exception": error})
+            self.host = None
+            self.turns += 1
+            self.now_ns += TURN_NS
+
+    def stacks(self) -> str:
+        """Show where every task stands."""
+        out = io.StringIO()
+        for task in sorted(asyncio.all_tasks(self), key=lambda task: task.get_name()):
+            task.print_stack(file=out)
+        return out.getvalue()
+
+    def close(self) -> None:
+        """Forget everything: the coroutines of the dead and of the living are closed, whatever they say to it."""
+        self._is_closed = True
+        self.ready.clear()
+        self._timers.clear()
+        for task in [*self.graves, *asyncio.all_tasks(self)]:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            coroutine = task.get_coro()
+            with contextlib.suppress(BaseException):
+                coroutine.close()  # type: ignore[union-attr]
+        self.graves.clear()
+        self.tasks.clear()
+
+
+def _nothing() -> None:
+    pass
