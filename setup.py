@@ -1,6 +1,7 @@
 """Extensions and their switches; everything else is in pyproject.toml.
 
 FASTPATH_SANITIZE=…   compiler sanitizers, such as address,undefined
+FASTPATH_COVERAGE=1   tell tests/fuzz/coverage.c of every branch and comparison; compiles tests/fuzz/loop.pyx too
 FASTPATH_ANNOTATE=1   write the yellow-line HTML beside each .pyx
 FASTPATH_ONLY=a,b     build these rooms alone; - builds none
 FASTPATH_FORCE=1      translate and compile even what looks unchanged
@@ -16,6 +17,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 sanitize = os.environ.get("FASTPATH_SANITIZE", "")
+coverage = os.environ.get("FASTPATH_COVERAGE") == "1"
 annotate = os.environ.get("FASTPATH_ANNOTATE") == "1"
 force = os.environ.get("FASTPATH_FORCE") == "1"
 c_dir = os.environ.get("FASTPATH_C_DIR") or None
@@ -32,6 +34,8 @@ link_args = []
 if sanitize:
     compile_args += [f"-fsanitize={sanitize}", "-g", "-O1", "-fno-omit-frame-pointer"]
     link_args += [f"-fsanitize={sanitize}"]
+if coverage:
+    compile_args += ["-fsanitize-coverage=trace-pc,trace-cmp"]
 
 extensions = [
     Extension(
@@ -44,6 +48,17 @@ extensions = [
     for room in sorted(os.path.splitext(os.path.basename(path))[0] for path in glob("_fastpath/*.pyx"))
     if not only or room in only
 ]
+if coverage:  # without the branches of its own: it is no subject of the search
+    plain_args = [argument for argument in compile_args if "coverage" not in argument]
+    extensions.append(
+        Extension(
+            "fuzzloop",
+            ["tests/fuzz/loop.pyx"],
+            include_dirs=["_fastpath"],
+            extra_compile_args=plain_args,
+            extra_link_args=link_args,
+        )
+    )
 
 if __name__ == "__main__":  # cythonize's own workers import this file where processes are spawned
     setup(

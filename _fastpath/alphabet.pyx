@@ -164,7 +164,8 @@ def unpack(octets, Py_ssize_t septets, int fill_bits=0):
     cdef uint8_t* dst
     if not 0 <= fill_bits <= 6:
         raise ValueError(f"fill_bits: {fill_bits}, expected 0..6")
-    if septets < 0 or septets > n * 8 // 7 or septets * 7 + fill_bits > n * 8:
+    # No septets fit into anything: user data that are a header alone.
+    if septets < 0 or septets > n * 8 // 7 or (septets and septets * 7 + fill_bits > n * 8):
         raise ValueError(f"septets: {septets}, at most {max(0, (n * 8 - fill_bits) // 7)} in {n} octets")
     unpacked = PyBytes_FromStringAndSize(NULL, septets)
     dst = <uint8_t*>PyBytes_AS_STRING(unpacked)

@@ -1,22 +1,32 @@
-"""A hundred thousand messages leave memory where it was: traced blocks, objects, and pages of the process."""
+"""A hundred thousand messages leave memory where it was: traced blocks, objects, and pages of the process.
+
+So do a million PDUs that cannot be read, and every error on the way. A debug build of Python counts references, too.
+"""
 
 import gc
 import os
+import random
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from _fastpath import alphabet, inbound, peoplerows, segment
 from _fastpath.backlog import Backlog
 from _fastpath.batch import Batch, read_batches
 from _fastpath.exchange import Exchange
+from _fastpath.faults import LostFraming
+from _fastpath.frame import Frames
 from _fastpath.ledger import Ledger
 from _fastpath.outbound import Form, encode_batch
 from _fastpath.template import Template
 from _fastpath.throttle import Throttle
 from _fastpath.window import Window
 from gateway.smpp import status
+from gateway.smpp.session import Role, Session, State
+from tests.fuzz import mutation
 from tests.oracle import copyrows as oracle
 
 CHUNK, CHUNKS = 1000, 100
@@ -43,12 +53,14 @@ def stays(lap: Callable[[int], None]) -> None:
     try:
         lap(20)
         gc.collect()
+        references = getattr(sys, "gettotalrefcount", int)()
         traced, objects, resident = tracemalloc.get_traced_memory()[0], len(gc.get_objects()), resident_octets()
         for number in range(21, 21 + CHUNKS):
             lap(number)
         gc.collect()
         assert tracemalloc.get_traced_memory()[0] - traced < 64 << 10
         assert len(gc.get_objects()) - objects < 50
+        assert getattr(sys, "gettotalrefcount", int)() - references < 1000
         # A leak of 100 octets a message is 10 MB here. AddressSanitizer keeps what is freed, on purpose.
         if "asan" not in os.environ.get("LD_PRELOAD", ""):
             assert resident_octets() - resident < 8 << 20
@@ -145,5 +157,65 @@ def test_chunks_that_are_read_compiled_and_written_leave_nothing_behind():
         for end in (30, 60, 500, len(octets) - 1):
             with pytest.raises(ValueError):
                 read_batches(octets[:end])
+
+    stays(lap)
+
+
+@pytest.mark.slow
+def test_a_million_pdus_that_cannot_be_read_leave_nothing_behind():
+    good = [octets for octets in mutation.pdus() if len(octets) >= 16]
+    chance, strange = random.Random(4), []
+    while len(strange) < 2000:
+        octets = mutation.mutated(chance, chance.choice(good), good)
+        if len(octets) >= 16:
+            strange.append(len(octets).to_bytes(4, "big") + octets[4:])
+    stream = b"".join(strange)
+    backlog, ledger = Backlog(), Ledger(1, 4096)
+    seen = 0
+
+    def lap(number: int) -> None:
+        nonlocal seen
+        exchange = bind(backlog, ledger)
+        session = Session(Role.ESME, now=0.0, state=State.BOUND_TRX)
+        for _ in range(5):
+            exchange.feed(stream, float(number))
+            rare = exchange.take_rare()
+            seen += len(strange)
+        # All of them by the compiled path, each twentieth by the session too.
+        for octets in rare[number % 20 :: 20]:
+            session.receive(octets, float(number))
+        session.take_output()
+        exchange.acknowledge(exchange.owed_upto)
+        exchange.take_output()
+        exchange.feed(b"\0\0\0\x0f" + bytes(12), float(number))
+        assert exchange.lost_framing
+        flush(backlog, ledger)
+
+    stays(lap)
+    assert seen >= 1_000_000
+
+
+@pytest.mark.slow
+def test_errors_leave_nothing_behind():
+    def lap(number: int) -> None:
+        for _ in range(100):
+            for wrong in (
+                lambda: Template("{{ "),
+                lambda: alphabet.encode("中", "gsm7"),
+                lambda: alphabet.unpack(b"ab", 9),
+                lambda: segment.segment(b"\x1b" * 400, "gsm7", 1, 16, max_parts=1),
+                lambda: inbound.receipt(b"\0\0\0\x10" + bytes(12)),
+                lambda: inbound.Reading("never"),
+                lambda: read_batches(b"PGCOPY\n" + bytes(30)),
+                lambda: peoplerows.in_key_order([bytes(60)]),
+                lambda: Template("{{ a }}").encode(["中"], "gsm7"),
+                lambda: Form(Template("x"), tlvs=((1, "none", None, 9, True, 0),)),
+            ):
+                with pytest.raises(ValueError):
+                    wrong()
+            frames = Frames()
+            frames.feed(bytes(16))
+            with pytest.raises(LostFraming):
+                frames.feed(b"x")
 
     stays(lap)

@@ -1,1 +1,1 @@
-"""Fuzzers, each a program: `./dev fuzz T=60 [inbound|text]` runs them long, `./dev test` for a moment."""
+"""Fuzzers: targets.py says of what, run.py how; `./dev fuzz` runs them long, `./dev test` for a moment."""

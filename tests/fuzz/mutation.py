@@ -1,10 +1,7 @@
 """Octets made strange: known good ones, cut, spliced, flipped and stretched. Seeded, so a find can be had again."""
 
 import json
-import os
 import random
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 VECTORS = Path(__file__).parents[1] / "golden" / "vectors"
@@ -25,6 +22,21 @@ def receipts() -> list[bytes]:
     """Every receipt text of the golden vectors."""
     found = json.loads((VECTORS / "receipts.json").read_text(encoding="utf-8"))
     return [vector["text"].encode() for vector in found]
+
+
+def user_data() -> list[bytes]:
+    """short_message with and without headers: concatenation, national tables, ports; whole and cut."""
+    text = b"Hello \x00\x1b\x65 world"
+    heads = (
+        "0500030c0201",
+        "06080412340201",
+        "09000301020124012504",
+        "250101",
+        "0b05040b8423f0000303",
+        "ff00",
+        "0500ff",
+    )
+    return [text, b"", "Жизнь".encode("utf-16-be"), *(bytes.fromhex(head) + text for head in heads)]
 
 
 def mutated(chance: random.Random, octets: bytes, others: list[bytes]) -> bytes:
@@ -49,19 +61,3 @@ def mutated(chance: random.Random, octets: bytes, others: list[bytes]) -> bytes:
             # A command_length that is true makes the inside count.
             work[0:4] = len(work).to_bytes(4, "big")
     return bytes(work)
-
-
-def run(name: str, one: Callable[[random.Random], None]) -> None:
-    """Call `one` with fresh chance for $FUZZ_SECONDS (1 s without it); print how often. $FUZZ_SEED begins elsewhere."""
-    seconds = float(os.environ.get("FUZZ_SECONDS", "1"))
-    first = seed = int(os.environ.get("FUZZ_SEED", str(time.time_ns() % 1_000_000_000)))
-    ends = time.monotonic() + seconds
-    # The clock is looked at now and then: an input takes less time than that.
-    while (seed - first) % 256 or time.monotonic() < ends:
-        try:
-            one(random.Random(seed))
-        except BaseException:
-            print(f"{name}: broken by FUZZ_SEED={seed}")
-            raise
-        seed += 1
-    print(f"{name}: {seed - first} inputs from seed {first}, none broke it")
