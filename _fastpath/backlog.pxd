@@ -51,8 +51,13 @@ cdef class Backlog:
     cdef readonly int64_t handed_out
     # nothing at all leaves, segments to be sent again included: an operator paused the carrier
     cdef public bint paused
+    # nothing is begun or goes on at or after that monotonic moment: our lease may be another's
+    cdef public double fence_at
+    cdef double promotional_until_
     cdef double recheck_at          # a batch that lacked room may have it then
+    cdef double head_until          # the choice of the head stands so long
     cdef bint lacks_intent
+    cdef bint lacks_feed
     cdef bint is_bulks_turn
     cdef int turn                   # messages until the other of the two shared classes has its turn
     cdef int finish(self, Batch batch) except -1

@@ -17,6 +17,8 @@ class Later:
 @final
 class Backlog:
     paused: bool
+    fence_at: float
+    promotional_until: float
     @property
     def throttled(self) -> AgainQueue: ...
     @property

@@ -12,6 +12,8 @@
 
 The two queues exist twice, for the strict classes and for the rest, so that a storm of refused bulk segments does not
 stand before a code. A batch that is paused, or whose sender, run or country has no room, is passed over.
+Two moments end sending by themselves, whatever else stands still: `fence_at`, when the worker's lease may be another's
+(all of it), and `promotional_until`, when too much time has passed since STOPs were last heard of (triggered and bulk).
 Not here: claiming and settling in Postgres (dispatch), the window and the throttle (exchange.pyx).
 """
 
@@ -149,6 +151,9 @@ cdef class Backlog:
         self.urgent_throttled = AgainQueue()
         self.urgent_delayed = Later()
         self.recheck_at = INFINITY
+        self.head_until = INFINITY
+        self.fence_at = INFINITY
+        self.promotional_until_ = INFINITY
 
     def add(self, Batch batch not None):
         """Take in a dressed batch, behind the others of its class.
@@ -193,6 +198,18 @@ cdef class Backlog:
     def look_again(self):
         """A watermark has moved, or a pause has changed: who is next is asked anew."""
         self.head = None
+
+    @property
+    def promotional_until(self):
+        """No message of the two shared classes is begun at or after that monotonic moment: STOPs are not heard of."""
+        return self.promotional_until_
+
+    @promotional_until.setter
+    def promotional_until(self, double at):
+        self.promotional_until_ = at
+        # Who is next was chosen by the old moment; a later one is noticed when that one has come.
+        if at < self.head_until:
+            self.head = None
 
     @property
     def unsent(self):
@@ -262,11 +279,11 @@ cdef class Backlog:
         return 0
 
     cdef Batch current(self, double now):
-        """The batch with a committed rank to hand out; None when there is none, and then `lacks_intent` and
-        `recheck_at` say why: ranks wait for their watermark, or for room of a limit."""
+        """The batch with a committed rank to hand out; None when there is none, and then `lacks_intent`,
+        `lacks_feed` and `recheck_at` say why: ranks wait for their watermark, for STOPs to be heard of, or for room."""
         cdef Batch batch = self.head
         if (batch is not None and batch.next_rank < batch.committed and not batch.dropped and self.turn > 0
-                and now < self.recheck_at):
+                and now < self.head_until):
             return batch
         return self.choose(now)
 
@@ -278,8 +295,12 @@ cdef class Backlog:
         self.head = None
         self.recheck_at = INFINITY
         self.lacks_intent = False
+        self.lacks_feed = False
         for class_ in range(CLASSES):
             waiting = self.lists[class_]
+            if class_ > LAST_STRICT and now >= self.promotional_until_:
+                self.lacks_feed |= len(waiting) > 0
+                continue
             found = None
             i = 0
             while i < len(waiting):
@@ -303,6 +324,7 @@ cdef class Backlog:
                 continue
             if class_ <= LAST_STRICT:
                 self.head = found
+                self.head_until = self.recheck_at
                 self.turn = ENDLESS
                 return found
             if class_ == LAST_STRICT + 1:
@@ -311,11 +333,13 @@ cdef class Backlog:
             if triggered is not None and not self.is_bulks_turn:
                 break
             self.head = found
+            self.head_until = min(self.recheck_at, self.promotional_until_)
             self.turn = ENDLESS if triggered is None else BULK_TURN
             self.is_bulks_turn = False
             return found
         if triggered is not None:
             self.head = triggered
+            self.head_until = min(self.recheck_at, self.promotional_until_)
             self.turn = TRIGGERED_TURN
             self.is_bulks_turn = True
         return triggered

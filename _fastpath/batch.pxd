@@ -1,5 +1,7 @@
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
 
+from _fastpath.numbers cimport NumberSet
+
 
 cdef class Batch:
     cdef readonly int64_t chunk_id
@@ -26,8 +28,18 @@ cdef class Batch:
     cdef readonly tuple limits      # of its sender, run and country
     cdef void* limit_at[4]          # the same, borrowed
     cdef int limit_count
+    cdef readonly tuple suppressed  # sets of numbers that have said STOP to its sender, or to all; alive and growing
+    cdef void* suppressed_at[4]     # the same, borrowed
+    cdef int suppressed_count
+    cdef set broken                 # positions of which a part was refused for good; None = none yet
     cdef double held_until          # one of its limits has no room before that moment
     cdef readonly bint dropped      # the chunk belongs to another owner now
     cdef int classify(self, int class_, int country) except -1
+    cdef inline bint is_suppressed(self, int32_t pos) noexcept nogil:
+        cdef int i
+        for i in range(self.suppressed_count):
+            if (<NumberSet>self.suppressed_at[i]).has(self.numbers[pos]):
+                return True
+        return False
     cdef inline int32_t position(self, int32_t rank) noexcept nogil:
         return <int32_t>((<int64_t>rank * self.stride + self.chunk_id % self.n) % self.n)

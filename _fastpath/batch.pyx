@@ -23,6 +23,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
+from _fastpath.numbers cimport NumberSet
 from _fastpath.wire cimport load16, load32, load64
 
 cdef enum:
@@ -83,6 +84,7 @@ cdef class Batch:
         self.expires_at = INFINITY
         self.class_ = LAST_CLASS
         self.limits = ()
+        self.suppressed = ()
 
     def __dealloc__(self):
         PyMem_RawFree(self.numbers)
@@ -131,11 +133,13 @@ cdef class Batch:
         self.country = country
         return 0
 
-    def dress(self, form, double expires_at=INFINITY, limits=()):
+    def dress(self, form, double expires_at=INFINITY, limits=(), suppressed=()):
         """Give the batch the form its messages are written in, and the monotonic moment after which none may leave.
 
-        limits  at most 4 limit.Limit: of its sender, its run, its country
-        raises  ValueError when the template has more fields than the chunk, or segments are in flight in another form
+        limits      at most 4 limit.Limit: of its sender, its run, its country
+        suppressed  at most 4 numbers.NumberSet of those who have said STOP; asked as each message leaves, so that what
+                    is entered later counts too
+        raises      ValueError when the template has more fields than the chunk, or segments are in flight in another form
         """
         # Imported here: that room imports this one.
         from _fastpath.limit import Limit
@@ -147,6 +151,12 @@ cdef class Batch:
             raise ValueError(f"batch: chunk {self.chunk_id} has {self.in_flight} segments in flight")
         if form.columns > self.columns:
             raise ValueError(f"batch: the template has {form.columns} fields, the chunk {self.columns} columns")
+        suppressed = tuple(suppressed)
+        if len(suppressed) > 4:
+            raise ValueError(f"batch: expected at most 4 suppressed sets, got {len(suppressed)}")
+        for numbers in suppressed:
+            if not isinstance(numbers, NumberSet):
+                raise TypeError(f"batch: expected a NumberSet, got {type(numbers).__name__}")
         limits = tuple(limits)
         if len(limits) > 4:
             raise ValueError(f"batch: expected at most 4 limits, got {len(limits)}")
@@ -158,6 +168,11 @@ cdef class Batch:
         for limit in limits:
             self.limit_at[self.limit_count] = <void*>limit
             self.limit_count += 1
+        self.suppressed = suppressed
+        self.suppressed_count = 0
+        for numbers in suppressed:
+            self.suppressed_at[self.suppressed_count] = <void*>numbers
+            self.suppressed_count += 1
         self.form = form
         self.expires_at = expires_at
 

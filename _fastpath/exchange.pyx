@@ -29,7 +29,7 @@ from _fastpath.histogram cimport Histogram
 from _fastpath.inbound cimport Receipt, Response, Told, read_receipt, read_response, read_told
 from _fastpath.ledger cimport Ledger
 from _fastpath.limit cimport Limit
-from _fastpath.outbound cimport EXPIRED, TOO_MANY_PARTS, Composer, Form
+from _fastpath.outbound cimport ABANDONED, EXPIRED, SUPPRESSED, TOO_MANY_PARTS, Composer, Form
 from _fastpath.outstanding cimport Outstanding
 from _fastpath.references cimport References
 from _fastpath.ring cimport Ring
@@ -446,6 +446,8 @@ and its number. What lacks room below the bind waits aside, and the next batch g
         else:
             ledger.count_status(status)
             ledger.rejected += 1
+            if slot.segments > 1 and not late:
+                self.abandon(batch, slot.pos, now)
         ledger.outcomes.add(
             chunk_id, slot.pos, <int16_t>slot.segment, <int16_t>slot.segments, epoch,
             # Below 0 stand our own reasons.
@@ -454,6 +456,22 @@ and its number. What lacks room below the bind waits aside, and the next batch g
         self.window.free_slot(slot)
         if not late:
             self.backlog.settle(batch, 1)
+        return 0
+
+    cdef int abandon(self, Batch batch, int32_t pos, double now) except -1:
+        """A part was refused for good: those of its message that are not written yet never leave."""
+        cdef int index, last
+        if batch.broken is None:
+            batch.broken = set()
+        # What waits for another try is asked when its turn has come.
+        batch.broken.add(pos)
+        if self.batch is batch and self.pos == pos and self.index < self.last:
+            index = self.index
+            last = self.last
+            self.batch = None
+            for index in range(index, last):
+                self.refuse(batch, pos, <int16_t>(index + 1), <int16_t>self.composer.count, ABANDONED, now)
+            self.backlog.settle(batch, last - self.index)
         return 0
 
     cdef int take_receipt(self, const uint8_t* p, Py_ssize_t octets, double now) except -1:
@@ -550,7 +568,7 @@ and its number. What lacks room below the bind waits aside, and the next batch g
         """Compose what window, throttle and watermark allow into the outbox; -> submit_sm written.
 
         `bound_by` then names what stopped it: window, rate, limit (of a sender, run or country), intent (the
-        watermark), queue, or carrier (outbox full).
+        watermark), lease (it may be another's), feed (STOPs are not heard of), queue, or carrier (outbox full).
         """
         return self.compose_some(now, OUTBOX_HIGH)
 
@@ -563,6 +581,9 @@ and its number. What lacks room below the bind waits aside, and the next batch g
         cdef Slot* slot
         cdef uint8_t* p
         if not self.may_submit or self.backlog.paused:
+            return 0
+        if now >= self.backlog.fence_at:
+            self.bound_by = "lease"
             return 0
         composer.at(now, self.ledger.wall_offset_us)
         room = window.size - window.in_flight
@@ -633,7 +654,9 @@ and its number. What lacks room below the bind waits aside, and the next batch g
             if batch is None:
                 self.bound_by = "queue"
                 if not self.draining:
-                    if backlog.lacks_intent:
+                    if backlog.lacks_feed:
+                        self.bound_by = "feed"
+                    elif backlog.lacks_intent:
                         self.bound_by = "intent"
                     elif backlog.recheck_at > now and backlog.recheck_at < INFINITY:
                         self.bound_by = "limit"
@@ -643,7 +666,10 @@ and its number. What lacks room below the bind waits aside, and the next batch g
                 return False
             pos = batch.cursor
             form = <Form>batch.form
-            count = EXPIRED if now >= batch.expires_at else self.composer.load(form, batch, pos)
+            if batch.suppressed_count and batch.is_suppressed(pos):
+                count = SUPPRESSED
+            else:
+                count = EXPIRED if now >= batch.expires_at else self.composer.load(form, batch, pos)
             # The first part leaves only if there is time for the last.
             if count > 1 and self.throttle.per_s and now + (count - 1.0) / self.throttle.per_s >= batch.expires_at:
                 count = EXPIRED
@@ -686,11 +712,26 @@ and its number. What lacks room below the bind waits aside, and the next batch g
         cdef Again again
         cdef Form form
         cdef int count, segments
+        cdef bint is_suppressed
         while backlog.pop_again(urgent, now, &again):
             batch = <Batch>again.batch
             form = <Form>batch.form
             segments = 1 if again.segment else again.segments
-            count = EXPIRED if now >= batch.expires_at else self.composer.load(form, batch, again.pos)
+            if again.segment <= 1:
+                # Nothing of it is out. A message of which something is goes to its end: a fragment says less than it.
+                if batch.class_ > LAST_STRICT and now >= backlog.promotional_until_ and not batch.dropped:
+                    again.not_before = now + PAUSED_S
+                    backlog.delay(&again)
+                    continue
+                is_suppressed = batch.suppressed_count and batch.is_suppressed(again.pos)
+            else:
+                is_suppressed = False
+            if is_suppressed:
+                count = SUPPRESSED
+            elif again.segment and batch.broken is not None and again.pos in batch.broken:
+                count = ABANDONED
+            else:
+                count = EXPIRED if now >= batch.expires_at else self.composer.load(form, batch, again.pos)
             if batch.dropped or count < 0:
                 if not batch.dropped:
                     self.refuse(batch, again.pos, <int16_t>again.segment,
@@ -786,6 +827,8 @@ and its number. What lacks room below the bind waits aside, and the next batch g
     cdef int refuse(self, Batch batch, int32_t pos, int16_t segment, int16_t segments, int reason,
                     double now) except -1:
         self.ledger.refused += 1
+        if reason == SUPPRESSED:
+            self.ledger.suppressed += 1
         self.ledger.outcomes.add(batch.chunk_id, pos, segment, segments, batch.epoch, reason,
                                  <int64_t>(now * 1e6) + self.ledger.wall_offset_us, 0, NULL, -1)
         return 0

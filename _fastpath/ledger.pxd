@@ -16,6 +16,8 @@ cdef class Ledger:
     cdef readonly Histogram submit_to_receipt
     cdef public int64_t wall_offset_us
     cdef public uint64_t submitted, responses, accepted, throttled, retried, rejected, refused, uncertain
+    # of the refused: who it was for has said STOP
+    cdef public uint64_t suppressed
     cdef public uint64_t receipts_matched, receipts_waiting, unknown_responses, octets_in, octets_out
     cdef public uint64_t receipt_states[12]
     # messages in which characters were replaced, and the segments that this saved

@@ -15,6 +15,7 @@ class Ledger:
     retried: int
     rejected: int
     refused: int
+    suppressed: int
     uncertain: int
     receipts_matched: int
     receipts_waiting: int

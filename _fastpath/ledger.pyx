@@ -124,6 +124,7 @@ cdef class Ledger:
         return {
             "submitted": self.submitted, "responses": self.responses, "accepted": self.accepted,
             "throttled": self.throttled, "retried": self.retried, "rejected": self.rejected, "refused": self.refused,
+            "suppressed": self.suppressed,
             "uncertain": self.uncertain, "receipts_matched": self.receipts_matched,
             "receipts_waiting": self.receipts_waiting, "unknown_responses": self.unknown_responses,
             "receipt_rule_strays": self.recall.strays, "octets_in": self.octets_in, "octets_out": self.octets_out,

@@ -10,6 +10,8 @@ cdef enum:
     MISSING_FIELD = -12
     EXPIRED = -13
     EMPTY = -14
+    SUPPRESSED = -16
+    ABANDONED = -17
 
 cdef enum:
     # What the carrier's own fields lack; see Form, `tlvs`.

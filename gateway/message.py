@@ -1,7 +1,8 @@
 """The nouns on the path: states of a message, reasons why one never left.
 
     queued → claimed → submitted → delivered | undeliverable | expired | rejected | unknown | no_receipt
-                  ╲→ refused (ours)      ╲→ uncertain (the octets left, no answer came) → by the campaign's policy
+                  ╲→ refused (ours)      ╲→ partial (some parts taken, one rejected: the rest is not sent)
+                                         ╲→ uncertain (the octets left, no answer came) → by the campaign's policy
 
 A state is never stored: it follows from the rows of `outcome` and `receipt` (store/sql/results.sql).
 """
@@ -24,6 +25,10 @@ class Refusal(IntEnum):
     EXPIRED = -13
     EMPTY = -14
     INVALID_TLV = -15
+    # Who it is for has said STOP.
+    SUPPRESSED = -16
+    # Another part of the message was refused for good: this one would be a fragment.
+    ABANDONED = -17
     NO_ROUTE = -20
 
 

@@ -342,6 +342,7 @@ _ORDER = (
     "delivered",
     "submitted",
     "no_receipt",
+    "partial",
     "unknown",
     "undeliverable",
     "expired",

@@ -43,7 +43,7 @@ class AccountReport(Struct, frozen=True, kw_only=True):
     window           of a bind, now
     p50_ms, p99_ms   from submit to response in the last second; None: no response
     throttled_share  of the answers of the last second
-    bound_by         shares of the last second: window, rate, queue, intent, carrier
+    bound_by         shares of the last second: window, rate, limit, queue, intent, lease, feed, carrier
     verdict          the same in words
     reasons          of an adaptive account: rate, ceiling, last cut and cause, what would raise it
     """
@@ -88,6 +88,10 @@ def verdict(
         return "rate-bound: a sender, campaign or country has used its limit; others would go"
     if word == "intent":
         return "queue-bound: waits for Postgres to move the watermark"
+    if word == "lease":
+        return "lease-bound: Postgres has not heard of this worker for too long, its binds may be another's"
+    if word == "feed":
+        return "stop-bound: who has said STOP is not heard of, promotional messages wait"
     if word == "carrier":
         return "carrier-bound: the SMSC reads more slowly than we write"
     return "queue-bound: the next chunk is being claimed" if has_queue else "idle: nothing is queued"

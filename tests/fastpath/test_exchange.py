@@ -19,6 +19,7 @@ from _fastpath.batch import Batch
 from _fastpath.exchange import Exchange
 from _fastpath.ledger import Ledger
 from _fastpath.limit import Limit
+from _fastpath.numbers import NumberSet
 from _fastpath.outbound import Form
 from _fastpath.outstanding import Outstanding
 from _fastpath.template import Template
@@ -141,6 +142,7 @@ class Conservation(RuleBasedStateMachine):
         self.parts: dict[tuple[int, int], int] = {}
         self.model: dict[tuple[int, int, int], Segment] = {}
         self.dropped: set[int] = set()
+        self.broken: set[tuple[int, int]] = set()
         self.rows: list[tuple[int, int, int, int]] = []
         self.connect()
 
@@ -175,6 +177,7 @@ class Conservation(RuleBasedStateMachine):
             state = self.model[key]
             assert state.state == "begun" or (state.state == "again" and state.again_at <= self.now)
             assert sent.chunk_id not in self.dropped
+            assert key[:2] not in self.broken
             state.state = "flight"
 
     @precondition(lambda self: self.sequences)
@@ -216,6 +219,8 @@ class Conservation(RuleBasedStateMachine):
             return
         if not late:
             segment.state = "done"
+            if value != OK and self.parts[key[:2]] > 1:
+                self.broken.add(key[:2])
         self.expect(key, min(value, 0x7FFFFFFF))
 
     @rule(sequence=st.integers(0, 0xFFFFFFFF))
@@ -277,11 +282,15 @@ class Conservation(RuleBasedStateMachine):
             assert self.parts[row[:2]] == row[2] == 0 and row[:3] not in self.model
             self.model[row[:3]] = Segment("done")
             rows.remove(row)
+        for row in [row for row in rows if row[3] == Refusal.ABANDONED]:
+            assert row[:2] in self.broken and self.model[row[:3]].state in ("begun", "again")
+            self.model[row[:3]].state = "done"
+            rows.remove(row)
+        for key, segment in self.model.items():
+            assert not (key[:2] in self.broken and segment.state == "begun"), "a part of what was refused would leave"
         assert sorted(rows) == sorted(self.rows)
         self.rows.clear()
-
-    @invariant()
-    def every_segment_is_counted(self):
+        # Here, for the rows tell which parts were given up.
         states = [segment.state for segment in self.model.values()]
         assert self.exchange.window.in_flight == states.count("flight") <= 5
         open_states = states.count("flight") + states.count("again") + states.count("begun")
@@ -290,6 +299,131 @@ class Conservation(RuleBasedStateMachine):
 
 TestConservation = Conservation.TestCase
 TestConservation.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+
+
+# ------------------------------------------------------------------------------------- what may not leave, or no more
+
+
+def dressed(chunk_id: int, n: int, *suppressed: NumberSet, text: str = "hello", class_: int = 5) -> Batch:
+    """A committed batch of a class, under sets of numbers that have said STOP."""
+    numbers = [chunk_id * 1000 + pos + 10**11 for pos in range(n)]
+    batch = Batch.of(chunk_id, numbers, [[text]] * n, epoch=1, class_=class_)
+    batch.dress(Form(Template("{{ text }}"), registered_delivery=1), 1e9, (), suppressed)
+    batch.commit(n)
+    return batch
+
+
+def test_part_that_is_refused_for_good_takes_those_with_it_that_did_not_leave():
+    exchange = exchange_on(window=2)
+    exchange.backlog.add(batch_of(8, ["x" * 500, "x"]))
+    exchange.fill(1.0)
+    assert [(one.pos, one.segment) for one in sent_in(exchange.take_output())] == [(0, 1), (0, 2)]
+    exchange.feed(response(2, BAD_NUMBER), 2.0)
+    assert outcomes_of(exchange.ledger) == [
+        (8, 0, 3, Refusal.ABANDONED, None), (8, 0, 4, Refusal.ABANDONED, None), (8, 0, 2, BAD_NUMBER, b"abc"),
+    ]  # fmt: skip
+    exchange.feed(response(1), 2.0)
+    exchange.fill(3.0)
+    assert [(one.pos, one.segment) for one in sent_in(exchange.take_output())] == [(1, 1)]
+    exchange.feed(response(3), 4.0)
+    assert exchange.backlog.is_empty or exchange.backlog.take_finished()
+
+
+def test_part_that_waits_for_another_try_is_not_sent_after_its_brother_was_refused():
+    exchange = exchange_on()
+    exchange.backlog.add(batch_of(7, ["x" * 300]))
+    exchange.fill(1.0)
+    exchange.take_output()
+    exchange.feed(response(1, THROTTLED) + response(2, BAD_NUMBER), 2.0)
+    exchange.fill(9.0)
+    assert sent_in(exchange.take_output()) == []
+    assert outcomes_of(exchange.ledger) == [(7, 0, 2, BAD_NUMBER, b"abc"), (7, 0, 1, Refusal.ABANDONED, None)]
+    assert [batch.chunk_id for batch in exchange.backlog.take_finished()] == [7]
+
+
+def test_nothing_leaves_at_or_after_the_fence_and_what_is_begun_waits():
+    exchange = exchange_on(window=2)
+    exchange.backlog.add(batch_of(7, ["x" * 400]))
+    exchange.backlog.fence_at = 5.0
+    exchange.fill(4.999)
+    assert len(sent_in(exchange.take_output())) == 2
+    exchange.feed(response(1) + response(2), 5.0)
+    assert exchange.fill(5.0) == 0 and exchange.bound_by == "lease"
+    exchange.backlog.fence_at = 9.0
+    exchange.fill(6.0)
+    assert [one.segment for one in sent_in(exchange.take_output())] == [3]
+
+
+def test_promotional_messages_wait_while_stops_are_not_heard_of_and_codes_go():
+    exchange = exchange_on()
+    for chunk_id, class_ in enumerate(range(6), start=1):
+        exchange.backlog.add(dressed(chunk_id, 1, class_=class_))
+    exchange.backlog.promotional_until = 5.0
+    exchange.fill(5.0)
+    assert [one.chunk_id for one in sent_in(exchange.take_output())] == [1, 2, 3, 4]
+    assert exchange.bound_by == "feed"
+    exchange.backlog.promotional_until = 6.0
+    exchange.fill(5.5)
+    assert [one.chunk_id for one in sent_in(exchange.take_output())] == [5, 6]
+
+
+def test_feed_that_goes_stale_in_the_middle_of_a_batch_stops_it_there():
+    exchange = exchange_on(window=1)
+    exchange.backlog.add(dressed(1, 3))
+    exchange.backlog.promotional_until = 5.0
+    exchange.fill(4.0)
+    exchange.feed(response(1), 5.0)
+    assert exchange.fill(5.0) == 0 and exchange.bound_by == "feed"
+    exchange.backlog.promotional_until = -1.0
+    assert exchange.fill(4.5) == 0
+
+
+def test_promotional_message_that_was_throttled_waits_for_the_feed_too():
+    exchange = exchange_on()
+    exchange.backlog.add(dressed(1, 1))
+    exchange.backlog.promotional_until = 5.0
+    exchange.fill(4.0)
+    exchange.feed(response(1, THROTTLED), 4.1)
+    exchange.take_output()
+    assert exchange.fill(6.0) == 0
+    exchange.backlog.promotional_until = 9.0
+    assert exchange.fill(7.0) == 1
+
+
+def test_who_has_said_stop_gets_nothing_from_that_moment_on():
+    to_all, to_sender = NumberSet(), NumberSet([10**11 + 1001])
+    exchange = exchange_on(window=1)
+    exchange.backlog.add(dressed(1, 4, to_all, to_sender))
+    exchange.fill(1.0)
+    (first,) = sent_in(exchange.take_output())
+    assert first.pos != 1
+    stopped = next(pos for pos in range(4) if pos not in (1, first.pos))
+    to_all.add(10**11 + 1000 + stopped)
+    for sequence in (1, 2):
+        exchange.feed(response(sequence), 2.0)
+        exchange.fill(2.0)
+    rows = {row[1]: row[3] for row in outcomes_of(exchange.ledger)}
+    assert rows[1] == rows[stopped] == Refusal.SUPPRESSED
+    assert sorted(rows.values()) == [Refusal.SUPPRESSED] * 2 + [OK] * 2
+    assert exchange.ledger.suppressed == 2
+    assert exchange.backlog.take_finished()
+
+
+def test_stop_reaches_what_waits_for_another_try_but_a_message_that_is_partly_out_is_ended():
+    said = NumberSet()
+    exchange = exchange_on()
+    exchange.backlog.add(dressed(1, 1, said))
+    exchange.backlog.add(dressed(2, 1, said, text="x" * 300))
+    exchange.fill(1.0)
+    exchange.take_output()
+    # The whole first message, and the second part of the other, are asked to come again.
+    exchange.feed(response(1, THROTTLED) + response(2) + response(3, THROTTLED), 2.0)
+    outcomes_of(exchange.ledger)
+    said.add(10**11 + 1000)
+    said.add(10**11 + 2000)
+    exchange.fill(9.0)
+    assert [(one.chunk_id, one.segment) for one in sent_in(exchange.take_output())] == [(2, 2)]
+    assert outcomes_of(exchange.ledger) == [(1, 0, 1, Refusal.SUPPRESSED, None)]
 
 
 # ------------------------------------------------------------------------------------------------------------ responses

@@ -92,8 +92,9 @@ async def test_state_of_a_message_of_one_segment(story: Story, status: int, rece
         ([0, 0, 0], {1: 2, 2: 2}, "submitted"),
         ([0, 0, 0], {1: 2, 2: 2, 3: 5}, "undeliverable"),
         ([0, 0, -1], {1: 2, 2: 2}, "uncertain"),
-        ([0, 0x45, 0], {1: 2, 3: 2}, "rejected"),
-        ([0, -1, 0x45], {}, "rejected"),
+        ([0, 0x45, 0], {1: 2, 3: 2}, "partial"),
+        ([0, -1, 0x45], {}, "partial"),
+        ([0x45, 0x45, 0x45], {}, "rejected"),
     ],
 )
 async def test_state_of_a_long_message_is_the_worst_of_its_segments(
@@ -176,6 +177,20 @@ async def test_message_with_too_many_parts_tells_how_many_it_needs_and_has_no_se
     assert (refused.status, refused.messages, refused.needed) == (-11, 2, 14)
     counted = await results.states(story.connection, story.run.id, SINCE, NOW)
     assert {one.state: (one.messages, one.segments) for one in counted} == {"refused": (2, 0), "submitted": (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("answers", "state", "segments"), [((0x45, -17, -17), "rejected", 1), ((0, 0x45, -17), "partial", 2)]
+)
+async def test_parts_that_were_not_sent_for_a_brother_s_sake_say_nothing_of_their_message(
+    story: Story, answers: tuple[int, ...], state: str, segments: int
+) -> None:
+    for segment, status in enumerate(answers, 1):
+        await story.outcome(0, status, segment, 3)
+    (count,) = await results.states(story.connection, story.run.id, SINCE, NOW)
+    assert (count.state, count.messages, count.segments) == (state, 1, segments)
+    (refused,) = await results.refusals(story.connection, story.run.id, SINCE)
+    assert (refused.status, refused.messages) == (0x45, 1)
 
 
 async def test_latencies_and_missing_receipts_are_those_of_accepted_segments(story: Story) -> None:

@@ -3,7 +3,7 @@
 -- A segment's state: its receipt's, final before interim, the first final one before later ones (or a delivery before all,
 -- where the carrier's settings say so: receipt_habit); without a final one when the deadline has passed ($3 = now),
 -- no_receipt; without any, that of its response. A message's state follows from its segments' by the run's receipt_policy
--- (gateway.message.ReceiptPolicy). Late answers overrule doubt; doubt about a whole position
+-- (gateway.message.ReceiptPolicy); partial = some parts were taken, one was rejected. Late answers overrule doubt; doubt about a whole position
 -- (segment 0: a crash) is overruled when each of its segments has its answer. Positions sent again count where they were
 -- sent again.
 -- index: chunk_run finds the chunks; outcome and receipt are read by partition
@@ -11,7 +11,8 @@ WITH runs_chunks AS (
     SELECT lane, id FROM chunk WHERE run = $1::bigint
 ), known AS (
     SELECT o.lane, o.chunk_id, o.pos, o.segment, max(o.segments) AS segments,
-           min(CASE WHEN o.status = 0 THEN 0 WHEN o.status > 0 THEN 1 WHEN o.status < -1 THEN 2 ELSE 3 END) AS answer,
+           min(CASE WHEN o.status = 0 THEN 0 WHEN o.status > 0 OR o.status = -17 THEN 1 WHEN o.status < -1 THEN 2 ELSE 3 END) AS answer,
+           bool_and(o.status = -17) AS is_abandoned,
            min(o.at) FILTER (WHERE o.status = 0) AS accepted_at
     FROM outcome o JOIN runs_chunks k ON k.lane = o.lane AND k.id = o.chunk_id
     WHERE o.at >= $2::timestamptz
@@ -24,7 +25,7 @@ WITH runs_chunks AS (
     WHERE n.segment > 0 AND n.answer < 3
     GROUP BY n.lane, n.chunk_id, n.pos HAVING count(*) >= max(n.segments)
 ), answered AS (
-    SELECT n.lane, n.chunk_id, n.pos, n.segment, n.answer, n.accepted_at
+    SELECT n.lane, n.chunk_id, n.pos, n.segment, n.answer, n.is_abandoned, n.accepted_at
     FROM known n LEFT JOIN resolved v ON v.lane = n.lane AND v.chunk_id = n.chunk_id AND v.pos = n.pos AND n.segment = 0
     WHERE v.pos IS NULL
 ), received AS (
@@ -39,6 +40,8 @@ WITH runs_chunks AS (
 ), segments AS (
     SELECT a.lane, a.chunk_id, a.pos, a.segment,
            CASE
+               -- Not sent, for another part was rejected: that one tells.
+               WHEN a.is_abandoned THEN NULL
                WHEN r.state = 2 THEN 0
                WHEN r.is_unknown THEN 4
                WHEN r.state = 3 THEN 5
@@ -59,18 +62,19 @@ WITH runs_chunks AS (
                WHEN 'all' THEN coalesce(max(s.worst) FILTER (WHERE s.worst IN (1, 2)), max(s.worst))
                WHEN 'any' THEN CASE WHEN min(s.worst) = 0 THEN 0
                                     ELSE coalesce(max(s.worst) FILTER (WHERE s.worst IN (1, 2)), min(s.worst)) END
-               WHEN 'last' THEN (array_agg(s.worst ORDER BY s.segment DESC))[1]
+               WHEN 'last' THEN coalesce((array_agg(s.worst ORDER BY s.segment DESC))[1], 8)
                ELSE max(s.worst)
-           END AS worst
+           END AS worst,
+           n.receipt_policy IN ('all', 'worst') AND bool_or(s.worst IN (0, 1, 3, 4, 5, 6, 7)) AS is_begun
     FROM segments s JOIN run n ON n.id = $1::bigint
     WHERE NOT EXISTS (SELECT FROM repeated x WHERE x.lane = s.lane AND x.chunk_id = s.chunk_id AND x.pos = s.pos)
     GROUP BY s.lane, s.chunk_id, s.pos, n.receipt_policy
 )
 SELECT lane,
-       (ARRAY['delivered', 'submitted', 'uncertain', 'no_receipt', 'unknown', 'expired', 'undeliverable', 'rejected', 'rejected',
-              'refused'])[worst + 1] AS state,
+       CASE WHEN worst = 8 AND is_begun THEN 'partial' ELSE (ARRAY['delivered', 'submitted', 'uncertain', 'no_receipt', 'unknown', 'expired', 'undeliverable', 'rejected', 'rejected',
+              'refused'])[worst + 1] END AS state,
        count(*)::bigint AS messages, sum(segments)::bigint AS segments
-FROM messages GROUP BY lane, worst ORDER BY lane, worst;
+FROM messages GROUP BY lane, worst, worst = 8 AND is_begun ORDER BY lane, worst;
 
 -- name: late_conflicts
 -- Count a run's segments of which the carrier told two different ends.
@@ -89,7 +93,7 @@ SELECT count(*)::bigint FROM (
 SELECT o.lane, o.status, count(DISTINCT (o.chunk_id, o.pos))::bigint AS messages,
        coalesce(max(o.segments) FILTER (WHERE o.status = -11), 0)::int AS needed
 FROM outcome o JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id
-WHERE k.run = $1::bigint AND o.status NOT IN (0, -1) AND o.at >= $2::timestamptz
+WHERE k.run = $1::bigint AND o.status NOT IN (0, -1, -17) AND o.at >= $2::timestamptz
   AND NOT EXISTS (SELECT FROM repeated x WHERE x.lane = o.lane AND x.chunk_id = o.chunk_id AND x.pos = o.pos)
 GROUP BY o.lane, o.status ORDER BY o.lane, o.status;
 

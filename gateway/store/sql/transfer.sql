@@ -44,7 +44,8 @@ WITH hints AS (
       AND NOT EXISTS (SELECT FROM repeated x WHERE x.lane = $1::int AND x.chunk_id = h.chunk_id AND x.pos = h.pos)
 ), answers AS (
     SELECT a.chunk_id, a.pos, o.segment, max(o.segments) AS segments, bool_or(o.status = 0) AS is_accepted,
-           bool_or(o.status > 0) AS is_rejected, bool_or(o.status = -1) AS is_doubted, bool_or(o.status < -1) AS is_refused
+           bool_or(o.status > 0 OR o.status = -17) AS is_rejected, bool_or(o.status = -1) AS is_doubted,
+           bool_or(o.status < -1 AND o.status <> -17) AS is_refused
     FROM able a JOIN outcome o ON o.lane = $1::int AND o.chunk_id = a.chunk_id AND o.pos = a.pos
     GROUP BY a.chunk_id, a.pos, o.segment
 ), finals AS (
