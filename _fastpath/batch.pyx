@@ -139,7 +139,7 @@ cdef class Batch:
         limits      at most 4 limit.Limit: of its sender, its run, its country
         suppressed  at most 4 numbers.NumberSet of those who have said STOP; asked as each message leaves, so that what
                     is entered later counts too
-        raises      ValueError when the template has more fields than the chunk, or segments are in flight in another form
+        raises      ValueError: the template has more fields than the chunk, or segments are in flight in another form
         """
         # Imported here: that room imports this one.
         from _fastpath.limit import Limit
