@@ -192,6 +192,7 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     refused_pause_s        after a refusal that asks for a person; half of it at least
     bind_statuses          what a refusal means here: { "0x03" = "config" }; stale, busy or config
     idle_timeout_s         after so long in silence the SMSC ends a session: enquire_link at half of it; 0 = unknown
+    unreadable_most        PDUs of a session that could not be read, until it is bound anew; 0 = any number
     recycle_after          messages the SMSC allows a session, which is then drained and bound anew; 0 = any number
     half_dead_s            messages accepted and not one receipt for so long: alarm, and bind anew, one bind each time;
                            0 = ten times the median delay of the receipts, a minute at least
@@ -332,6 +333,7 @@ class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     bind_statuses: dict[str, Literal["stale", "busy", "config"]] = {}
     idle_timeout_s: Annotated[float, Meta(ge=0, le=86400)] = 0.0
     recycle_after: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    unreadable_most: Annotated[int, Meta(ge=0, le=1_000_000)] = 20
     half_dead_s: Annotated[float, Meta(ge=0, le=86400)] = 0.0
     needs_receiver: bool = True
     receiver_grace_s: Seconds = 10.0

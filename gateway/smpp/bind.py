@@ -150,6 +150,7 @@ def new_link(
         # An SMSC that takes no octets for so long has not answered them either.
         user_timeout_s=max(20.0, settings.response_timeout_s),
         allowance=settings.recycle_after,
+        most_unreadable=settings.unreadable_most,
     )
 
 

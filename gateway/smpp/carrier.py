@@ -120,7 +120,7 @@ class Carrier:
         self._turn = asyncio.Lock()
         self.turns = Turns(settings.reconnect_first_s)
         self.hosts = Hosts(settings.addresses, settings.host_policy, settings.reconnect_longest_s)
-        self._outbinds = Outbinds(name, settings, self._awaiting_outbind) if settings.outbind_listen else None
+        self._outbinds = Outbinds(name, settings, self._awaiting_outbind, clock) if settings.outbind_listen else None
         self._gate = recycling.Gate()
         self._silence = recycling.Silence()
         self._listens_at = -math.inf

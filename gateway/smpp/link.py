@@ -40,6 +40,8 @@ OUTBOX_HIGH = 1 << 22
 OUTBOX_LOW = 1 << 20
 # After the socket was not read for a while, what waits in it is read before a missing answer counts as missing.
 HEARING_S = 1.0
+# A PDU that has begun ends within it, however its octets drip. On a working link one takes a round trip.
+PDU_DEADLINE_S = 10.0
 # What stops a bind that only a moment, and no answer, will set going again.
 HELD = ("rate", "limit", "queue")
 
@@ -66,6 +68,7 @@ class Link(asyncio.BufferedProtocol):
     clock           monotonic seconds
     grace_s         for the last octets of `close` and the last responses of `retire`
     allowance       submit_sm that the SMSC allows this session; 0 = any number
+    most_unreadable PDUs of a session that could not be read, until it is unbound and bound anew; 0 = any number
     user_timeout_s  until TCP gives up octets that the peer does not acknowledge or take; 0 = the system's own
     """
 
@@ -79,6 +82,7 @@ class Link(asyncio.BufferedProtocol):
         grace_s: float = 5.0,
         user_timeout_s: float = 0.0,
         allowance: int = 0,
+        most_unreadable: int = 0,
     ):
         self.session = session
         self.exchange = exchange
@@ -87,6 +91,7 @@ class Link(asyncio.BufferedProtocol):
         self._grace_s = grace_s
         self._user_timeout_s = user_timeout_s
         self._allowance = allowance
+        self._most_unreadable = most_unreadable
         self._unbinds = False
         self._transport: asyncio.Transport | None = None
         self._fd = -1
@@ -95,6 +100,10 @@ class Link(asyncio.BufferedProtocol):
         self._reading = True
         self._reads_since = -math.inf
         self._heard_at = clock()
+        # Since when octets come that complete no PDU.
+        self._drips_since = math.inf
+        # PDUs of this session that could not be read.
+        self.unreadable = 0
         self._retires_until: float | None = None
         self._last_call: asyncio.TimerHandle | None = None
         self.is_ending = False
@@ -138,6 +147,10 @@ class Link(asyncio.BufferedProtocol):
         while exchange.received(nbytes, now, SLICE_OCTETS):
             self._pump(now)
             nbytes = 0
+        if exchange.received_at < now:
+            self._drips_since = min(self._drips_since, now)
+        else:
+            self._drips_since = math.inf
         if exchange.rare or exchange.lost_framing or exchange.wants_rebind:
             self._take_rare(now)
         self._pump(now)
@@ -253,6 +266,9 @@ class Link(asyncio.BufferedProtocol):
             self._retires_until = None
             self.request("unbind")
         if not self.hears(now):
+            return
+        if now - self._drips_since >= PDU_DEADLINE_S:
+            self.close(f"a PDU did not end within {PDU_DEADLINE_S:g} s")
             return
         for event in self.session.tick(now):
             self._on_event(event)
@@ -382,6 +398,7 @@ class Link(asyncio.BufferedProtocol):
         if exchange.owed_waiting < OWED_LOW and exchange.out_waiting < OUTBOX_LOW:
             self._reading = True
             self._reads_since = self._clock()
+            self._drips_since = math.inf
             self._transport.resume_reading()
 
     def _take_rare(self, now: float) -> None:
@@ -411,6 +428,10 @@ class Link(asyncio.BufferedProtocol):
                 self.retire("unbound by the SMSC")
             else:
                 self.close("unbound by the SMSC" if event.by_peer else "unbound")
+        elif isinstance(event, sessions.Unreadable):
+            self.unreadable += 1
+            if self.unreadable == self._most_unreadable:
+                self.recycle(f"{self.unreadable} PDUs could not be read, the last: {event.fault.what}", self._grace_s)
         try:
             self._listener.on_event(self, event)
         except GatewayError as error:

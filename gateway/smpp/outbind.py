@@ -5,7 +5,9 @@
 
 Who is not allowed is hung up on without a word. Who calls while every bind is up waits for one as long as a bind may
 take, and is hung up on then.
-Names and passwords are compared in constant time. One listener an account; a port that is taken is tried again.
+Names and passwords are compared in constant time; a network that fails them again and again is hung up on, for longer
+each time (attempts.py), and a person is told. Before its outbind is right a caller may send PDUs of 1 KiB, no more.
+One listener an account; a port that is taken is tried again.
 Not here: binding and everything behind it (bind.py), the session's rules (session.py).
 """
 
@@ -20,6 +22,7 @@ from collections.abc import Callable
 
 from gateway.config import CarrierSettings
 from gateway.smpp import session as sessions
+from gateway.smpp.attempts import ALARM_AT, Attempts, network_of
 from gateway.smpp.link import Link, Listener
 from gateway.smpp.session import Event
 
@@ -27,6 +30,8 @@ log = logging.getLogger(__name__)
 
 # Connections that have not said their outbind; more than an account ever needs, fewer than would hurt.
 MOST_CALLERS = 32
+# Octets of a PDU of somebody who has not said his outbind; an outbind has 60.
+STRANGER_OCTETS = 1024
 # Before a port that was taken, or a socket that broke, is tried again.
 AGAIN_S = 5.0
 
@@ -35,14 +40,24 @@ class Outbinds:
     """The listener of one account.
 
     make_link  makes the ESME's end of an accepted connection, which waits for an outbind
+    clock      monotonic seconds
     """
 
-    def __init__(self, name: str, settings: CarrierSettings, make_link: Callable[[Listener], Link]):
+    def __init__(
+        self,
+        name: str,
+        settings: CarrierSettings,
+        make_link: Callable[[Listener], Link],
+        clock: Callable[[], float],
+    ):
         self.name = name
         self.last_error = ""
         self.port = 0
         self._settings = settings
         self._make_link = make_link
+        self._clock = clock
+        self._attempts = Attempts()
+        self._cap_by_link: dict[Link, int] = {}
         self._callers: dict[Link, None] = {}
         self._called: deque[Link] = deque()
         self._waiting: deque[asyncio.Future[Link]] = deque()
@@ -97,9 +112,12 @@ class Outbinds:
         settings = self._settings
         named = _same(event.pdu.fields["system_id"], settings.outbind_system_id) or not settings.outbind_system_id
         if not _same(event.pdu.fields["password"], settings.outbind_password) or not named:
-            log.warning("! %s: outbind with a wrong system_id or password", self.name)
-            link.abort("outbind refused")
+            self._refuse(link)
             return
+        if link.peer is not None:
+            self._attempts.succeeded(network_of(link.peer[0]))
+        link.exchange.cap = self._cap_by_link.pop(link)
+        self.last_error = ""
         while self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done():
@@ -117,6 +135,7 @@ class Outbinds:
 
     def on_lost(self, link: Link, reason: str) -> None:
         """Forget one."""
+        self._cap_by_link.pop(link, None)
         if link in self._callers:
             del self._callers[link]
             with contextlib.suppress(ValueError):  # it had not said its outbind
@@ -124,6 +143,25 @@ class Outbinds:
             log.debug("x %s: caller lost: %s", self.name, reason)
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _refuse(self, link: Link) -> None:
+        """Hang up on a wrong name or password, and remember who it was. What was said is told to nobody."""
+        network = network_of(link.peer[0]) if link.peer is not None else "?"
+        count = self._attempts.failed(network, self._clock())
+        log.warning("! %s: outbind of %s with a wrong system_id or password, the %dth", self.name, network, count)
+        if count >= ALARM_AT:
+            self.last_error = f"outbind_listen: {count} outbinds of {network} with a wrong system_id or password"
+        link.abort("outbind refused")
+
+    def _why_not(self, address: str) -> str:
+        """Say why this peer is hung up on; "" when he is heard."""
+        if not self._is_allowed(address):
+            return "not in outbind_peers"
+        if len(self._callers) >= MOST_CALLERS:
+            return "too many wait"
+        if self._attempts.wait_s(network_of(address), self._clock()) > 0.0:
+            return "too many wrong passwords"
+        return ""
 
     def _is_allowed(self, address: str) -> bool:
         if not self._networks:
@@ -137,17 +175,19 @@ class Outbinds:
         loop = asyncio.get_running_loop()
         while True:
             connection, peer = await loop.sock_accept(listening)
-            if not self._is_allowed(peer[0]) or len(self._callers) >= MOST_CALLERS:
-                why = "too many wait" if len(self._callers) >= MOST_CALLERS else "not in outbind_peers"
+            if why := self._why_not(peer[0]):
                 log.warning("! %s: connection of %s not taken: %s", self.name, peer[0], why)
                 connection.close()
                 continue
             link = self._make_link(self)
             self._callers[link] = None
+            self._cap_by_link[link] = link.exchange.cap
+            link.exchange.cap = STRANGER_OCTETS
             try:
                 await loop.connect_accepted_socket(lambda link=link: link, connection)  # type: ignore[misc]
             except OSError:  # gone before it was here; the next one is waited for
                 self._callers.pop(link, None)
+                self._cap_by_link.pop(link, None)
 
 
 def _same(said: str, wanted: str) -> bool:

@@ -233,6 +233,50 @@ async def test_biggest_pdu_that_is_allowed_is_taken(esme, scripted_smsc):
     assert len(carrier.requests[0][1].message) == 0xFFF0
 
 
+async def test_pdu_that_drips_is_given_up_after_ten_seconds_and_not_before(esme, scripted_smsc):
+    now = Now()
+    carrier, peer = await bound(esme, scripted_smsc, clock=now, reconnect_longest_s=60.0, enquire_link_s=3600.0)
+    link = carrier.binds[0].link
+    whole = peer.octets_of("enquire_link", 3)
+    now.forward(1.0)  # the bind's answer came before
+    for octet in whole[:9]:
+        taken = carrier.ledger.octets_in
+        peer.write(bytes((octet,)))
+        await until(lambda taken=taken: carrier.ledger.octets_in > taken, "it is read")
+        now.forward(1.1)
+        link.tick(now())
+    assert not link.is_ending
+    now.forward(0.2)
+    link.tick(now())
+    assert link.is_ending and "did not end within 10 s" in link.reason
+
+
+async def test_pdus_that_end_in_time_are_no_drip_however_slow_their_stream(esme, scripted_smsc):
+    now = Now()
+    carrier, peer = await bound(esme, scripted_smsc, clock=now, enquire_link_s=3600.0)
+    link = carrier.binds[0].link
+    whole = peer.octets_of("enquire_link", 3)
+    for half in (whole[:8], whole[8:]) * 4:
+        taken = carrier.ledger.octets_in
+        peer.write(half)
+        await until(lambda taken=taken: carrier.ledger.octets_in > taken, "it is read")
+        now.forward(6.0)
+        link.tick(now())
+    assert not link.is_ending
+
+
+async def test_session_of_too_many_pdus_that_cannot_be_read_is_unbound_and_bound_anew(esme, scripted_smsc):
+    carrier, peer = await bound(esme, scripted_smsc, unreadable_most=3)
+    first = carrier.binds[0].link
+    for number in range(3):
+        peer.write(b"\0\0\0\x10\0\0\xff\xff\0\0\0\0\0\0\0" + bytes((number + 1,)))
+        assert (await peer.next("generic_nack")).command_status == 3
+    peer.answer(await peer.next("unbind"))
+    assert first.reason.startswith("3 PDUs could not be read")
+    await (await scripted_smsc.accept()).bind()
+    await until(lambda: carrier.binds[0].link is not first and carrier.is_up, "it is bound anew")
+
+
 # -- losses -----------------------------------------------------------------------------------------------------------
 
 

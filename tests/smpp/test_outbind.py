@@ -6,7 +6,8 @@ import socket
 import pytest_asyncio
 
 from gateway.config import CarrierSettings
-from gateway.smpp.outbind import MOST_CALLERS, Outbinds
+from gateway.smpp.attempts import ALARM_AT, FREE
+from gateway.smpp.outbind import MOST_CALLERS, STRANGER_OCTETS, Outbinds
 from gateway.smpp.session import State
 from tests.fixtures.carriers import add, all_bound, outcomes
 from tests.fixtures.now import Now, until
@@ -70,6 +71,7 @@ async def test_wrong_password_or_name_is_hung_up_on_without_a_word(esme, call):
     carrier = esme(9, outbind_system_id="smsc", **DOOR)
     for fields in ({"password": "wrong"}, {"password": ""}, {"system_id": "other"}, {"password": "héllo"}):
         assert await (await call(carrier, **fields)).gone() == b""
+        carrier._outbinds._attempts.succeeded("127.0.0.0/24")
     await (await call(carrier, system_id="smsc")).bind()
     await all_bound(carrier)
 
@@ -161,7 +163,7 @@ async def test_stop_hangs_up_on_those_who_wait(esme, call):
 
 async def test_call_that_nobody_waits_for_any_more_leaves_nothing_behind():
     settings = CarrierSettings(host="h", **DOOR)
-    outbinds = Outbinds("acme", settings, lambda listener: None)
+    outbinds = Outbinds("acme", settings, lambda listener: None, Now())
     call = asyncio.create_task(outbinds.call())
     await until(lambda: outbinds._waiting, "it waits")
     call.cancel()
@@ -173,3 +175,34 @@ async def test_link_of_an_outbind_waits_in_the_state_of_the_standard(esme, call)
     carrier = esme(9, begin=False, **DOOR)
     link = carrier._awaiting_outbind(carrier._outbinds)
     assert link.session.state is State.OPEN and link.session.may_receive("outbind")
+
+
+async def test_network_that_fails_again_and_again_is_not_heard_for_a_while_then_is_and_told_of(esme, call):
+    now = Now()
+    carrier = esme(9, clock=now, **DOOR)
+    for count in range(1, ALARM_AT + 1):
+        assert await (await call(carrier, password="wrong")).gone() == b""
+        if count >= FREE:
+            assert await (await call(carrier)).gone() == b""  # the right one is not even read
+            assert not carrier._outbinds._callers and carrier.binds[0].binds == 0
+        now.forward(4000.0)
+    assert "10 outbinds of 127.0.0.0/24" in carrier._outbinds.last_error and "wrong" in carrier.alarm
+    assert "hello" not in carrier.alarm
+    await (await call(carrier, system_id="smsc")).bind()
+    await all_bound(carrier)
+    assert carrier._outbinds.last_error == "" and len(carrier._outbinds._attempts) == 0
+
+
+async def test_stranger_may_send_a_kib_and_the_one_who_said_his_outbind_more(esme, call):
+    carrier = esme(9, **DOOR)
+    peer = await call(carrier)
+    peer.write((STRANGER_OCTETS + 1).to_bytes(4, "big"))
+    assert b"\x80\x00\x00\x00" in await peer.gone()
+    peer = await call(carrier, system_id="smsc")
+    await peer.bind()
+    await all_bound(carrier)
+    assert carrier.binds[0].link.exchange.cap > 1 << 16 and not carrier._outbinds._cap_by_link
+    octets = peer.octets_of("deliver_sm", 3, fields={"source_addr": "1", "destination_addr": "2"})
+    tlv = bytes.fromhex("0424 1388") + bytes(5000)
+    peer.write((len(octets) + len(tlv)).to_bytes(4, "big") + octets[4:] + tlv)
+    await until(lambda: carrier.requests, "it is handed on")
