@@ -10,6 +10,7 @@ cdef struct Again:
     uint16_t segments
     uint16_t attempt
     uint32_t reference      # of its message's parts
+    uint32_t status         # that the SMSC refused it with; 0 = it never left
     double not_before
 
 
@@ -69,4 +70,5 @@ cdef class Backlog:
     cdef int throttle(self, Again* item) except -1
     cdef int delay(self, Again* item) except -1
     cdef int settle(self, Batch batch, int segments) except -1
+    cdef list drain(self, AgainQueue throttled, Later delayed, list found)
     cdef int refuse(self, Batch batch) except -1

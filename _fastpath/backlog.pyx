@@ -252,6 +252,33 @@ cdef class Backlog:
             moments.append(self.recheck_at)
         return min(moments, default=None)
 
+    def take_waiting(self):
+        """Take out all that waits for another try: for whom it is too long to wait.
+
+        ->  (batch, position, segment, segments, status) each: segment 0 = the whole message, of which nothing was written;
+            status = what the SMSC refused it with, 0 = it never left. They count as in flight until `let_go`
+        """
+        found = self.drain(self.urgent_throttled, self.urgent_delayed, [])
+        return self.drain(self.throttled, self.delayed, found)
+
+    def let_go(self, Batch batch not None, int segments):
+        """So many segments of `take_waiting` have gone another way."""
+        if not 0 <= segments <= batch.in_flight:
+            raise ValueError(f"let_go: expected 0 to {batch.in_flight} segments, got {segments}")
+        self.settle(batch, segments)
+
+    cdef list drain(self, AgainQueue throttled, Later delayed, list found):
+        cdef Again* head
+        while throttled.count:
+            head = throttled.head()
+            found.append((<Batch>head.batch, head.pos, head.segment, head.segments, head.status))
+            throttled.pop()
+        while delayed.count:
+            head = delayed.head()
+            found.append((<Batch>head.batch, head.pos, head.segment, head.segments, head.status))
+            delayed.pop()
+        return found
+
     cdef int finish(self, Batch batch) except -1:
         """Move a batch to the finished ones."""
         del self.open[batch]

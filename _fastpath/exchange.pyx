@@ -422,6 +422,7 @@ and its number. What lacks room below the bind waits aside, and the next batch g
             again.segments = slot.segments
             again.attempt = slot.attempt
             again.reference = slot.kept.reference
+            again.status = status
             if disposition == THROTTLE:
                 ledger.throttled += 1
                 self.throttled += 1
@@ -820,6 +821,7 @@ and its number. What lacks room below the bind waits aside, and the next batch g
         again.pos = pos
         again.segment = 0
         again.segments = <uint16_t>count
+        again.status = 0
         again.attempt = 0
         again.not_before = now + BUSY_S
         return self.backlog.delay(&again)
@@ -931,6 +933,7 @@ and its number. What lacks room below the bind waits aside, and the next batch g
             again.segments = <uint16_t>self.composer.count
             again.attempt = <uint16_t>self.attempt
             again.reference = self.composer.reference
+            again.status = 0
             again.not_before = now
             self.backlog.throttle(&again)
             self.index += 1

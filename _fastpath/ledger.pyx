@@ -9,8 +9,9 @@ Shared by all binds of a carrier on this worker. Not here: reading PDUs (inbound
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport INT64_MIN, int16_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MIN, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from _fastpath.batch cimport Batch
 from _fastpath.copyrows cimport OutcomeRows, ReceiptRows, WaitingRows
 from _fastpath.histogram cimport Histogram
 from _fastpath.inbound cimport Reading, Receipt
@@ -118,6 +119,15 @@ cdef class Ledger:
     def messages_by_segments(self):
         """How many messages were begun with so many segments, by that number."""
         return {i: self.lengths[i] for i in range(256) if self.lengths[i]}
+
+    def give_up(self, Batch batch not None, int32_t pos, int16_t segment, int16_t segments, int32_t status, double now):
+        """A segment is tried no more: its outcome is what the SMSC said to the last try, or a reason of ours."""
+        if status > 0:
+            self.rejected += 1
+        else:
+            self.refused += 1
+        self.outcomes.add(batch.chunk_id, pos, segment, segments, batch.epoch, status,
+                          <int64_t>(now * 1e6) + self.wall_offset_us, 0, NULL, -1)
 
     def counts(self):
         """Every counter by name; receipts by message_state under `receipt_states`."""

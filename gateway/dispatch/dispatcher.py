@@ -22,7 +22,7 @@ from gateway.dispatch.clock import Clock
 from gateway.dispatch.compose import encoding_of, form_of
 from gateway.dispatch.intent import Intents
 from gateway.errors import EncodeError, StoreError
-from gateway.message import MessageClass
+from gateway.message import MessageClass, Refusal
 from gateway.smpp.carrier import Carrier
 from gateway.smpp.limits import Spent
 from gateway.store import postgres, queue, runs
@@ -78,6 +78,8 @@ class Dispatcher:
         self._urgent_at = 0.0
         self._is_new = True
         self._owed: list[tuple[int, int, int]] = []
+        # Of each batch: positions of which nothing was accepted, and the segments of them all.
+        self._requeued: dict[Batch, tuple[list[int], int]] = {}
         self.gives_back = False
         # What operators have paused (control.py); a paused carrier claims nothing either.
         self.paused = queue.NOTHING_PAUSED
@@ -92,7 +94,7 @@ class Dispatcher:
             try:
                 wanted, last_class = self._wanted()
                 self._carrier.limits.roll(self._clock.wall())
-                if self._owed or (self.gives_back and not self._carrier.is_up):
+                if self._owed or self._requeued or (self.gives_back and not self._carrier.is_up):
                     await self.give_back()
                 self.gives_back = self.gives_back and not self._carrier.is_up
                 if wanted:
@@ -239,6 +241,9 @@ class Dispatcher:
         whatever Postgres says to the first try.
         """
         carrier = self._carrier
+        if not carrier.is_up and not carrier.in_flight:
+            self._take_waiting()
+        await self._requeue()
         for batch in carrier.backlog.batches():
             if not (batch.dropped or batch.in_flight or batch.is_finished):
                 self._owed.append((batch.chunk_id, batch.epoch, batch.next_rank))
@@ -250,6 +255,45 @@ class Dispatcher:
         async with postgres.deadline(self._connection, self._deadline_s, f"give back on lane {carrier.lane}"):
             await queue.release(self._connection, carrier.lane, self._owed)
         self._owed.clear()
+
+    def _take_waiting(self) -> None:
+        """Take over what waits for another try of which nobody here will make one.
+
+        A message of which nothing was accepted goes back to the queue. Of one that is partly out the rest cannot follow
+        from elsewhere: its parts end with what the SMSC said to them last.
+        """
+        backlog, ledger, now = self._carrier.backlog, self._carrier.ledger, self._clock.monotonic()
+        waiting: dict[tuple[Batch, int], list[tuple[int, int, int]]] = {}
+        for batch, pos, segment, segments, status in backlog.take_waiting():
+            waiting.setdefault((batch, pos), []).append((segment, segments, status))
+        for (batch, pos), parts in waiting.items():
+            whole = parts[0][1]
+            count = sum(1 if segment else segments for segment, segments, _ in parts)
+            if count == whole and not batch.dropped:
+                positions, before = self._requeued.setdefault(batch, ([], 0))
+                positions.append(pos)
+                self._requeued[batch] = positions, before + count
+                continue
+            for segment, segments, status in parts:
+                if not batch.dropped:
+                    ledger.give_up(batch, pos, segment, segments, status or Refusal.ABANDONED, now)
+                backlog.let_go(batch, 1 if segment else segments)
+
+    async def _requeue(self) -> None:
+        """Commit what goes back to the queue; only then are the batches it was in finished with."""
+        for batch, (positions, segments) in list(self._requeued.items()):
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await self._connect()
+            lane, now = self._carrier.lane, self._clock.wall()
+            async with postgres.deadline(self._connection, self._deadline_s, f"requeue on lane {lane}"):
+                await queue.requeue(self._connection, lane, batch.chunk_id, batch.epoch, positions, now)
+            del self._requeued[batch]
+            self._carrier.backlog.let_go(batch, segments)
+
+    async def end_waiting(self) -> None:
+        """Settle what waits for another try: for a clean stop, after the binds are down and before the last flush."""
+        self._take_waiting()
+        await self._requeue()
 
     async def release(self) -> None:
         """Give back what was claimed and did not leave: for a clean stop, after the binds are down."""

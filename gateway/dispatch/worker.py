@@ -273,6 +273,7 @@ class Worker:
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(drain_s):
                 for lane in self.lanes:
+                    await lane.dispatcher.end_waiting()
                     while await lane.settlement.settle():
                         pass
                     await lane.dispatcher.release()

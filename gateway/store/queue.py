@@ -410,15 +410,33 @@ async def repeat(connection: Connection, lane: int, doubted_before: datetime, no
     total = 0
     for chunk_id, found in positions.items():
         async with connection.transaction():
-            first = (chunk_id >> CHUNK_BITS << CHUNK_BITS) + FIRST_REPEAT
-            copy = await connection.fetchval(query("next_repeat_id"), lane, first, first + FIRST_REPEAT)
-            noted = await connection.fetch(query("note_repeated"), lane, chunk_id, found, copy, now)
-            if noted:
-                fresh = [row["pos"] for row in noted]
-                await connection.execute(query("repeat_payload"), lane, chunk_id, fresh, copy)
-                await connection.execute(query("repeat_chunk"), lane, chunk_id, copy, len(fresh))
-                total += len(fresh)
+            total += await _copy(connection, lane, chunk_id, found, now)
     return total
+
+
+async def requeue(
+    connection: Connection, lane: int, chunk_id: int, epoch: int, positions: Sequence[int], now: datetime
+) -> int:
+    """Queue positions of a claimed chunk of ours anew, of which nothing was accepted; -> how many, 0 where it is not ours.
+
+    For who stops, or has no bind any more, while they wait for another try.
+    """
+    async with connection.transaction():
+        if not await connection.fetchval(query("own_chunk"), lane, chunk_id, epoch):
+            return 0
+        return await _copy(connection, lane, chunk_id, positions, now)
+
+
+async def _copy(connection: Connection, lane: int, chunk_id: int, positions: Sequence[int], now: datetime) -> int:
+    """Make a chunk of some positions of another; those that were copied before are left out."""
+    first = (chunk_id >> CHUNK_BITS << CHUNK_BITS) + FIRST_REPEAT
+    copy = await connection.fetchval(query("next_repeat_id"), lane, first, first + FIRST_REPEAT)
+    noted = await connection.fetch(query("note_repeated"), lane, chunk_id, positions, copy, now)
+    fresh = [row["pos"] for row in noted]
+    if fresh:
+        await connection.execute(query("repeat_payload"), lane, chunk_id, fresh, copy)
+        await connection.execute(query("repeat_chunk"), lane, chunk_id, copy, len(fresh))
+    return len(fresh)
 
 
 async def forget_flushes(connection: Connection, lane: int, before: datetime) -> None:

@@ -177,3 +177,37 @@ async def test_a_sender_of_a_chunk_is_written_on_its_messages(dsn: str, ledger: 
         await until(lambda: e.ledger.exists() and e.ledger.read_text().count("447700900") >= 2, "both are there")
         text = e.ledger.read_text()
         assert "12345" in text and "Acme" in text
+
+
+async def test_what_waits_for_another_try_when_a_worker_stops_goes_back_to_the_queue_and_is_sent_once(
+    dsn: str, ledger: Path
+) -> None:
+    async with engine(dsn, ledger, responses=Responses(delay_ms=1, errors={"RTHROTTLED": 0.3})) as e:
+        e.carrier_settings = {"throttle_pause_s": 600.0, "response_timeout_s": 1.0}
+        run = await e.run(numbers(2000))
+        for _ in range(2):
+            worker = await e.start()
+            backlog = only_lane(worker).carrier.backlog
+            await until(lambda backlog=backlog: len(backlog.throttled) > 50, "some were refused for speed")
+            await e.stop(worker)
+        e.carrier_settings = {"throttle_pause_s": 0.01}
+        await e.start()
+        await e.ends(run)
+        audit = await e.audit(run)
+        audit.check(doubt_at_most=0, receipts=True)
+        assert audit.states == {"delivered": 2000}
+
+
+async def test_part_that_waits_when_a_worker_stops_ends_with_what_the_smsc_said_last(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger, responses=Responses(delay_ms=1, errors={"RTHROTTLED": 0.2})) as e:
+        e.carrier_settings = {"throttle_pause_s": 600.0, "response_timeout_s": 1.0}
+        run = await e.run(numbers(300), template="x" * 400)
+        worker = await e.start()
+        backlog = only_lane(worker).carrier.backlog
+        await until(lambda: len(backlog.throttled) > 20, "some parts were refused for speed")
+        await e.stop(worker)
+        e.carrier_settings = {"throttle_pause_s": 0.01}
+        await e.start()
+        await e.ends(run)
+        states = await e.states(run)
+        assert set(states) == {"delivered", "partial"} and sum(states.values()) == 300

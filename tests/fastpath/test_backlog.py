@@ -386,3 +386,23 @@ def test_segments_with_a_moment_of_their_own_come_back_in_the_order_of_their_mom
         assert backlog.again_at() in (moment + 1000.0, None) or backlog.again_at() > moment + 1000.0
         exchange.fill(moment + 1000.0)
     assert len(backlog.delayed) == 0
+
+
+def test_what_waits_for_another_try_is_taken_over_whole_and_its_batch_is_finished_when_it_is_let_go():
+    backlog = Backlog()
+    exchange = exchange_on(backlog)
+    exchange.retry_delay_s = 600.0
+    batch = batch_of(3, 2)
+    backlog.add(batch)
+    exchange.fill(1.0)
+    first, second = batch.ranks(0, 2)
+    answer(exchange, 1, THROTTLED)
+    answer(exchange, 2, SYSTEM_ERROR)
+    assert backlog.take_waiting() == [(batch, first, 1, 1, THROTTLED), (batch, second, 1, 1, SYSTEM_ERROR)]
+    assert backlog.take_waiting() == [] and backlog.again_at() is None
+    assert exchange.fill(9999.0) == 0
+    assert backlog.in_flight == 2 and backlog.take_finished() == []
+    backlog.let_go(batch, 2)
+    assert backlog.take_finished() == [batch]
+    with pytest.raises(ValueError, match="expected 0 to 0 segments, got 1"):
+        backlog.let_go(batch, 1)

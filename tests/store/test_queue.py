@@ -594,6 +594,23 @@ async def test_an_expired_run_is_not_repeated(connection: Any, lane: int) -> Non
     assert await queue.repeat(connection, lane, NOW, NOW) == 5
 
 
+async def test_what_waited_goes_back_to_the_queue_once_from_its_sender_and_only_from_its_owner(
+    connection: Any, lane: int
+) -> None:
+    run = await make_run(connection, numbers(10), [lane])
+    await connection.execute("UPDATE chunk SET source = 'ACME', country = 7, fallback = '{5}' WHERE run = $1", run.id)
+    batch = await claim_one(connection, lane)
+    assert await queue.requeue(connection, lane, batch.chunk_id, batch.epoch + 1, [2, 5], NOW) == 0
+    assert await queue.requeue(connection, lane, batch.chunk_id, batch.epoch, [2, 5], NOW) == 2
+    assert await queue.requeue(connection, lane, batch.chunk_id, batch.epoch, [2, 5], NOW) == 0
+    copy = await claim_one(connection, lane, "w2")
+    row = await chunk(connection, copy.chunk_id)
+    assert {copy.number(0), copy.number(1)} == {batch.number(2), batch.number(5)}
+    assert (row["source"], row["country"], row["fallback"], row["repeats"]) == ("ACME", 7, [5], batch.chunk_id)
+    fresh = await runs.run_by_id(connection, run.id)
+    assert fresh is not None and fresh.recipients == 10
+
+
 async def test_racing_repeats_send_each_position_once(dsn: str, connection: Any, lane: int) -> None:
     await doubted(connection, lane, numbers(500), Policy.AT_LEAST_ONCE)
     others = [await postgres.connect(dsn) for _ in range(4)]

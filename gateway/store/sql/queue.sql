@@ -420,11 +420,16 @@ FROM chunk_payload p
 WHERE p.lane = $1::int AND p.chunk_id = $2::bigint;
 
 -- name: repeat_chunk
--- Queue the copy in front of the run's other chunks, as a possible duplicate.
+-- Queue the copy of some positions; it is sent from the same sender, and counts no person anew.
 -- index: chunk_pkey
-INSERT INTO chunk (lane, id, run, n, class, priority, not_before, repeats)
-SELECT k.lane, $3::bigint, k.run, $4::int, k.class, k.priority, k.not_before, k.id
+INSERT INTO chunk (lane, id, run, n, class, priority, not_before, country, source, fallback, repeats)
+SELECT k.lane, $3::bigint, k.run, $4::int, k.class, k.priority, k.not_before, k.country, k.source, k.fallback, k.id
 FROM chunk k WHERE k.lane = $1::int AND k.id = $2::bigint;
+
+-- name: own_chunk
+-- Hold a claimed chunk that is still ours until the end of the transaction.
+-- index: chunk_pkey
+SELECT id FROM chunk WHERE lane = $1::int AND id = $2::bigint AND epoch = $3::int AND state = 1 FOR UPDATE;
 
 -- name: next_repeat_id
 -- Find a free chunk id for repeats of a run: they stand in the upper half of its ids.
