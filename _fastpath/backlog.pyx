@@ -255,7 +255,7 @@ cdef class Backlog:
     def take_waiting(self):
         """Take out all that waits for another try: for whom it is too long to wait.
 
-        ->  (batch, position, segment, segments, status) each: segment 0 = the whole message, of which nothing was written;
+        ->  (batch, position, segment, segments, status) each: segment 0 = the whole message, nothing of it was written;
             status = what the SMSC refused it with, 0 = it never left. They count as in flight until `let_go`
         """
         found = self.drain(self.urgent_throttled, self.urgent_delayed, [])
