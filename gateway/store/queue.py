@@ -417,7 +417,7 @@ async def repeat(connection: Connection, lane: int, doubted_before: datetime, no
 async def requeue(
     connection: Connection, lane: int, chunk_id: int, epoch: int, positions: Sequence[int], now: datetime
 ) -> int:
-    """Queue positions of a claimed chunk of ours anew, of which nothing was accepted; -> how many, 0 where it is not ours.
+    """Queue positions of a claimed chunk of ours anew, of which nothing was accepted; -> how many; 0: it is not ours.
 
     For who stops, or has no bind any more, while they wait for another try.
     """
