@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest_asyncio
 
-from gateway.store import captures, events, postgres
+from gateway.store import captures, events
 from gateway.store.captures import Answer, Request
-from gateway.store.migrate import migrate
+from tests.fixtures.database import ON_POSTGRES, Database
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -19,9 +19,8 @@ def request(carrier: str = "acme", place: int | None = None, redacts: bool = Fal
 
 
 @pytest_asyncio.fixture
-async def connection(dsn: str) -> AsyncIterator[Any]:
-    await migrate(dsn)
-    made = await postgres.connect(dsn)
+async def connection(database: Database) -> AsyncIterator[Any]:
+    made = await database.connect()
     yield made
     made.terminate()
 
@@ -60,10 +59,10 @@ async def test_what_a_killed_command_left_goes_with_the_next_request(connection:
     assert await connection.fetchval("SELECT count(*) FROM capture") == 0
 
 
-async def test_both_sides_are_woken(dsn: str, connection: Any) -> None:
+async def test_both_sides_are_woken(database: Database, connection: Any) -> None:
     bell = events.Bell(connection, captures.CHANNEL)
     await bell.hang()
-    other = await postgres.connect(dsn)
+    other = await database.connect()
     try:
         one = request()
         for act in (captures.ask(other, one, NOW), captures.answer(other, one, [], "w1")):
@@ -75,6 +74,7 @@ async def test_both_sides_are_woken(dsn: str, connection: Any) -> None:
         other.terminate()
 
 
+@ON_POSTGRES
 async def test_requests_and_answers_are_in_no_backup_of_the_log(connection: Any) -> None:
     rows = await connection.fetch(
         "SELECT relpersistence::text AS p FROM pg_class WHERE relname LIKE 'capture%' AND relkind = 'r'"

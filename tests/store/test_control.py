@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from gateway.store import control, postgres, runs
+from gateway.store import control, runs
 from gateway.store.control import State
 from tests.fixtures.campaign import make_run, numbers
+from tests.fixtures.database import Database
 
 NOW = datetime.now(UTC)
 
 
 @pytest.fixture
-async def connection(dsn: str) -> AsyncIterator[Any]:
-    opened = await postgres.connect(dsn)
+async def connection(database: Database) -> AsyncIterator[Any]:
+    opened = await database.connect()
     yield opened
     opened.terminate()
 
@@ -56,8 +57,10 @@ async def test_an_order_with_an_end_gives_way_to_the_one_before_it(connection: A
     assert await standing(connection, NOW) == {}
 
 
-async def test_order_that_commits_late_is_seen_though_a_higher_one_was_before(dsn: str, connection: Any) -> None:
-    late = await postgres.connect(dsn)
+async def test_order_that_commits_late_is_seen_though_a_higher_one_was_before(
+    database: Database, connection: Any
+) -> None:
+    late = await database.connect()
     try:
         transaction = late.transaction()
         await transaction.start()
@@ -93,9 +96,9 @@ async def test_rollback_gives_each_setting_what_the_order_before_gave_it(connect
     }  # fmt: skip
 
 
-async def test_an_order_is_taken_back_once_whoever_wants_it(dsn: str, connection: Any) -> None:
+async def test_an_order_is_taken_back_once_whoever_wants_it(database: Database, connection: Any) -> None:
     order = await give(connection, "tune", value={"tps": 800})
-    others = [await postgres.connect(dsn) for _ in range(4)]
+    others = [await database.connect() for _ in range(4)]
     try:
         made = await asyncio.gather(
             *(control.roll_back(each, order, at=NOW, by="worker", reason="") for each in others)
@@ -116,9 +119,9 @@ async def test_an_order_is_not_taken_back_over_a_newer_one_of_the_same_setting(c
     assert (await control.state(connection, NOW)).overlay("acme") == {"tps": 800, "window": 20}
 
 
-async def test_whoever_listens_hears_of_orders_and_of_those_who_look(dsn: str, connection: Any) -> None:
+async def test_whoever_listens_hears_of_orders_and_of_those_who_look(database: Database, connection: Any) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
-    listener = await postgres.connect(dsn)
+    listener = await database.connect()
     try:
         await control.listen(listener, heard.put_nowait)
         await give(connection, "pause")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.events import Event, event
-from gateway.store import events, postgres
-from tests.fixtures.engine import until
+from gateway.store import events
+from tests.fixtures.database import Database
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -19,8 +19,8 @@ def some(count: int, subject: str = "44") -> list[Event]:
 
 
 @pytest.fixture
-async def connection(dsn: str) -> AsyncIterator[Any]:
-    opened = await postgres.connect(dsn)
+async def connection(database: Database) -> AsyncIterator[Any]:
+    opened = await database.connect()
     yield opened
     opened.terminate()
 
@@ -41,15 +41,16 @@ async def test_subject_of_a_stranger_does_no_harm(connection: Any) -> None:
     assert (await events.after(connection, 1, 0))[0].subject == "a\ufffd'\"{}\ufffd\U0001f600"
 
 
-async def test_lower_number_never_becomes_visible_behind_a_higher_one(dsn: str, connection: Any) -> None:
+async def test_lower_number_never_becomes_visible_behind_a_higher_one(database: Database, connection: Any) -> None:
     """A reader that remembers the last number would miss it: the second writer waits for the first one's COMMIT."""
-    first = await postgres.connect(dsn)
+    first = await database.connect()
     transaction = first.transaction()
     await transaction.start()
     await events.append(first, 1, some(1))
     second = asyncio.create_task(events.append(connection, 1, some(1)))
-    looking = await postgres.connect(dsn)
-    await until(lambda: _waits(looking), "the second one waits")
+    looking = await database.connect()
+    while not await database.waits():
+        await asyncio.sleep(0)
     assert not second.done() and await events.after(looking, 1, 0) == []
     await transaction.rollback()
     await second
@@ -58,12 +59,10 @@ async def test_lower_number_never_becomes_visible_behind_a_higher_one(dsn: str, 
     looking.terminate()
 
 
-async def _waits(connection: Any) -> bool:
-    return bool(await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
-
-
-async def test_listener_is_woken_by_the_commit_and_looks_by_itself_otherwise(dsn: str, connection: Any) -> None:
-    listening = await postgres.connect(dsn)
+async def test_listener_is_woken_by_the_commit_and_looks_by_itself_otherwise(
+    database: Database, connection: Any
+) -> None:
+    listening = await database.connect()
     bell = events.Bell(listening)
     await bell.hang()
     await bell.wait(0.001)

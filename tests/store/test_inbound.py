@@ -20,6 +20,7 @@ from gateway.store import events, inbound, postgres, queue
 from gateway.store.inbound import Arrival, Came, Message
 from gateway.store.queue import Flush
 from tests.fixtures import handset
+from tests.fixtures.database import Database
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -49,8 +50,8 @@ def arrival(text: str, number: int = 1, total: int = 1, *, at: datetime = NOW, *
 
 
 @pytest.fixture
-async def connection(dsn: str) -> AsyncIterator[Any]:
-    opened = await postgres.connect(dsn)
+async def connection(database: Database) -> AsyncIterator[Any]:
+    opened = await database.connect()
     yield opened
     opened.terminate()
 
@@ -138,9 +139,9 @@ async def test_a_flush_that_fails_behind_it_keeps_nothing(connection: Any) -> No
     assert await counts(connection) == [0, 0, 0, 0, 0]
 
 
-async def test_the_last_two_parts_at_two_workers_at_once_make_one_message(dsn: str, connection: Any) -> None:
+async def test_the_last_two_parts_at_two_workers_at_once_make_one_message(database: Database, connection: Any) -> None:
     """Neither would see the other's part, and both would leave the message waiting, if they did not take turns."""
-    other = await postgres.connect(dsn)
+    other = await database.connect()
     for reference in range(20):
         await asyncio.gather(
             keep(connection, came(arrival("one ", 1, 2, reference=reference))),
@@ -150,8 +151,8 @@ async def test_the_last_two_parts_at_two_workers_at_once_make_one_message(dsn: s
     other.terminate()
 
 
-async def test_repeat_at_another_worker_at_the_same_time_is_dropped(dsn: str, connection: Any) -> None:
-    other = await postgres.connect(dsn)
+async def test_repeat_at_another_worker_at_the_same_time_is_dropped(database: Database, connection: Any) -> None:
+    other = await database.connect()
     for number in range(20):
         await asyncio.gather(keep(connection, came(arrival(f"{number}"))), keep(other, came(arrival(f"{number}"))))
     assert sorted(await texts(connection), key=int) == [f"{number}" for number in range(20)]

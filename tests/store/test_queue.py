@@ -22,6 +22,7 @@ from gateway.store.queue import Claimed, Flush
 from gateway.store.runs import Run
 from tests.fixtures import campaign
 from tests.fixtures.campaign import numbers, states
+from tests.fixtures.database import ON_POSTGRES, Database
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(seconds=30)
@@ -29,8 +30,8 @@ POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-async def connection(dsn: str) -> AsyncIterator[Any]:
-    opened = await postgres.connect(dsn)
+async def connection(database: Database) -> AsyncIterator[Any]:
+    opened = await database.connect()
     await runs.ensure_partitions(opened, NOW)
     yield opened
     opened.terminate()
@@ -145,12 +146,12 @@ async def test_a_chunk_is_not_claimed_before_its_time_nor_twice(connection: Any,
     assert await claim_all(connection, lane, "w2", at=NOW + timedelta(hours=2)) == []
 
 
-async def test_racing_claimers_get_each_chunk_once(dsn: str, connection: Any, lane: int) -> None:
+async def test_racing_claimers_get_each_chunk_once(database: Database, connection: Any, lane: int) -> None:
     run = await make_run(connection, numbers(40_000), [lane])
     total = await connection.fetchval("SELECT count(*) FROM chunk")
 
     async def claimer(name: str) -> list[tuple[int, int]]:
-        own = await postgres.connect(dsn)
+        own = await database.connect()
         got = []
         while batches := (await queue.claim(own, lane, name, NOW, LATER, 3)).batches:
             got += [(batch.chunk_id, batch.n) for batch in batches]
@@ -290,16 +291,17 @@ async def test_a_flush_is_written_once_whatever_is_repeated(connection: Any, lan
     assert not await queue.flush_known(connection, lane, once.id)
 
 
-async def test_repeat_of_a_flush_waits_for_the_transaction_before_it(dsn: str, connection: Any, lane: int) -> None:
+async def test_repeat_of_a_flush_waits_for_the_transaction_before_it(
+    database: Database, connection: Any, lane: int
+) -> None:
     """A worker whose COMMIT is still under way on the server it was cut off from must not be told that it is not."""
     once = flush_of(outcomes=outcomes(lane, [(1, 0, 1, 1, 0, b"id")]))
-    before = await postgres.connect(dsn)
+    before = await database.connect()
     transaction = before.transaction()
     await transaction.start()
     await queue.flush(before, lane, once)
     repeat = asyncio.create_task(queue.flush(connection, lane, once))
-    watcher = await postgres.connect(dsn)
-    while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+    while not await database.waits():
         await asyncio.sleep(0)
     assert not repeat.done()
     await transaction.commit()
@@ -307,7 +309,6 @@ async def test_repeat_of_a_flush_waits_for_the_transaction_before_it(dsn: str, c
         await repeat
     assert await connection.fetchval("SELECT count(*) FROM outcome") == 1
     before.terminate()
-    watcher.terminate()
 
 
 async def test_a_broken_row_leaves_nothing_of_its_flush(connection: Any, lane: int) -> None:
@@ -399,11 +400,11 @@ async def test_outcomes_as_old_as_the_first_claim_are_still_seen(connection: Any
     assert await in_doubt(connection, batch.chunk_id) == {(pos, 0) for pos in batch.ranks(4, 6)}
 
 
-async def test_two_rescuers_doubt_once(dsn: str, connection: Any, lane: int) -> None:
+async def test_two_rescuers_doubt_once(database: Database, connection: Any, lane: int) -> None:
     await make_run(connection, numbers(5000), [lane])
     for batch in await claim_all(connection, lane):
         await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, batch.n)], LATER)
-    others = [await postgres.connect(dsn) for _ in range(4)]
+    others = [await database.connect() for _ in range(4)]
     found = await asyncio.gather(*(queue.rescue(other, lane, NOW, ["w1"], NOW) for other in others))
     assert sum(doubted for _, doubted in found) == 5000
     assert await connection.fetchval("SELECT count(*) FROM outcome") == 5000
@@ -611,9 +612,9 @@ async def test_what_waited_goes_back_to_the_queue_once_from_its_sender_and_only_
     assert fresh is not None and fresh.recipients == 10
 
 
-async def test_racing_repeats_send_each_position_once(dsn: str, connection: Any, lane: int) -> None:
+async def test_racing_repeats_send_each_position_once(database: Database, connection: Any, lane: int) -> None:
     await doubted(connection, lane, numbers(500), Policy.AT_LEAST_ONCE)
-    others = [await postgres.connect(dsn) for _ in range(4)]
+    others = [await database.connect() for _ in range(4)]
     found = await asyncio.gather(*(queue.repeat(other, lane, NOW, NOW) for other in others), return_exceptions=True)
     # Who chose the same id for the copy loses all of it, and finds nothing to do the next time.
     assert all(isinstance(one, int | asyncpg.UniqueViolationError) for one in found)
@@ -670,6 +671,7 @@ def test_the_check_of_lanes_would_notice() -> None:
     assert references("UPDATE chunk SET state = 1 WHERE lane = $1::int") == [("chunk", "chunk")]
 
 
+@ON_POSTGRES
 async def test_every_statement_is_understood_by_the_server(connection: Any) -> None:
     for name, one in all_queries().items():
         prepared = await connection.prepare(one.sql)

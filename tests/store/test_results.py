@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from gateway.store import postgres, queue, results, runs
+from gateway.store import queue, results, runs
 from gateway.store.runs import Run
 from tests.fixtures import campaign
 from tests.fixtures.campaign import numbers
+from tests.fixtures.database import Database
 
 NOW = datetime.now(UTC)
 SINCE = NOW - timedelta(hours=1)
@@ -45,8 +46,8 @@ class Story:
 
 
 @pytest.fixture
-async def story(dsn: str) -> AsyncIterator[Story]:
-    connection = await postgres.connect(dsn)
+async def story(database: Database) -> AsyncIterator[Story]:
+    connection = await database.connect()
     await runs.ensure_partitions(connection, NOW)
     lane = await runs.lane_of(connection, "acme", NOW)
     run = await campaign.make_run(connection, numbers(20), [lane], now=NOW)

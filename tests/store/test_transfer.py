@@ -12,9 +12,10 @@ import pytest
 from gateway import routing
 from gateway.errors import StoreError
 from gateway.message import ChunkState, MessageClass, Policy, Refusal
-from gateway.store import postgres, queue, results, runs, transfer
+from gateway.store import queue, results, runs, transfer
 from gateway.store.runs import Run
 from tests.fixtures.campaign import make_list, numbers, states
+from tests.fixtures.database import Database
 
 NOW = datetime.now(UTC)
 SINCE = NOW - timedelta(hours=1)
@@ -23,8 +24,8 @@ REROUTE = 0x45
 
 
 @pytest.fixture
-async def connection(dsn: str) -> AsyncIterator[Any]:
-    opened = await postgres.connect(dsn)
+async def connection(database: Database) -> AsyncIterator[Any]:
+    opened = await database.connect()
     await runs.ensure_partitions(opened, NOW)
     for name in "abc":
         await runs.lane_of(opened, name, NOW)
@@ -192,10 +193,10 @@ async def test_killed_before_any_statement_and_repeated_every_message_is_in_one_
     assert kills >= 7 and kills == at, "the last round ran to its end"
 
 
-async def test_two_who_carry_at_once_deliver_once(dsn: str, connection: Any) -> None:
+async def test_two_who_carry_at_once_deliver_once(database: Database, connection: Any) -> None:
     await make_run(connection, numbers(3000))
     await transfer.leave_closed(connection, 1, (2,), NOW)
-    others = [await postgres.connect(dsn) for _ in range(4)]
+    others = [await database.connect() for _ in range(4)]
     await asyncio.gather(*(transfer.carry(other, 1, NOW) for other in others))
     assert await queued(connection) == {2: Counter(numbers(3000))}
     for other in others:
