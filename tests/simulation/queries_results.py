@@ -20,8 +20,20 @@ def _chunks(tx: Transaction, run_id: int) -> list[tuple[int, int]]:
     return sorted((one["lane"], one["id"]) for _, one in tx.table("chunk").group(tx, ("run",), run_id))
 
 
+# Of a part that was not sent, for another one of its message was rejected.
+ABANDONED = -17
+
+
 def _answer(status: int) -> int:
-    return ACCEPTED if status == 0 else REJECTED if status > 0 else REFUSED if status < -1 else DOUBTED
+    return (
+        ACCEPTED
+        if status == 0
+        else REJECTED
+        if status > 0 or status == ABANDONED
+        else REFUSED
+        if status < -1
+        else DOUBTED
+    )
 
 
 class _Segment:
@@ -30,6 +42,7 @@ class _Segment:
     def __init__(self) -> None:
         self.segments = 0
         self.answer = DOUBTED
+        self.is_abandoned = True
         self.accepted_at: datetime | None = None
 
 
@@ -42,6 +55,7 @@ def _known(tx: Transaction, lane: int, chunk_id: int, since: datetime) -> dict[i
         segment = found.setdefault(one.pos, {}).setdefault(one.segment, _Segment())
         segment.segments = max(segment.segments, one.segments)
         segment.answer = min(segment.answer, _answer(one.status))
+        segment.is_abandoned = segment.is_abandoned and one.status == ABANDONED
         if one.status == 0 and (segment.accepted_at is None or one.at < segment.accepted_at):
             segment.accepted_at = one.at
     for segments in found.values():
@@ -68,8 +82,10 @@ def _received(tx: Transaction, lane: int, chunk_id: int, since: datetime, habit:
     return {key: state for key, (_, state) in best.items()}
 
 
-def _judge(segment: _Segment, state: int | None, habit: Any, now: datetime) -> int:
-    """The place in STATES."""
+def _judge(segment: _Segment, state: int | None, habit: Any, now: datetime) -> int | None:
+    """The place in STATES; None: it says nothing of its message."""
+    if segment.is_abandoned:
+        return None
     if state == 2:
         return 0
     if state == 7 and habit is not None and habit["unknown_is_final"]:
@@ -89,38 +105,43 @@ def _judge(segment: _Segment, state: int | None, habit: Any, now: datetime) -> i
     return {DOUBTED: 2, REJECTED: 8}.get(segment.answer, 9)
 
 
-def _message(policy: str, worst: dict[int, int]) -> int:
-    open_ = [one for one in worst.values() if one in (1, 2)]
+def _message(policy: str, judged: list[tuple[int, int | None]]) -> tuple[int, bool]:
+    """The place in STATES of a message, of what its segments say; whether it was begun and then rejected."""
+    known = [worst for _, worst in judged if worst is not None]
+    open_ = [worst for worst in known if worst in (1, 2)]
+    is_begun = policy in ("all", "worst") and any(worst not in (2, 8, 9) for worst in known)
     if policy == "all":
-        return max(open_ or worst.values())
-    if policy == "any":
-        least = min(worst.values())
-        return 0 if least == 0 else max(open_) if open_ else least
-    if policy == "last":
-        return worst[max(worst)]
-    return max(worst.values())
+        worst = max(open_ or known)
+    elif policy == "any":
+        worst = 0 if min(known) == 0 else max(open_) if open_ else min(known)
+    elif policy == "last":
+        last = max(judged, key=lambda one: one[0])[1]
+        worst = 8 if last is None else last
+    else:
+        worst = max(known)
+    return worst, worst == 8 and is_begun
 
 
 @model("message_states", "lane", "state", "messages", "segments")
 def message_states(tx: Transaction, run_id: int, since: datetime, now: datetime) -> Result:
     """Count a run's messages by state and lane."""
     run = tx.table("run").get(tx, run_id)
-    counted: dict[tuple[int, int], list[int]] = {}
+    counted: dict[tuple[int, int, bool], list[int]] = {}
     for lane, chunk_id in _chunks(tx, run_id):
         habit = tx.table("receipt_habit").get(tx, lane)
         received = _received(tx, lane, chunk_id, since, habit)
         for pos, segments in _known(tx, lane, chunk_id, since).items():
             if run is None or is_repeated(tx, lane, chunk_id, pos):
                 continue
-            worst = {}
+            judged: list[tuple[int, int | None]] = []
             for number, one in segments.items():
-                # A receipt of the whole position stands for each of its segments.
-                states = [received[pos, of] for of in {number, 0} if (pos, of) in received] or [None]
-                worst[number] = max(_judge(one, state, habit, now) for state in states)
-            count = counted.setdefault((lane, _message(run["receipt_policy"], worst)), [0, 0])
+                # A receipt of the whole position stands for each of its segments, beside that one's own.
+                states = [received[pos, of] for of in sorted({number, 0}) if (pos, of) in received] or [None]
+                judged += [(number, _judge(one, state, habit, now)) for state in states]
+            count = counted.setdefault((lane, *_message(run["receipt_policy"], judged)), [0, 0])
             count[0] += 1
-            count[1] += sum(one < 9 for one in worst.values())
-    return [(lane, STATES[worst], *counted[lane, worst]) for lane, worst in sorted(counted)]
+            count[1] += sum(worst is not None and worst < 9 for _, worst in judged)
+    return [(key[0], "partial" if key[2] else STATES[key[1]], *counted[key]) for key in sorted(counted)]
 
 
 @model("late_conflicts", "count")
@@ -142,7 +163,7 @@ def refusals(tx: Transaction, run_id: int, since: datetime) -> Result:
     counted: dict[tuple[int, int], tuple[set[tuple[int, int]], list[int]]] = {}
     for lane, chunk_id in _chunks(tx, run_id):
         for one in tx.log("outcome").of_chunk.get((lane, chunk_id), ()):
-            if one.status in (0, -1) or one.at < since or is_repeated(tx, lane, chunk_id, one.pos):
+            if one.status in (0, -1, ABANDONED) or one.at < since or is_repeated(tx, lane, chunk_id, one.pos):
                 continue
             messages, needed = counted.setdefault((lane, one.status), (set(), [0]))
             messages.add((chunk_id, one.pos))

@@ -7,6 +7,7 @@ from typing import Any
 from tests.simulation.queries import Result, columns_of, model, rows_of
 from tests.simulation.queries_queue import BY_STATE, DONE, MOVED, READY, at_positions, is_repeated
 from tests.simulation.queries_receipts import FINAL
+from tests.simulation.queries_results import ABANDONED
 from tests.simulation.tables import Transaction, Values, Waiting
 
 
@@ -58,7 +59,8 @@ def _has_failed(tx: Transaction, lane: int, chunk_id: int, pos: int) -> bool:
             before = finals.get(one.segment)
             finals[one.segment] = one if before is None or one.at < before.at else before
     for segment, ones in answers.items():
-        statuses = [one.status for one in ones]
+        # A part that was not sent for a brother's sake counts as he does.
+        statuses = [1 if one.status == ABANDONED else one.status for one in ones]
         if any(status < -1 for status in statuses):
             return False
         if 0 in statuses:
