@@ -161,6 +161,13 @@ def disown(tx: Transaction, lane: int, owner: str, in_hand: Sequence[int]) -> Wa
     return columns_of((yield from tx.update(rows, check, _given_back)), "id")
 
 
+@model("own_chunk", "id")
+def own_chunk(tx: Transaction, lane: int, chunk_id: int, epoch: int) -> Waiting:
+    """Hold a claimed chunk that is still ours."""
+    held = yield from tx.lock(rows_of(tx, "chunk", [(lane, chunk_id)]), functools.partial(_ours, {chunk_id: {epoch}}))
+    return [(chunk_id,) for _ in held]
+
+
 @model("note_flush", tag="INSERT")
 def note_flush(tx: Transaction, lane: int, flush_id: int, at: datetime) -> Waiting:
     """Say that a flush is committed; waits for the transaction that says so, too."""
@@ -321,7 +328,10 @@ def repeat_chunk(tx: Transaction, lane: int, chunk_id: int, copy: int, n: int) -
     origin = tx.table("chunk").get(tx, lane, chunk_id)
     if origin is None:
         return 0
-    kept = {name: origin[name] for name in ("lane", "run", "class", "priority", "not_before")}
+    kept = {
+        name: origin[name]
+        for name in ("lane", "run", "class", "priority", "not_before", "country", "source", "fallback")
+    }
     yield from tx.insert("chunk", {**kept, "id": copy, "n": n, "repeats": origin["id"]})
     return 1
 
