@@ -30,7 +30,8 @@ compile_args = ["-O2", "-fno-strict-aliasing", "-fno-plt", "-Wno-unused-function
 # Python's own flags hold -g, which costs a quarter of gcc's time (template: 4.1 s with it, 2.9 s without).
 if not sanitize:
     compile_args += ["-g0"]
-link_args = []
+# Free of charge: tables of addresses are bound before the first octet of a stranger comes, and read-only from then on.
+link_args = ["-Wl,-z,relro,-z,now", "-Wl,-z,noexecstack"] if sys.platform.startswith("linux") else []
 if sanitize:
     compile_args += [f"-fsanitize={sanitize}", "-g", "-O1", "-fno-omit-frame-pointer"]
     link_args += [f"-fsanitize={sanitize}"]

@@ -10,7 +10,7 @@
     host = "smsc.acme.example"
 
 Units are in the names. Every problem is reported, not the first alone: key, what was expected, what was found. What
-may be a secret is never shown. In a variable the names of carriers are folded: `acme-uk` and `Acme.UK` are ACME_UK.
+may be a secret is never shown; where else a password may stand says secret.py. In a variable the names of carriers are folded: `acme-uk` and `Acme.UK` are ACME_UK.
 Where each setting of a carrier comes from is kept (`Settings.origins`), and told when two of them contradict.
 Not here: what profiles hold and how they inherit (profiles.py), who changes settings while running (store/control.py).
 """
@@ -30,6 +30,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct
 
+from gateway import secret
 from gateway.countries import countries
 from gateway.errors import ConfigError
 from gateway.profiles import OF_A_CARRIER, OF_A_PROFILE, Laid, Profile, lay, loop_of, profile_of, shipped
@@ -60,7 +61,18 @@ FILE_NAME = "sluice.toml"
 ENVIRONMENT_PREFIX = "SLUICE__"
 
 
-class DatabaseSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Discreet(Struct, frozen=True, kw_only=True):
+    """Settings that say all of themselves but their secrets: a repr ends in logs and tracebacks."""
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{name}={('(not shown)' if name in SECRET_KEYS and value else value)!r}"
+            for name, value in ((name, getattr(self, name)) for name in self.__struct_fields__)
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class DatabaseSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the queue lives.
 
     dsn          of any Postgres 15 to 18; empty: our own embedded server under data_root
@@ -127,7 +139,7 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     unit: Literal["pdu", "message"] = "pdu"
 
 
-class CarrierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One account at one operator.
 
     profile                the profile that this section is laid over
@@ -478,6 +490,7 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     document = _read(path) if path is not None else {}
     problems: list[Problem] = []
     variable_by_key = _overlay(document, environment, problems)
+    secret.reveal(document, path.absolute().parent if path is not None else Path.cwd(), environment, problems)
     settings = decode(document, str(path) if path is not None else "", problems, variable_by_key)
     if problems:
         raise ConfigError([_located(problem, variable_by_key) for problem in problems])
