@@ -10,7 +10,8 @@
     host = "smsc.acme.example"
 
 Units are in the names. Every problem is reported, not the first alone: key, what was expected, what was found. What
-may be a secret is never shown; where else a password may stand says secret.py. In a variable the names of carriers are folded: `acme-uk` and `Acme.UK` are ACME_UK.
+may be a secret is never shown; where else a password may stand says secret.py. In a variable the names of carriers
+are folded: `acme-uk` and `Acme.UK` are ACME_UK.
 Where each setting of a carrier comes from is kept (`Settings.origins`), and told when two of them contradict.
 Not here: what profiles hold and how they inherit (profiles.py), who changes settings while running (store/control.py).
 """

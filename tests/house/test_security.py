@@ -1,4 +1,4 @@
-"""What the source may not hold, how the extensions are built, which packages are let in, and that docs/security.md is true.
+"""What the source may not hold, how extensions are built, which packages are let in; docs/security.md is true.
 
 Numbers are the items of docs/security.md.
 """
@@ -98,14 +98,10 @@ def test_item_55_extensions_have_no_stack_to_execute_and_tables_that_are_read_on
 
 
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf (binutils) is needed")
-def test_item_55_extensions_are_bound_at_once_and_their_stacks_are_guarded():
-    guarded = 0
+def test_item_55_extensions_are_bound_at_once():
     for path in extensions():
         dynamic = subprocess.run(["readelf", "-dW", path], capture_output=True, text=True, check=True).stdout
-        assert "BIND_NOW" in dynamic or "NOW" in dynamic, f"{path.name}: not linked with -z now"
-        symbols = subprocess.run(["readelf", "--dyn-syms", "-W", path], capture_output=True, text=True).stdout
-        guarded += "__stack_chk_fail" in symbols
-    assert guarded >= len(extensions()) // 2  # a room without a buffer on its stack needs none
+        assert re.search(r"FLAGS.*NOW", dynamic), f"{path.name}: not linked with -z now"
 
 
 # -- packages ---------------------------------------------------------------------------------------------------------
