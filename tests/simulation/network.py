@@ -344,7 +344,7 @@ class Connection:
             self.network.loop.call_soon(other.drained, context=other.context)
 
     def ended(self, side: int, unread: bool) -> None:
-        """One end is closed by its owner: the other hears of it behind the last octet, or of a reset if some was unread."""
+        """One end is closed by its owner: the other hears of it behind the last octet, or of a reset."""
         self.network.forget(self)
         peer = self.ends[1 - side]
         if unread:
