@@ -383,6 +383,7 @@ class Network:
     """All addresses and all connections.
 
     on_write, on_deliver  (connection, direction, octets): what an end writes, and what arrives at the other
+    on_end                (connection): it is over, for one of its ends at least
     """
 
     def __init__(self, loop: SimLoop, chance: random.Random):
@@ -393,6 +394,7 @@ class Network:
         self.connections: dict[int, Connection] = {}
         self.on_write: Callable[[Connection, int, bytes], None] | None = None
         self.on_deliver: Callable[[Connection, int, bytes], None] | None = None
+        self.on_end: Callable[[Connection], None] | None = None
         self.delivered = 0
         self._numbers = 0
         loop.network = self
@@ -449,7 +451,8 @@ class Network:
 
     def forget(self, connection: Connection) -> None:
         """Count it among the living no more."""
-        self.connections.pop(connection.number, None)
+        if self.connections.pop(connection.number, None) is not None and self.on_end is not None:
+            self.on_end(connection)
 
     def crashed(self, host: Host, *, is_silent: bool) -> None:
         """A host is gone: its peers hear of it, or where its power went they do not."""

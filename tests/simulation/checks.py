@@ -1,0 +1,384 @@
+"""What must hold, at every octet and at the end: the invariants of the write protocol, on what both sides show.
+
+    a gateway's write ─► A2 intent before octets · T1 sliding second · T2 window · O1 order of segments
+    the end           ─► A1 conservation · A3 duplicates explained · A4 sent is true · A5 doubt is bounded ·
+                         R1 answered receipts are kept
+
+The carrier's truth is the simulator's ledger, the gateway's the committed rows of its tables; a number gets one message
+of a run, so it joins the two without trusting either. What is found wrong is said once a kind and message, with the
+moment and the biography of the message. Situations that a run of many seeds must have met are counted in `reached`.
+
+Not here: what is done to the gateway (world.py).
+"""
+
+import struct
+from collections import Counter, deque
+from typing import Any
+
+from _fastpath.batch import stride_of
+from gateway.message import Policy
+from gateway.simulator import ledger
+from tests.simulation.loop import SimLoop
+from tests.simulation.network import TO_SERVER, Connection
+
+SUBMIT, SUBMIT_RESP, DELIVER, BIND_BITS = 0x00000004, 0x80000004, 0x00000005, {1, 2, 9}
+DONE, CANCELLED, MOVED = 2, 4, 5
+# Of each kind of violation so many are told in full.
+MOST = 3
+
+_header = struct.Struct(">IIII")
+
+# What a run of many seeds must have met, or it looks away: a name, and what it means.
+SITUATIONS = {
+    "session_lost_in_flight": "a session ended with submit_sm unanswered",
+    "throttled": "the carrier refused for its rate",
+    "refused": "the carrier refused a message for good or for a while",
+    "late_response": "a response came behind its timer, on the same session",
+    "early_receipt": "a receipt came before its response",
+    "duplicate_receipt": "a receipt came twice",
+    "window_full": "a window was full",
+    "parts": "a message had several segments",
+    "worker_killed_in_flight": "a worker was killed with submit_sm unanswered",
+    "worker_frozen": "a worker was stopped, and went on",
+    "worker_drained": "a worker was asked to end, and left nothing in doubt",
+    "smsc_killed": "the carrier's SMSC died and came back",
+    "doubt_written": "a segment was written down as in doubt",
+    "doubt_settled": "a segment in doubt was settled by an answer or a receipt",
+    "repeated": "a segment in doubt was sent again under at_least_once",
+    "stale_epoch": "a watermark or a chunk's end was refused to a worker who had lost the chunk",
+    "flush_twice": "a flush whose COMMIT got no answer was tried again and was known",
+    "store_lost": "connections to Postgres died",
+    "store_frozen": "Postgres stood still",
+    "commit_unknown": "a COMMIT was carried out and its answer lost",
+    "moved": "messages went to another lane",
+}
+
+
+class Session:
+    """One connection as a wire-tap sees it."""
+
+    def __init__(self, carrier: Any):
+        self.carrier = carrier
+        self.rest = [b"", b""]
+        # sequence_number of what is unanswered → when it was written.
+        self.outstanding: dict[int, float] = {}
+        self.timed_out: dict[int, float] = {}
+
+
+class Checks:
+    """Watches one world.
+
+    store     committed rows: chunks(), payloads(), outcomes(), receipts() … (world.Store)
+    carriers  by address: name, lane, tps, window, response_timeout_s (world.CarrierPlan)
+    """
+
+    def __init__(self, loop: SimLoop, store: Any, carriers: dict[tuple[str, int], Any], seed: int):
+        self.loop, self.store, self.carriers, self.seed = loop, store, carriers, seed
+        self.violations: list[str] = []
+        self.reached: Counter[str] = Counter()
+        self.told: Counter[str] = Counter()
+        self.sessions: dict[int, Session] = {}
+        self.written: dict[str, deque[float]] = {}
+        self.submits = 0
+        # Segments that may be in doubt, by what happened; see A5.
+        self.may_doubt = 0
+        self.lives: dict[int, list[str]] = {}
+        self._places: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self._known_payloads = 0
+        self._order: dict[tuple[int, int, bytes], int] = {}
+        self._is_over = False
+
+    def say(self, kind: str, text: str, number: int = 0) -> None:
+        """Note a violation."""
+        self.told[kind] += 1
+        if self.told[kind] <= MOST:
+            life = self.lives.get(number, [])
+            told = "".join(f"\n      {line}" for line in life)
+            self.violations.append(f"seed {self.seed} at {self.loop.now:.6f} s: {kind}: {text}{told}")
+
+    def note(self, number: int, text: str) -> None:
+        """Write into a message's biography."""
+        self.lives.setdefault(number, []).append(f"{self.loop.now:.6f} {text}")
+
+    # -- the wire ---------------------------------------------------------------------------------------------------
+
+    def on_write(self, connection: Connection, side: int, octets: bytes) -> None:
+        """An end has written: the gateway's half is judged here."""
+        if side == TO_SERVER:
+            self._pdus(connection, side, octets)
+
+    def on_deliver(self, connection: Connection, side: int, octets: bytes) -> None:
+        """Octets are with the gateway."""
+        if side != TO_SERVER:
+            self._pdus(connection, side, octets)
+
+    def _pdus(self, connection: Connection, side: int, octets: bytes) -> None:
+        session = self.sessions.get(connection.number)
+        if session is None:
+            session = self.sessions[connection.number] = Session(self.carriers[connection.address])
+        if session.rest[side]:
+            octets = session.rest[side] + octets
+        at, end = 0, len(octets)
+        while end - at >= 16:
+            length, command, status, sequence = _header.unpack_from(octets, at)
+            if length < 16 or end - at < length:
+                break
+            if command == SUBMIT:
+                self._submitted(connection, session, sequence, octets[at : at + length])
+            elif command == SUBMIT_RESP and side != TO_SERVER:
+                self._answered(session, sequence, status)
+            at += length
+        session.rest[side] = octets[at:]
+
+    def _submitted(self, connection: Connection, session: Session, sequence: int, pdu: bytes) -> None:
+        carrier, now = session.carrier, self.loop.now
+        self.submits += 1
+        number, place = destination_of(pdu)
+        self.note(number, f"written to {carrier.name}, connection {connection.number}, sequence {sequence}, part {place}")
+        # A2: below a committed watermark of a chunk that holds it.
+        if not self._is_intended(carrier.lane, number):
+            self.say("A2", f"{number} was written to {carrier.name} and no committed watermark covers it", number)
+        # T1: counted where the gateway writes, over all its processes.
+        if carrier.tps:
+            times = self.written.setdefault(carrier.name, deque())
+            while times and times[0] <= now - 1.0 + 1e-5:
+                times.popleft()
+            times.append(now)
+            if len(times) > carrier.tps:
+                self.say("T1", f"{len(times)} submit_sm within a second to {carrier.name}, at most {carrier.tps}", number)
+        # T2: what our timer has given up is not counted, though the carrier may still answer it.
+        if sequence in session.outstanding:
+            self.say("T2", f"sequence {sequence} is used again on connection {connection.number}", number)
+        session.outstanding[sequence] = now
+        if len(session.outstanding) >= carrier.window:
+            self.reached["window_full"] += 1
+            self._expire(session, now)
+            if len(session.outstanding) > carrier.window:
+                self.say(
+                    "T2",
+                    f"{len(session.outstanding)} unanswered on connection {connection.number} of {carrier.name}, "
+                    f"at most {carrier.window}",
+                    number,
+                )
+        # O1: the parts of a message in order, the first time each of them leaves.
+        if place[0] > 1:
+            self.reached["parts"] += 1
+            key = carrier.lane, number, place[2]
+            last = self._order.get(key, 0)
+            if place[1] > last + 1:
+                self.say("O1", f"part {place[1]} of {number} left behind part {last}", number)
+            self._order[key] = max(last, place[1])
+
+    def _expire(self, session: Session, now: float) -> None:
+        limit = session.carrier.response_timeout_s
+        for sequence, at in list(session.outstanding.items()):
+            if now - at >= limit:
+                del session.outstanding[sequence]
+                session.timed_out[sequence] = at
+                self.may_doubt += 1
+
+    def _answered(self, session: Session, sequence: int, status: int) -> None:
+        at = session.outstanding.pop(sequence, None)
+        if at is None:
+            if session.timed_out.pop(sequence, None) is not None:
+                self.reached["late_response"] += 1
+        elif self.loop.now - at >= session.carrier.response_timeout_s:
+            self.may_doubt += 1
+            self.reached["late_response"] += 1
+        if status in (0x58, 0x14):
+            self.reached["throttled"] += 1
+        elif status:
+            self.reached["refused"] += 1
+
+    def on_end(self, connection: Connection) -> None:
+        """A connection is over: what is unanswered on it may be in doubt."""
+        session = self.sessions.get(connection.number)
+        if session is not None and session.outstanding:
+            self.may_doubt += len(session.outstanding)
+            self.reached["session_lost_in_flight"] += 1
+
+    def in_flight(self) -> int:
+        """Submit_sm unanswered on all connections that live."""
+        alive = self.loop.network.connections
+        return sum(len(session.outstanding) for number, session in self.sessions.items() if number in alive)
+
+    # -- where a number stands --------------------------------------------------------------------------------------
+
+    def _look_up(self) -> None:
+        payloads = self.store.payloads()
+        for lane, chunk_id, numbers in payloads[self._known_payloads :]:
+            n = len(numbers)
+            stride = stride_of(n)
+            for rank in range(n):
+                number = numbers[(rank * stride + chunk_id) % n]
+                self._places.setdefault((lane, number), []).append((chunk_id, rank))
+        self._known_payloads = len(payloads)
+
+    def _is_intended(self, lane: int, number: int) -> bool:
+        for chunk_id, rank in self._places.get((lane, number), ()):
+            if self.store.sent_upto(lane, chunk_id) > rank:
+                return True
+        if self.store.payload_count() != self._known_payloads:
+            self._look_up()
+            return any(
+                self.store.sent_upto(lane, chunk_id) > rank for chunk_id, rank in self._places.get((lane, number), ())
+            )
+        return False
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def at_end(self, runs: list[Any], ledgers: dict[str, Any], extra_doubt: int) -> None:
+        """Judge what is left when everything is over.
+
+        runs         (policy, numbers, parts) of each (world.RunPlan)
+        ledgers      the simulator's lines by the carrier's name
+        extra_doubt  segments that kills may have put in doubt beside the open windows
+        """
+        numbers_of, rows = {}, {}
+        self._look_up()
+        for lane, chunk_id, numbers in self.store.payloads():
+            numbers_of[lane, chunk_id] = numbers
+        for row in self.store.outcomes():
+            rows.setdefault(numbers_of[row.lane, row.chunk_id][row.pos], []).append(row)
+        repeated: Counter[int] = Counter()
+        for lane, chunk_id, pos in self.store.repeated():
+            repeated[numbers_of[lane, chunk_id][pos]] += 1
+        lane_of = {carrier.name: carrier.lane for carrier in self.carriers.values()}
+        copies: Counter[tuple[int, tuple[int, int]]] = Counter()
+        accepted: dict[tuple[int, str], int] = {}
+        answered: dict[tuple[int, str], int] = {}
+        for name, lines in ledgers.items():
+            for message in ledger.fold(ledger.cut(lines.octets.decode("latin-1").splitlines(keepends=True))):
+                number = int(message.destination)
+                self.note(number, f"at {name}: status {message.status:#x} id {message.message_id} link {message.link}")
+                if message.status:
+                    continue
+                copies[number, part_of(message)] += 1
+                accepted[lane_of[name], message.message_id] = number
+                for receipt in message.receipts:
+                    if receipt.at_ns < message.at_ns or not message.answered:
+                        self.reached["early_receipt"] += 1
+                    if receipt.answer == 0:
+                        answered[lane_of[name], message.message_id] = number
+                if len([one for one in message.receipts if one.state == "DELIVRD"]) > 1:
+                    self.reached["duplicate_receipt"] += 1
+        self._tell_rows(rows)
+        stored = self._receipts(accepted)
+        self._conservation(runs, rows, copies)
+        self._duplicates(runs, copies, repeated)
+        self._truth(rows, copies, accepted)
+        for (lane, message_id), number in answered.items():
+            if (lane, message_id) not in stored:
+                self.say("R1", f"the receipt of {message_id} of {number} was answered and is not in the store", number)
+        doubted = {
+            (row.lane, row.chunk_id, row.pos, row.segment) for found in rows.values() for row in found if row.status == -1
+        }
+        parts = max((run.parts for run in runs), default=1)
+        self.reached["doubt_written"] += len(doubted)
+        self.reached["repeated"] += sum(repeated.values())
+        if len(doubted) > self.may_doubt + extra_doubt * parts:
+            self.say(
+                "A5",
+                f"{len(doubted)} segments in doubt, at most {self.may_doubt} unanswered on lost sessions or behind their "
+                f"timers and {extra_doubt * parts} by kills",
+            )
+
+    def _tell_rows(self, rows: dict[int, list[Any]]) -> None:
+        for number, found in rows.items():
+            for row in found:
+                self.note(
+                    number,
+                    f"outcome lane {row.lane} chunk {row.chunk_id} pos {row.pos} part {row.segment}/{row.segments} "
+                    f"epoch {row.epoch} status {row.status} id {row.message_id} at {row.at:%H:%M:%S.%f}",
+                )
+
+    def _receipts(self, accepted: dict[tuple[int, str], int]) -> set[tuple[int, str]]:
+        """Judge receipts that were matched; -> (lane, message_id) of all that are kept."""
+        stored = set()
+        for lane, message_id, number in self.store.receipts():
+            stored.add((lane, message_id))
+            truly = accepted.get((lane, message_id))
+            if number is not None and truly is not None and truly != number:
+                self.say("R1", f"the receipt of {message_id} of {truly} was given to {number}", number)
+        return stored
+
+    def _conservation(self, runs: list[Any], rows: dict[int, list[Any]], copies: Counter[Any]) -> None:
+        for run in runs:
+            for number in run.numbers:
+                found = rows.get(number, [])
+                if not found:
+                    self.say("A1", f"{number} has no outcome and its chunk is closed", number)
+                    continue
+                latest: dict[tuple[int, int, int], set[int]] = {}
+                for row in found:
+                    latest.setdefault((row.lane, row.chunk_id, row.pos), set()).add(row.segment)
+                parts = max(row.segments for row in found)
+                if not any(0 in segments or len(segments) >= parts for segments in latest.values()):
+                    # After a part that was refused for good the others are not sent; that is their end.
+                    if not any(row.status > 0 for row in found):
+                        self.say("A1", f"of {number} not every segment has an outcome", number)
+        for number, _ in copies:
+            if number not in rows:
+                self.say("A1", f"{number} was taken by the carrier and has no outcome", number)
+
+    def _duplicates(self, runs: list[Any], copies: Counter[Any], repeated: Counter[int]) -> None:
+        once = {number for run in runs if run.policy != Policy.AT_LEAST_ONCE for number in run.numbers}
+        for (number, place), count in copies.items():
+            most = 1 if number in once else 1 + repeated[number]
+            if count > most:
+                self.say("A3", f"part {place} of {number} was taken {count} times, at most {most}", number)
+        for number in once:
+            if repeated[number]:
+                self.say("A3", f"{number} was repeated, and its policy forbids it", number)
+
+    def _truth(
+        self, rows: dict[int, list[Any]], copies: Counter[Any], accepted: dict[tuple[int, str], int]
+    ) -> None:
+        taken = {number for number, _ in copies}
+        ids: Counter[tuple[int, str]] = Counter()
+        for number, found in rows.items():
+            for row in found:
+                if row.status == 0 and row.message_id is not None:
+                    ids[row.lane, row.message_id] += 1
+                    truly = accepted.get((row.lane, row.message_id))
+                    if truly != number:
+                        self.say("A4", f"{number} is accepted as {row.message_id}, which the carrier gave to {truly}", number)
+            statuses = {row.status for row in found}
+            if number in taken and 0 not in statuses and -1 not in statuses:
+                self.say("A4", f"{number} was taken by the carrier; in the store: {sorted(statuses)}", number)
+            if -1 in statuses and 0 in statuses:
+                self.reached["doubt_settled"] += 1
+        for (lane, message_id), count in ids.items():
+            if count > 1:
+                self.say("A4", f"{message_id} of lane {lane} stands {count} times", accepted.get((lane, message_id), 0))
+
+
+def destination_of(pdu: bytes) -> tuple[int, tuple[int, int, bytes]]:
+    """Read whom a submit_sm is for and which part it is: the number, (parts, part, reference)."""
+    at = pdu.index(0, 16) + 1  # service_type
+    at = pdu.index(0, at + 2) + 1  # source
+    end = pdu.index(0, at + 2)
+    number = int(pdu[at + 2 : end].lstrip(b"+"))
+    esm_class = pdu[end + 1]
+    if not esm_class & 0x40:
+        return number, (1, 1, b"")
+    at = end + 4
+    at = pdu.index(0, at) + 1  # schedule_delivery_time
+    at = pdu.index(0, at) + 1  # validity_period
+    header = pdu[at + 5 : at + 12]
+    return number, _part(header)
+
+
+def _part(header: bytes) -> tuple[int, int, bytes]:
+    if header[1] == 0x08:
+        return header[5], header[6], bytes(header[3:5])
+    if header[1] == 0x00:
+        return header[4], header[5], bytes(header[3:4])
+    return 1, 1, b""
+
+
+def part_of(message: ledger.Message) -> tuple[int, int]:
+    """Say which part a message at the simulator is: (parts, part)."""
+    if not message.esm_class & 0x40:
+        return 1, 1
+    return _part(bytes.fromhex(message.content[:14]))[:2]

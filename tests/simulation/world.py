@@ -1,0 +1,836 @@
+"""A world from a seed: workers, carriers, a database, load, and what goes wrong and when.
+
+    seed ─► Plan (topology, personalities, settings, load, a list of faults) ─► World.run ─► Result
+            faults fall ─► at `heal_s` all is well again ─► within ten minutes everything must have its end ─► checks
+
+The plan says everything: the same plan runs the same way twice, octet for octet, so a failing seed can be replayed, and
+its list of faults made shorter as long as it still fails (run.py). Each world draws half of the kinds of faults, so that
+rare pairs of them meet (swarm testing). Settings are drawn as well: tiny chunks, windows of one, short intervals.
+
+Real: the Worker and everything below it, the simulator's Site and Centre. Not real: the loop (loop.py), the network
+(network.py), Postgres (postgres.py), clocks and processes. Not here: what must hold (checks.py).
+"""
+
+import asyncio
+import hashlib
+import random
+import struct
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from gateway.config import CarrierSettings, DatabaseSettings, Settings, WorkerSettings
+from gateway.dispatch.clock import Clock
+from gateway.dispatch.identity import Identity
+from gateway.dispatch.worker import Worker
+from gateway.errors import GatewayError
+from gateway.message import MessageClass, Policy
+from gateway.simulator import behaviour
+from gateway.simulator.smsc import Site, Ticks
+from gateway.store import runs
+from tests.simulation.checks import Checks
+from tests.simulation.loop import BEGIN, Deadlock, Host, SimLoop, Spin
+from tests.simulation.network import TO_CLIENT, TO_SERVER, Network
+from tests.simulation.postgres import Faults, SimPostgres
+
+FIRST_NUMBER = 447_700_000_000
+PORT = 2775
+# After the faults are over, everything must have its end within so long.
+PATIENCE_S = 600.0
+LOOK_S = 0.5
+DRAIN_S = 30.0
+# Until TCP tells Postgres that a machine is gone.
+SILENCE_S = 5.0
+# A supervisor starts a process again after so long.
+RESTART_S = 1.0
+
+TEXTS = ("Hello", "Your code is 4711", "Sale: everything must go, from Monday to Friday, at all of our shops. " * 3)
+
+
+class CarrierPlan(Struct, kw_only=True):
+    """A carrier: our settings for it, and its personality as fields of behaviour.Carrier."""
+
+    name: str
+    tps: int
+    window: int
+    binds: int
+    response_timeout_s: float
+    settings: dict[str, Any]
+    personality: dict[str, Any]
+    latency_s: tuple[float, float]
+    whole: float
+    capacity: int
+    lane: int = 0
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where its SMSC listens."""
+        return f"{self.name}.example", PORT
+
+
+class RunPlan(Struct, kw_only=True):
+    """A run: chunk by chunk, (carrier's place, numbers)."""
+
+    policy: Policy
+    class_: int
+    text: str
+    at_s: float
+    chunks: list[tuple[int, list[int]]]
+    parts: int
+
+    @property
+    def numbers(self) -> list[int]:
+        """Everybody."""
+        return [number for _, chunk in self.chunks for number in chunk]
+
+
+class Event(Struct, frozen=True, array_like=True):
+    """Something that is done to the world."""
+
+    at_s: float
+    fault: str
+    args: tuple[float, ...]
+
+
+class Plan(Struct, kw_only=True):
+    """All of a world."""
+
+    seed: int
+    workers: list[int]  # the machine of each
+    carriers: list[CarrierPlan]
+    runs: list[RunPlan]
+    worker: dict[str, Any]
+    deadline_s: float
+    clocks: list[tuple[float, float]]
+    store_latency_s: tuple[float, float]
+    events: list[Event]
+    heal_s: float
+
+
+class Result(Struct, kw_only=True):
+    """What came of it."""
+
+    seed: int
+    messages: int
+    submits: int
+    violations: list[str]
+    reached: dict[str, int]
+    trace: str
+    virtual_s: float
+    turns: int
+
+
+# -- the plan -----------------------------------------------------------------------------------------------------------
+
+# Each kind of fault, how its arguments are drawn, and how long the world needs to get over it (s).
+FAULTS: dict[str, Callable[[random.Random], tuple[float, ...]]] = {
+    "kill": lambda c: (c.randrange(8), c.uniform(0.1, 3.0)),
+    "power": lambda c: (c.randrange(8), c.uniform(0.5, 5.0)),
+    "freeze": lambda c: (c.randrange(8), c.choice((0.2, 1.0, 5.0, 20.0))),
+    "stop": lambda c: (c.randrange(8), c.uniform(0.1, 2.0)),
+    "wall": lambda c: (c.randrange(8), c.choice((-3600.0, -30.0, -2.0, 2.0, 30.0, 3600.0))),
+    "reset": lambda c: (c.randrange(8), c.randrange(8)),
+    "finish": lambda c: (c.randrange(8), c.randrange(8)),
+    "vanish": lambda c: (c.randrange(8), c.randrange(8)),
+    "cut": lambda c: (c.randrange(8), c.randrange(8), c.randrange(2), c.randrange(400)),
+    "stall": lambda c: (c.randrange(8), c.randrange(8), c.randrange(2), c.uniform(0.1, 15.0)),
+    "drip": lambda c: (c.randrange(8), c.randrange(8), c.randrange(2), c.uniform(0.5, 5.0)),
+    "refuse": lambda c: (c.randrange(8), c.uniform(0.5, 10.0)),
+    "mute": lambda c: (c.randrange(8), c.uniform(0.5, 10.0)),
+    "slow": lambda c: (c.randrange(8), c.choice((10.0, 100.0, 1000.0)), c.uniform(0.5, 5.0)),
+    "smsc": lambda c: (c.randrange(8), c.uniform(0.1, 5.0)),
+    "store_restart": lambda c: (c.uniform(0.05, 3.0),),
+    "store_freeze": lambda c: (c.uniform(0.05, 8.0),),
+    "store_terminate": lambda c: (c.randrange(16),),
+    "store_lossy": lambda c: (c.choice((0.001, 0.01, 0.1)), c.choice((0.0, 0.01, 0.1)), c.uniform(0.2, 3.0)),
+    "store_slow": lambda c: (c.choice((0.01, 0.2)), c.uniform(0.2, 3.0)),
+}
+
+
+def plan_of(seed: int, *, messages: int = 3000) -> Plan:
+    """Draw a world."""
+    chance = random.Random(seed)
+    carriers = [_carrier(chance, place) for place in range(chance.choice((1, 1, 1, 2, 2, 3)))]
+    workers = chance.choice(([0], [0, 0], [0, 1], [0, 0, 1], [0, 1, 1]))
+    planned, number = [], FIRST_NUMBER
+    left = round(messages * chance.uniform(0.5, 1.5))
+    for _ in range(chance.choice((1, 2, 3))):
+        text = chance.choices(TEXTS, (4, 2, 1))[0]
+        size = chance.choice((1, 7, 50, 200, 1000))
+        chunks = []
+        share = max(1, left // 2)
+        while share > 0 and len(chunks) < 60:
+            n = max(1, min(share, size, round(size * chance.uniform(0.5, 1.0))))
+            chunks.append((chance.randrange(len(carriers)), list(range(number, number + n))))
+            number, share = number + n, share - n
+        left -= sum(len(chunk) for _, chunk in chunks)
+        planned.append(
+            RunPlan(
+                policy=chance.choice((Policy.ONCE, Policy.ONCE, Policy.AT_LEAST_ONCE)),
+                class_=chance.choice((MessageClass.BULK, MessageClass.BULK, MessageClass.OTP)),
+                text=text,
+                at_s=chance.choice((0.0, chance.uniform(0.0, 3.0))),
+                chunks=chunks,
+                parts=2 if len(text) > 160 else 1,
+            )
+        )
+    kinds = chance.sample(list(FAULTS), len(FAULTS) // 2)
+    span_s = chance.choice((2.0, 5.0, 10.0))
+    events = sorted(
+        (
+            Event(round(0.2 + chance.uniform(0.0, span_s), 6), kind, FAULTS[kind](chance))
+            for kind in chance.choices(kinds, k=chance.choice((0, 1, 2, 4, 8)))
+        ),
+        key=lambda event: event.at_s,
+    )
+    return Plan(
+        seed=seed,
+        workers=workers,
+        carriers=carriers,
+        runs=planned,
+        worker={
+            "flush_interval_s": chance.choice((0.001, 0.005, 0.025, 0.1)),
+            "intent_s": chance.choice((0.005, 0.05, 0.2)),
+            "lease_s": chance.choice((2.0, 3.0, 6.0)),
+            "match_interval_s": chance.choice((0.05, 0.5)),
+            "evidence_s": chance.choice((0.0, 0.5, 5.0)),
+            "recall_ids": chance.choice((1024, 1 << 14)),
+        },
+        deadline_s=chance.choice((1.0, 5.0)),
+        clocks=[(chance.choice((0.0, 1000.0, 1e6)), chance.choice((0.0, 0.0, 1e-4, -1e-4))) for _ in workers],
+        store_latency_s=chance.choice(((0.0001, 0.0005), (0.0002, 0.003), (0.001, 0.02))),
+        events=events,
+        heal_s=span_s + 1.0,
+    )
+
+
+def _carrier(chance: random.Random, place: int) -> CarrierPlan:
+    window = chance.choice((1, 2, 10, 10, 50, 200))
+    tps = chance.choice((0, 50, 200, 1000, 3000))
+    binds = chance.choice((1, 1, 2, 3))
+    response_timeout_s = chance.choice((1.0, 3.0, 10.0))
+    personality: dict[str, Any] = {
+        "responses": {
+            "delay_ms": chance.choice((0, 0, 2, 20)),
+            "jitter_ms": chance.choice((0, 5, 20)),
+            "late_share": chance.choice((0.0, 0.0, 0.002)),
+            "late_ms": chance.choice((5, 200, 2000)),
+            "silent_share": chance.choice((0.0, 0.0, 0.0005)),
+            "errors": chance.choice(({}, {}, {"RSYSERR": 0.01}, {"RINVDSTADR": 0.02, "RTHROTTLED": 0.01})),
+        },
+        "receipts": {
+            "delay_ms": chance.choice((0, 5, 100)),
+            "jitter_ms": chance.choice((0, 50)),
+            "early_share": chance.choice((0.0, 0.01)),
+            "early_ms": chance.choice((1, 10)),
+            "duplicate_share": chance.choice((0.0, 0.01)),
+            "missing_share": chance.choice((0.0, 0.01)),
+            "states": {"DELIVRD": 0.9, "UNDELIV:001": 0.1},
+            "retry_ms": 500,
+            "window": chance.choice((0, 10)),
+        },
+        "drops": {"share": chance.choice((0.0, 0.0, 0.0, 0.0005)), "answers_first": chance.random() < 0.5},
+    }
+    if chance.random() < 0.2 and tps:
+        # A carrier that is stricter than its contract.
+        personality["limit"] = {"model": "second", "status": "RTHROTTLED"}
+        personality["account"] = [{"system_id": "test", "tps": max(1, tps // 2)}]
+    return CarrierPlan(
+        name=f"carrier{place}",
+        tps=tps,
+        window=window,
+        binds=binds,
+        response_timeout_s=response_timeout_s,
+        settings={
+            "adaptive": chance.choice((None, False)),
+            "retry_delay_s": chance.choice((0.05, 1.0)),
+            "throttle_pause_s": chance.choice((0.05, 0.25)),
+            "enquire_link_s": chance.choice((1.0, 5.0, 30.0)),
+            "reconnect_first_s": chance.choice((0.05, 0.5)),
+            "reconnect_longest_s": chance.choice((0.5, 5.0)),
+            "bind": chance.choice(("trx", "trx", "tx+rx")),
+        },
+        personality=personality,
+        latency_s=chance.choice(((0.0, 0.0001), (0.0002, 0.002), (0.005, 0.05))),
+        whole=chance.choice((1.0, 0.8, 0.2)),
+        capacity=chance.choice((2048, 1 << 16)),
+    )
+
+
+# -- the parts of a world -----------------------------------------------------------------------------------------------
+
+
+class Lines:
+    """The ledger of one carrier: it outlives the processes of its SMSC."""
+
+    def __init__(self) -> None:
+        self.octets = bytearray()
+
+    def write(self, octets: bytes, *, must_last: bool = True) -> None:
+        """Append whole lines."""
+        self.octets += octets
+
+
+class Machine:
+    """One machine: which of its processes run."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.pids: dict[int, None] = {}
+        self.next_pid = 100
+
+    def start(self) -> int:
+        """Give a process its number."""
+        self.next_pid += 1
+        self.pids[self.next_pid] = None
+        return self.next_pid
+
+
+class Process:
+    """A worker's place: one process after another."""
+
+    def __init__(self, world: "World", place: int):
+        self.world, self.place = world, place
+        self.machine = world.machines[world.plan.workers[place]]
+        self.host: Host | None = None
+        self.pid = 0
+        self.worker: Worker | None = None
+        self.starts = 0
+        self._stop: asyncio.Event | None = None
+        self.is_wanted = True
+
+    def start(self) -> None:
+        """Start it, unless it runs."""
+        if self.host is not None or not self.is_wanted:
+            return
+        world = self.world
+        self.starts += 1
+        self.pid = self.machine.start()
+        offset_s, drift = world.plan.clocks[self.place]
+        name = f"{self.machine.name}-{self.place}-{self.starts}"
+        self.host = Host(world.loop, name, offset_s=offset_s, drift=drift)
+        self.host.wall_offset = world.wall_offsets[self.place]
+        self._stop = asyncio.Event()
+        self.host.spawn(self._life(self.host, self.pid), f"life of {name}")
+
+    async def _life(self, host: Host, pid: int) -> None:
+        world, plan = self.world, self.world.plan
+        assert self._stop is not None
+        identity = Identity(
+            instance=host.name,
+            host=self.machine.name,
+            boot=self.machine.name,
+            pid=pid,
+            is_running=lambda asked: asked in self.machine.pids,
+        )
+        worker = Worker(
+            world.settings,
+            identity,
+            lambda: world.store.connect(host),
+            Clock(monotonic=host.monotonic, wall=host.wall),
+            random.Random(f"{plan.seed} {host.name}"),
+        )
+        try:
+            await worker.start()
+            self.worker = worker
+            assert worker.failed is not None
+            stop = asyncio.create_task(self._stop.wait())
+            await asyncio.wait((stop, worker.failed), return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            if worker.failed.done() and not isinstance(worker.failed.exception(), GatewayError):
+                world.checks.say("B1", f"a loop of {host.name} broke: {worker.failed.exception()!r}")
+            await worker.stop(DRAIN_S)
+            world.checks.reached["worker_drained"] += 1
+        except GatewayError:
+            # The shell says so and ends; the supervisor tries again.
+            pass
+        self._gone()
+
+    def _gone(self) -> None:
+        """The process has ended by itself."""
+        self.machine.pids.pop(self.pid, None)
+        host, self.host, self.worker = self.host, None, None
+        if host is not None:
+            self.world.network.crashed(host, is_silent=False)
+            self.world.store.gone(host, is_silent=False)
+            host.crash()
+        self.world.later(RESTART_S, self.start)
+
+    def crash(self, restart_s: float, *, is_silent: bool) -> None:
+        """Kill it; a supervisor, or an operator, starts it again."""
+        host = self.host
+        if host is None:
+            return
+        world = self.world
+        if world.checks.in_flight():
+            world.checks.reached["worker_killed_in_flight"] += 1
+        world.doubt_by_kills += world.kill_bound()
+        self.machine.pids.pop(self.pid, None)
+        self.host = self.worker = None
+        host.crash()
+        world.network.crashed(host, is_silent=is_silent)
+        world.store.gone(host, is_silent=is_silent)
+        world.later(restart_s, self.start)
+
+    def stop(self, restart_s: float) -> None:
+        """Ask it to end, in order."""
+        if self.host is not None and self._stop is not None:
+            self._stop.set()
+
+
+class Centre:
+    """The SMSC of a carrier: one process after another, one ledger."""
+
+    def __init__(self, world: "World", plan: CarrierPlan):
+        self.world, self.plan, self.lines = world, plan, Lines()
+        self.host: Host | None = None
+        self.starts = 0
+        self.site: Site | None = None
+
+    def start(self) -> None:
+        """Start it, unless it runs."""
+        if self.host is not None:
+            return
+        world, plan = self.world, self.plan
+        self.starts += 1
+        self.host = host = Host(world.loop, f"{plan.name}-{self.starts}", offset_s=50.0 * self.starts)
+        host.wall_offset = timedelta(0)
+        settings = behaviour.from_mapping(
+            {
+                "seed": world.plan.seed + self.starts,
+                "ledger": "memory",
+                "ledger_text": True,
+                "carrier": [{"name": plan.name, "host": plan.address[0], "port": PORT} | plan.personality],
+            }
+        )
+        self.site = site = host.inside(
+            lambda: Site(
+                settings.carrier[0],
+                settings,
+                self.lines,
+                0x10000000 * self.starts,
+                Ticks(host.monotonic_ns, host.wall_ns),
+            )
+        )
+        host.spawn(site.open(), f"open {host.name}")
+
+    def crash(self, restart_s: float) -> None:
+        """Kill it."""
+        host, self.host = self.host, None
+        if host is not None:
+            host.crash()
+            self.world.network.crashed(host, is_silent=self.world.chance.random() < 0.3)
+            self.world.checks.reached["smsc_killed"] += 1
+            self.world.later(restart_s, self.start)
+
+
+class Store:
+    """The simulated Postgres as the world and the checks see it."""
+
+    def __init__(self, world: "World"):
+        self.world = world
+        self.postgres = SimPostgres(
+            random.Random(f"{world.plan.seed} postgres"), Faults(travel_s=world.plan.store_latency_s)
+        )
+        self._numbers: list[tuple[int, int, list[int]]] = []
+        self._chunk = self.postgres.tables.tables["chunk"].indexes[0]
+        self._payload = self.postgres.tables.tables["chunk_payload"].all
+
+    async def connect(self, host: Host | None) -> Any:
+        """Connect, for a host."""
+        return await self.postgres.connect(
+            client=host.name if host is not None else "", statement_timeout_s=self.world.plan.deadline_s
+        )
+
+    def gone(self, host: Host, *, is_silent: bool) -> None:
+        """A host is gone, and with it its connections; where it lost its power the server finds out later."""
+        if is_silent:
+            self.world.later(SILENCE_S, lambda: self.postgres.cut(host.name))
+        else:
+            self.postgres.cut(host.name)
+
+    # What is committed.
+
+    def sent_upto(self, lane: int, chunk_id: int) -> int:
+        """How far a chunk's watermark is committed."""
+        row = self._chunk.get((lane, chunk_id))
+        return 0 if row is None or row.old is None else int(row.old["sent_upto"])
+
+    def payload_count(self) -> int:
+        """Chunks that ever had a payload."""
+        return len(self._payload)
+
+    def payloads(self) -> list[tuple[int, int, list[int]]]:
+        """(lane, chunk id, numbers) of all, in order."""
+        for row in list(self._payload)[len(self._numbers) :]:
+            values = row.old or row.new
+            self._numbers.append((values["lane"], values["chunk_id"], list(values["msisdn"])))
+        return self._numbers
+
+    def outcomes(self) -> list[Any]:
+        """All outcomes."""
+        return [row for rows in self.postgres.tables.logs["outcome"].of_lane.values() for row in rows]
+
+    def receipts(self) -> list[tuple[int, str, int | None]]:
+        """(lane, message_id, number it is matched to) of every receipt kept, wherever it is."""
+        numbers = {(lane, chunk_id): numbers for lane, chunk_id, numbers in self.payloads()}
+        found: list[tuple[int, str, int | None]] = [
+            (row.lane, row.message_id, numbers[row.lane, row.chunk_id][row.pos])
+            for rows in self.postgres.tables.logs["receipt"].of_lane.values()
+            for row in rows
+        ]
+        for name in ("receipt_waiting", "orphan_receipt"):
+            found += [(row["lane"], row["message_id"], None) for row in self.rows(name)]
+        return found
+
+    def repeated(self) -> list[tuple[int, int, int]]:
+        """(lane, chunk id, position) of all that was queued again."""
+        return [(row["lane"], row["chunk_id"], row["pos"]) for row in self.rows("repeated")]
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """Committed rows."""
+        return [row.old for row in self.postgres.tables.tables[table].all if row.old is not None]
+
+    def is_over(self) -> bool:
+        """Tell whether nothing is queued, claimed or on its way to another lane."""
+        return all(row["state"] not in (0, 1) for row in self.rows("chunk")) and not self.rows("transfer")
+
+
+class World:
+    """A world that runs once."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.loop = SimLoop()
+        self.chance = random.Random(f"{plan.seed} world")
+        self.network = Network(self.loop, random.Random(f"{plan.seed} network"))
+        self.store = Store(self)
+        self.machines = [Machine(f"machine{place}") for place in range(max(plan.workers) + 1)]
+        self.wall_offsets = [timedelta(0) for _ in plan.workers]
+        self.processes = [Process(self, place) for place in range(len(plan.workers))]
+        self.centres = [Centre(self, carrier) for carrier in plan.carriers]
+        self.checks = Checks(self.loop, self.store, {one.address: one for one in plan.carriers}, plan.seed)
+        self.doubt_by_kills = 0
+        self.is_healed = False
+        self.told: list[str] = []
+        self._hash = hashlib.blake2b(digest_size=16)
+        for carrier in plan.carriers:
+            road = self.network.road(carrier.address)
+            road.latency_s, road.whole, road.capacity = carrier.latency_s, carrier.whole, carrier.capacity
+        self.network.on_write = self._on_write
+        self.network.on_deliver = self._on_deliver
+        self.network.on_end = self.checks.on_end
+        self.settings = Settings(
+            database=DatabaseSettings(dsn="simulated", deadline_s=plan.deadline_s),
+            worker=WorkerSettings(**plan.worker),
+            carriers={
+                one.name: CarrierSettings(
+                    host=one.address[0],
+                    port=PORT,
+                    system_id="test",
+                    password="x",
+                    tps=one.tps,
+                    window=one.window,
+                    binds=one.binds,
+                    response_timeout_s=one.response_timeout_s,
+                    bind_timeout_s=2.0,
+                    connect_timeout_s=2.0,
+                    unbind_timeout_s=1.0,
+                    **one.settings,
+                )
+                for one in plan.carriers
+            },
+        )
+
+    def _on_write(self, connection: Any, side: int, octets: bytes) -> None:
+        self._trace(connection, side, octets)
+        self.checks.on_write(connection, side, octets)
+
+    def _on_deliver(self, connection: Any, side: int, octets: bytes) -> None:
+        self._trace(connection, side + 2, octets)
+        self.checks.on_deliver(connection, side, octets)
+
+    def _trace(self, connection: Any, what: int, octets: bytes) -> None:
+        self._hash.update(struct.pack(">QIBI", self.loop.now_ns, connection.number, what, len(octets)))
+        self._hash.update(octets)
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Do something later, as nobody's code."""
+        when_ns = self.loop.now_ns + int(seconds * 1e9)
+        self.loop.at_ns(when_ns, call, context=self.network.context)
+
+    def kill_bound(self) -> int:
+        """Messages that the end of one process may put in doubt beside its open windows: a flush and a step."""
+        intent_s, flush_s = self.plan.worker["intent_s"], self.plan.worker["flush_interval_s"]
+        total = 0
+        for carrier in self.plan.carriers:
+            rate = carrier.tps or 20_000
+            # The first steps are a window wide; the rate is measured over 10 ms, in which twice as many may go.
+            total += carrier.window * carrier.binds + 2 * round(2 * rate * max(intent_s, flush_s)) + 2
+        return total
+
+    # -- running ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> Result:
+        """Run it to its end; -> what came of it."""
+        try:
+            self.loop.run_until_complete(self._run())
+        except (Deadlock, Spin) as error:
+            self.checks.say(type(error).__name__, str(error))
+        finally:
+            for fault in self.loop.faults:
+                self.checks.say("E1", f"{fault.get('message')}: {fault.get('exception')!r}")
+            self.loop.close()
+        reached: Counter[str] = self.checks.reached
+        return Result(
+            seed=self.plan.seed,
+            messages=sum(len(run.numbers) for run in self.plan.runs),
+            submits=self.checks.submits,
+            violations=self.checks.violations,
+            reached=dict(reached),
+            trace=self._hash.hexdigest(),
+            virtual_s=self.loop.now,
+            turns=self.loop.turns,
+        )
+
+    async def _run(self) -> None:
+        connection = await self.store.connect(None)
+        await runs.ensure_partitions(connection, BEGIN)
+        for carrier in self.plan.carriers:
+            carrier.lane = await runs.lane_of(connection, carrier.name, BEGIN)
+        for centre in self.centres:
+            centre.start()
+        for process in self.processes:
+            process.start()
+        enqueuing = [asyncio.create_task(self._enqueue(run, place)) for place, run in enumerate(self.plan.runs)]
+        for event in self.plan.events:
+            self.later(event.at_s, lambda event=event: self._do(event))  # type: ignore[misc]
+        await asyncio.sleep(self.plan.heal_s)
+        self.heal()
+        await asyncio.gather(*enqueuing)
+        until = self.loop.now + PATIENCE_S
+        while not self.store.is_over():
+            if self.loop.now > until:
+                self._tell_open()
+                break
+            await asyncio.sleep(LOOK_S)
+        # Receipts come in, doubts are settled or repeated.
+        await asyncio.sleep(2.0 + self.plan.worker["evidence_s"] * 2)
+        while not self.store.is_over() and self.loop.now < until:
+            await asyncio.sleep(LOOK_S)
+        for process in self.processes:
+            process.is_wanted = False
+            process.stop(0.0)
+        while any(process.host is not None for process in self.processes):
+            if self.loop.now > until + 2 * DRAIN_S:
+                self.checks.say("L1", "a worker that was asked to end does not")
+                break
+            await asyncio.sleep(0.1)
+        self.checks.at_end(
+            self.plan.runs, {centre.plan.name: centre.lines for centre in self.centres}, self.doubt_by_kills
+        )
+
+    def _tell_open(self) -> None:
+        left = [row for row in self.store.rows("chunk") if row["state"] in (0, 1)]
+        workers = [process.worker.report() for process in self.processes if process.worker is not None]
+        self.checks.say(
+            "L1",
+            f"{PATIENCE_S:g} s after the last fault {len(left)} chunks are open, {len(self.store.rows('transfer'))} "
+            f"messages are on their way to another lane: {left[:2]}; {workers}",
+        )
+
+    async def _enqueue(self, plan: RunPlan, place: int) -> None:
+        """Queue a run, however long Postgres is away."""
+        await asyncio.sleep(plan.at_s)
+        connection: Any = None
+        run: Any = None
+        now = BEGIN + timedelta(milliseconds=place)
+        for carrier, numbers in plan.chunks:
+            done = False
+            while not done:
+                try:
+                    if connection is None or connection.is_closed():
+                        connection = await self.store.connect(None)
+                    if run is None:
+                        run = await runs.add_run(
+                            connection, name=f"run {place}", template=plan.text, fields=(), class_=plan.class_,
+                            policy=plan.policy, lanes=[one.lane for one in self.plan.carriers], list_id=None,
+                            source=None, now=now,
+                        )  # fmt: skip
+                    lane = self.plan.carriers[carrier].lane
+                    if not self._is_queued(lane, numbers[0]):
+                        await runs.enqueue_few(connection, run, lane, numbers, None, now)
+                    done = True
+                except Exception as error:
+                    self.told.append(f"{self.loop.now:.3f} enqueue: {error!r}")
+                    connection = None
+                    await asyncio.sleep(0.2)
+
+    def _is_queued(self, lane: int, number: int) -> bool:
+        """Tell whether an enqueue whose answer was lost was carried out."""
+        return any(one == lane and numbers[0] == number for one, _, numbers in self.store.payloads())
+
+    # -- faults -----------------------------------------------------------------------------------------------------
+
+    def _do(self, event: Event) -> None:
+        if not self.is_healed:
+            self.told.append(f"{self.loop.now:.6f} {event.fault} {event.args}")
+            getattr(self, f"do_{event.fault}")(*event.args)
+
+    def _process(self, which: float) -> Process:
+        return self.processes[int(which) % len(self.processes)]
+
+    def _centre(self, which: float) -> Centre:
+        return self.centres[int(which) % len(self.centres)]
+
+    def _connection(self, carrier: float, which: float) -> Any:
+        address = self._centre(carrier).plan.address
+        found = [one for one in self.network.connections.values() if one.address == address and not one.is_black]
+        return found[int(which) % len(found)] if found else None
+
+    def do_kill(self, which: float, restart_s: float) -> None:
+        """Kill -9."""
+        self._process(which).crash(restart_s, is_silent=False)
+
+    def do_power(self, which: float, restart_s: float) -> None:
+        """The machine loses its power: its peers hear nothing."""
+        self._process(which).crash(restart_s, is_silent=True)
+
+    def do_freeze(self, which: float, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT after a while."""
+        host = self._process(which).host
+        if host is not None:
+            host.freeze()
+            self.doubt_by_kills += self.kill_bound()
+            self.checks.reached["worker_frozen"] += 1
+            self.later(seconds, host.thaw)
+
+    def do_stop(self, which: float, restart_s: float) -> None:
+        """SIGTERM; it is started again."""
+        self._process(which).stop(restart_s)
+
+    def do_wall(self, which: float, seconds: float) -> None:
+        """The wall clock of a machine jumps."""
+        process = self._process(which)
+        self.wall_offsets[process.place] += timedelta(seconds=seconds)
+        if process.host is not None:
+            process.host.wall_offset = self.wall_offsets[process.place]
+
+    def do_reset(self, carrier: float, which: float) -> None:
+        """RST, both ways."""
+        if connection := self._connection(carrier, which):
+            connection.reset("reset by nobody")
+
+    def do_finish(self, carrier: float, which: float) -> None:
+        """FIN, both ways."""
+        if connection := self._connection(carrier, which):
+            connection.finish()
+
+    def do_vanish(self, carrier: float, which: float) -> None:
+        """The way between the two is gone, and neither hears of it."""
+        if connection := self._connection(carrier, which):
+            connection.vanish()
+
+    def do_cut(self, carrier: float, which: float, side: float, octets: float) -> None:
+        """The connection breaks behind so many octets more."""
+        if connection := self._connection(carrier, which):
+            connection.cut_at[int(side)] = connection.sent[int(side)] + int(octets)
+
+    def do_stall(self, carrier: float, which: float, side: float, seconds: float) -> None:
+        """One direction stands still for a while."""
+        if connection := self._connection(carrier, which):
+            connection.is_stalled[TO_CLIENT if side else TO_SERVER] = True
+            self.later(seconds, connection.release)
+
+    def do_drip(self, carrier: float, which: float, side: float, seconds: float) -> None:
+        """One direction carries an octet or three at a time."""
+        if connection := self._connection(carrier, which):
+            connection.drips[TO_CLIENT if side else TO_SERVER] = True
+            self.later(seconds, connection.release)
+
+    def do_refuse(self, carrier: float, seconds: float) -> None:
+        """Nobody listens."""
+        road = self.network.road(self._centre(carrier).plan.address)
+        road.is_refusing = True
+        self.later(seconds, lambda: setattr(road, "is_refusing", False))
+
+    def do_mute(self, carrier: float, seconds: float) -> None:
+        """Connections are made, and nobody answers on them."""
+        road = self.network.road(self._centre(carrier).plan.address)
+        road.is_mute = True
+        self.later(seconds, lambda: setattr(road, "is_mute", False))
+
+    def do_slow(self, carrier: float, factor: float, seconds: float) -> None:
+        """Everything takes longer to a carrier."""
+        road = self.network.road(self._centre(carrier).plan.address)
+        road.slower = factor
+        self.later(seconds, lambda: setattr(road, "slower", 1.0))
+
+    def do_smsc(self, carrier: float, restart_s: float) -> None:
+        """The SMSC is killed."""
+        self._centre(carrier).crash(restart_s)
+
+    def do_store_restart(self, seconds: float) -> None:
+        """Postgres dies and comes back."""
+        self.checks.reached["store_lost"] += 1
+        self.store.postgres.crash()
+        self.later(seconds, self.store.postgres.start)
+
+    def do_store_freeze(self, seconds: float) -> None:
+        """Postgres stands still."""
+        self.checks.reached["store_frozen"] += 1
+        self.store.postgres.freeze()
+        self.later(seconds, self.store.postgres.thaw)
+
+    def do_store_terminate(self, which: float) -> None:
+        """A connection dies."""
+        self.checks.reached["store_lost"] += 1
+        found = self.store.postgres.connections()
+        if found:
+            self.store.postgres.kill(found[int(which) % len(found)])
+
+    def do_store_lossy(self, answers: float, requests: float, seconds: float) -> None:
+        """Connections die with statements that were carried out, or were not."""
+        self.checks.reached["commit_unknown"] += 1
+        faults = self.store.postgres.faults
+        faults.lost_answer, faults.lost_request = answers, requests
+        self.later(seconds, self._calm_store)
+
+    def do_store_slow(self, share: float, seconds: float) -> None:
+        """Some statements take up to a second."""
+        self.store.postgres.faults.slow = share
+        self.later(seconds, self._calm_store)
+
+    def _calm_store(self) -> None:
+        faults = self.store.postgres.faults
+        faults.lost_answer = faults.lost_request = faults.slow = 0.0
+
+    def heal(self) -> None:
+        """All is well from now on."""
+        self.is_healed = True
+        for road in self.network.roads.values():
+            road.is_refusing = road.is_mute = False
+            road.slower = 1.0
+        for connection in list(self.network.connections.values()):
+            connection.release()
+            connection.cut_at = [None, None]
+        for process in self.processes:
+            if process.host is not None:
+                process.host.thaw()
+            process.start()
+        for centre in self.centres:
+            centre.start()
+        self._calm_store()
+        self.store.postgres.thaw()
+        self.store.postgres.start()
+
+
+def run_seed(seed: int, *, messages: int = 3000, events: list[Event] | None = None) -> Result:
+    """Run the world of a seed, or the same world with other events."""
+    plan = plan_of(seed, messages=messages)
+    if events is not None:
+        plan.events = events
+    return World(plan).run()
