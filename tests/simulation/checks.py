@@ -335,11 +335,12 @@ class Checks:
         self, rows: dict[int, list[Any]], copies: Counter[Any], accepted: dict[tuple[int, str], int]
     ) -> None:
         taken = {number for number, _ in copies}
-        ids: Counter[tuple[int, str]] = Counter()
+        # A segment in doubt that was adopted by its receipt and then answered late has two rows, and both are true.
+        ids: dict[tuple[int, str], set[tuple[int, int, int]]] = {}
         for number, found in rows.items():
             for row in found:
                 if row.status == 0 and row.message_id is not None:
-                    ids[row.lane, row.message_id] += 1
+                    ids.setdefault((row.lane, row.message_id), set()).add((row.chunk_id, row.pos, row.segment))
                     truly = accepted.get((row.lane, row.message_id))
                     if truly != number:
                         self.say("A4", f"{number} is accepted as {row.message_id}, which the carrier gave to {truly}", number)
@@ -348,9 +349,9 @@ class Checks:
                 self.say("A4", f"{number} was taken by the carrier; in the store: {sorted(statuses)}", number)
             if -1 in statuses and 0 in statuses:
                 self.reached["doubt_settled"] += 1
-        for (lane, message_id), count in ids.items():
-            if count > 1:
-                self.say("A4", f"{message_id} of lane {lane} stands {count} times", accepted.get((lane, message_id), 0))
+        for (lane, message_id), segments in ids.items():
+            if len(segments) > 1:
+                self.say("A4", f"{message_id} stands for {sorted(segments)}", accepted.get((lane, message_id), 0))
 
 
 def destination_of(pdu: bytes) -> tuple[int, tuple[int, int, bytes]]:

@@ -47,6 +47,10 @@ SILENCE_S = 5.0
 # A supervisor starts a process again after so long.
 RESTART_S = 1.0
 
+# Of a world without faults: so many messages at most, and traffic for so many seconds.
+MESSAGES = 12_000
+LOAD_S = 4.0
+
 TEXTS = ("Hello", "Your code is 4711", "Sale: everything must go, from Monday to Friday, at all of our shops. " * 3)
 
 
@@ -64,6 +68,15 @@ class CarrierPlan(Struct, kw_only=True):
     whole: float
     capacity: int
     lane: int = 0
+
+    @property
+    def bears_per_s(self) -> float:
+        """About how many messages a second it takes."""
+        responses = self.personality["responses"]
+        way_s = sum(self.latency_s) + (responses["delay_ms"] + responses["jitter_ms"] / 2) / 1e3 + 0.001
+        account = self.personality.get("account")
+        tps = account[0]["tps"] if account else self.tps
+        return min(self.window * self.binds / way_s, tps or 5000.0, 5000.0)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -150,23 +163,27 @@ FAULTS: dict[str, Callable[[random.Random], tuple[float, ...]]] = {
 }
 
 
-def plan_of(seed: int, *, messages: int = 3000) -> Plan:
-    """Draw a world."""
+def plan_of(seed: int, *, messages: int = MESSAGES) -> Plan:
+    """Draw a world; `messages` at the most, and no more than its carriers bear in LOAD_S."""
     chance = random.Random(seed)
     carriers = [_carrier(chance, place) for place in range(chance.choice((1, 1, 1, 2, 2, 3)))]
     workers = chance.choice(([0], [0, 0], [0, 1], [0, 0, 1], [0, 1, 1]))
     planned, number = [], FIRST_NUMBER
-    left = round(messages * chance.uniform(0.5, 1.5))
-    for _ in range(chance.choice((1, 2, 3))):
+    scale = min(1.0, messages / sum(one.bears_per_s * LOAD_S for one in carriers)) * chance.choice((0.3, 1.0, 1.0))
+    room = [max(20, round(one.bears_per_s * LOAD_S * scale)) for one in carriers]
+    kinds_of_run = chance.choice((1, 2, 3))
+    for left in range(kinds_of_run, 0, -1):
         text = chance.choices(TEXTS, (4, 2, 1))[0]
-        size = chance.choice((1, 7, 50, 200, 1000))
+        size = chance.choice((1, 7, 50, 200, 1000, 1000))
         chunks = []
-        share = max(1, left // 2)
-        while share > 0 and len(chunks) < 60:
-            n = max(1, min(share, size, round(size * chance.uniform(0.5, 1.0))))
-            chunks.append((chance.randrange(len(carriers)), list(range(number, number + n))))
-            number, share = number + n, share - n
-        left -= sum(len(chunk) for _, chunk in chunks)
+        for place in range(len(carriers)):
+            share = room[place] // left
+            for _ in range(40):
+                n = max(1, min(share, size, round(size * chance.uniform(0.5, 1.0))))
+                if share <= 0:
+                    break
+                chunks.append((place, list(range(number, number + n))))
+                number, share, room[place] = number + n, share - n, room[place] - n
         planned.append(
             RunPlan(
                 policy=chance.choice((Policy.ONCE, Policy.ONCE, Policy.AT_LEAST_ONCE)),
@@ -192,7 +209,7 @@ def plan_of(seed: int, *, messages: int = 3000) -> Plan:
         carriers=carriers,
         runs=planned,
         worker={
-            "flush_interval_s": chance.choice((0.001, 0.005, 0.025, 0.1)),
+            "flush_interval_s": chance.choice((0.005, 0.025, 0.025, 0.1)),
             "intent_s": chance.choice((0.005, 0.05, 0.2)),
             "lease_s": chance.choice((2.0, 3.0, 6.0)),
             "match_interval_s": chance.choice((0.05, 0.5)),
@@ -818,7 +835,9 @@ class World:
             connection.release()
             connection.cut_at = [None, None]
         for process in self.processes:
+            self.wall_offsets[process.place] = timedelta(0)
             if process.host is not None:
+                process.host.wall_offset = timedelta(0)
                 process.host.thaw()
             process.start()
         for centre in self.centres:
@@ -828,7 +847,7 @@ class World:
         self.store.postgres.start()
 
 
-def run_seed(seed: int, *, messages: int = 3000, events: list[Event] | None = None) -> Result:
+def run_seed(seed: int, *, messages: int = MESSAGES, events: list[Event] | None = None) -> Result:
     """Run the world of a seed, or the same world with other events."""
     plan = plan_of(seed, messages=messages)
     if events is not None:
