@@ -118,6 +118,8 @@ class Dispatcher:
         """
         carrier, backlog = self._carrier, self._carrier.backlog
         if not carrier.is_up or self._intents.is_away or backlog.paused:
+            # Who waits for an event that is set never gives the loop back.
+            self._wake.clear()
             return 0, 0
         ahead = max(carrier.window_size * 2, int(self._intents.rate_per_s * AHEAD_S))
         missing = ahead - backlog.unsent
