@@ -134,7 +134,9 @@ class Checks:
         carrier, now = session.carrier, self.loop.now
         self.submits += 1
         number, place = destination_of(pdu)
-        self.note(number, f"written to {carrier.name}, connection {connection.number}, sequence {sequence}, part {place}")
+        self.note(
+            number, f"written to {carrier.name}, connection {connection.number}, sequence {sequence}, part {place}"
+        )
         # A2: below a committed watermark of a chunk that holds it.
         if not self._is_intended(carrier.lane, number):
             self.say("A2", f"{number} was written to {carrier.name} and no committed watermark covers it", number)
@@ -145,7 +147,9 @@ class Checks:
                 times.popleft()
             times.append(now)
             if len(times) > carrier.tps:
-                self.say("T1", f"{len(times)} submit_sm within a second to {carrier.name}, at most {carrier.tps}", number)
+                self.say(
+                    "T1", f"{len(times)} submit_sm within a second to {carrier.name}, at most {carrier.tps}", number
+                )
         # T2: what our timer has given up is not counted, though the carrier may still answer it.
         if sequence in session.outstanding:
             self.say("T2", f"sequence {sequence} is used again on connection {connection.number}", number)
@@ -271,7 +275,10 @@ class Checks:
             if (lane, message_id) not in stored:
                 self.say("R1", f"the receipt of {message_id} of {number} was answered and is not in the store", number)
         doubted = {
-            (row.lane, row.chunk_id, row.pos, row.segment) for found in rows.values() for row in found if row.status == -1
+            (row.lane, row.chunk_id, row.pos, row.segment)
+            for found in rows.values()
+            for row in found
+            if row.status == -1
         }
         parts = max((run.parts for run in runs), default=1)
         self.reached["doubt_written"] += len(doubted)
@@ -331,9 +338,7 @@ class Checks:
             if repeated[number]:
                 self.say("A3", f"{number} was repeated, and its policy forbids it", number)
 
-    def _truth(
-        self, rows: dict[int, list[Any]], copies: Counter[Any], accepted: dict[tuple[int, str], int]
-    ) -> None:
+    def _truth(self, rows: dict[int, list[Any]], copies: Counter[Any], accepted: dict[tuple[int, str], int]) -> None:
         taken = {number for number, _ in copies}
         # A segment in doubt that was adopted by its receipt and then answered late has two rows, and both are true.
         ids: dict[tuple[int, str], set[tuple[int, int, int]]] = {}
@@ -343,7 +348,7 @@ class Checks:
                     ids.setdefault((row.lane, row.message_id), set()).add((row.chunk_id, row.pos, row.segment))
                     truly = accepted.get((row.lane, row.message_id))
                     if truly != number:
-                        self.say("A4", f"{number} is accepted as {row.message_id}, which the carrier gave to {truly}", number)
+                        self.say("A4", f"{number} is accepted as {row.message_id}, at the carrier {truly}'s", number)
             statuses = {row.status for row in found}
             if number in taken and 0 not in statuses and -1 not in statuses:
                 self.say("A4", f"{number} was taken by the carrier; in the store: {sorted(statuses)}", number)

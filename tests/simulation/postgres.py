@@ -741,6 +741,9 @@ class SimPostgres:
         if session.on_its_way is request and not request.steers:
             request.is_dropped = True
             session.on_its_way = None
+            if session.is_left:
+                # Nothing comes any more that would look up and find nobody.
+                self._after_travel(session.leave)
             if session.is_explicit:
                 session.has_failed = True
         else:

@@ -4,8 +4,8 @@
             faults fall ─► at `heal_s` all is well again ─► within ten minutes everything must have its end ─► checks
 
 The plan says everything: the same plan runs the same way twice, octet for octet, so a failing seed can be replayed, and
-its list of faults made shorter as long as it still fails (run.py). Each world draws half of the kinds of faults, so that
-rare pairs of them meet (swarm testing). Settings are drawn as well: tiny chunks, windows of one, short intervals.
+its list of faults made shorter as long as it still fails (run.py). Each world draws half of the kinds of fault, so that
+rare pairs of them meet (swarm testing). Settings are drawn as well: tiny chunks, a window of 1, short intervals.
 
 Real: the Worker and everything below it, the simulator's Site and Centre. Not real: the loop (loop.py), the network
 (network.py), Postgres (postgres.py), clocks and processes. Not here: what must hold (checks.py).
@@ -50,6 +50,9 @@ RESTART_S = 1.0
 # Of a world without faults: so many messages at most, and traffic for so many seconds.
 MESSAGES = 12_000
 LOAD_S = 4.0
+
+# The machine of each worker.
+TOPOLOGIES = ([0],)
 
 TEXTS = ("Hello", "Your code is 4711", "Sale: everything must go, from Monday to Friday, at all of our shops. " * 3)
 
@@ -136,7 +139,7 @@ class Result(Struct, kw_only=True):
     turns: int
 
 
-# -- the plan -----------------------------------------------------------------------------------------------------------
+# -- the plan ---------------------------------------------------------------------------------------------------------
 
 # Each kind of fault, how its arguments are drawn, and how long the world needs to get over it (s).
 FAULTS: dict[str, Callable[[random.Random], tuple[float, ...]]] = {
@@ -167,7 +170,7 @@ def plan_of(seed: int, *, messages: int = MESSAGES) -> Plan:
     """Draw a world; `messages` at the most, and no more than its carriers bear in LOAD_S."""
     chance = random.Random(seed)
     carriers = [_carrier(chance, place) for place in range(chance.choice((1, 1, 1, 2, 2, 3)))]
-    workers = chance.choice(([0], [0, 0], [0, 1], [0, 0, 1], [0, 1, 1]))
+    workers = chance.choice(TOPOLOGIES)
     planned, number = [], FIRST_NUMBER
     scale = min(1.0, messages / sum(one.bears_per_s * LOAD_S for one in carriers)) * chance.choice((0.3, 1.0, 1.0))
     room = [max(20, round(one.bears_per_s * LOAD_S * scale)) for one in carriers]
@@ -277,7 +280,7 @@ def _carrier(chance: random.Random, place: int) -> CarrierPlan:
     )
 
 
-# -- the parts of a world -----------------------------------------------------------------------------------------------
+# -- the parts of a world ---------------------------------------------------------------------------------------------
 
 
 class Lines:
