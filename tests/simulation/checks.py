@@ -286,8 +286,8 @@ class Checks:
         if len(doubted) > self.may_doubt + extra_doubt * parts:
             self.say(
                 "A5",
-                f"{len(doubted)} segments in doubt, at most {self.may_doubt} unanswered on lost sessions or behind their "
-                f"timers and {extra_doubt * parts} by kills",
+                f"{len(doubted)} segments in doubt, at most {self.may_doubt} unanswered on lost sessions or behind "
+                f"their timers and {extra_doubt * parts} by kills",
             )
 
     def _tell_rows(self, rows: dict[int, list[Any]]) -> None:

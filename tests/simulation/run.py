@@ -6,8 +6,8 @@
     ./dev simulate --replay 4711             one world: its plan, its faults, what it met, what it broke
     ./dev simulate --shrink 4711             the fewest of its faults that still break it (ddmin)
 
-Printed: message lifecycles a second and core (enqueued, sent, answered, receipted, settled, checked), in how many worlds
-each situation was met, and which never was although so many were seen. Ends with 1 where an invariant was broken.
+Printed: message lifecycles a second and core (enqueued, sent, answered, receipted, settled, checked), in how many
+worlds each situation was met, and which never was although so many were seen. Ends with 1 where an invariant broke.
 """
 
 import argparse

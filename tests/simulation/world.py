@@ -4,8 +4,8 @@
             faults fall ─► at `heal_s` all is well again ─► within ten minutes everything must have its end ─► checks
 
 The plan says everything: the same plan runs the same way twice, octet for octet, so a failing seed can be replayed, and
-its list of faults made shorter as long as it still fails (run.py). Each world draws half of the kinds of fault, so that
-rare pairs of them meet (swarm testing). Settings are drawn as well: tiny chunks, a window of 1, short intervals.
+its list of faults made shorter as long as it still fails (run.py). Each world draws half of the kinds of fault, so
+that rare pairs of them meet (swarm testing). Settings are drawn as well: tiny chunks, a window of 1, short intervals.
 
 Real: the Worker and everything below it, the simulator's Site and Centre. Not real: the loop (loop.py), the network
 (network.py), Postgres (postgres.py), clocks and processes. Not here: what must hold (checks.py).
