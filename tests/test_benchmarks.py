@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import against_codecs, compare, corpus, figures, kannel, live, machine, peers, run
+from benchmarks import against_codecs, compare, corpus, figures, kannel, live, machine, peers, run, soak
 from benchmarks.limit import programs
 from gateway.simulator import ledger
 from gateway.smpp.pdu import decode
@@ -391,3 +391,27 @@ def test_core_of_client_and_sink_differ_or_neither_is_pinned() -> None:
         assert machine.sink_core() is None and machine.pinned(None) is None
     else:
         assert machine.client_core() != machine.sink_core()
+
+
+def looked(at_s: float, *, memory_mb: float = 50.0, descriptors: int = 20, **tables: int) -> dict[str, Any]:
+    return {
+        "at_s": at_s, "done": int(at_s * 100), "left": 5, "memory_mb": memory_mb, "descriptors": descriptors,
+        "tables": tables,
+    }  # fmt: skip
+
+
+def test_soak_tells_what_grew_and_what_is_appended_in_octets_a_message() -> None:
+    steady = [looked(at, outcome=at * 1000, flush=5000) for at in range(0, 100, 5)]
+    told, grown = soak.judge(steady)
+    assert grown == [] and told["rate_per_s"] == 100 and told["octets_a_message"]["outcome"] == 10.0
+    leaking = [looked(at, memory_mb=50 + at, descriptors=20 + at, flush=at << 20) for at in range(0, 100, 5)]
+    told, grown = soak.judge(leaking)
+    assert [one.split(":")[0] for one in grown] == ["memory_mb", "descriptors", "table flush"]
+    with pytest.raises(ValueError, match="at least 6 samples"):
+        soak.judge(steady[:4])
+
+
+async def test_soak_holds_its_rate_for_a_moment() -> None:
+    samples = await soak.soak(6.0, 500, 1, 0.3)
+    assert samples[-1]["done"] > 500
+    assert soak.judge(samples)[0]["memory_mb"][1] > 0
