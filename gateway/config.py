@@ -41,6 +41,7 @@ from gateway.routing import RouteCarrier, RouteSettings, RoutingSettings, Sender
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Octet = Annotated[int, Meta(ge=0, le=255)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
+Days = Annotated[int, Meta(ge=0, le=36500)]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 StateWord = Annotated[str, Meta(min_length=1, max_length=23, pattern=r"^[!-~]+$")]
 ReceiptState = Literal[
@@ -105,6 +106,28 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     evidence_s: Annotated[float, Meta(ge=0.0, le=604800.0)] = 120.0
     recall_ids: Annotated[int, Meta(ge=1024, le=1 << 24)] = 1 << 18
     metrics_listen: str = ""
+
+
+class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For how many days what is kept; 0 = for ever. One worker of all drops what is older, in small steps.
+
+    message_days   outcomes and receipts of single messages, by the day; then the final state of each stands in `result`
+                   and the sums of its run in `counter`, and a receipt that comes later finds no message any more
+    payload_days   numbers and field values of chunks that are done, counted from when they were begun
+    chunk_days     chunks that are done, with what is left of them: their results too
+    run_days       runs over a list, with their counters
+    inbound_days   what handsets wrote, as it came and as it was read
+    event_days     events
+    order_days     orders of operators that are no longer in force
+    """
+
+    message_days: Days = 30
+    payload_days: Days = 30
+    chunk_days: Days = 60
+    run_days: Days = 400
+    inbound_days: Days = 90
+    event_days: Days = 30
+    order_days: Days = 400
 
 
 class TlvSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -405,6 +428,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     database: DatabaseSettings = DatabaseSettings()
     worker: WorkerSettings = WorkerSettings()
+    retention: RetentionSettings = RetentionSettings()
     carriers: dict[str, CarrierSettings] = {}
     routes: tuple[RouteSettings, ...] = ()
     senders: dict[str, SenderSettings] = {}
@@ -449,11 +473,15 @@ INTERFACE_VERSION = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
 LONGEST_PASSWORD = 64
 # Secrets are never shown when they are wrong.
 SECRET_KEYS = ("password", "dsn", "outbind_password")
-SECTIONS = ("database", "worker", "profiles", "carriers", "routes", "senders", "routing")
+SECTIONS = ("database", "worker", "retention", "profiles", "carriers", "routes", "senders", "routing")
 NAMED = ("profiles", "carriers")
 DSN_FORM = "postgresql://user:password@host:port/database, special characters as %XX"
 # §5.2 of SMPP 3.4: octets of a field without its NUL.
 _OCTETS = (("system_id", 15), ("system_type", 12), ("address_range", 40), ("service_type", 5), ("source", 20))
+
+
+# A message that left before midnight has its end the day after; failover looks a day back.
+SHORTEST_DAYS = 2
 
 
 def address_of(text: str, port: int) -> tuple[str, int] | None:
@@ -535,9 +563,13 @@ def decode(
             problems.extend(_carrier_problems(key, carrier, faulty, laid_by_carrier[name].origins))
             carriers[name] = carrier
     routes, senders, routing = _routing(document, carriers, problems)
+    retention, faulty = _section(RetentionSettings, document.get("retention", {}), "retention", problems)
+    if retention is not None and not faulty:
+        problems.extend(_retention_problems(retention, carriers))
     return Settings(
         database=database or DatabaseSettings(),
         worker=worker or WorkerSettings(),
+        retention=retention or RetentionSettings(),
         carriers=carriers,
         routes=routes,
         senders=senders,
@@ -769,6 +801,39 @@ def _database_problems(database: DatabaseSettings, faulty: set[str]) -> list[Pro
     if not is_path:
         problems.append(("database.data_root", "a folder", repr(database.data_root)))
     return [problem for problem in problems if problem[0].rpartition(".")[2] not in faulty]
+
+
+def _retention_problems(kept: RetentionSettings, carriers: Mapping[str, CarrierSettings]) -> list[Problem]:
+    """Judge what is kept against what needs it: runs are counted from chunks, chunks from outcomes."""
+    problems: list[Problem] = []
+    for name in ("message_days", "payload_days"):
+        if 0 < getattr(kept, name) < SHORTEST_DAYS:
+            problems.append((f"retention.{name}", f"0 or at least {SHORTEST_DAYS}", str(getattr(kept, name))))
+    above = (
+        ("chunk_days", kept.message_days + SHORTEST_DAYS, "message_days"),
+        ("run_days", kept.chunk_days, "chunk_days"),
+    )
+    for name, least, below in above:
+        days = getattr(kept, name)
+        if days and not getattr(kept, below):
+            problems.append((f"retention.{name}", f"0, as {below} is", str(days)))
+        elif 0 < days < least:
+            problems.append(
+                (f"retention.{name}", f"0 or at least {least}, since {below} is {getattr(kept, below)}", str(days))
+            )
+    if kept.message_days:
+        for carrier, settings in carriers.items():
+            for name, extra in (("receipt_deadline_s", 0), ("query_after_s", 86400)):
+                longest = kept.message_days * 86400 - extra
+                if getattr(settings, name) > longest:
+                    problems.append(
+                        (
+                            f"carriers.{carrier}.{name}",
+                            f"at most {longest}, while retention.message_days is {kept.message_days}",
+                            f"{getattr(settings, name):g}",
+                        )
+                    )
+    return problems
 
 
 def _carrier_problems(
@@ -1228,7 +1293,11 @@ def _fits(name: str, below: str) -> bool:
 
 def _is_text(path: list[str]) -> bool:
     """Whether the setting takes a text, by its type."""
-    kinds: dict[str, type[Struct]] = {"database": DatabaseSettings, "worker": WorkerSettings}
+    kinds: dict[str, type[Struct]] = {
+        "database": DatabaseSettings,
+        "worker": WorkerSettings,
+        "retention": RetentionSettings,
+    }
     kinds["routing"] = RoutingSettings
     kind = CarrierSettings if path[0] in NAMED and len(path) == 3 else kinds.get(path[0])
     hint = get_type_hints(kind, include_extras=True).get(path[-1]) if kind is not None else None

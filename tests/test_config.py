@@ -187,6 +187,33 @@ def test_contradiction_names_the_key_that_must_give_way(file, lines, key):
     assert list(problems_of(file(acme(lines)))) == [f"carriers.acme.{key}"]
 
 
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [
+        ("message_days = 1", "retention.message_days"),
+        ("payload_days = 1", "retention.payload_days"),
+        ("message_days = 30\nchunk_days = 31", "retention.chunk_days"),
+        ("message_days = 0", "retention.chunk_days"),
+        ("chunk_days = 100\nrun_days = 99", "retention.run_days"),
+        (
+            "message_days = 3\n[carriers.acme]\nhost = 'h'\nreceipt_deadline_s = 259201",
+            "carriers.acme.receipt_deadline_s",
+        ),
+        ("message_days = 3\n[carriers.acme]\nhost = 'h'\nquery_after_s = 172801", "carriers.acme.query_after_s"),
+    ],
+)
+def test_what_hangs_on_rows_is_not_kept_longer_than_they_are(file, lines, key):
+    with pytest.raises(ConfigError) as caught:
+        load(file("[retention]\n" + lines), {})
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [key]
+
+
+def test_everything_may_be_kept_for_ever(file):
+    names = ("message_days", "payload_days", "chunk_days", "run_days", "inbound_days", "event_days", "order_days")
+    kept = load(file("[retention]\n" + "".join(f"{name} = 0\n" for name in names)), {}).retention
+    assert [getattr(kept, name) for name in names] == [0] * 7
+
+
 def test_contradiction_is_told_beside_wrong_values_but_not_built_on_one(file):
     lines = 'version = "3.3"\nwindow = 0\nconcatenation = "sar"\nbind = "both"'
     assert set(problems_of(file(acme(lines)))) == {

@@ -29,6 +29,7 @@ from gateway.dispatch.intake import Intake, first_id_of
 from gateway.dispatch.intent import Intents
 from gateway.dispatch.query import Queries
 from gateway.dispatch.rescue import Rescue
+from gateway.dispatch.retention import Retention
 from gateway.dispatch.settlement import Settlement
 from gateway.errors import StoreError
 from gateway.smpp import status as statuses
@@ -103,6 +104,7 @@ class Worker:
         self.failover = Failover(
             settings, clock, self.connect, self._living, self._give_back, lambda: self.control.drained
         )
+        self.retention = Retention(settings.retention, clock, self.connect, self.instance)
         self._connection: postgres.Connection | None = None
         self._captures: Captures | None = None
         self._is_registered = False
@@ -159,6 +161,7 @@ class Worker:
             self._tasks.append(self._guarded(lane.intents.run(), f"intent {lane.name}"))
         self._loops.append(self._guarded(self.failover.run(), "failover"))
         self._loops.append(self._guarded(self.control.run(), "control"))
+        self._loops.append(self._guarded(self.retention.run(), "retention"))
         self._tasks.append(self._guarded(self._heartbeat(), "heartbeat"))
         carriers = [lane.carrier for lane in self.lanes]
         self._captures = Captures(carriers, self._clock, self.connect, deadline_s, self.instance)
@@ -285,6 +288,7 @@ class Worker:
             if lane.queries is not None:
                 await lane.queries.close()
         await self.failover.close()
+        await self.retention.close()
         await self.control.close()
         if self._captures is not None:
             await self._captures.close()

@@ -1,6 +1,10 @@
-"""What became of a run: counts by state, reasons, latencies. Statements: sql/results.sql."""
+"""What became of a run: counts by state, reasons, latencies. Statements: sql/results.sql.
+
+Rows of single messages go after a time; what they said is in counters then (retention.py), and counted with the rest.
+"""
 
 import contextlib
+import math
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
@@ -9,6 +13,7 @@ from msgspec import Struct
 
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
+from gateway.store.retention import STEPS_AN_E, What
 
 
 class StateCount(Struct, frozen=True, kw_only=True):
@@ -82,8 +87,10 @@ async def refusals(connection: Connection, run_id: int, since: datetime) -> list
 
 
 async def latencies(connection: Connection, run_id: int, since: datetime) -> list[Latency]:
-    """Percentiles by lane."""
+    """Percentiles by lane; to within 1 % once messages of the run are rolled into counters."""
     async with _sets(connection):
+        if await connection.fetchval(query("is_rolled"), run_id):
+            return _counted(await connection.fetch(query("latency_counts"), run_id, since))
         rows = await connection.fetch(query("latencies"), run_id, since)
     return [
         Latency(
@@ -98,6 +105,42 @@ async def latencies(connection: Connection, run_id: int, since: datetime) -> lis
         )
         for row in rows
     ]
+
+
+def _counted(rows: list[Any]) -> list[Latency]:
+    """Percentiles out of counts by time, the lowest times of a lane first."""
+    times: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for row in rows:
+        times.setdefault((row["lane"], row["what"]), []).append((row["key"], row["segments"]))
+    found = []
+    for row in rows:
+        lane = row["lane"]
+        responses, receipts = times.get((lane, What.RESPONSE), []), times.get((lane, What.RECEIPT), [])
+        if row["what"] == What.ACCEPTED and responses:
+            p50, p99 = _quantile_ms(responses, 0.5), _quantile_ms(responses, 0.99)
+            found.append(
+                Latency(
+                    lane=lane,
+                    response_p50_ms=p50,
+                    response_p99_ms=p99,
+                    receipt_p50_ms=_quantile_ms(receipts, 0.5) if receipts else None,
+                    receipt_p99_ms=_quantile_ms(receipts, 0.99) if receipts else None,
+                    first_at=row["first_at"],
+                    last_at=row["last_at"],
+                    segments=row["segments"],
+                )
+            )
+    return found
+
+
+def _quantile_ms(counts: list[tuple[int, int]], share: float) -> float:
+    """The time, in the middle of its step, at which `share` of the segments have had theirs."""
+    left = share * sum(count for _, count in counts)
+    at = 0
+    while (left := left - counts[at][1]) > 0 and at + 1 < len(counts):
+        at += 1
+    step = counts[at][0]
+    return round(math.exp((step + 0.5) / STEPS_AN_E) / 1000, 3)
 
 
 async def unreceipted(connection: Connection, run_id: int, since: datetime) -> int:

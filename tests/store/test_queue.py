@@ -634,8 +634,8 @@ DISTRIBUTED = {
 # Statements over all lanes, none of them on the path of a message.
 ALL_LANES = {
     "sender_waits",  # asked by a person
-    "message_states", "late_conflicts", "refusals", "latencies", "unreceipted", "materialise_payload",
-    "materialise_chunks",
+    "message_states", "late_conflicts", "refusals", "latencies", "latency_counts", "is_rolled", "unreceipted",
+    "materialise_payload", "materialise_chunks",
     "refuse_unrouted", "count_positions", "chunk_states", "open_chunks", "queue_by_lane", "tell_urgent",
 }  # fmt: skip
 

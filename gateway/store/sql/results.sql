@@ -5,17 +5,18 @@
 -- no_receipt; without any, that of its response. A message's state follows from its segments' by the run's receipt_policy
 -- (gateway.message.ReceiptPolicy); partial = some parts were taken, one was rejected. Late answers overrule doubt; doubt about a whole position
 -- (segment 0: a crash) is overruled when each of its segments has its answer. Positions sent again count where they were
--- sent again.
--- index: chunk_run finds the chunks; outcome and receipt are read by partition
+-- sent again. What was rolled into results (sql/retention.sql, `roll`: change both) counts as it did then.
+-- index: chunk_run and result_run find the chunks; counter_run; outcome and receipt are read by partition
 WITH runs_chunks AS (
-    SELECT lane, id FROM chunk WHERE run = $1::bigint
+    SELECT k.lane, k.id, t.states FROM chunk k LEFT JOIN result t ON t.lane = k.lane AND t.chunk_id = k.id AND t.run = $1::bigint
+    WHERE k.run = $1::bigint
 ), known AS (
     SELECT o.lane, o.chunk_id, o.pos, o.segment, max(o.segments) AS segments,
            min(CASE WHEN o.status = 0 THEN 0 WHEN o.status > 0 OR o.status = -17 THEN 1 WHEN o.status < -1 THEN 2 ELSE 3 END) AS answer,
            bool_and(o.status = -17) AS is_abandoned,
            min(o.at) FILTER (WHERE o.status = 0) AS accepted_at
     FROM outcome o JOIN runs_chunks k ON k.lane = o.lane AND k.id = o.chunk_id
-    WHERE o.at >= $2::timestamptz
+    WHERE o.at >= $2::timestamptz AND (k.states IS NULL OR get_byte(k.states, o.pos) = 255)
     GROUP BY o.lane, o.chunk_id, o.pos, o.segment
 ), doubted AS (
     SELECT lane, chunk_id, pos FROM known WHERE segment = 0 AND answer = 3
@@ -62,8 +63,8 @@ WITH runs_chunks AS (
                WHEN 'all' THEN coalesce(max(s.worst) FILTER (WHERE s.worst IN (1, 2)), max(s.worst))
                WHEN 'any' THEN CASE WHEN min(s.worst) = 0 THEN 0
                                     ELSE coalesce(max(s.worst) FILTER (WHERE s.worst IN (1, 2)), min(s.worst)) END
-               WHEN 'last' THEN coalesce((array_agg(s.worst ORDER BY s.segment DESC))[1], 8)
-               ELSE max(s.worst)
+               WHEN 'last' THEN coalesce((array_agg(s.worst ORDER BY s.segment DESC, s.worst DESC))[1], 8)
+               ELSE coalesce(max(s.worst), 8)
            END AS worst,
            n.receipt_policy IN ('all', 'worst') AND bool_or(s.worst IN (0, 1, 3, 4, 5, 6, 7)) AS is_begun
     FROM segments s JOIN run n ON n.id = $1::bigint
@@ -71,34 +72,55 @@ WITH runs_chunks AS (
     GROUP BY s.lane, s.chunk_id, s.pos, n.receipt_policy
 )
 SELECT lane,
-       CASE WHEN worst = 8 AND is_begun THEN 'partial' ELSE (ARRAY['delivered', 'submitted', 'uncertain', 'no_receipt', 'unknown', 'expired', 'undeliverable', 'rejected', 'rejected',
-              'refused'])[worst + 1] END AS state,
-       count(*)::bigint AS messages, sum(segments)::bigint AS segments
-FROM messages GROUP BY lane, worst, worst = 8 AND is_begun ORDER BY lane, worst;
+       (ARRAY['delivered', 'submitted', 'uncertain', 'no_receipt', 'unknown', 'expired', 'undeliverable', 'rejected', 'rejected',
+              'refused', 'partial'])[counted.state + 1] AS state,
+       sum(messages)::bigint AS messages, sum(segments)::bigint AS segments
+FROM (
+    SELECT lane, CASE WHEN worst = 8 AND is_begun THEN 10 ELSE worst END AS state, count(*) AS messages, sum(segments) AS segments
+    FROM messages GROUP BY lane, state
+    UNION ALL
+    SELECT lane, key AS state, messages, segments FROM counter WHERE run = $1::bigint AND what = 0
+) counted
+GROUP BY lane, counted.state ORDER BY lane, counted.state;
 
 -- name: late_conflicts
 -- Count a run's segments of which the carrier told two different ends.
 -- index: as message_states
-SELECT count(*)::bigint FROM (
-    SELECT r.lane, r.chunk_id, r.pos, r.segment
-    FROM receipt r JOIN chunk k ON k.lane = r.lane AND k.id = r.chunk_id
-    WHERE k.run = $1::bigint AND r.at >= $2::timestamptz AND r.state IN (2, 3, 4, 5, 8, 9)
-    GROUP BY r.lane, r.chunk_id, r.pos, r.segment HAVING count(DISTINCT r.state) > 1
-) contradicting;
+SELECT coalesce(sum(segments), 0)::bigint FROM (
+    SELECT lane, count(*) AS segments FROM (
+        SELECT r.lane, r.chunk_id, r.pos, r.segment
+        FROM receipt r JOIN chunk k ON k.lane = r.lane AND k.id = r.chunk_id
+        LEFT JOIN result t ON t.lane = k.lane AND t.chunk_id = k.id AND t.run = $1::bigint
+        WHERE k.run = $1::bigint AND r.at >= $2::timestamptz AND r.state IN (2, 3, 4, 5, 8, 9)
+          AND (t.states IS NULL OR get_byte(t.states, r.pos) = 255)
+        GROUP BY r.lane, r.chunk_id, r.pos, r.segment HAVING count(DISTINCT r.state) > 1
+    ) contradicting GROUP BY lane
+    UNION ALL
+    SELECT lane, segments FROM counter WHERE run = $1::bigint AND what = 4
+) counted;
 
 -- name: refusals
 -- Count what a run's messages were rejected or refused with; one that went on to another chunk counts there. needed = the
 -- parts that the longest of those took which have too many.
 -- index: as message_states
-SELECT o.lane, o.status, count(DISTINCT (o.chunk_id, o.pos))::bigint AS messages,
-       coalesce(max(o.segments) FILTER (WHERE o.status = -11), 0)::int AS needed
-FROM outcome o JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id
-WHERE k.run = $1::bigint AND o.status NOT IN (0, -1, -17) AND o.at >= $2::timestamptz
-  AND NOT EXISTS (SELECT FROM repeated x WHERE x.lane = o.lane AND x.chunk_id = o.chunk_id AND x.pos = o.pos)
-GROUP BY o.lane, o.status ORDER BY o.lane, o.status;
+SELECT lane, status, sum(messages)::bigint AS messages, max(needed)::int AS needed
+FROM (
+    SELECT o.lane, o.status, count(DISTINCT (o.chunk_id, o.pos)) AS messages,
+           coalesce(max(o.segments) FILTER (WHERE o.status = -11), 0)::bigint AS needed
+    FROM outcome o JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id
+    LEFT JOIN result t ON t.lane = k.lane AND t.chunk_id = k.id AND t.run = $1::bigint
+    WHERE k.run = $1::bigint AND o.status NOT IN (0, -1, -17) AND o.at >= $2::timestamptz
+      AND (t.states IS NULL OR get_byte(t.states, o.pos) = 255)
+      AND NOT EXISTS (SELECT FROM repeated x WHERE x.lane = o.lane AND x.chunk_id = o.chunk_id AND x.pos = o.pos)
+    GROUP BY o.lane, o.status
+    UNION ALL
+    SELECT lane, key AS status, messages, segments AS needed FROM counter WHERE run = $1::bigint AND what = 1
+) counted
+GROUP BY lane, status ORDER BY lane, status;
 
 -- name: latencies
--- Median and 99th percentile, in microseconds, of submit to response and of submit to the first receipt.
+-- Median and 99th percentile, in microseconds, of submit to response and of submit to the first receipt, of what was not
+-- rolled into results (latency_counts has all).
 -- index: as message_states
 SELECT o.lane,
        percentile_disc(0.5) WITHIN GROUP (ORDER BY o.rtt_us) AS response_p50_us,
@@ -108,11 +130,49 @@ SELECT o.lane,
        min(o.at - make_interval(secs => o.rtt_us / 1e6)) AS first_at, max(o.at) AS last_at, count(*)::bigint AS segments
 FROM outcome o
 JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id
+LEFT JOIN result t ON t.lane = k.lane AND t.chunk_id = k.id AND t.run = $1::bigint
 LEFT JOIN (
     SELECT lane, chunk_id, pos, segment, min(at) AS at FROM receipt WHERE at >= $2::timestamptz GROUP BY lane, chunk_id, pos, segment
 ) r ON r.lane = o.lane AND r.chunk_id = o.chunk_id AND r.pos = o.pos AND r.segment = o.segment
 WHERE k.run = $1::bigint AND o.status = 0 AND o.rtt_us > 0 AND o.at >= $2::timestamptz
+  AND (t.states IS NULL OR get_byte(t.states, o.pos) = 255)
 GROUP BY o.lane ORDER BY o.lane;
+
+-- name: latency_counts
+-- Count a run's accepted segments by lane and by the time of the response (what = 2) and of the receipt (3), and say from
+-- when to when they were sent (5): what was rolled into results and what was not. key = floor(64 ln us).
+-- index: counter_run; as message_states
+WITH times AS MATERIALIZED (
+    SELECT o.lane, o.at, o.rtt_us, extract(epoch FROM r.at - o.at) * 1e6 + o.rtt_us AS receipt_us
+    FROM outcome o
+    JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id
+    LEFT JOIN result t ON t.lane = k.lane AND t.chunk_id = k.id AND t.run = $1::bigint
+    LEFT JOIN (
+        SELECT lane, chunk_id, pos, segment, min(at) AS at FROM receipt WHERE at >= $2::timestamptz
+        GROUP BY lane, chunk_id, pos, segment
+    ) r ON r.lane = o.lane AND r.chunk_id = o.chunk_id AND r.pos = o.pos AND r.segment = o.segment
+    WHERE k.run = $1::bigint AND o.status = 0 AND o.rtt_us > 0 AND o.at >= $2::timestamptz
+      AND (t.states IS NULL OR get_byte(t.states, o.pos) = 255)
+)
+SELECT lane, what, key, sum(segments)::bigint AS segments, min(first_at) AS first_at, max(last_at) AS last_at
+FROM (
+    SELECT lane, 2 AS what, floor(ln(greatest(rtt_us, 1)::float8) * 64)::int AS key, count(*) AS segments,
+           NULL::timestamptz AS first_at, NULL::timestamptz AS last_at
+    FROM times GROUP BY 1, 3
+    UNION ALL
+    SELECT lane, 3, floor(ln(greatest(receipt_us, 1)::float8) * 64)::int, count(*), NULL, NULL
+    FROM times WHERE receipt_us IS NOT NULL GROUP BY 1, 3
+    UNION ALL
+    SELECT lane, 5, 0, count(*), min(at - make_interval(secs => rtt_us / 1e6)), max(at) FROM times GROUP BY lane
+    UNION ALL
+    SELECT lane, what, key, segments, first_at, last_at FROM counter WHERE run = $1::bigint AND what IN (2, 3, 5)
+) counted
+GROUP BY lane, what, key ORDER BY lane, what, key;
+
+-- name: is_rolled
+-- Whether any of a run's messages was rolled into results.
+-- index: counter_run
+SELECT EXISTS (SELECT FROM counter WHERE run = $1::bigint);
 
 -- name: unreceipted
 -- Count a run's accepted segments that no receipt has come for yet.

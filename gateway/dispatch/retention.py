@@ -1,0 +1,207 @@
+"""Drops what is old, as one worker for all of them: whoever has the job in Postgres.
+
+every 10 min   take the job ─► roll each day of outcomes that is over ─► drop its partitions
+               ─► forget payload, chunks, runs, what handsets wrote, events, receipts without a message, orders
+
+Each step is one small transaction of one lane; between two of them it rests as long as the step took, so that it takes
+at most half of one connection. A worker that dies in the middle leaves nothing half done: the next one begins with what
+is left. Not here: what is dropped, and how (store/retention.py).
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime, timedelta
+
+from gateway.config import RetentionSettings
+from gateway.dispatch.clock import Clock
+from gateway.errors import StoreError
+from gateway.store import postgres, retention, runs
+
+log = logging.getLogger(__name__)
+
+FIRST_S = 60.0
+ROUND_S = 600.0
+# A day's partition is read whole to see what is in it.
+STEP_S = 120.0
+# Of one step: a chunk of 1000 messages in one part and with receipts is as much work as 1000 outcomes.
+OUTCOMES_A_ROLL = 50_000
+CHUNKS_A_ROLL = 2_000
+
+
+class Lost(Exception):
+    """Another worker has the job."""
+
+
+class Retention:
+    """The loop of one worker; all but one of them find that another has the job."""
+
+    def __init__(
+        self,
+        settings: RetentionSettings,
+        clock: Clock,
+        connect: Callable[[], Awaitable[postgres.Connection]],
+        instance: str,
+    ):
+        self._settings = settings
+        self._clock = clock
+        self._connect = connect
+        self._instance = instance
+        self._connection: postgres.Connection | None = None
+        self._epoch = 0
+        self.last_error = ""
+        self.rolled = 0
+        self.dropped: list[str] = []
+        self.forgotten = 0
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await asyncio.sleep(FIRST_S)
+        while True:
+            try:
+                await self.round()
+                self.last_error = ""
+            except StoreError as error:
+                if not self.last_error:
+                    log.warning("! nothing old is dropped: %s", error)
+                self.last_error = str(error)
+                await self.close()
+            await asyncio.sleep(ROUND_S)
+
+    async def round(self) -> bool:
+        """Drop all that is old by now; -> False where another worker has the job.
+
+        raises  StoreError
+        """
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect()
+            # The server's limit of other connections is for statements of milliseconds.
+            async with postgres.deadline(self._connection, STEP_S, "retention"):
+                await self._connection.execute(f"SET statement_timeout = '{STEP_S:g}s'")
+        connection, now = self._connection, self._clock.wall()
+        self._epoch = 0
+        try:
+            await self._keep_job()
+            async with postgres.deadline(connection, STEP_S, "retention"):
+                lanes = sorted(await runs.lanes(connection))
+            if self._settings.message_days:
+                await self._roll(connection, lanes, now)
+            await self._forget(connection, lanes, now)
+        except Lost:
+            return False
+        return True
+
+    async def _keep_job(self) -> None:
+        """See that the job is ours, and is still so since the round began."""
+        assert self._connection is not None
+        async with postgres.deadline(self._connection, STEP_S, "job"):
+            epoch = await retention.take_job(self._connection, self._instance)
+        if epoch is None or self._epoch not in (0, epoch):
+            raise Lost
+        self._epoch = epoch
+
+    async def _rest(self, begun: float) -> None:
+        """Leave the server to others for as long as a step took; then look whether the job is still ours."""
+        await asyncio.sleep(self._clock.monotonic() - begun)
+        await self._keep_job()
+
+    async def _roll(self, connection: postgres.Connection, lanes: Iterable[int], now: datetime) -> None:
+        """Roll the days that are over into results and drop them, the oldest first."""
+        midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        horizon = midnight - timedelta(days=self._settings.message_days)
+        async with postgres.deadline(connection, STEP_S, "partitions"):
+            old = [one for one in await retention.partitions(connection) if one.end <= horizon]
+        for day in old:
+            if day.table == "outcome":
+                for lane in lanes:
+                    await self._roll_day(connection, lane, day, now)
+                if not await self._drop(connection, day):
+                    # A later day is not rolled without what an earlier one has.
+                    return
+        for day in old:
+            # Over midnight a receipt may be a little older than its outcome.
+            if day.table == "receipt" and day.end + retention.DAY <= horizon:
+                await self._drop(connection, day)
+
+    async def _drop(self, connection: postgres.Connection, day: retention.Partition) -> bool:
+        begun = self._clock.monotonic()
+        async with postgres.deadline(connection, STEP_S, f"drop of {day.name}"):
+            is_dropped = await retention.drop(connection, day)
+        if is_dropped:
+            self.dropped.append(day.name)
+            log.info("= dropped %s", day.name)
+        else:
+            log.info("= %s is being read: it is dropped in a later round", day.name)
+        await self._rest(begun)
+        return is_dropped
+
+    async def _roll_day(
+        self, connection: postgres.Connection, lane: int, day: retention.Partition, now: datetime
+    ) -> None:
+        behind = -1
+        while True:
+            begun = self._clock.monotonic()
+            async with postgres.deadline(connection, STEP_S, f"roll of lane {lane}"):
+                found = await retention.unrolled(connection, lane, day, behind)
+            if not found:
+                return
+            await self._rest(begun)
+            for chunk_ids in lots(found):
+                begun = self._clock.monotonic()
+                async with postgres.deadline(connection, STEP_S, f"roll of lane {lane}"):
+                    self.rolled += await retention.roll(connection, lane, chunk_ids, day, now)
+                await self._rest(begun)
+            behind = found[-1][0]
+
+    async def _forget(self, connection: postgres.Connection, lanes: list[int], now: datetime) -> None:
+        kept, messages = self._settings, self._before(now, self._settings.message_days)
+        of_a_lane: list[tuple[int, Callable[[int, datetime], Awaitable[int]]]] = [
+            (kept.payload_days, functools.partial(retention.forget_payload, connection)),
+            (kept.chunk_days, functools.partial(retention.forget_chunks, connection, rolled_before=messages)),
+            (kept.inbound_days, functools.partial(retention.forget_inbound, connection)),
+            (kept.event_days, functools.partial(retention.forget_events, connection)),
+            (kept.message_days, functools.partial(retention.forget_receipts, connection)),
+        ]
+        for lane in lanes:
+            for days, forget in of_a_lane:
+                while days and await self._step(connection, forget(lane, self._before(now, days))):
+                    pass
+        if kept.run_days:
+            await self._step(connection, retention.forget_runs(connection, lanes, self._before(now, kept.run_days)))
+        if kept.order_days:
+            await self._step(connection, retention.forget_orders(connection, self._before(now, kept.order_days)))
+
+    def _before(self, now: datetime, days: int) -> datetime:
+        return now - timedelta(days=days)
+
+    async def _step(self, connection: postgres.Connection, work: Awaitable[int]) -> int:
+        """Do one small thing and rest; -> rows."""
+        begun = self._clock.monotonic()
+        async with postgres.deadline(connection, STEP_S, "retention"):
+            rows = await work
+        self.forgotten += rows
+        if rows:
+            await self._rest(begun)
+        return rows
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            with contextlib.suppress(StoreError):
+                await postgres.close(self._connection)
+            self._connection = None
+
+
+def lots(found: list[tuple[int, int]]) -> list[list[int]]:
+    """Divide (chunk, outcomes) into lots that are rolled at once."""
+    made: list[list[int]] = []
+    room = 0
+    for chunk_id, outcomes in found:
+        if not made or outcomes > room or len(made[-1]) == CHUNKS_A_ROLL:
+            made.append([])
+            room = OUTCOMES_A_ROLL
+        made[-1].append(chunk_id)
+        room -= outcomes
+    return made

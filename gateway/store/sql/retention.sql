@@ -1,0 +1,291 @@
+-- name: take_job
+-- Take a job that nobody alive has; -> its epoch, also when it is ours already. No clock is asked: whoever stands in
+-- `worker` lives.
+-- index: job_pkey; worker_pkey
+INSERT INTO job (name, owner, epoch) VALUES ($1::text, $2::text, 1)
+ON CONFLICT (name) DO UPDATE
+SET owner = excluded.owner, epoch = job.epoch + CASE WHEN job.owner = excluded.owner THEN 0 ELSE 1 END
+WHERE job.owner = excluded.owner OR NOT EXISTS (SELECT FROM worker w WHERE w.instance = job.owner)
+RETURNING epoch;
+
+-- name: day_partitions
+-- Name the partitions of outcome and receipt.
+-- index: pg_inherits_parent_index
+SELECT p.relname::text AS parent, c.relname::text AS partition
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
+WHERE i.inhparent IN ('outcome'::regclass, 'receipt'::regclass) ORDER BY c.relname;
+
+-- name: unrolled_chunks
+-- Find chunks behind $4 with outcomes of a day ($2 … $3) that are not all in their result yet.
+-- index: none of outcome: the partition of that day is read whole; result_pkey
+SELECT o.chunk_id, count(*) AS outcomes FROM outcome o
+WHERE o.lane = $1::int AND o.at >= $2::timestamptz AND o.at < $3::timestamptz AND o.chunk_id > $4::bigint
+  AND NOT EXISTS (SELECT FROM result t WHERE t.lane = $1::int AND t.chunk_id = o.chunk_id AND t.missing = 0)
+GROUP BY o.chunk_id ORDER BY o.chunk_id LIMIT $5::int;
+
+-- name: hold_for_roll
+-- Lock the chunks that are rolled: two who roll one chunk go one after the other, and the second finds it done.
+-- index: chunk_pkey
+SELECT id FROM chunk WHERE lane = $1::int AND id = ANY($2::bigint[]) ORDER BY id FOR UPDATE;
+
+-- name: roll
+-- Roll the positions of chunks ($2) whose first outcome came before $4 into results and counters; -> how many. A position is
+-- rolled once, whole: what came of it later, over midnight, is read with it (outcomes since $3, receipts since $7). What a
+-- state follows from is said at message_states, and is the same here: if you change one, change the other; as of $8.
+-- $5, $6 = the least and the greatest of $2.
+-- index: outcome_chunk; receipt_chunk; chunk_pkey; result_pkey; repeated_pkey
+WITH taken AS MATERIALIZED (
+    SELECT k.id, k.run, k.n, t.states, t.segments
+    FROM chunk k LEFT JOIN result t ON t.lane = $1::int AND t.chunk_id = k.id
+    WHERE k.lane = $1::int AND k.id = ANY($2::bigint[])
+), written AS MATERIALIZED (
+    SELECT o.chunk_id, o.pos, o.segment, o.segments, o.status, o.at, o.rtt_us
+    FROM outcome o JOIN taken k ON k.id = o.chunk_id
+    WHERE o.lane = $1::int AND o.at >= $3::timestamptz AND o.chunk_id BETWEEN $5::bigint AND $6::bigint
+      AND (k.states IS NULL OR get_byte(k.states, o.pos) = 255)
+), due AS MATERIALIZED (
+    SELECT w.chunk_id, w.pos,
+           EXISTS (SELECT FROM repeated x WHERE x.lane = $1::int AND x.chunk_id = w.chunk_id AND x.pos = w.pos) AS went_on
+    FROM written w GROUP BY w.chunk_id, w.pos HAVING min(w.at) < $4::timestamptz
+), answers AS MATERIALIZED (
+    SELECT w.* FROM written w JOIN due d ON d.chunk_id = w.chunk_id AND d.pos = w.pos
+), said AS MATERIALIZED (
+    SELECT r.chunk_id, r.pos, r.segment, r.state, r.at
+    FROM receipt r JOIN due d ON d.chunk_id = r.chunk_id AND d.pos = r.pos
+    WHERE r.lane = $1::int AND r.at >= $7::timestamptz AND r.chunk_id BETWEEN $5::bigint AND $6::bigint
+), habit AS MATERIALIZED (
+    SELECT coalesce(bool_or(delivered_wins), false) AS delivered_wins,
+           coalesce(bool_or(unknown_is_final), false) AS unknown_is_final, max(deadline_s) AS deadline_s
+    FROM receipt_habit WHERE lane = $1::int
+), known AS (
+    SELECT chunk_id, pos, segment, max(segments) AS segments,
+           min(CASE WHEN status = 0 THEN 0 WHEN status > 0 OR status = -17 THEN 1 WHEN status < -1 THEN 2 ELSE 3 END) AS answer,
+           bool_and(status = -17) AS is_abandoned,
+           min(at) FILTER (WHERE status = 0) AS accepted_at
+    FROM answers GROUP BY chunk_id, pos, segment
+), resolved AS (
+    SELECT n.chunk_id, n.pos
+    FROM known d JOIN known n ON n.chunk_id = d.chunk_id AND n.pos = d.pos
+    WHERE d.segment = 0 AND d.answer = 3 AND n.segment > 0 AND n.answer < 3
+    GROUP BY n.chunk_id, n.pos HAVING count(*) >= max(n.segments)
+), answered AS (
+    SELECT n.chunk_id, n.pos, n.segment, n.answer, n.is_abandoned, n.accepted_at
+    FROM known n LEFT JOIN resolved v ON v.chunk_id = n.chunk_id AND v.pos = n.pos AND n.segment = 0
+    WHERE v.pos IS NULL
+), received AS (
+    SELECT DISTINCT ON (r.chunk_id, r.pos, r.segment) r.chunk_id, r.pos, r.segment, r.state,
+           r.state = 7 AND h.unknown_is_final AS is_unknown
+    FROM said r CROSS JOIN habit h
+    ORDER BY r.chunk_id, r.pos, r.segment, (r.state = 2 AND h.delivered_wins) DESC,
+             (r.state IN (2, 3, 4, 5, 8, 9) OR (r.state = 7 AND h.unknown_is_final)) DESC, r.at
+), judged AS (
+    SELECT a.chunk_id, a.pos, a.segment,
+           CASE
+               WHEN a.is_abandoned THEN NULL
+               WHEN r.state = 2 THEN 0
+               WHEN r.is_unknown THEN 4
+               WHEN r.state = 3 THEN 5
+               WHEN r.state IN (4, 5, 9) THEN 6
+               WHEN r.state = 8 THEN 7
+               WHEN a.answer = 0 AND a.accepted_at + make_interval(secs => h.deadline_s) <= $8::timestamptz THEN 3
+               WHEN r.state IS NOT NULL THEN 1
+               WHEN a.answer = 0 THEN 1
+               WHEN a.answer = 3 THEN 2
+               WHEN a.answer = 1 THEN 8
+               ELSE 9
+           END AS worst
+    FROM answered a CROSS JOIN habit h
+    LEFT JOIN received r ON r.chunk_id = a.chunk_id AND r.pos = a.pos AND (r.segment = a.segment OR r.segment = 0)
+), messages AS (
+    SELECT s.chunk_id, s.pos, k.run, count(*) FILTER (WHERE s.worst < 9) AS segments,
+           CASE WHEN d.went_on THEN 254 ELSE
+               CASE n.receipt_policy
+                   WHEN 'all' THEN coalesce(max(s.worst) FILTER (WHERE s.worst IN (1, 2)), max(s.worst))
+                   WHEN 'any' THEN CASE WHEN min(s.worst) = 0 THEN 0
+                                        ELSE coalesce(max(s.worst) FILTER (WHERE s.worst IN (1, 2)), min(s.worst)) END
+                   WHEN 'last' THEN coalesce((array_agg(s.worst ORDER BY s.segment DESC, s.worst DESC))[1], 8)
+                   ELSE coalesce(max(s.worst), 8)
+               END
+           END AS worst,
+           n.receipt_policy IN ('all', 'worst') AND bool_or(s.worst IN (0, 1, 3, 4, 5, 6, 7)) AS is_begun
+    FROM judged s JOIN taken k ON k.id = s.chunk_id JOIN run n ON n.id = k.run
+    JOIN due d ON d.chunk_id = s.chunk_id AND d.pos = s.pos
+    GROUP BY s.chunk_id, s.pos, k.run, n.receipt_policy, d.went_on
+), ended AS MATERIALIZED (
+    SELECT chunk_id, pos, run, segments, CASE WHEN worst = 8 AND is_begun THEN 10 ELSE worst END AS state FROM messages
+), octets AS (
+    SELECT k.id, k.run, k.n, k.states, k.segments, p.pos,
+           coalesce(e.state, get_byte(k.states, p.pos), 255) AS state,
+           coalesce(least(e.segments, 255)::int, get_byte(k.segments, p.pos), 0) AS took
+    FROM taken k CROSS JOIN LATERAL generate_series(0, k.n - 1) AS p (pos)
+    LEFT JOIN ended e ON e.chunk_id = k.id AND e.pos = p.pos
+), kept AS (
+    INSERT INTO result (lane, chunk_id, run, n, missing, at, states, segments)
+    SELECT $1::int, id, run, n, count(*) FILTER (WHERE state = 255), $8::timestamptz,
+           string_agg(set_byte('\x00'::bytea, 0, state), ''::bytea ORDER BY pos),
+           string_agg(set_byte('\x00'::bytea, 0, took), ''::bytea ORDER BY pos)
+    FROM octets o WHERE EXISTS (SELECT FROM due d WHERE d.chunk_id = o.id)
+    GROUP BY id, run, n
+    ON CONFLICT (lane, chunk_id) DO UPDATE
+    SET missing = excluded.missing, at = excluded.at, states = excluded.states, segments = excluded.segments
+), times AS MATERIALIZED (
+    SELECT k.run, o.at, o.rtt_us, extract(epoch FROM r.at - o.at) * 1e6 + o.rtt_us AS receipt_us
+    FROM answers o JOIN taken k ON k.id = o.chunk_id
+    LEFT JOIN (SELECT chunk_id, pos, segment, min(at) AS at FROM said GROUP BY chunk_id, pos, segment) r
+      ON r.chunk_id = o.chunk_id AND r.pos = o.pos AND r.segment = o.segment
+    WHERE o.status = 0 AND o.rtt_us > 0
+), counted AS (
+    INSERT INTO counter (lane, run, what, key, messages, segments, first_at, last_at)
+    SELECT $1::int, run, 0, state, count(*), sum(segments), NULL::timestamptz, NULL::timestamptz
+    FROM ended WHERE state < 254 GROUP BY run, state
+    UNION ALL
+    SELECT $1::int, k.run, 1, o.status, count(DISTINCT (o.chunk_id, o.pos)),
+           coalesce(max(o.segments) FILTER (WHERE o.status = -11), 0), NULL, NULL
+    FROM answers o JOIN taken k ON k.id = o.chunk_id JOIN due d ON d.chunk_id = o.chunk_id AND d.pos = o.pos
+    WHERE o.status NOT IN (0, -1, -17) AND NOT d.went_on GROUP BY k.run, o.status
+    UNION ALL
+    SELECT $1::int, run, 2, floor(ln(greatest(rtt_us, 1)::float8) * 64)::int, 0, count(*), NULL, NULL
+    FROM times GROUP BY 2, 4
+    UNION ALL
+    SELECT $1::int, run, 3, floor(ln(greatest(receipt_us, 1)::float8) * 64)::int, 0, count(*), NULL, NULL
+    FROM times WHERE receipt_us IS NOT NULL GROUP BY 2, 4
+    UNION ALL
+    SELECT $1::int, k.run, 4, 0, 0, count(*), NULL, NULL
+    FROM (SELECT chunk_id, pos, segment FROM said WHERE state IN (2, 3, 4, 5, 8, 9)
+          GROUP BY chunk_id, pos, segment HAVING count(DISTINCT state) > 1) c JOIN taken k ON k.id = c.chunk_id
+    GROUP BY k.run
+    UNION ALL
+    SELECT $1::int, run, 5, 0, 0, count(*), min(at - make_interval(secs => rtt_us / 1e6)), max(at) FROM times GROUP BY run
+    ON CONFLICT (lane, run, what, key) DO UPDATE
+    SET messages = counter.messages + excluded.messages,
+        segments = CASE WHEN excluded.what = 1 THEN greatest(counter.segments, excluded.segments)
+                        ELSE counter.segments + excluded.segments END,
+        first_at = least(counter.first_at, excluded.first_at), last_at = greatest(counter.last_at, excluded.last_at)
+)
+SELECT count(*)::bigint FROM due;
+
+-- name: forget_payload
+-- Drop numbers and field values of closed chunks that were begun before $2, and of which nothing is on its way elsewhere.
+-- index: chunk_payload_pkey; chunk_pkey; transfer_open
+DELETE FROM chunk_payload
+WHERE lane = $1::int AND chunk_id = ANY(ARRAY(
+    SELECT p.chunk_id FROM chunk_payload p JOIN chunk k ON k.lane = $1::int AND k.id = p.chunk_id
+    WHERE p.lane = $1::int AND k.state IN (2, 4, 5) AND coalesce(k.first_claimed_at, k.not_before) < $2::timestamptz
+      AND NOT EXISTS (
+          SELECT FROM transfer v WHERE v.lane = $1::int AND v.chunk_id = k.id AND v.arrived_at IS NULL)
+    ORDER BY p.chunk_id LIMIT $3::int));
+
+-- name: old_chunks
+-- Find closed chunks begun before $2 that are rolled as a whole, or were last touched by a roll before $3: no outcome of
+-- them is left. Of chunks that were moved or cancelled nothing may ever have been written.
+-- index: chunk_pkey; result_pkey; transfer_open
+SELECT k.id FROM chunk k LEFT JOIN result t ON t.lane = $1::int AND t.chunk_id = k.id
+WHERE k.lane = $1::int AND k.state IN (2, 4, 5) AND coalesce(k.first_claimed_at, k.not_before) < $2::timestamptz
+  AND CASE WHEN t.chunk_id IS NULL THEN k.state <> 2 ELSE t.missing = 0 OR t.at < $3::timestamptz END
+  AND NOT EXISTS (SELECT FROM transfer v WHERE v.lane = $1::int AND v.chunk_id = k.id AND v.arrived_at IS NULL)
+ORDER BY k.id LIMIT $4::int
+FOR UPDATE OF k SKIP LOCKED;
+
+-- name: drop_chunks
+-- Drop chunks.
+-- index: chunk_pkey
+DELETE FROM chunk WHERE lane = $1::int AND id = ANY($2::bigint[]);
+
+-- name: drop_payloads
+-- Drop the payload of chunks.
+-- index: chunk_payload_pkey
+DELETE FROM chunk_payload WHERE lane = $1::int AND chunk_id = ANY($2::bigint[]);
+
+-- name: drop_results
+-- Drop the results of chunks; the counters of their runs stay.
+-- index: result_pkey
+DELETE FROM result WHERE lane = $1::int AND chunk_id = ANY($2::bigint[]);
+
+-- name: drop_repeated
+-- Drop what chunks remember of their positions that were sent again.
+-- index: repeated_pkey
+DELETE FROM repeated WHERE lane = $1::int AND chunk_id = ANY($2::bigint[]);
+
+-- name: drop_transfers
+-- Drop the transfers out of chunks.
+-- index: transfer_pkey finds the lane; a lane has few transfers
+DELETE FROM transfer WHERE lane = $1::int AND chunk_id = ANY($2::bigint[]) AND arrived_at IS NOT NULL;
+
+-- name: old_runs
+-- Find runs over a list that were enqueued before a moment, the oldest first, behind $2. A run without a list stays open.
+-- index: run_pkey
+SELECT id FROM run WHERE id > $2::bigint AND list IS NOT NULL AND enqueued_at < $1::timestamptz ORDER BY id LIMIT $3::int;
+
+-- name: runs_with_chunks
+-- Say which of some runs have a chunk on a lane.
+-- index: chunk_run (lane, run)
+SELECT DISTINCT run FROM chunk WHERE lane = $1::int AND run = ANY($2::bigint[]);
+
+-- name: drop_counters
+-- Drop the counts of runs on a lane.
+-- index: counter_pkey
+DELETE FROM counter WHERE lane = $1::int AND run = ANY($2::bigint[]);
+
+-- name: drop_runs
+-- Drop runs.
+-- index: run_pkey
+DELETE FROM run WHERE id = ANY($1::bigint[]);
+
+-- name: forget_inbound
+-- Drop what came from handsets before a moment, as it came; parts that wait for others stay.
+-- index: inbound_at; inbound_part_pkey
+DELETE FROM inbound
+WHERE lane = $1::int AND id = ANY(ARRAY(
+    SELECT i.id FROM inbound i
+    WHERE i.lane = $1::int AND i.at < $2::timestamptz
+      AND NOT EXISTS (SELECT FROM inbound_part p WHERE p.lane = $1::int AND p.id = i.id)
+    ORDER BY i.at LIMIT $3::int));
+
+-- name: forget_messages
+-- Drop messages of handsets that came before a moment.
+-- index: inbound_message_at
+DELETE FROM inbound_message
+WHERE lane = $1::int AND id = ANY(ARRAY(
+    SELECT m.id FROM inbound_message m
+    WHERE m.lane = $1::int AND m.at < $2::timestamptz ORDER BY m.at LIMIT $3::int));
+
+-- name: forget_events
+-- Drop events of before a moment, from the first number on.
+-- index: event_pkey
+DELETE FROM event
+WHERE lane = $1::int AND at < $2::timestamptz AND id = ANY(ARRAY(
+    SELECT v.id FROM event v WHERE v.lane = $1::int ORDER BY v.id LIMIT $3::int));
+
+-- name: forget_waiting
+-- Drop receipts that wait since before a moment for a segment whose outcome is gone.
+-- index: receipt_waiting_at
+DELETE FROM receipt_waiting
+WHERE lane = $1::int AND at < $2::timestamptz AND at <= (
+    SELECT max(w.at) FROM (
+        SELECT at FROM receipt_waiting WHERE lane = $1::int AND at < $2::timestamptz ORDER BY at LIMIT $3::int) w);
+
+-- name: forget_orphans
+-- Drop receipts without a message that came before a moment.
+-- index: orphan_receipt_at
+DELETE FROM orphan_receipt
+WHERE lane = $1::int AND at < $2::timestamptz AND at <= (
+    SELECT max(w.at) FROM (
+        SELECT at FROM orphan_receipt WHERE lane = $1::int AND at < $2::timestamptz ORDER BY at LIMIT $3::int) w);
+
+-- name: forget_orders
+-- Drop orders of before a moment in whose place another stands since before it: of pause, resume and drain a newer one of
+-- the same scope and key that has no end, or their own end has come; of settings newer ones that name each of them.
+-- index: control_newest (scope, key, id)
+DELETE FROM control c
+WHERE c.at < $1::timestamptz AND CASE WHEN c.action IN ('pause', 'resume', 'drain') THEN
+    c.until < $1::timestamptz OR EXISTS (
+        SELECT FROM control n
+        WHERE n.scope = c.scope AND n.key = c.key AND n.id > c.id AND n.at < $1::timestamptz AND n.until IS NULL
+          AND n.action IN ('pause', 'resume', 'drain'))
+    ELSE NOT EXISTS (
+        SELECT FROM jsonb_object_keys(c.value) AS v (setting)
+        WHERE NOT EXISTS (
+            SELECT FROM control n
+            WHERE n.scope = c.scope AND n.key = c.key AND n.id > c.id AND n.at < $1::timestamptz
+              AND n.action IN ('tune', 'rollback', 'reset') AND n.value ? v.setting))
+    END;

@@ -1,0 +1,199 @@
+"""The job that drops what is old: thirty days of traffic leave tables that do not grow."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gateway.config import RetentionSettings
+from gateway.dispatch import retention as rooms
+from gateway.dispatch.clock import Clock
+from gateway.dispatch.retention import Retention, lots
+from gateway.store import postgres, results, retention, runs
+from gateway.store.runs import Run
+from tests.fixtures import campaign
+from tests.fixtures.campaign import numbers
+
+BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+DAYS = 30
+MESSAGES = 10_000
+KEPT = RetentionSettings(
+    message_days=5, payload_days=3, chunk_days=8, run_days=12, inbound_days=4, event_days=4, order_days=4
+)
+
+
+class World:
+    """A database, its worker's job, and a clock that is moved by hand."""
+
+    def __init__(self, dsn: str, connection: Any, settings: RetentionSettings = KEPT):
+        self.dsn, self.connection, self.now = dsn, connection, BEGIN
+        self.job = self.worker("first", settings)
+
+    def worker(self, instance: str, settings: RetentionSettings = KEPT) -> Retention:
+        """The job's loop on a worker of that name."""
+        return Retention(settings, Clock(lambda: 0.0, lambda: self.now), lambda: postgres.connect(self.dsn), instance)
+
+    async def register(self, instance: str) -> None:
+        """Enter a worker."""
+        one = runs.Worker(instance=instance, host="h", boot="", pid=1, started_at=self.now, seen_at=self.now)
+        await runs.register(self.connection, one)
+
+    async def traffic(self, lane: int, messages: int) -> Run:
+        """A day's messages as their workers leave them, accepted and delivered; and what else a day brings."""
+        await runs.ensure_partitions(self.connection, self.now)
+        run = await campaign.make_run(self.connection, numbers(messages), [lane], now=self.now)
+        await self.connection.execute("DELETE FROM list_entry")
+        await self.connection.execute(
+            "UPDATE chunk SET state = 2, sent_upto = n, first_claimed_at = $2 WHERE run = $1", run.id, self.now
+        )
+        await self.connection.execute(
+            "INSERT INTO outcome (lane, chunk_id, pos, segment, segments, epoch, status, at, rtt_us, message_id) "
+            "SELECT k.lane, k.id, p, 1, 1, 1, CASE WHEN p % 50 = 0 THEN 11 ELSE 0 END, $2, 900 + p, "
+            "md5(k.id || ' ' || p) "
+            "FROM chunk k CROSS JOIN LATERAL generate_series(0, k.n - 1) AS p WHERE k.run = $1 ORDER BY k.id",
+            run.id, self.now,
+        )  # fmt: skip
+        await self.connection.execute(
+            "INSERT INTO receipt (lane, chunk_id, pos, segment, at, state, number) "
+            "SELECT lane, chunk_id, pos, 1, at + interval '3 s', 2, 447700900000 + pos FROM outcome o "
+            "WHERE at = $1 AND status = 0",
+            self.now,
+        )
+        await self.connection.execute(
+            "INSERT INTO event (lane, id, at, kind, subject, body) SELECT $1, "
+            "coalesce((SELECT max(id) FROM event), 0) + i, $2, 'x', 'y', '{}' FROM generate_series(1, 700) AS i",
+            lane, self.now,
+        )  # fmt: skip
+        await self.connection.execute(
+            "INSERT INTO inbound_message (lane, id, at, source, destination, text, parts, missing, alphabet, "
+            "is_lossy, pdus) "
+            "SELECT $1, (extract(epoch FROM $2::timestamptz) * 1000)::bigint + i, $2, 's', 'd', 'STOP', 1, '{}', "
+            "'gsm7', false, '{}' FROM generate_series(1, 700) AS i",
+            lane, self.now,
+        )  # fmt: skip
+        await self.connection.execute(
+            "INSERT INTO orphan_receipt (lane, at, state, message_id) "
+            "SELECT $1, $2, 2, i FROM generate_series(1, 700) AS i",
+            lane, self.now,
+        )  # fmt: skip
+        return run
+
+    async def octets(self) -> int:
+        """What all tables take after a vacuum, as the server's own comes by."""
+        await self.connection.execute("VACUUM")
+        return int(
+            await self.connection.fetchval(
+                "SELECT sum(pg_total_relation_size(oid)) FROM pg_class "
+                "WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+            )
+        )
+
+    async def states(self, run: Run) -> list[tuple[str, int, int]]:
+        """What is told of a run."""
+        found = await results.states(self.connection, run.id, run.created_at - DAY, self.now)
+        return sorted((one.state, one.messages, one.segments) for one in found)
+
+
+@pytest.fixture
+async def world(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    connection = await postgres.connect(dsn)
+    made = World(dsn, connection)
+    await made.register("first")
+    yield made
+    await made.job.close()
+    connection.terminate()
+
+
+async def test_thirty_days_of_traffic_leave_tables_that_do_not_grow(world: World) -> None:
+    lane = await runs.lane_of(world.connection, "acme", BEGIN)
+    settled, reports = [], {}
+    for day in range(DAYS):
+        run = await world.traffic(lane, MESSAGES)
+        reports[run.id] = run, await world.states(run)
+        assert await world.job.round()
+        # From the day on at which the longest-kept rows go.
+        if day > KEPT.run_days + 1:
+            settled.append(await world.octets())
+        world.now += DAY
+    assert len(settled) >= 15 and max(settled) - min(settled) < 0.05 * max(settled), settled
+    assert len(await retention.partitions(world.connection)) < 2 * (KEPT.message_days + 7)
+    assert await world.connection.fetchval("SELECT count(*) FROM chunk") <= (KEPT.chunk_days + 3) * 20
+    told = 0
+    for run, before in reports.values():
+        if await runs.run_by_id(world.connection, run.id) is not None:
+            assert await world.states(run) == before and sum(messages for _, messages, _ in before) == MESSAGES
+            told += 1
+    assert KEPT.run_days <= told <= KEPT.run_days + 2
+
+
+async def test_one_worker_has_the_job_and_another_goes_on_where_it_died(world: World) -> None:
+    lane = await runs.lane_of(world.connection, "acme", BEGIN)
+    run = await world.traffic(lane, 3000)
+    before = await world.states(run)
+    await world.register("second")
+    second = world.worker("second")
+    try:
+        assert await world.job.round() and not await second.round()
+        world.now += 7 * DAY
+        # The first rolls a part of the day and is gone.
+        (day, *_) = [one for one in await retention.partitions(world.connection) if one.begin <= BEGIN < one.end]
+        (chunk, *_) = await retention.unrolled(world.connection, lane, day, -1)
+        await retention.roll(world.connection, lane, [chunk[0]], day, world.now)
+        await runs.forget(world.connection, "first")
+        assert await second.round() and second.rolled == 3000 - chunk[1]
+        assert f"outcome_{BEGIN:%Y%m%d}" in second.dropped and f"receipt_{BEGIN:%Y%m%d}" in second.dropped
+        assert not await world.job.round()
+    finally:
+        await second.close()
+    assert await world.states(run) == before
+
+
+async def test_who_has_lost_the_job_stops_at_the_next_step(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    lane = await runs.lane_of(world.connection, "acme", BEGIN)
+    await world.traffic(lane, 3000)
+    world.now += 7 * DAY
+    await world.register("second")
+    monkeypatch.setattr(rooms, "CHUNKS_A_ROLL", 1)
+    roll = retention.roll
+
+    async def roll_and_be_fenced(connection: Any, *of: Any) -> int:
+        done = await roll(connection, *of)
+        await runs.forget(world.connection, "first")
+        assert await retention.take_job(world.connection, "second") == 2
+        return done
+
+    monkeypatch.setattr(retention, "roll", roll_and_be_fenced)
+    assert not await world.job.round()
+    assert await world.connection.fetchval("SELECT count(*) FROM result") == 1
+    assert f"outcome_{BEGIN:%Y%m%d}" not in world.job.dropped
+
+
+async def test_zero_days_keep_everything(world: World) -> None:
+    lane = await runs.lane_of(world.connection, "acme", BEGIN)
+    await world.traffic(lane, 1000)
+    count = "SELECT (SELECT count(*) FROM outcome), (SELECT count(*) FROM chunk_payload), (SELECT count(*) FROM event)"
+    before = await world.connection.fetchrow(count)
+    for_ever = RetentionSettings(**dict.fromkeys(RetentionSettings.__struct_fields__, 0))
+    keeper = world.worker("first", for_ever)
+    try:
+        world.now += 4000 * DAY
+        assert await keeper.round()
+        assert keeper.dropped == [] and keeper.forgotten == 0
+        assert await world.connection.fetchrow(count) == before
+    finally:
+        await keeper.close()
+
+
+def test_lots_are_bounded_by_outcomes_and_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms, "OUTCOMES_A_ROLL", 100)
+    monkeypatch.setattr(rooms, "CHUNKS_A_ROLL", 3)
+    assert lots([(1, 60), (2, 40), (3, 1), (4, 1), (5, 1), (6, 1), (7, 500), (8, 1)]) == [
+        [1, 2],
+        [3, 4, 5],
+        [6],
+        [7],
+        [8],
+    ]
+    assert lots([]) == []

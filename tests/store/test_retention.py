@@ -1,0 +1,346 @@
+"""What is kept for how long: the same counts before and after a roll, and nothing counted twice."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gateway.message import Policy, ReceiptPolicy
+from gateway.store import control, postgres, queue, results, retention, runs, traces
+from gateway.store.runs import Run
+from tests.fixtures import campaign
+from tests.fixtures.campaign import numbers
+
+DAY = timedelta(days=1)
+# A moment before midnight: what is written around it stands in two days.
+MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
+NOW = MIDNIGHT - timedelta(seconds=30)
+LATER = MIDNIGHT + 40 * DAY
+
+
+@pytest.fixture
+async def connection(dsn: str) -> AsyncIterator[Any]:
+    opened = await postgres.connect(dsn)
+    for day in range(3):
+        await runs.ensure_partitions(opened, NOW + day * DAY)
+    yield opened
+    opened.terminate()
+
+
+async def write_life(connection: Any, chance: random.Random, lane: int) -> None:
+    """Give every position of every chunk of a lane some history: answers, doubt, receipts, contradictions."""
+    outcomes, receipts = [], []
+    for chunk in await connection.fetch("SELECT id, n FROM chunk WHERE lane = $1 ORDER BY id", lane):
+        for pos in range(chunk["n"]):
+            at = NOW + timedelta(seconds=chance.uniform(0, 60))
+            kind = chance.choice(("plain", "plain", "long", "doubt", "crash", "refused", "rejected", "nothing", "cut"))
+            if kind == "nothing":
+                continue
+            segments = chance.choice((2, 3)) if kind in ("long", "crash") else 1
+            if kind == "refused":
+                status = chance.choice((-10, -11, -13))
+                outcomes.append((lane, chunk["id"], pos, 0, segments if status != -11 else 300, status, at, 0))
+                continue
+            if kind == "cut":
+                # A part is refused for good, and the rest is not sent.
+                outcomes += [
+                    (lane, chunk["id"], pos, segment, 3, status, at, 900)
+                    for segment, status in enumerate(chance.choice(((0, 0x45, -17), (0x45, -17, -17))), 1)
+                ]
+                continue
+            if kind == "crash":
+                outcomes.append((lane, chunk["id"], pos, 0, 0, -1, at, 0))
+            for segment in range(1, segments + 1):
+                at += timedelta(seconds=chance.uniform(0, 20))
+                if kind == "doubt":
+                    outcomes.append((lane, chunk["id"], pos, segment, segments, -1, at, 0))
+                    if chance.random() < 0.5:
+                        continue
+                if kind == "crash" and chance.random() < 0.2:
+                    continue
+                status = chance.choice((0x45, 0x0B)) if kind == "rejected" and chance.random() < 0.7 else 0
+                rtt_us = chance.randrange(800, 90_000)
+                outcomes.append((lane, chunk["id"], pos, segment, segments, status, at, rtt_us))
+                for _ in range(chance.choice((0, 1, 1, 1, 2, 3)) if status == 0 else 0):
+                    said = chance.choice((1, 2, 2, 2, 2, 3, 4, 5, 7, 8, -1))
+                    heard = at + timedelta(seconds=chance.uniform(-2, 86_000))
+                    receipts.append((lane, chunk["id"], pos, chance.choice((segment, segment, 0)), heard, said))
+    await connection.executemany(
+        "INSERT INTO outcome (lane, chunk_id, pos, segment, segments, epoch, status, at, rtt_us) "
+        "VALUES ($1, $2, $3, $4, $5, 1, $6, $7, $8)",
+        outcomes,
+    )
+    await connection.executemany(
+        "INSERT INTO receipt (lane, chunk_id, pos, segment, at, state) VALUES ($1, $2, $3, $4, $5, $6)", receipts
+    )
+    await connection.execute(
+        "UPDATE chunk SET state = 2, sent_upto = n, first_claimed_at = $2 WHERE lane = $1", lane, NOW
+    )
+
+
+async def roll_day(connection: Any, lane: int, begin: datetime, now: datetime = LATER) -> int:
+    """Roll all of one lane and day."""
+    day = retention.Partition(table="outcome", name="", begin=begin)
+    ids = [chunk_id for chunk_id, _ in await retention.unrolled(connection, lane, day, -1)]
+    return await retention.roll(connection, lane, ids, day, now) if ids else 0
+
+
+async def drop_all(connection: Any) -> None:
+    for partition in await retention.partitions(connection):
+        assert await retention.drop(connection, partition)
+    await runs.ensure_partitions(connection, LATER)
+
+
+async def told(connection: Any, run: Run) -> tuple[Any, ...]:
+    """All that a report of a run says, times apart."""
+    since = run.created_at - DAY
+    return (
+        sorted(
+            (c.lane, c.state, c.messages, c.segments) for c in await results.states(connection, run.id, since, LATER)
+        ),
+        [(r.lane, r.status, r.messages, r.needed) for r in await results.refusals(connection, run.id, since)],
+        await results.late_conflicts(connection, run.id, since),
+        [
+            (one.lane, one.first_at, one.last_at, one.segments)
+            for one in await results.latencies(connection, run.id, since)
+        ],
+    )
+
+
+async def times(connection: Any, run: Run) -> list[float]:
+    """Its percentiles."""
+    found = []
+    for one in await results.latencies(connection, run.id, run.created_at - DAY):
+        assert one.receipt_p50_ms is not None and one.receipt_p99_ms is not None
+        found += [one.response_p50_ms, one.response_p99_ms, one.receipt_p50_ms, one.receipt_p99_ms]
+    return found
+
+
+@pytest.mark.parametrize("receipt_policy", list(ReceiptPolicy))
+async def test_a_report_reads_the_same_before_and_after_its_rows_are_rolled_and_dropped(
+    connection: Any, receipt_policy: ReceiptPolicy
+) -> None:
+    chance = random.Random(f"retention {receipt_policy}")
+    lanes = [await runs.lane_of(connection, name, NOW) for name in ("acme", "other")]
+    run = await campaign.make_run(connection, numbers(1500), lanes, now=NOW)
+    await connection.execute("UPDATE run SET receipt_policy = $1", receipt_policy)
+    await queue.keep_receipt_habit(
+        connection,
+        lanes[0],
+        delivered_wins=True,
+        unknown_is_final=True,
+        deadline_s=3600.0 if chance.random() < 0.5 else None,
+    )
+    for lane in lanes:
+        await write_life(connection, chance, lane)
+    chunk_id = await connection.fetchval("SELECT min(id) FROM chunk WHERE lane = $1", lanes[0])
+    await connection.execute(
+        "INSERT INTO repeated (lane, chunk_id, pos, by_chunk, at) "
+        "SELECT $1, $2, p, 7, $3 FROM generate_series(3, 60) AS p",
+        lanes[0], chunk_id, NOW,
+    )  # fmt: skip
+    before, times_before = await told(connection, run), await times(connection, run)
+    assert before[2] > 0 and len(before[0]) > 8 and len(before[1]) >= 6
+    rolled = 0
+    for begin in (MIDNIGHT - DAY, MIDNIGHT):
+        for lane in lanes:
+            rolled += await roll_day(connection, lane, begin)
+            # In the middle: some of it rolled, some not, nothing dropped.
+            assert await told(connection, run) == before
+    assert rolled == await connection.fetchval("SELECT count(DISTINCT (lane, chunk_id, pos)) FROM outcome")
+    await drop_all(connection)
+    assert await told(connection, run) == before
+    assert await times(connection, run) == pytest.approx(times_before, rel=0.01)
+
+
+async def test_a_message_over_midnight_is_rolled_once_and_whole(connection: Any) -> None:
+    lane = await runs.lane_of(connection, "acme", NOW)
+    run = await campaign.make_run(connection, numbers(3), [lane], now=NOW)
+    chunk_id = await connection.fetchval("SELECT id FROM chunk")
+    await connection.executemany(
+        "INSERT INTO outcome (lane, chunk_id, pos, segment, segments, epoch, status, at, rtt_us) "
+        "VALUES ($1, $2, 0, $3, 2, 1, 0, $4, 900)",
+        [(lane, chunk_id, 1, MIDNIGHT - timedelta(milliseconds=1)), (lane, chunk_id, 2, MIDNIGHT)],
+    )
+    before = await told(connection, run)
+    assert before[0] == [(lane, "submitted", 1, 2)]
+    assert await roll_day(connection, lane, MIDNIGHT - DAY) == 1
+    (first, *_) = await retention.partitions(connection)
+    assert first.begin < MIDNIGHT and await retention.drop(connection, first)
+    assert await told(connection, run) == before
+    assert await roll_day(connection, lane, MIDNIGHT) == 0
+    assert await told(connection, run) == before
+
+
+async def test_two_who_roll_the_same_chunks_count_them_once(dsn: str, connection: Any) -> None:
+    lane = await runs.lane_of(connection, "acme", NOW)
+    run = await campaign.make_run(connection, numbers(800), [lane], now=NOW)
+    await write_life(connection, random.Random(3), lane)
+    before = await told(connection, run)
+    others = [await postgres.connect(dsn) for _ in range(3)]
+    try:
+        ids = [row["id"] for row in await connection.fetch("SELECT id FROM chunk")]
+        day = retention.Partition(table="outcome", name="", begin=MIDNIGHT - DAY)
+        await asyncio.gather(*(retention.roll(other, lane, ids, day, LATER) for other in others))
+    finally:
+        for other in others:
+            other.terminate()
+    assert await told(connection, run) == before
+
+
+async def test_positions_that_are_rolled_are_not_in_doubt_when_their_chunk_is_rescued(connection: Any) -> None:
+    """A chunk that stays open longer than its outcomes are kept: nothing of it is sent twice."""
+    lane = await runs.lane_of(connection, "acme", NOW)
+    await campaign.make_run(connection, numbers(10), [lane], now=NOW, policy=Policy.AT_LEAST_ONCE)
+    chunk_id = await connection.fetchval("SELECT id FROM chunk")
+    await connection.execute(
+        "INSERT INTO outcome (lane, chunk_id, pos, segment, segments, epoch, status, at, rtt_us) "
+        "SELECT $1, $2, p, 1, 1, 1, 0, $3, 900 FROM generate_series(0, 9) AS p WHERE p <> 4",
+        lane, chunk_id, NOW,
+    )  # fmt: skip
+    await connection.execute(
+        "UPDATE chunk SET state = 1, owner = 'gone', epoch = 1, sent_upto = n, lease_until = $1, first_claimed_at = $1",
+        NOW,
+    )
+    assert await roll_day(connection, lane, MIDNIGHT - DAY) == 9
+    await drop_all(connection)
+    chunks, doubted = await queue.rescue(connection, lane, LATER, ["gone"], LATER)
+    assert (chunks, doubted) == (1, 1)
+    assert await connection.fetchval("SELECT pos FROM outcome") == 4
+
+
+async def test_a_receipt_that_comes_after_its_message_was_rolled_changes_nothing(connection: Any) -> None:
+    lane = await runs.lane_of(connection, "acme", NOW)
+    run = await campaign.make_run(connection, numbers(2), [lane], now=NOW)
+    chunk_id = await connection.fetchval("SELECT id FROM chunk")
+    await connection.execute(
+        "INSERT INTO outcome (lane, chunk_id, pos, segment, segments, epoch, status, at, rtt_us, message_id) "
+        "VALUES ($1, $2, 0, 1, 1, 1, 0, $3, 900, 'late')",
+        lane, chunk_id, NOW,
+    )  # fmt: skip
+    await roll_day(connection, lane, MIDNIGHT - DAY)
+    await drop_all(connection)
+    await connection.execute(
+        "INSERT INTO receipt_waiting (lane, at, state, message_id, id_key) VALUES ($1, $2, 2, 'late', 'late')",
+        lane,
+        LATER,
+    )
+    assert await queue.match(connection, lane, LATER - DAY) == {}
+    await connection.execute(
+        "INSERT INTO receipt (lane, chunk_id, pos, segment, at, state) VALUES ($1, $2, 0, 1, $3, 2)",
+        lane,
+        chunk_id,
+        LATER,
+    )
+    assert (await told(connection, run))[0] == [(lane, "submitted", 1, 1)]
+    # It is an orphan after its days, and gone after those of messages.
+    assert await queue.orphan(connection, lane, LATER + 7 * DAY) == 1
+    assert await retention.forget_receipts(connection, lane, LATER + 30 * DAY) == 1
+
+
+async def test_a_partition_that_is_read_is_dropped_another_time(dsn: str, connection: Any) -> None:
+    (day, *_) = await retention.partitions(connection)
+    reader = await postgres.connect(dsn)
+    try:
+        async with reader.transaction():
+            await reader.fetch(f"SELECT FROM {day.table}")
+            assert not await retention.drop(connection, day)
+        assert await retention.drop(connection, day)
+    finally:
+        reader.terminate()
+
+
+async def test_the_job_is_taken_from_the_gone_alone_and_its_epoch_rises(connection: Any) -> None:
+    for instance in ("a", "b"):
+        one = runs.Worker(instance=instance, host="h", boot="", pid=1, started_at=NOW, seen_at=NOW)
+        await runs.register(connection, one)
+    assert await retention.take_job(connection, "a") == 1
+    assert await retention.take_job(connection, "b") is None
+    assert await retention.take_job(connection, "a") == 1
+    await runs.forget(connection, "a")
+    assert await retention.take_job(connection, "b") == 2
+
+
+async def test_chunks_go_when_nothing_of_them_is_left_in_the_rows_of_messages(connection: Any) -> None:
+    lane = await runs.lane_of(connection, "acme", NOW)
+    run = await campaign.make_run(connection, numbers(2000), [lane], now=NOW)
+    await write_life(connection, random.Random(4), lane)
+    open_one = await connection.fetchval("SELECT max(id) FROM chunk")
+    await connection.execute("UPDATE chunk SET state = 3 WHERE id = $1", open_one)
+    assert await retention.forget_chunks(connection, lane, LATER, LATER) == 0
+    for begin in (MIDNIGHT - DAY, MIDNIGHT):
+        await roll_day(connection, lane, begin)
+    await drop_all(connection)
+    before = await told(connection, run)
+    chunks = await connection.fetchval("SELECT count(*) FROM chunk")
+    # Positions of which nothing ever came are there: the last roll has to be old.
+    assert await retention.forget_chunks(connection, lane, LATER, LATER) == 0
+    assert await retention.forget_chunks(connection, lane, LATER, LATER + DAY) == chunks - 1
+    left = "SELECT (SELECT count(*) FROM chunk), (SELECT count(*) FROM chunk_payload), (SELECT count(*) FROM result)"
+    assert tuple(await connection.fetchrow(left)) == (1, 1, 1)
+    assert await told(connection, run) == before
+    assert await retention.forget_runs(connection, [lane], LATER) == 0
+    await connection.execute("UPDATE chunk SET state = 4")
+    assert await retention.forget_chunks(connection, lane, LATER, LATER + DAY) == 1
+    assert await retention.forget_runs(connection, [lane], LATER) == 1
+    assert not await connection.fetchval("SELECT count(*) FROM counter")
+
+
+async def test_payload_goes_from_closed_chunks_alone(connection: Any) -> None:
+    lane = await runs.lane_of(connection, "acme", NOW)
+    await campaign.make_run(connection, numbers(2500), [lane], now=NOW)
+    ids = [row["id"] for row in await connection.fetch("SELECT id FROM chunk ORDER BY id")]
+    await connection.execute("UPDATE chunk SET state = 2 WHERE id = $1", ids[0])
+    await connection.execute("UPDATE chunk SET state = 5 WHERE id = $1", ids[1])
+    await connection.execute(
+        "INSERT INTO transfer (lane, chunk_id, to_lane, fallback, from_rank, why, at) "
+        "VALUES ($1, $2, 9, '{}', 0, 'closed', $3)",
+        lane, ids[1], NOW,
+    )  # fmt: skip
+    assert await retention.forget_payload(connection, lane, NOW) == 0
+    assert await retention.forget_payload(connection, lane, LATER) == 1
+    await connection.execute("UPDATE transfer SET arrived_at = $1", NOW)
+    assert await retention.forget_payload(connection, lane, LATER) == 1
+    story = await traces.story(connection, lane, ids[0], 0)
+    assert story is not None and story.place.number is None
+
+
+async def test_what_handsets_wrote_goes_but_parts_that_wait(connection: Any) -> None:
+    lane = await runs.lane_of(connection, "acme", NOW)
+    await connection.execute(
+        "INSERT INTO inbound (lane, id, at, command, source, destination, esm_class, data_coding, octets, pdu) "
+        "SELECT $1, i, $2::timestamptz + i * interval '1 day', 'deliver_sm', 's', 'd', 0, 0, '', '' "
+        "FROM generate_series(0, 3) AS i",
+        lane, NOW,
+    )  # fmt: skip
+    await connection.execute(
+        "INSERT INTO inbound_part (lane, id, at, source, destination, kind, reference, total, number) "
+        "VALUES ($1, 1, $2, 's', 'd', 8, 1, 2, 1)", lane, NOW,
+    )  # fmt: skip
+    assert await retention.forget_inbound(connection, lane, NOW + 3 * DAY) == 2
+    assert [row["id"] for row in await connection.fetch("SELECT id FROM inbound ORDER BY id")] == [1, 3]
+
+
+async def test_orders_in_force_stay_however_old_they_are(connection: Any) -> None:
+    async def order(action: str, key: str, days: int, **more: Any) -> None:
+        await connection.execute(
+            "INSERT INTO control (at, by, action, scope, key, value, until) "
+            "VALUES ($1, 'x', $2, 'carrier', $3, $4::text::jsonb, $5)",
+            NOW + days * DAY, action, key, more.get("value", "{}"), more.get("until"),
+        )  # fmt: skip
+
+    await order("pause", "a", 0)
+    await order("resume", "a", 1)
+    await order("pause", "b", 0)
+    await order("pause", "c", 0, until=NOW + DAY)
+    await order("tune", "d", 0, value='{"tps": 1, "window": 2}')
+    await order("tune", "d", 1, value='{"tps": 3}')
+    await order("tune", "d", 2, value='{"tps": 4}')
+    now = LATER
+    before = await control.state(connection, now)
+    assert await retention.forget_orders(connection, LATER) == 3
+    after = await control.state(connection, now)
+    assert (after.orders, after.tuned) == (before.orders, before.tuned)
