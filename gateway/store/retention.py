@@ -93,8 +93,10 @@ async def roll(connection: Connection, lane: int, chunk_ids: Sequence[int], day:
     """
     async with connection.transaction():
         await connection.execute(PROPAGATE)
-        # As results.py plans for sets: a WITH has no statistics, and a nested loop over two of them is their product.
+        # A WITH has no statistics: a nested loop over two of them is their product, and a merge by chunk alone, of 50,000
+        # positions, took 10 s where a hash of chunk and position takes 0.1.
         await connection.execute("SET LOCAL enable_nestloop = off")
+        await connection.execute("SET LOCAL enable_mergejoin = off")
         await connection.execute("SET LOCAL work_mem = '64MB'")
         await connection.execute(query("hold_for_roll"), lane, list(chunk_ids))
         rolled = await connection.fetchval(

@@ -117,7 +117,8 @@ async def test_thirty_days_of_traffic_leave_tables_that_do_not_grow(world: World
         if day > KEPT.run_days + 1:
             settled.append(await world.octets())
         world.now += DAY
-    assert len(settled) >= 15 and max(settled) - min(settled) < 0.05 * max(settled), settled
+    # What was kept for ever would add 2 MB a day.
+    assert len(settled) == 16 and max(settled[8:]) < 1.02 * max(settled[:8]), settled
     assert len(await retention.partitions(world.connection)) < 2 * (KEPT.message_days + 7)
     assert await world.connection.fetchval("SELECT count(*) FROM chunk") <= (KEPT.chunk_days + 3) * 20
     told = 0
