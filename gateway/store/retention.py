@@ -89,7 +89,7 @@ async def unrolled(connection: Connection, lane: int, day: Partition, behind: in
 async def roll(connection: Connection, lane: int, chunk_ids: Sequence[int], day: Partition, now: datetime) -> int:
     """Roll the positions of some chunks whose first outcome came on a day or before; -> how many.
 
-    cost  about 8 us a message, in one transaction of two statements: ask for 50 chunks of 1000 at once
+    cost  about 11 us of Postgres a message, in one transaction: ask for 50 chunks of 1000 at once
     """
     async with connection.transaction():
         await connection.execute(PROPAGATE)
