@@ -93,8 +93,8 @@ async def roll(connection: Connection, lane: int, chunk_ids: Sequence[int], day:
     """
     async with connection.transaction():
         await connection.execute(PROPAGATE)
-        # A WITH has no statistics: a nested loop over two of them is their product, and a merge by chunk alone, of 50,000
-        # positions, took 10 s where a hash of chunk and position takes 0.1.
+        # A WITH has no statistics: a nested loop over two of them is their product, and a merge by chunk alone took
+        # 10 s for 50,000 positions where a hash of chunk and position takes 0.1.
         await connection.execute("SET LOCAL enable_nestloop = off")
         await connection.execute("SET LOCAL enable_mergejoin = off")
         await connection.execute("SET LOCAL work_mem = '64MB'")

@@ -38,6 +38,7 @@ from tests.simulation import (
     queries_queue,
     queries_receipts,
     queries_results,
+    queries_retention,
     queries_runs,
     queries_transfer,
 )
@@ -48,7 +49,7 @@ from tests.simulation.tables import LOGS, Tables, Transaction
 # Whose statements it knows.
 ROOMS = (
     queries_control, queries_inbound, queries_queue, queries_receipts, queries_results, queries_runs, queries_transfer,
-    queries_plain,
+    queries_retention, queries_plain,
 )  # fmt: skip
 # As Postgres has it: whoever has waited so long looks whether it waits for itself.
 DEADLOCK_TIMEOUT_S = 1.0
