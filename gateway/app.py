@@ -6,6 +6,7 @@ Here, and in the command line, are the only clocks, the only chance and the only
 import asyncio
 import contextlib
 import gc
+import hashlib
 import os
 import random
 import resource
@@ -20,13 +21,16 @@ from typing import Any, TypeVar
 
 from gateway import metrics
 from gateway.config import Settings
+from gateway.dispatch import memory
 from gateway.dispatch.clock import Clock
+from gateway.dispatch.guards import Surroundings
 from gateway.dispatch.identity import Identity
 from gateway.dispatch.worker import Worker
 from gateway.errors import StoreError
 from gateway.store import postgres, results, runs
 from gateway.store.embedded import Embedded
 from gateway.store.migrate import migrate
+from gateway.store.standing import History
 
 Result = TypeVar("Result")
 
@@ -66,7 +70,9 @@ def identity() -> Identity:
     )
 
 
-def connector(settings: Settings, dsn: str, name: str) -> Callable[[], Awaitable[postgres.Connection]]:
+def connector(
+    settings: Settings, dsn: str, name: str, history: History | None = None
+) -> Callable[[], Awaitable[postgres.Connection]]:
     """Make what opens the connections of a worker; `name` is what Postgres shows of it."""
 
     async def connect() -> postgres.Connection:
@@ -75,17 +81,71 @@ def connector(settings: Settings, dsn: str, name: str) -> Callable[[], Awaitable
             application_name=f"sluice {name}"[:63],
             statement_timeout_s=settings.database.deadline_s,
             allow_fsync_off=settings.database.allow_data_loss,
+            history=history,
         )
 
     return connect
 
 
+def memory_limits(settings: Settings) -> memory.Limits:
+    """Read what bounds this process: the machine, its control groups (v2, v1), RLIMIT_AS, and the settings."""
+    groups = []
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # "max", or no such group
+            groups.append(int(Path("/sys/fs/cgroup", file).read_text(encoding="ascii")))
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return memory.limits_of(
+        ram, groups, 0 if space == resource.RLIM_INFINITY else space, settings.worker.memory_limit_mb
+    )
+
+
+def sizes() -> tuple[int, int]:
+    """Octets resident, and octets of address space (Linux; elsewhere 0)."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            space, resident = file.read().split()[:2]
+    except OSError:
+        return 0, 0
+    page = os.sysconf("SC_PAGE_SIZE")
+    return int(resident) * page, int(space) * page
+
+
+def free_octets(settings: Settings) -> int | None:
+    """Room on the file system of the embedded server; None for a server that is not ours."""
+    if settings.database.dsn:
+        return None
+    try:
+        room = os.statvfs(settings.data_root / "postgres")
+    except OSError:
+        return None
+    return room.f_bavail * room.f_frsize
+
+
+def surroundings(settings: Settings, dsn: str) -> Surroundings:
+    """Tell a worker of this machine, and of what was acknowledged to those before it by this database."""
+    name = hashlib.sha256(dsn.encode(errors="surrogatepass")).hexdigest()[:12]
+    return Surroundings(
+        sizes=sizes,
+        memory=memory_limits(settings),
+        free_octets=lambda: free_octets(settings),
+        min_free=settings.database.min_free_mb << 20,
+        history=History(CLOCK.wall, settings.data_root / f"standing-{name}.json"),
+    )
+
+
 def new_worker(
-    settings: Settings, dsn: str, carriers: Iterable[str] | None = None, chance: random.Random | None = None
+    settings: Settings,
+    dsn: str,
+    carriers: Iterable[str] | None = None,
+    chance: random.Random | None = None,
+    around: Surroundings | None = None,
 ) -> Worker:
-    """Make a worker of this process; the caller starts it."""
+    """Make a worker of this process; the caller starts it. around: nothing bounds it by default, and it has no past."""
     us = identity()
-    return Worker(settings, us, connector(settings, dsn, us.instance), CLOCK, chance or random.Random(), carriers)
+    around = around or Surroundings(history=History(CLOCK.wall))
+    connect = connector(settings, dsn, us.instance, around.history)
+    return Worker(settings, us, connect, CLOCK, chance or random.Random(), carriers, around)
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
@@ -146,6 +206,19 @@ class Database:
             with contextlib.suppress(StoreError):
                 await asyncio.to_thread(self.server.ensure_running)
 
+    def check_room(self) -> None:
+        """Refuse to put in more where the disk is nearly full: there must be room to end what was begun.
+
+        raises  StoreError, retryable
+        """
+        free, least_mb = free_octets(self._settings), self._settings.database.min_free_mb
+        if free is not None and free >> 20 < least_mb:
+            raise StoreError(
+                f"{self._settings.data_root}: expected at least {least_mb:,} MB free (database.min_free_mb), found "
+                f"{free >> 20:,}",
+                retryable=True,
+            )
+
     def cpu_s(self) -> float | None:
         """CPU seconds of the embedded server's processes so far; None for a server that is not ours."""
         return None if self.server is None or not self.server.pid else process_tree_cpu_s(self.server.pid)
@@ -204,7 +277,7 @@ async def open_worker(
     settings: Settings, database: Database, carriers: Iterable[str] | None = None, chance: random.Random | None = None
 ) -> AsyncIterator[Worker]:
     """Start a worker; stop it in order at the end."""
-    worker = new_worker(settings, database.dsn, carriers, chance)
+    worker = new_worker(settings, database.dsn, carriers, chance, surroundings(settings, database.dsn))
     keeper = asyncio.create_task(database.keep_running())
     try:
         await worker.start()

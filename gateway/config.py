@@ -80,12 +80,14 @@ class DatabaseSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_field
     dsn          of any Postgres 15 to 18; empty: our own embedded server under data_root
     data_root    folder of the embedded server, from the file's own folder on; empty: `.sluice`
     deadline_s   our own limit on every database wait; then the connection is ended
+    min_free_mb  on the file system of the embedded server, below which nothing new is enqueued or claimed; 0 = none
     """
 
     dsn: str = ""
     data_root: str = ""
     deadline_s: Seconds = 10.0
     allow_data_loss: bool = False
+    min_free_mb: Annotated[int, Meta(ge=0, le=1 << 30)] = 256
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,6 +98,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lease_s            a claimed chunk belongs to a worker so long, renewed with every flush
     evidence_s         before an uncertain segment is sent again under at_least_once
     recall_ids         message_ids kept in memory, a lane, to match receipts without asking Postgres
+    memory_limit_mb    of the worker's memory, beside the limits of machine and container; 0 = none
     metrics_listen     address and port where Prometheus reads figures, such as 127.0.0.1:9464; empty: none
     """
 
@@ -105,6 +108,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     match_interval_s: Annotated[float, Meta(ge=0.05, le=60.0)] = 0.5
     evidence_s: Annotated[float, Meta(ge=0.0, le=604800.0)] = 120.0
     recall_ids: Annotated[int, Meta(ge=1024, le=1 << 24)] = 1 << 18
+    memory_limit_mb: Annotated[int, Meta(ge=0, le=1 << 30)] = 0
     metrics_listen: str = ""
 
 

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -42,6 +42,7 @@ RECEIPT_POWERS = (10, 40)
 WINDOW_SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 LENGTHS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 BOUNDS = ("window", "rate", "limit", "queue", "intent", "lease", "feed", "carrier")
+GUARDS = ("hold", "disk", "memory", "clock", "history")
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -110,6 +111,9 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("sluice_held_chunks", "gauge", "Chunks that wait for a person"),
     Metric("sluice_queue_messages", "gauge", "Messages that wait in Postgres", ("carrier", "class")),
     Metric("sluice_queue_age_seconds", "gauge", "How long the oldest chunk of the queue is due", ("carrier", "class")),
+    Metric("sluice_guard", "gauge", "1 while a guard stops something: hold, disk, memory, clock, history", ("guard",)),
+    Metric("sluice_resident_bytes", "gauge", "Memory of the worker that is resident", ()),
+    Metric("sluice_clock_jumps", "counter", "Jumps of the wall clock by more than 5 s", ()),
     Metric("sluice_postgres_trouble", "gauge", "1 while Postgres does not answer this carrier's loops"),
 )  # fmt: skip
 METRIC_BY_NAME = {metric.name: metric for metric in CATALOGUE}
@@ -143,7 +147,9 @@ class Queued(Struct, frozen=True):
     age_s: dict[tuple[str, str], float] = {}
 
 
-def families(lanes: Iterable[Lane], watch: Watch, queued: Queued) -> list[Family]:
+def families(
+    lanes: Iterable[Lane], watch: Watch, queued: Queued, guards: Mapping[str, Any] | None = None
+) -> list[Family]:
     """Read every counter; on the loop, about 1 ms a carrier with four binds (10 of them: 12 ms, two busy cores)."""
     made = {metric.name: metric.family() for metric in CATALOGUE}
 
@@ -216,6 +222,11 @@ def families(lanes: Iterable[Lane], watch: Watch, queued: Queued) -> list[Family
         put_histogram("window_use", key, buckets, watch.window_sums[key])
     for by, seconds in watch.bound_s.items():
         put("bound_by_seconds", by, seconds)
+    if guards is not None:
+        for guard in GUARDS:
+            put("guard", (guard,), guard in guards["alarms"])
+        put("resident_bytes", (), guards["resident"])
+        put("clock_jumps", (), guards["clock_jumps"])
     for waiting, count in queued.messages.items():
         put("queue_messages", waiting, count)
         put("queue_age_seconds", waiting, queued.age_s[waiting])
@@ -249,12 +260,17 @@ class Metrics:
 
     clock      monotonic seconds
     queued     asks Postgres what waits; raises StoreError
+    guards     what they report; None: nobody guards
     """
 
     def __init__(
-        self, lanes: Callable[[], Iterable[Lane]], clock: Callable[[], float], queued: Callable[[], Awaitable[Queued]]
+        self,
+        lanes: Callable[[], Iterable[Lane]],
+        clock: Callable[[], float],
+        queued: Callable[[], Awaitable[Queued]],
+        guards: Callable[[], Mapping[str, Any] | None] = lambda: None,
     ):
-        self._lanes, self._clock, self._ask = lanes, clock, queued
+        self._lanes, self._clock, self._ask, self._guards = lanes, clock, queued, guards
         self._queued = Queued()
         self._asked_at = -math.inf
         self._turn = asyncio.Lock()
@@ -270,7 +286,7 @@ class Metrics:
                 self._queued = Queued()
                 with contextlib.suppress(StoreError, TimeoutError):
                     self._queued = await self._ask()
-            made = families(self._lanes(), self.watch, self._queued)
+            made = families(self._lanes(), self.watch, self._queued, self._guards())
             return await asyncio.to_thread(generate_latest, _Made(made))
 
     async def run(self) -> None:
@@ -317,7 +333,7 @@ async def serve(
     raises  ConfigError when the address cannot be had
     """
     host, port = endpoint(listen, lowest=0)
-    metrics = Metrics(lambda: worker.lanes, clock, queued)
+    metrics = Metrics(lambda: worker.lanes, clock, queued, worker.guards.report)
     try:
         server = await asyncio.start_server(metrics.answer, host, port, limit=REQUEST_OCTETS)
     except OSError as error:

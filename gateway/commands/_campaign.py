@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import click
 import msgspec
@@ -216,7 +215,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
     parts_needed: int = 0
 
 
-async def report_of(connection: Any, run: runs.Run) -> RunReport:
+async def report_of(connection: postgres.Connection, run: runs.Run) -> RunReport:
     """Count a run in Postgres: what is durable, not what memory says."""
     since = run.created_at - timedelta(days=1)
     names = await runs.lanes(connection)

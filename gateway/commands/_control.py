@@ -23,7 +23,7 @@ from gateway.config import Settings
 from gateway.countries import countries
 from gateway.dispatch.identity import is_dead
 from gateway.errors import GatewayError, StoreError
-from gateway.store import control, migrate, postgres, runs
+from gateway.store import control, migrate, postgres, runs, standing
 from gateway.store.control import Order
 
 SCOPES = ("carrier", "campaign", "country", "sender")
@@ -161,6 +161,24 @@ async def stand(
         after = await control.state(connection, datetime.now(UTC))
         lines = [said(order) for order in after.orders if order.id in ids]
         return [*lines, how_far]
+
+
+async def accept(settings: Settings, scope: str, reason: str) -> list[str]:
+    """Say that sending goes on after a failover, or that the clock is right; -> a line, and how far it is obeyed.
+
+    raises  GatewayError: no worker that lives waits for it
+    """
+    async with open_orders(settings) as (connection, _):
+        told = [json.loads(worker.report).get("guards", {}).get("alarms", {}) for worker in await living(connection)]
+        alarm = "hold" if scope == "failover" else "clock"
+        waits = [one[alarm] for one in told if alarm in one]
+        if not waits:
+            held = "is in a recovery hold" if scope == "failover" else "distrusts its clock"
+            raise GatewayError(f"expected a worker that {held}, found none among {len(told)}")
+        key = (await standing.read(connection)).key if scope == "failover" else "wall"
+        now = datetime.now(UTC)
+        ids = await control.give(connection, "resume", scope, [key], at=now, by=whoever(), until=None, reason=reason)
+        return [f"{scope}: goes on: {plain(waits[0])}", await obeyed(connection, ids)]
 
 
 def run(config: Path | None, dsn: str, make: Callable[[Settings], Any]) -> Any:

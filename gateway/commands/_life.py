@@ -16,7 +16,7 @@ from gateway import app
 from gateway.config import CarrierSettings, DatabaseSettings, Settings
 from gateway.errors import GatewayError
 from gateway.message import MessageClass, Policy
-from gateway.store import results, runs
+from gateway.store import postgres, results, runs
 
 TEXT = 'Hi {{ first_name|default("there") }}, your order {{ order }} has left our depot and arrives on Friday.'
 FIELDS = ("first_name", "order")
@@ -53,7 +53,7 @@ async def simulator(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.P
             await process.wait()
 
 
-async def make_people(connection: Any, messages: int) -> int:
+async def make_people(connection: postgres.Connection, messages: int) -> int:
     """Make a list of so many people inside Postgres: not part of what is measured; -> its id.
 
     A database may see many lives: each has a list of its own.

@@ -292,6 +292,7 @@ async def enqueue(
     The list is named by the file's content, so the same file is imported once however often it is sent.
     raises  Refused when the same text went to the same list before, unless asked for; FileFault, StoreError
     """
+    database.check_room()
     reading = open_reading(options, options["fields"])
     # A file's name may be octets that are no text.
     file_name = os.fsencode(Path(options["contacts"]).name).decode(errors="replace")[:NAME_CHARACTERS]

@@ -138,6 +138,8 @@ def show(standing: Standing) -> None:
                 click.echo(f"    {bind['name']} {bind['phase']}{why}")
         if trouble := json.loads(worker.report).get("control", {}).get("trouble"):
             click.echo(f"  alarm: {plain(trouble)}")
+        for text in json.loads(worker.report).get("guards", {}).get("alarms", {}).values():
+            click.echo(f"  alarm: {plain(text)}")
     for order in standing.orders:
         click.echo(f"order       {said(order)}")
     for queue in standing.queues:
@@ -157,7 +159,7 @@ def _said(carrier: dict[str, Any]) -> str:
         text += f", {carrier['held_chunks']} chunks held"
     ordered = carrier.get("control", {})
     if ordered.get("stands"):
-        text += f", {ordered['stands']}"
+        text += f", {ordered['stands']}" + (f": {plain(ordered['halted'])}" if ordered.get("halted") else "")
     if ordered.get("tuned"):
         text += ", tuned: " + ", ".join(
             f"{key} = {json.dumps(ordered['tuned'][key])}" for key in sorted(ordered["tuned"])

@@ -42,6 +42,7 @@ class Steered(Struct, kw_only=True):
 
     settings   as they were at the start
     overlay    what is tuned
+    halted     why the guards let nothing leave; empty: they do
     stopping   the drain that is under way
     newest     of the orders that tuned it
     """
@@ -53,6 +54,8 @@ class Steered(Struct, kw_only=True):
     trial: Trial
     overlay: Mapping[str, Any] = {}
     trouble: str = ""
+    halted: str = ""
+    is_paused: bool = False
     stopping: asyncio.Task[None] | None = None
     newest: int = 0
 
@@ -153,11 +156,11 @@ class Control:
         """Pause, drain, or let go on."""
         order = self.state.standing("carrier").get(one.name)
         action = order.action if order is not None else "resume"
-        backlog = one.carrier.backlog
-        if backlog.paused != (action == "pause"):
-            backlog.paused = action == "pause"
-            log.warning("= %s: %s", one.name, "paused by order" if backlog.paused else "goes on")
-            one.carrier.pump()
+        is_paused = action == "pause"
+        if one.is_paused != is_paused:
+            one.is_paused = is_paused
+            log.warning("= %s: %s", one.name, "paused by order" if is_paused else "goes on")
+            self._let_go(one)
         if action == "drain":
             # What nobody has begun is for others, as long as it lasts.
             one.dispatcher.gives_back = True
@@ -169,6 +172,21 @@ class Control:
             one.dispatcher.gives_back = False
             log.warning("= %s: binds again", one.name)
             one.carrier.start()
+
+    def halt(self, name: str, why: str) -> None:
+        """Have nothing of a carrier leave for a reason of the guards, beside any order; empty: let it go on."""
+        for one in self._steered:
+            if one.name == name and one.halted != why:
+                one.halted = why
+                self._let_go(one)
+
+    def _let_go(self, one: Steered) -> None:
+        """Have leave what neither an order nor the guards keep."""
+        backlog = one.carrier.backlog
+        keeps = one.is_paused or bool(one.halted)
+        if backlog.paused != keeps:
+            backlog.paused = keeps
+            one.carrier.pump()
 
     async def _bar(self, connection: postgres.Connection, one: Steered, paused: Paused) -> None:
         """Have what is paused not claimed, and hold of it what is claimed."""
@@ -233,10 +251,10 @@ class Control:
         """How a carrier stands by the orders."""
         for one in self._steered:
             if one.name == name:
-                stands = "paused" if one.carrier.backlog.paused else ""
+                stands = "paused" if one.is_paused else "halted" if one.halted else ""
                 if one.carrier.is_stopped:
                     stands = "draining" if one.stopping is not None and not one.stopping.done() else "drained"
-                return {"stands": stands, "tuned": dict(one.overlay), "trouble": one.trouble}
+                return {"stands": stands, "halted": one.halted, "tuned": dict(one.overlay), "trouble": one.trouble}
         return {}
 
     async def stop(self) -> None:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from _fastpath.batch import Batch
 from _fastpath.outbound import Form
 from gateway.config import WorkerSettings
-from gateway.dispatch.clock import Clock
+from gateway.dispatch.clock import Clock, Watch
 from gateway.dispatch.compose import encoding_of, form_of
 from gateway.dispatch.intent import Intents
 from gateway.errors import EncodeError, StoreError
@@ -83,6 +83,10 @@ class Dispatcher:
         self.gives_back = False
         # What operators have paused (control.py); a paused carrier claims nothing either.
         self.paused = queue.NOTHING_PAUSED
+        # What the guards say (guards.py): why nothing is claimed; only what is used up is replaced; which clock holds.
+        self.barred = ""
+        self.is_short = False
+        self.watch: Watch | None = None
         self.claimed = 0
         self.held = 0
         self.last_error = ""
@@ -99,7 +103,10 @@ class Dispatcher:
                 self.gives_back = self.gives_back and not self._carrier.is_up
                 if wanted:
                     self._wake.clear()
-                    found = await self.claim(wanted, last_class)
+                    if self.watch is not None and self.watch.distrusts and last_class > LAST_URGENT:
+                        # Those that wait for nothing go by another clock, so they are asked for apart.
+                        found = await self.claim(min(wanted, URGENT_CHUNKS), LAST_URGENT)
+                    found += await self.claim(wanted, last_class)
             except StoreError as error:
                 if not self.last_error:
                     log.error("! lane %d: cannot claim: %s", self._carrier.lane, error)
@@ -117,11 +124,11 @@ class Dispatcher:
         None while the carrier is down or paused, for what is claimed cannot be taken by others.
         """
         carrier, backlog = self._carrier, self._carrier.backlog
-        if not carrier.is_up or self._intents.is_away or backlog.paused:
+        if not carrier.is_up or self._intents.is_away or backlog.paused or self.barred:
             # Who waits for an event that is set never gives the loop back.
             self._wake.clear()
             return 0, 0
-        ahead = max(carrier.window_size * 2, int(self._intents.rate_per_s * AHEAD_S))
+        ahead = 1 if self.is_short else max(carrier.window_size * 2, int(self._intents.rate_per_s * AHEAD_S))
         missing = ahead - backlog.unsent
         now = self._clock.monotonic()
         if missing > 0:
@@ -153,7 +160,7 @@ class Dispatcher:
                 self._connection,
                 carrier.lane,
                 self._instance,
-                now,
+                self.watch.due(strict=last_class <= LAST_URGENT) if self.watch is not None else now,
                 now + timedelta(seconds=self._settings.lease_s),
                 limit,
                 last_class,

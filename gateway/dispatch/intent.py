@@ -12,6 +12,7 @@ Not here: outcomes and receipts (settlement.py).
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -58,6 +59,9 @@ class Intents:
         self._may_move = True
         self.rate_per_s = 0.0
         self.is_away = False
+        # Since when Postgres owes an answer (guards.py); None: it does not.
+        self.asked_at: float | None = None
+        self.answered_at = -math.inf
         self.last_error = ""
         self.wake = asyncio.Event()
 
@@ -72,6 +76,7 @@ class Intents:
                 if not self.is_away:
                     log.error("! lane %d: no watermark moves, sending stops: %s", self._carrier.lane, error)
                 self.is_away = True
+                self.asked_at = None
                 self.last_error = str(error)
                 await self.close()
                 await asyncio.sleep(RETRY_S)
@@ -102,6 +107,7 @@ class Intents:
         } | planned
         if not marks:
             return 0
+        self.asked_at = now
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
         lease_until = self._clock.wall() + timedelta(seconds=self._settings.lease_s)
@@ -112,6 +118,7 @@ class Intents:
                 [(batch.chunk_id, batch.epoch, upto) for batch, upto in marks.items()],
                 lease_until,
             )
+        self.asked_at, self.answered_at = None, now
         if renews:
             self._renewed_at = now
         for batch in marks:

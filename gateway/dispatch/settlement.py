@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import math
 from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
@@ -84,6 +85,9 @@ class Settlement:
         self._is_stopping = False
         self.flushes = 0
         self.is_away = False
+        # Since when Postgres owes an answer (guards.py); None: it does not.
+        self.asked_at: float | None = None
+        self.answered_at = -math.inf
         self.last_error = ""
         self.wake = asyncio.Event()
 
@@ -172,6 +176,7 @@ class Settlement:
         """Commit a flush, however long Postgres is away."""
         lane = self._carrier.lane
         heals = False
+        self.asked_at = self._clock.monotonic()
         while True:
             try:
                 if self._connection is None or self._connection.is_closed():
@@ -187,6 +192,7 @@ class Settlement:
                 if self.is_away:
                     log.warning("= lane %d: Postgres is back", lane)
                 self.is_away = False
+                self.asked_at, self.answered_at = None, self._clock.monotonic()
                 self.last_error = ""
                 return
             except StoreError as error:

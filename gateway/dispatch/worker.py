@@ -24,6 +24,7 @@ from gateway.dispatch.clock import Clock
 from gateway.dispatch.control import Control
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.failover import Failover
+from gateway.dispatch.guards import Guards, Surroundings
 from gateway.dispatch.identity import Identity, is_dead
 from gateway.dispatch.intake import Intake, first_id_of
 from gateway.dispatch.intent import Intents
@@ -78,6 +79,7 @@ class Worker:
     identity  who it is
     connect   opens a connection to the migrated database; raises StoreError
     carriers  names; None = all of the settings
+    surroundings  the machine and the past; None: nothing bounds it
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Worker:
         clock: Clock,
         chance: random.Random,
         carriers: Iterable[str] | None = None,
+        surroundings: Surroundings | None = None,
     ):
         self._settings = settings
         self._identity = identity
@@ -101,6 +104,8 @@ class Worker:
         self.instance = identity.instance
         self.lanes: list[Lane] = []
         self.control = Control(clock, self.connect, settings.database.deadline_s, self.instance)
+        deadline_s = settings.database.deadline_s
+        self.guards = Guards(self.control, clock, connect, deadline_s, surroundings or Surroundings())
         self.failover = Failover(
             settings, clock, self.connect, self._living, self._give_back, lambda: self.control.drained
         )
@@ -147,6 +152,7 @@ class Worker:
                 await runs.forget(connection, instance)
         for lane in self.lanes:
             self.control.steer(lane.name, lane.carrier, lane.dispatcher)
+            self.guards.guard(lane.name, lane.carrier, lane.dispatcher, lane.intents, lane.settlement)
         await self.control.start()
         for lane in self.lanes:
             if lane.name not in self.control.drained:
@@ -163,6 +169,7 @@ class Worker:
         self._loops.append(self._guarded(self.control.run(), "control"))
         self._loops.append(self._guarded(self.retention.run(), "retention"))
         self._tasks.append(self._guarded(self._heartbeat(), "heartbeat"))
+        self._tasks.append(self._guarded(self.guards.run(), "guards"))
         carriers = [lane.carrier for lane in self.lanes]
         self._captures = Captures(carriers, self._clock, self.connect, deadline_s, self.instance)
         self._tasks.append(self._guarded(self._captures.run(), "capture"))
@@ -241,7 +248,8 @@ class Worker:
                 ],
             }
         obeyed = {"orders": sorted(self.control.state.ids), "trouble": self.control.trouble}
-        return msgspec.json.encode({"carriers": carriers, "control": obeyed}).decode()
+        told = {"carriers": carriers, "control": obeyed, "guards": self.guards.report()}
+        return msgspec.json.encode(told).decode()
 
     def _rate_of(self, bind: Bind) -> float:
         """PDUs a second of a bind since it was reported last, half a second ago at least."""
@@ -290,6 +298,7 @@ class Worker:
         await self.failover.close()
         await self.retention.close()
         await self.control.close()
+        await self.guards.close()
         if self._captures is not None:
             await self._captures.close()
         if self._connection is not None:
@@ -332,7 +341,7 @@ class Worker:
     def _standing(self) -> tuple[Any, ...]:
         """What of the report is worth telling at once: every bind's phase and its last error, and the orders obeyed."""
         binds = [(bind.phase.value, bind.last_error) for lane in self.lanes for bind in lane.carrier.binds]
-        return (*binds, self.control.state.ids)
+        return (*binds, self.control.state.ids, self.guards.hold)
 
     async def _heartbeat(self) -> None:
         """Report every 2 s, every second while somebody looks, and soon after a bind has come or gone."""

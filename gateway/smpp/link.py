@@ -98,6 +98,7 @@ class Link(asyncio.BufferedProtocol):
         self._paused = False
         self._handed_over = False
         self._reading = True
+        self._rests = False
         self._reads_since = -math.inf
         self._heard_at = clock()
         # Since when octets come that complete no PDU.
@@ -251,6 +252,15 @@ class Link(asyncio.BufferedProtocol):
             self._write(self._clock())
         self._resume_reading()
 
+    def rest(self, rests: bool) -> None:
+        """Read nothing more while there are receipts that wait for their answer: memory is short; or go on."""
+        if rests != self._rests:
+            self._rests = rests
+            if not rests:
+                self._resume_reading()
+        if rests and self.exchange.owed_waiting:
+            self._stop_reading()
+
     def tick(self, now: float) -> None:
         """Let the session's timers run; the compiled path's traffic counts as a sign of life."""
         if self.is_ending:
@@ -394,6 +404,8 @@ class Link(asyncio.BufferedProtocol):
     def _resume_reading(self) -> None:
         exchange = self.exchange
         if self._reading or self.is_ending or self._transport is None:
+            return
+        if self._rests and exchange.owed_waiting:
             return
         if exchange.owed_waiting < OWED_LOW and exchange.out_waiting < OUTBOX_LOW:
             self._reading = True

@@ -24,6 +24,7 @@ import asyncpg
 
 from gateway.config import DSN_FORM
 from gateway.errors import StoreError
+from gateway.store import standing
 
 # For annotations in other rooms, which import no asyncpg.
 Connection: TypeAlias = "asyncpg.Connection[Any]"
@@ -119,13 +120,16 @@ async def connect(
     connect_timeout_s: float = CONNECT_TIMEOUT_S,
     allow_fsync_off: bool = False,
     settings: dict[str, str] | None = None,
+    history: standing.History | None = None,
 ) -> "asyncpg.Connection[Any]":
     """Open one connection, fit for the hot path and for Citus.
 
     statement_timeout_s  the server's own bound on a statement; stay above it with your deadlines
     settings             more start-up parameters, such as lock_timeout
-    raises               StoreError: cannot connect (retryable), a server older than 15, or one with fsync=off, which
-                         loses acknowledged messages in a crash (allow_fsync_off or $SLUICE_ALLOW_FSYNC_OFF=1: tests)
+    history              is shown which server it is, before the connection is used
+    raises               StoreError: cannot connect, or a standby (both retryable), a server older than 15, or one with
+                         fsync=off or full_page_writes=off, which loses acknowledged messages in a crash
+                         (allow_fsync_off or $SLUICE_ALLOW_FSYNC_OFF=1: tests)
     """
     timeout_ms = max(1, round(statement_timeout_s * 1000))
     parameters = {
@@ -151,16 +155,20 @@ async def connect(
         raise StoreError(f"connect: the DSN is wrong: expected {DSN_FORM}") from error
     try:
         async with deadline(connection, connect_timeout_s, "connect"):
-            row = await connection.fetchrow(
-                "SELECT current_setting('server_version_num')::int AS version, current_setting('fsync') AS fsync"
-            )
-        if row["version"] < OLDEST_SERVER:
-            raise StoreError(f"expected Postgres 15 or newer, found {row['version'] // 10000}")
-        if row["fsync"] == "off" and not allow_fsync_off and os.environ.get(ALLOW_FSYNC_OFF) != "1":
-            raise StoreError(
-                "the server runs with fsync=off: acknowledged messages would be lost in a crash "
-                f"(allow it for tests with {ALLOW_FSYNC_OFF}=1)"
-            )
+            found = await standing.read(connection)
+            if history is not None:
+                await history.look(connection, found)
+        if found.version < OLDEST_SERVER:
+            raise StoreError(f"expected Postgres 15 or newer, found {found.version // 10000}")
+        if found.is_standby:
+            raise StoreError("connect: expected a primary, found a standby, which takes no writes", retryable=True)
+        allowed = allow_fsync_off or os.environ.get(ALLOW_FSYNC_OFF) == "1"
+        for name, value in (("fsync", found.fsync), ("full_page_writes", found.full_page_writes)):
+            if value == "off" and not allowed:
+                raise StoreError(
+                    f"the server runs with {name}=off: acknowledged messages would be lost in a crash "
+                    f"(allow it for tests with {ALLOW_FSYNC_OFF}=1)"
+                )
     except BaseException:
         connection.terminate()
         raise

@@ -1,0 +1,254 @@
+"""We stop rather than guess: one loop that looks at what sending rests upon, and stops what may not go on.
+
+    Postgres owes an answer for 0.8 s, or gave an error   nothing leaves            until it answers (per carrier)
+    recovery hold (store/standing.py)                     nothing leaves, no claim  until a person says so
+    the disk of the embedded server is nearly full        no claim                  until there is room
+    memory (memory.py)                                    fewer claims, none        until it is given back
+    the wall clock has jumped (clock.py)                  no promotional start      for a minute, or a person says so
+
+What is stopped is not undone: batches stay in hand, links stay bound, receipts wait unanswered. Everything goes on by
+itself when its reason has gone; a hold by an order alone, and a distrusted clock by one too. Each reason is told in the
+report, in the metrics and in one log line.
+Not here: how sizes and clocks are read (arguments), limits of traffic (smpp), orders of operators (control.py).
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from gateway.dispatch.clock import Clock, Watch
+from gateway.dispatch.control import Control
+from gateway.dispatch.dispatcher import Dispatcher
+from gateway.dispatch.memory import Ladder, Limits, Stage
+from gateway.errors import StoreError
+from gateway.smpp.carrier import Carrier
+from gateway.store import postgres
+from gateway.store.standing import History
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.05
+# Sending stops within a second of the last answer: this, a look, and the statement that was asked last.
+SILENCE_S = 0.8
+BEAT_S = 0.25
+SLOW_S = 1.0
+
+
+class Surroundings(Struct, kw_only=True):
+    """What a worker is told of the machine and of its past; by default nothing bounds it.
+
+    sizes        octets resident, octets of address space
+    free_octets  on the file system of a server of ours; None: it is not ours
+    min_free     of them, below which nothing new is claimed
+    history      None: no other server is ever expected
+    """
+
+    sizes: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    memory: Limits = Limits()
+    free_octets: Callable[[], int | None] = lambda: None
+    min_free: int = 0
+    history: History | None = None
+
+
+class Asker(Protocol):
+    """A loop that asks Postgres.
+
+    asked_at     since when an answer is owed; None: none is
+    answered_at  the last answer
+    is_away      the last one was an error
+    """
+
+    asked_at: float | None
+    answered_at: float
+    is_away: bool
+
+
+class Guarded(Struct):
+    """One carrier under guard. silent: why nothing of it may leave, of Postgres."""
+
+    name: str
+    carrier: Carrier
+    dispatcher: Dispatcher
+    askers: tuple[Asker, ...]
+    silent: bool = False
+
+
+class Guards:
+    """The guards of one worker."""
+
+    def __init__(
+        self,
+        control: Control,
+        clock: Clock,
+        connect: Callable[[], Awaitable[postgres.Connection]],
+        deadline_s: float,
+        surroundings: Surroundings,
+    ):
+        self._control = control
+        self._clock = clock
+        self._connect = connect
+        self._deadline_s = deadline_s
+        self._around = surroundings
+        self._guarded: list[Guarded] = []
+        self._connection: postgres.Connection | None = None
+        self._clock_orders: frozenset[int] = frozenset()
+        self.memory = Ladder(surroundings.memory)
+        self.watch = Watch(clock)
+        self.disk = ""
+        # The beat is an asker, too: it knows of a silence where nothing else asks.
+        self.asked_at: float | None = None
+        self.answered_at = clock.monotonic()
+        self.is_away = False
+        self.last_error = ""
+        if surroundings.history is not None:
+            surroundings.history.on_hold = self._apply
+
+    def guard(self, name: str, carrier: Carrier, dispatcher: Dispatcher, *askers: Asker) -> None:
+        """Take a carrier under guard; before `run`."""
+        dispatcher.watch = self.watch
+        self._guarded.append(Guarded(name, carrier, dispatcher, askers))
+        self._apply()
+
+    @property
+    def hold(self) -> str:
+        """Why there is a recovery hold; empty: there is none."""
+        history = self._around.history
+        return history.hold.reason if history is not None and history.hold is not None else ""
+
+    # -- looking ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Look until cancelled; the beat that asks Postgres stands beside, so that it holds up no look."""
+        beat = asyncio.create_task(self._beat(), name="beat")
+        slow_at = self._clock.monotonic()
+        try:
+            while True:
+                now = self._clock.monotonic()
+                if now >= slow_at:
+                    slow_at = now + SLOW_S
+                    self.look()
+                self.look_at_postgres(now)
+                if beat.done():
+                    beat.result()
+                await asyncio.sleep(LOOK_S)
+        finally:
+            beat.cancel()
+            await asyncio.gather(beat, return_exceptions=True)
+
+    def look(self) -> None:
+        """Look at memory, disk and clock; once a second."""
+        if self.memory.look(*self._around.sizes()):
+            log.warning("! %s", self.memory.trouble or "memory: there is enough again")
+        free = self._around.free_octets()
+        disk = ""
+        if free is not None and free < self._around.min_free:
+            disk = (
+                f"disk: {free >> 20:,} MB are free where Postgres is, at least {self._around.min_free >> 20:,} are to "
+                f"be (database.min_free_mb): nothing new is claimed"
+            )
+        if bool(disk) != bool(self.disk):
+            log.warning("! %s", disk or "disk: there is room again")
+        self.disk = disk
+        if self.watch.look():
+            self._clock_orders = self._orders("clock")
+            log.error("! %s", self.watch.trouble)
+        elif self.watch.distrusts and self._orders("clock") - self._clock_orders:
+            self.watch.trust()
+            log.warning("= the wall clock is believed again, by order")
+        history = self._around.history
+        if history is not None and history.hold is not None and self._orders("failover", history.hold.key):
+            history.accept()
+        self._apply()
+
+    def look_at_postgres(self, now: float) -> None:
+        """Stop what Postgres owes an answer for too long."""
+        unheard = _owes(self, now)
+        for one in self._guarded:
+            # A lane that has answers is not stopped by the beat's want of one, such as of a connection.
+            silent = any(_owes(asker, now) for asker in one.askers) or (
+                unheard and all(now - asker.answered_at > SILENCE_S for asker in one.askers)
+            )
+            if silent != one.silent:
+                one.silent = silent
+                log.warning(
+                    "! %s: %s", one.name,
+                    "Postgres does not answer: nothing leaves" if silent else "Postgres answers: sending goes on",
+                )  # fmt: skip
+                self._apply()
+
+    def _orders(self, scope: str, key: str = "") -> frozenset[int]:
+        """Orders of a scope that are in force, of one key or of any."""
+        orders = self._control.state.orders
+        return frozenset(order.id for order in orders if order.scope == scope and key in ("", order.key))
+
+    # -- obeying ----------------------------------------------------------------------------------------------------
+
+    def _apply(self) -> None:
+        """Have the carriers obey what was found last."""
+        hold, stage = self.hold, self.memory.stage
+        barred = hold or self.disk or (self.memory.trouble if stage is Stage.REFUSE else "")
+        for one in self._guarded:
+            one.dispatcher.barred = barred
+            one.dispatcher.is_short = stage is Stage.SHRINK
+            self._control.halt(one.name, hold or ("Postgres does not answer" if one.silent else ""))
+            for bind in one.carrier.binds:
+                if bind.link is not None:
+                    bind.link.rest(stage is Stage.REFUSE)
+
+    # -- the history of the server ----------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        """Learn how far the server is, four times a second."""
+        history = self._around.history
+        while history is not None:
+            await asyncio.sleep(BEAT_S)
+            self.asked_at = self._clock.monotonic()
+            try:
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await self._connect()
+                async with postgres.deadline(self._connection, self._deadline_s, "beat"):
+                    await history.beat(self._connection)
+                self.asked_at, self.answered_at = None, self._clock.monotonic()
+                self.is_away = False
+                self.last_error = ""
+            except StoreError as error:
+                if not self.last_error:
+                    log.warning("! beat: %s", error)
+                self.last_error = str(error)
+                self.is_away = True
+                await self.close()
+            await history.keep()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            with contextlib.suppress(StoreError):
+                await postgres.close(self._connection)
+            self._connection = None
+
+    # -- telling ----------------------------------------------------------------------------------------------------
+
+    def report(self) -> dict[str, Any]:
+        """What stands in the worker's report: why something is stopped, each in a sentence."""
+        history = self._around.history
+        found = {
+            "hold": self.hold,
+            "disk": self.disk,
+            "memory": self.memory.trouble,
+            "clock": self.watch.trouble,
+            "history": history.trouble if history is not None else "",
+        }
+        return {
+            "alarms": {name: text for name, text in found.items() if text},
+            "resident": self.memory.resident,
+            "clock_jumps": self.watch.jumps,
+        }
+
+
+def _owes(asker: Asker, now: float) -> bool:
+    """Whether Postgres does not answer one that asks."""
+    return asker.is_away or (asker.asked_at is not None and now - asker.asked_at > SILENCE_S)

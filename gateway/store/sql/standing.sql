@@ -1,0 +1,15 @@
+-- name: standing
+-- Say which history this server writes and how far it is on disk; on a standby, how far it was replayed.
+-- index: none, it reads no table
+SELECT (SELECT system_identifier FROM pg_control_system()) AS system,
+       CASE WHEN pg_is_in_recovery() THEN '' ELSE substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) END AS timeline,
+       (CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0'::pg_lsn)
+             ELSE pg_current_wal_flush_lsn() END - '0/0'::pg_lsn)::bigint AS lsn,
+       pg_is_in_recovery() AS is_standby, current_setting('server_version_num')::int AS version,
+       current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
+       current_setting('synchronous_commit') AS synchronous_commit;
+
+-- name: timeline_history
+-- Read where a timeline left the one before it, for each that came before; needs pg_read_server_files, or EXECUTE on pg_read_file.
+-- index: none, it reads no table
+SELECT pg_read_file('pg_wal/' || $1::text || '.history');

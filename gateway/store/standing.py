@@ -1,0 +1,277 @@
+"""Which server is at the other end, and whether it still knows all that was acknowledged to us.
+
+A server writes one history: a system identifier, a timeline, and positions (LSN) on it. A standby that is promoted goes
+on with a new timeline, from the position that it had reached:
+
+    timeline 1  ────────────┬───────────●  the highest position of which we know that it was on disk (`known`)
+                            │  missing  │
+    timeline 2              └──────────────────►  a promoted standby that had come no further
+
+What lies between was acknowledged to us and is gone: messages that have left look as if they had not. Then there is a
+*hold*: nothing is claimed and nothing leaves until a person has said `sluice resume --after-failover`. The same when
+the server is another one, or an older state of itself (a backup).
+
+The position is read with each beat of a worker, so what was committed since the last beat (0.25 s) and lost with it is
+not noticed when nothing older is missing. It outlives the worker in a small file of the data root.
+Statements: sql/standing.sql. Not here: what a hold stops (dispatch/guards.py).
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+from gateway.store.queries import query
+
+if TYPE_CHECKING:
+    from gateway.store.postgres import Connection
+
+log = logging.getLogger(__name__)
+
+# Moments kept, to say how many seconds are missing; at most one a second.
+MOMENTS = 600
+# After a crash the same server may begin again behind a record that was only half on disk.
+TORN_OCTETS = 1 << 20
+# The file is written at most so often, and when the timeline has changed.
+KEEP_S = 1.0
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """Where a server stands.
+
+    system    its identifier: the same for a cluster and its replicas
+    timeline  eight hexadecimal digits; empty on a standby
+    lsn       octets of WAL that are on its disk
+    """
+
+    system: int
+    timeline: str
+    lsn: int
+    is_standby: bool = False
+    version: int = 0
+    fsync: str = "on"
+    full_page_writes: str = "on"
+    synchronous_commit: str = "on"
+
+    @property
+    def key(self) -> str:
+        """What an order of resumption names: this history and no other."""
+        return f"{self.system}/{self.timeline}"
+
+
+class Moment(Struct, frozen=True, array_like=True):
+    """How far a server was at a time of the wall clock."""
+
+    at: datetime
+    lsn: int
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """The highest position that was acknowledged, on which history, and how it came there."""
+
+    system: int
+    timeline: str
+    lsn: int
+    moments: tuple[Moment, ...] = ()
+
+
+class Hold(Struct, frozen=True, kw_only=True):
+    """Why nothing is sent until a person says so. key: of the history that was found."""
+
+    key: str
+    reason: str
+
+
+async def read(connection: "Connection") -> Standing:
+    """Ask a server where it stands; under the caller's deadline."""
+    row = await connection.fetchrow(query("standing"))
+    return Standing(**dict(row))
+
+
+def branches(history: str) -> dict[str, int]:
+    """Read a timeline history file: timeline -> the position at which it was left."""
+    found = {}
+    for line in history.splitlines():
+        fields = line.split()
+        if len(fields) >= 2 and fields[0].isdecimal() and "/" in fields[1]:
+            high, low = fields[1].split("/", 1)
+            found[f"{int(fields[0]):08X}"] = (int(high, 16) << 32) | int(low, 16)
+    return found
+
+
+def judge(known: Known, found: Standing, history: str | None) -> str:
+    """Say why a server may not know all that was acknowledged; empty: it does.
+
+    history   of the timeline that was found; None: it cannot be read
+    """
+    if found.system != known.system:
+        return (
+            f"this is another server: expected the system identifier {known.system}, found {found.system}; "
+            f"whether it knows what was acknowledged cannot be known"
+        )
+    if found.timeline == known.timeline:
+        behind = known.lsn - found.lsn
+        if behind <= TORN_OCTETS:
+            return ""
+        return f"the server is an older state of itself, such as a backup: {_missing(known, found.lsn)}"
+    where = f"the server has failed over from timeline {known.timeline} to {found.timeline}"
+    if history is None:
+        return (
+            f"{where}, and where it did cannot be read (grant pg_read_server_files to our role): what is missing is "
+            f"not known"
+        )
+    left_at = branches(history).get(known.timeline)
+    if left_at is None:
+        return f"{where}, which does not come from it: what is missing is not known"
+    return "" if left_at >= known.lsn else f"{where}: {_missing(known, left_at)}"
+
+
+def _missing(known: Known, lsn: int) -> str:
+    """How much of history ends behind a position."""
+    octets = known.lsn - lsn
+    moments = known.moments
+    before = [moment.at for moment in moments if moment.lsn <= lsn]
+    if not moments:
+        span = "for how long is not known"
+    elif before:
+        span = f"up to {max(0.0, (moments[-1].at - before[-1]).total_seconds()) + 1.0:.0f} s"
+    else:
+        span = f"more than {(moments[-1].at - moments[0].at).total_seconds():.0f} s"
+    return f"{octets:,} octets of what was acknowledged are missing, {span} of history"
+
+
+class History:
+    """What one worker knows of the history of its database.
+
+    wall  the wall clock
+    file  where it outlives the worker; None: nowhere
+    """
+
+    def __init__(self, wall: Callable[[], datetime], file: Path | None = None):
+        self._wall = wall
+        self._file = file
+        self._kept: Known | None = None
+        self._kept_at: datetime | None = None
+        self.known = _recall(file)
+        self.found: Standing | None = None
+        self.hold: Hold | None = None
+        # Called at once when there is a hold, before the connection that showed it is used.
+        self.on_hold: Callable[[], None] = lambda: None
+        self.trouble = ""
+
+    async def look(self, connection: "Connection", found: Standing) -> None:
+        """Compare a server just connected to with what is known; under the caller's deadline."""
+        history: str | None = None
+        if self.known is not None and not found.is_standby and found.timeline != self.known.timeline:
+            history = await _history(connection, found.timeline)
+        self.judge(found, history)
+
+    def judge(self, found: Standing, history: str | None) -> None:
+        """Hold, or go on from there."""
+        if found.is_standby:
+            return
+        self.found = found
+        reason = judge(self.known, found, history) if self.known is not None else ""
+        if not reason:
+            if self.hold is not None and self.hold.key == found.key:
+                return
+            if self.hold is not None:
+                log.warning("= the server that was left is back: the hold ends")
+            self.hold = None
+            self._learn(found)
+            return
+        if self.hold is None or self.hold.key != found.key:
+            log.error("! recovery hold: %s; nothing is sent until `sluice resume --after-failover`", reason)
+        self.hold = Hold(key=found.key, reason=reason)
+        self.on_hold()
+
+    async def beat(self, connection: "Connection") -> None:
+        """Learn how far the server is now; a hold stays as it is. Under the caller's deadline."""
+        found = await read(connection)
+        self.found = found
+        if self.hold is None:
+            self._learn(found)
+
+    def accept(self) -> None:
+        """Go on with the history that was found: a person has said so."""
+        if self.hold is not None and self.found is not None:
+            log.warning("= recovery hold ends by order: %s", self.hold.reason)
+            self.hold = None
+            self.known = None
+            self._learn(self.found)
+
+    def _learn(self, found: Standing) -> None:
+        known = self.known
+        if known is not None and (known.system, known.timeline) == (found.system, found.timeline):
+            moments = known.moments
+            now = self._wall()
+            if not moments or (now - moments[-1].at).total_seconds() >= 1.0:
+                moments = (*moments, Moment(now, found.lsn))[-MOMENTS:]
+            self.known = Known(
+                system=found.system, timeline=found.timeline, lsn=max(known.lsn, found.lsn), moments=moments
+            )
+        else:
+            self.known = Known(
+                system=found.system, timeline=found.timeline, lsn=found.lsn, moments=(Moment(self._wall(), found.lsn),)
+            )
+
+    async def keep(self) -> None:
+        """Write the file where there is something new; beside the loop, for a disk may be slow."""
+        known, now = self.known, self._wall()
+        if self._file is None or known is None or self.hold is not None:
+            return
+        kept = self._kept
+        if kept is not None and (kept.system, kept.timeline, kept.lsn) == (known.system, known.timeline, known.lsn):
+            return
+        is_same = kept is not None and (kept.system, kept.timeline) == (known.system, known.timeline)
+        if is_same and self._kept_at is not None and abs((now - self._kept_at).total_seconds()) < KEEP_S:
+            return
+        self._kept, self._kept_at = known, now
+        try:
+            await asyncio.to_thread(_write, self._file, msgspec.json.encode(known))
+            self.trouble = ""
+        except OSError as error:
+            if not self.trouble:
+                log.warning("! %s: %s: a failover while no worker runs will not be noticed", self._file, error.strerror)
+            self.trouble = f"{self._file}: {error.strerror}"
+
+
+async def _history(connection: "Connection", timeline: str) -> str | None:
+    """Read a history file of the server; None where our role may not, or there is none."""
+    try:
+        return str(await connection.fetchval(query("timeline_history"), timeline))
+    except asyncpg.PostgresError:
+        return None
+
+
+def _recall(file: Path | None) -> Known | None:
+    if file is None:
+        return None
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Known)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        log.warning("! %s: %s: what was acknowledged before is not known", file, error)
+        return None
+
+
+def _write(file: Path, octets: bytes) -> None:
+    """Replace the file whole. It may be one of several workers': each writes what it knows, and the last one counts."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        new.write_bytes(octets)
+        os.replace(new, file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            new.unlink()
+        raise

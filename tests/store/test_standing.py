@@ -1,0 +1,231 @@
+"""Which history a server writes, and what it must know; two real servers, of which one is promoted too early."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import StoreError
+from gateway.store import postgres, standing
+from gateway.store.embedded import SUPERUSER, Embedded, dsn_of
+from gateway.store.standing import TORN_OCTETS, History, Known, Moment, Standing, branches, judge
+
+AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+KNOWN = Known(
+    system=7, timeline="00000001", lsn=5 << 20,
+    moments=tuple(Moment(AT + timedelta(seconds=s), (s << 20) + 100) for s in range(5)),
+)  # fmt: skip
+TWO = "1\t0/200000\tno recovery target specified\n"
+
+
+def found(lsn: int, timeline: str = "00000001", system: int = 7, **more: bool) -> Standing:
+    return Standing(system=system, timeline=timeline, lsn=lsn, **more)
+
+
+def test_history_file_says_where_each_timeline_was_left() -> None:
+    text = "1\t0/3000158\tno recovery target specified\n\n2\t1/A0\tbefore 2026-01-01\n"
+    assert branches(text) == {"00000001": 0x3000158, "00000002": (1 << 32) + 0xA0}
+
+
+@pytest.mark.parametrize(
+    ("one", "history", "reason"),
+    [
+        (found(6 << 20), None, ""),
+        (found((5 << 20) - TORN_OCTETS), None, ""),
+        (found((5 << 20) - TORN_OCTETS - 1), None, "older state of itself"),
+        (found(6 << 20, "00000002"), "1\t0/500000\tx\n", ""),
+        (found(9 << 20, "00000002"), "1\t0/4FFFFF\tx\n", "1 octets of what was acknowledged are missing"),
+        (found(9 << 20, "00000002"), TWO, "up to 4 s of history"),
+        (found(9 << 20, "00000002"), "1\t0/50\tx\n", "more than 4 s of history"),
+        (found(9 << 20, "00000003"), "2\t0/900000\tx\n", "does not come from it"),
+        (found(9 << 20, "00000002"), None, "pg_read_server_files"),
+        (found(9 << 20, system=8), None, "another server"),
+    ],
+    ids=[
+        "goes on", "a torn record", "a backup", "nothing missing", "an octet missing", "seconds missing", "all missing",
+        "another branch", "not to be read", "another server",
+    ],
+)  # fmt: skip
+def test_server_is_judged_by_what_was_acknowledged(one: Standing, history: str | None, reason: str) -> None:
+    """Case 11, fault 77; a backup: fault 78."""
+    said = judge(KNOWN, one, history)
+    assert reason in said and bool(said) == bool(reason)
+
+
+def test_hold_is_told_at_once_and_ends_by_an_order_alone(tmp_path: Path) -> None:
+    history = History(lambda: AT)
+    told = []
+    history.on_hold = lambda: told.append(history.hold)
+    history.judge(found(100), None)
+    assert history.hold is None and not told
+    history.judge(found(50, "00000002"), "1\t0/40\tx\n")
+    assert history.hold is not None and told == [history.hold] and history.hold.key == "7/00000002"
+    history.judge(found(5000, "00000002"), "1\t0/40\tx\n")
+    assert history.hold is not None
+    history.accept()
+    assert history.hold is None and history.known is not None and history.known.timeline == "00000002"
+    history.judge(found(6000, "00000002"), None)
+    assert history.hold is None
+
+
+async def test_what_was_acknowledged_outlives_the_worker_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "root" / "standing.json"
+    history = History(lambda: AT, file)
+    history.judge(found(4000), None)
+    await history.keep()
+    again = History(lambda: AT, file)
+    assert again.known == history.known
+    again.judge(found(100, "00000002"), "1\t0/64\tx\n")
+    assert again.hold is not None
+    kept = file.read_bytes()
+    await again.keep()
+    assert file.read_bytes() == kept, "a hold must not be forgotten by a restart"
+
+
+async def test_file_that_cannot_be_written_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    history = History(lambda: AT, tmp_path / "taken" / "standing.json")
+    history.judge(found(4000), None)
+    await history.keep()
+    assert "taken" in history.trouble and history.hold is None
+
+
+def test_file_of_nonsense_is_as_good_as_none(tmp_path: Path) -> None:
+    file = tmp_path / "standing.json"
+    file.write_text("{nonsense")
+    assert History(lambda: AT, file).known is None
+
+
+async def test_server_says_where_it_stands_and_goes_on(empty_dsn: str) -> None:
+    history = History(lambda: datetime.now(UTC))
+    connection = await postgres.connect(empty_dsn, history=history)
+    try:
+        assert history.known is not None and history.known.lsn > 0 and len(history.known.timeline) == 8
+        before = history.known.lsn
+        await connection.execute("CREATE TABLE t AS SELECT generate_series(1, 10000) AS n")
+        await connection.execute("SELECT pg_switch_wal()")
+        async with postgres.deadline(connection, 10.0):
+            await history.beat(connection)
+        assert history.known.lsn > before
+    finally:
+        await postgres.close(connection)
+
+
+# Two servers ----------------------------------------------------------------------------------------------------------
+
+
+class Pair:
+    """A primary, and a standby that streams from it until it is told to stop."""
+
+    def __init__(self, primary: Embedded, root: Path, bin_dir: Path):
+        self.primary, self.root, self.bin = primary, root, bin_dir
+        self.standby_dsn = dsn_of(str(root), 5433)
+
+    def run(self, *command: str) -> None:
+        """Run a binary of Postgres as its user."""
+        account = dict(user="nobody", group="nogroup", extra_groups=[]) if os.getuid() == 0 else {}
+        subprocess.run(
+            [str(self.bin / command[0]), *command[1:]], check=True, cwd="/", timeout=60, stdout=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **account,
+        )  # fmt: skip
+
+    def start_standby(self) -> None:
+        host = self.primary.dsn.split("host=")[1].split("&")[0].replace("%2F", "/")
+        self.run(
+            "pg_basebackup", "-h", host, "-p", "5432", "-U", SUPERUSER, "-D", f"{self.root}/data", "-R", "-X", "stream",
+            "--checkpoint=fast",
+        )  # fmt: skip
+        with open(self.root / "data" / "postgresql.conf", "a") as conf:
+            conf.write(f"\nunix_socket_directories = '{self.root}'\nport = 5433\nlisten_addresses = ''\n")
+        self.ctl("start", "-w", "-l", f"{self.root}/log")
+
+    def ctl(self, *what: str) -> None:
+        self.run("pg_ctl", "-D", f"{self.root}/data", *what)
+
+
+@pytest.fixture
+def pair(data_root: Path) -> Iterator[Pair]:
+    """Both, stopped in the end."""
+    with Embedded(data_root, {"wal_level": "replica", "max_wal_senders": "4"}) as primary:
+        command = Path(f"/proc/{primary.pid}/exe").resolve().parent
+        if not (command / "pg_basebackup").exists():
+            pytest.skip(f"{command} has no pg_basebackup")
+        root = data_root / "standby"
+        root.mkdir(mode=0o755)
+        if os.getuid() == 0:
+            shutil.chown(root, "nobody", "nogroup")
+        made = Pair(primary, root, command)
+        try:
+            made.start_standby()
+            yield made
+        finally:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                made.ctl("stop", "-m", "immediate")
+
+
+async def caught_up(pair: Pair, connection: postgres.Connection) -> None:
+    """Wait until the standby has replayed all that is on the primary's disk."""
+    async with asyncio.timeout(30):
+        while await connection.fetchval(
+            "SELECT coalesce(max(replay_lsn), '0/0') < pg_current_wal_flush_lsn() FROM pg_stat_replication"
+        ):
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lags", [True, False])
+async def test_standby_is_refused_and_one_promoted_too_early_is_held(pair: Pair, lags: bool) -> None:
+    """Case 11, fault 77: failing over to a replica that has not got all that was acknowledged."""
+    history = History(lambda: datetime.now(UTC))
+    connection = await postgres.connect(pair.primary.dsn, history=history)
+    await connection.execute("CREATE TABLE t (n int)")
+    await caught_up(pair, connection)
+    with pytest.raises(StoreError, match="expected a primary, found a standby") as caught:
+        await postgres.connect(pair.standby_dsn, history=history)
+    assert caught.value.retryable and history.hold is None
+    if lags:
+        standby = await asyncio.to_thread(
+            _psql, pair, "ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()"
+        )
+        assert standby
+        async with asyncio.timeout(30):
+            while await connection.fetchval("SELECT count(*) FROM pg_stat_replication"):
+                await asyncio.sleep(0.02)
+    await connection.execute("INSERT INTO t SELECT generate_series(1, 1000)")
+    if not lags:
+        await caught_up(pair, connection)
+    async with postgres.deadline(connection, 10.0):
+        await history.beat(connection)
+    if not lags:
+        # Nothing is written behind what was acknowledged; a background writer's record would be missing, too.
+        await caught_up(pair, connection)
+    connection.terminate()
+    await asyncio.to_thread(pair.ctl, "promote", "-w")
+    connection = await postgres.connect(pair.standby_dsn, history=history)
+    try:
+        assert await connection.fetchval("SELECT count(*) FROM t") == (0 if lags else 1000)
+        if lags:
+            assert history.hold is not None and "octets of what was acknowledged are missing" in history.hold.reason
+        else:
+            assert history.hold is None and history.known is not None and history.known.timeline == "00000002"
+    finally:
+        await postgres.close(connection)
+
+
+def _psql(pair: Pair, *statements: str) -> bool:
+    for statement in statements:
+        pair.run("psql", "-h", str(pair.root), "-p", "5433", "-U", SUPERUSER, "-d", "postgres", "-c", statement)
+    return True
+
+
+def test_standing_of_a_standby_teaches_nothing() -> None:
+    history = History(lambda: AT)
+    history.judge(found(9000), None)
+    history.judge(standing.Standing(system=7, timeline="", lsn=100, is_standby=True), None)
+    assert history.known is not None and history.known.lsn == 9000 and history.hold is None
