@@ -5,6 +5,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -153,6 +154,7 @@ class Idle:
     """A worker that serves nobody."""
 
     lanes = ()
+    guards = SimpleNamespace(report=lambda: {"alarms": {}, "resident": 0, "clock_jumps": 0})
 
 
 @pytest.mark.parametrize(
