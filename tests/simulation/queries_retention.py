@@ -1,4 +1,4 @@
-"""What is kept for how long (sql/retention.sql): here everything is, for lives are short; another worker has the job."""
+"""What is kept for how long (sql/retention.sql): here all of it is, since lives are short; nobody has the job."""
 
 from tests.simulation.queries import Result, model
 from tests.simulation.tables import Transaction
