@@ -68,7 +68,10 @@ class Waits(ast.NodeVisitor):
         # Handed a connection: those that bound every wait of theirs are as good as bounded, wherever they are called.
         handed = [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef) and takes_connection(node)]
         self.handed = {node.name for node in handed}
-        self.handed = {node.name for node in handed if self._waits_in(node)}
+        before: set[str] = set()
+        while self.handed != before:
+            before = self.handed
+            self.handed = {node.name for node in handed if node.name in before and self._waits_in(node)}
         self.found: list[tuple[int, str, str]] = []
         self.bounded = 0
         self.function = ""
