@@ -117,6 +117,7 @@ def test_every_problem_is_told_at_once(file):
     ],
 )
 def test_value_out_of_range_or_of_another_type_is_named(file, line, expected):
+    """Case 24 of the write protocol."""
     found = problems_of(file(acme(line)))
     assert list(found) == [f"carriers.acme.{line.split(' ')[0]}"]
     assert found[f"carriers.acme.{line.split(' ')[0]}"][0].startswith(expected)

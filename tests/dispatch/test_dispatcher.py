@@ -48,6 +48,7 @@ async def test_a_run_that_cannot_be_composed_is_held_and_the_others_go_on(
 async def test_a_message_that_cannot_be_composed_is_refused_with_its_reason_and_the_rest_goes_on(
     dsn: str, ledger: Path
 ) -> None:
+    """Case 22 of the write protocol."""
     async with engine(dsn, ledger) as e:
         people: dict[int, dict[str, str]] = {number: {"name": "Ann"} for number in numbers(90)}
         people |= {number: {} for number in numbers(10, 447711000000)}
@@ -58,6 +59,7 @@ async def test_a_message_that_cannot_be_composed_is_refused_with_its_reason_and_
 
 
 async def test_an_expired_run_ends_without_sending(dsn: str, ledger: Path) -> None:
+    """Case 25 of the write protocol."""
     async with engine(dsn, ledger) as e:
         run = await e.run(numbers(100), lifetime=timedelta(microseconds=1))
         await e.start()

@@ -114,6 +114,7 @@ def test_a_receipt_from_any_address_is_taken(parts: Any, source: str) -> None:
 
 
 def test_too_much_for_postgres_is_put_off(parts: Any) -> None:
+    """Case 9 of the write protocol."""
     intake, _, link = parts
     for number in range(INBOUND_HIGH + 1):
         intake.on_request(link, deliver(b"x", number=number + 1))

@@ -27,6 +27,7 @@ def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_receipts_before_their_responses_are_matched(dsn: str, ledger: Path) -> None:
+    """Case 3 of the write protocol."""
     receipts = Receipts(early_share=1.0, early_ms=40)
     async with engine(dsn, ledger, responses=Responses(delay_ms=50), receipts=receipts) as e:
         run = await e.run(numbers(300))
@@ -38,6 +39,7 @@ async def test_receipts_before_their_responses_are_matched(dsn: str, ledger: Pat
 
 
 async def test_quirk_33_early_double_and_strange_receipts_flip_no_state(dsn: str, ledger: Path) -> None:
+    """Case 7 of the write protocol."""
     receipts = Receipts(early_share=0.5, early_ms=30, delay_ms=1, duplicate_share=1.0)
     async with engine(dsn, ledger, responses=Responses(delay_ms=40), receipts=receipts) as e:
         run = await e.run(numbers(200), template="x" * 200)
@@ -57,6 +59,7 @@ async def test_quirk_33_early_double_and_strange_receipts_flip_no_state(dsn: str
 
 
 async def test_receipts_for_messages_of_a_worker_before_are_matched(dsn: str, ledger: Path) -> None:
+    """Case 4 of the write protocol."""
     async with engine(dsn, ledger, receipts=Receipts(delay_ms=800)) as e:
         run = await e.run(numbers(500))
         first = await e.start()
@@ -173,7 +176,7 @@ async def test_after_postgres_was_away_owners_renew_before_others_take(
 
 
 async def test_the_rule_of_ids_is_learnt_and_known_after_a_restart(dsn: str, ledger: Path) -> None:
-    """Receipt forms 2, 17 and 19: hexadecimal in the response, decimal in the receipt, half of them before it."""
+    """Case 5 of the write protocol; receipt forms 2, 17, 19: hexadecimal in the response, decimal in the receipt."""
     receipts = Receipts(id="decimal:10", tlvs=False, delay_ms=20, early_share=0.5, early_ms=5)
     async with engine(dsn, ledger, responses=Responses(delay_ms=10, id="hex"), receipts=receipts) as e:
         run = await e.run(numbers(600))

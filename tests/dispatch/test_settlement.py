@@ -73,6 +73,7 @@ async def test_nothing_to_write_is_no_transaction(bench: Bench) -> None:
 async def test_a_flush_without_an_answer_is_written_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, carried_out: bool
 ) -> None:
+    """Case 10 of the write protocol."""
     real = queue.flush
     tries = []
 

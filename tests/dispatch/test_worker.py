@@ -124,6 +124,7 @@ async def test_connections_that_are_terminated_in_mid_run_cost_nothing(dsn: str,
 async def test_frozen_postgres_stops_sending_within_the_watermark_and_loses_nothing(
     data_root: Path, ledger: Path
 ) -> None:
+    """Case 9 of the write protocol."""
     with Embedded(data_root, FAST) as server:
         await freeze_and_thaw(server, ledger)
 

@@ -823,6 +823,7 @@ def test_whole_feed_byte_at_a_time_and_any_chunking_read_alike(stream, tail, dat
     sequence=st.integers(0, 11),
 )
 def test_any_octets_are_rows_rare_or_the_end(octets, command, sequence):
+    """Case 23 of the write protocol."""
     exchange = fresh()
     stream = octets if command is None else framed(command, 0, sequence, octets)
     exchange.feed(stream, 2.0)
@@ -950,6 +951,7 @@ def test_segment_sent_again_is_the_same_octets_but_for_its_number():
 
 
 def test_expired_messages_do_not_leave_the_first_time_nor_again():
+    """Case 25 of the write protocol."""
     exchange = exchange_on(window=1)
     exchange.backlog.add(batch_of(1, 2, expires_at=5.0))
     assert exchange.fill(4.0) == 1

@@ -129,6 +129,7 @@ def test_clock_that_stands_or_steps_back_gives_nothing_away():
     ("rate", "burst_s"), [(-1, 0.05), (10_000_001, 0.05), (1, -0.1), (1, 1.1), (1, math.nan), (1, math.inf)]
 )
 def test_rate_or_burst_outside_its_bounds_is_refused(rate, burst_s):
+    """Case 24 of the write protocol."""
     with pytest.raises(ValueError, match="throttle: expected"):
         Throttle(rate, burst_s)
     throttle = Throttle(5)

@@ -82,6 +82,7 @@ def test_behind_the_last_number_comes_one():
 
 
 def test_number_that_a_tombstone_holds_is_skipped_after_the_wrap():
+    """Case 20 of the write protocol."""
     window = Window(1, LAST)
     assert window.open(7, 0.0) == LAST
     assert window.expire(1.0) == [7]

@@ -144,6 +144,7 @@ async def test_sooner_moment_replaces_a_later_one(esme, scripted_smsc):
 
 @pytest.mark.parametrize(("status", "statuses"), [(0x58, {}), (0x14, {"RMSGQFUL": "throttle"})])
 async def test_throttled_segment_goes_first_after_the_pause_and_burns_no_attempt(esme, scripted_smsc, status, statuses):
+    """Case 17 of the write protocol."""
     now = Now()
     carrier, (peer,) = await bound(
         esme, scripted_smsc, window=1, max_attempts=1, throttle_pause_s=0.2, clock=now, statuses=statuses
@@ -217,6 +218,7 @@ async def test_generic_nack_for_a_submit_fails_that_one_and_the_session_stays(es
 
 
 async def test_generic_nack_with_number_0_drains_and_binds_anew(esme, scripted_smsc):
+    """Case 21 of the write protocol."""
     carrier, (peer,) = await bound(esme, scripted_smsc, window=3)
     add(carrier, 8)
     submits = [await peer.next("submit_sm") for _ in range(3)]
@@ -275,6 +277,7 @@ class Watched(Now):
 async def test_submit_that_is_not_answered_in_time_is_in_doubt_and_a_late_answer_still_counts(
     esme, scripted_smsc, monkeypatch
 ):
+    """Case 1 of the write protocol."""
     monkeypatch.setattr(carriers, "TICK_S", 0.001)
     now = Watched()
     carrier, (peer,) = await bound(esme, scripted_smsc, window=2, response_timeout_s=2.0, clock=now)
@@ -293,6 +296,7 @@ async def test_submit_that_is_not_answered_in_time_is_in_doubt_and_a_late_answer
 
 
 async def test_session_without_any_answer_is_given_up(esme, scripted_smsc, monkeypatch):
+    """Case 1 of the write protocol."""
     monkeypatch.setattr(carriers, "TICK_S", 0.001)
     now = Watched()
     carrier, (peer,) = await bound(
@@ -310,6 +314,7 @@ async def test_session_without_any_answer_is_given_up(esme, scripted_smsc, monke
 
 
 async def test_half_open_link_is_found_by_two_enquire_links(esme, scripted_smsc, flaky_proxy, monkeypatch):
+    """Case 19 of the write protocol."""
     monkeypatch.setattr(carriers, "TICK_S", 0.001)
     now = Watched()
     proxy = await flaky_proxy(scripted_smsc.port)
@@ -340,6 +345,7 @@ async def test_traffic_keeps_the_enquire_link_away(esme, scripted_smsc, monkeypa
 
 
 async def test_process_that_was_frozen_reads_before_it_judges(esme, scripted_smsc, monkeypatch):
+    """Case 16 of the write protocol."""
     monkeypatch.setattr(carriers, "TICK_S", 0.001)
     now = Watched()
     carrier, (peer,) = await bound(esme, scripted_smsc, window=5, response_timeout_s=30.0, clock=now)

@@ -123,6 +123,7 @@ async def test_unknown_command_is_nacked_and_the_session_stays(esme, scripted_sm
 
 
 async def test_response_to_nothing_is_passed_over(esme, scripted_smsc):
+    """Case 21 of the write protocol."""
     carrier, peer = await bound(esme, scripted_smsc)
     for command in ("submit_sm_resp", "query_sm_resp", "enquire_link_resp", "unbind_resp", "deliver_sm_resp"):
         peer.send(command, 4711)
@@ -282,6 +283,7 @@ async def test_session_of_too_many_pdus_that_cannot_be_read_is_unbound_and_bound
 
 @pytest.mark.parametrize("way", ["close", "reset"])
 async def test_lost_link_puts_every_unanswered_segment_in_doubt_once_and_the_rest_goes_on(esme, scripted_smsc, way):
+    """Case 2 of the write protocol."""
     carrier, peer = await bound(esme, scripted_smsc, window=10)
     add(carrier, 25)
     submits = [await peer.next("submit_sm") for _ in range(10)]
@@ -398,6 +400,7 @@ async def test_smsc_that_sends_and_never_reads_is_not_read_from_for_ever(esme, s
 async def test_receipts_that_are_not_durable_stop_the_reading_and_are_answered_in_order(
     esme, scripted_smsc, monkeypatch
 ):
+    """Case 7 of the write protocol."""
     monkeypatch.setattr(links, "OWED_HIGH", 100)
     monkeypatch.setattr(links, "OWED_LOW", 10)
     carrier, peer = await bound(esme, scripted_smsc, at_once=False)

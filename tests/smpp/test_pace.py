@@ -323,6 +323,7 @@ def test_hidden_limit_is_found_kept_and_followed_in_virtual_time(model):
 
 
 def test_window_follows_a_response_time_that_grows_twentyfold_and_the_rate_stays():
+    """Case 18 of the write protocol."""
     found = carriers.far(quick=True)
     assert found["window_near"] < 50 and found["window_far"] >= 100
     assert found["rate_near"] >= 475 and found["rate_far"] >= 475

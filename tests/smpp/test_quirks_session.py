@@ -255,6 +255,7 @@ async def test_quirk_8_error_response_with_a_body_without_one_and_with_tlvs(esme
 
 
 async def test_quirk_8_ok_without_a_message_id_is_accepted(esme, scripted_smsc):
+    """Case 32 of the write protocol."""
     carrier, peer = await bound(esme, scripted_smsc)
     add(carrier, 1)
     submit = await peer.next("submit_sm")
@@ -287,6 +288,7 @@ async def test_quirk_9_generic_nack_with_number_0_drains_and_reconnects(esme, sc
 
 @pytest.mark.parametrize("status", [0x400, 0x4FF, 0x500, 0xDEADBEEF])
 async def test_quirk_10_unknown_status_is_permanent_and_its_number_is_kept(esme, scripted_smsc, status):
+    """Case 33 of the write protocol."""
     carrier, peer = await bound(esme, scripted_smsc)
     add(carrier, 1)
     peer.answer(await peer.next("submit_sm"), status)

@@ -423,6 +423,7 @@ def test_response_to_an_unknown_command_is_not_nacked():
     ("role", "command"), [(Role.SMSC, "submit_sm"), (Role.ESME, "deliver_sm"), (Role.ESME, "alert_notification")]
 )
 def test_every_truncation_is_answered_once_and_the_session_stays(role, command):
+    """Case 23 of the write protocol."""
     session = Session(role, now=0, state=State.BOUND_TRX)
     octets = encode(sample(command))
     for end in range(16, len(octets)):

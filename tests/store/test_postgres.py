@@ -114,6 +114,7 @@ async def test_frozen_postmaster_does_not_hold_connect(data_root: Path) -> None:
 async def test_server_that_does_not_sync_is_refused_unless_allowed(
     server: object, empty_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Case 13 of the write protocol."""
     if not getattr(server, "pid", 0):
         pytest.skip("SLUICE_TEST_DSN: a foreign server may sync")
     monkeypatch.delenv(postgres.ALLOW_FSYNC_OFF)

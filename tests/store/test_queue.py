@@ -172,6 +172,7 @@ async def test_a_claim_of_another_lane_takes_nothing_of_this_one(connection: Any
 
 
 async def test_what_cannot_be_read_does_not_keep_the_others_from_leaving(connection: Any, lane: int) -> None:
+    """Case 22 of the write protocol."""
     await make_run(connection, numbers(3000), [lane])
     ids = [row["id"] for row in await connection.fetch("SELECT id FROM chunk ORDER BY id")]
     await connection.execute("UPDATE chunk_payload SET msisdn = ARRAY[1, NULL]::bigint[] WHERE chunk_id = $1", ids[0])
@@ -449,6 +450,7 @@ async def test_receipts_of_a_process_before_this_one_find_their_segments(connect
 
 
 async def test_of_two_segments_with_one_message_id_the_newest_gets_the_receipt_once(connection: Any, lane: int) -> None:
+    """Case 6 of the write protocol."""
     old = await accepted(connection, lane, b"same")
     await make_run(connection, numbers(3), [lane])
     young = await claim_one(connection, lane)

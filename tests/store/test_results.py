@@ -240,7 +240,7 @@ async def test_what_is_withheld_is_no_receipt_from_the_deadline_on_and_nothing_e
 
 
 async def test_a_delivery_wins_over_an_earlier_end_only_where_the_carrier_is_so(story: Story) -> None:
-    """Quirk 33: contradicting receipts; the first end stands, and the contradiction is counted."""
+    """Quirk 33: contradicting receipts; the first end stands, the other is counted; case 8 of the write protocol."""
     await story.outcome(0, 0)
     for state in (EXPIRED, EXPIRED, DELIVERED):
         await story.receipt(0, state)
