@@ -17,6 +17,7 @@ it) or left out for both.
     {"do": "flow"}                             heal all of the above but what was cut
     {"do": "truncate", "octets": k, "way": w}           leave k octets out of the next PDU            (--smpp from here)
     {"do": "corrupt", "value": n, "way": w}             write n over the command_length of the next PDU
+    {"do": "insert", "hex": octets, "way": w}           hand these octets on before the next PDU
     {"do": "duplicate", "command": c, "count": n, "way": w}   hand the next n PDUs of a command on twice
     {"do": "reorder", "command": c, "count": n, "way": w}     hand the next n PDUs of a command on in reverse
     {"do": "counts"}                           connections so far, open now, octets each way
@@ -138,7 +139,7 @@ class Net:
                 way.flows.clear()
             elif do == "deaf":
                 way.hears.clear()
-            elif do in ("truncate", "corrupt", "duplicate", "reorder"):
+            elif do in ("truncate", "corrupt", "insert", "duplicate", "reorder"):
                 if not self.smpp:
                     return {"error": f"{do}: knows PDUs only with --smpp"}
                 way.orders.append({"count": 1, **order, "held": []})
@@ -227,6 +228,8 @@ class Net:
                 out += pdu[:left]
             elif do == "corrupt":
                 out += struct.pack(">I", int(order["value"])) + pdu[4:]
+            elif do == "insert":
+                out += bytes.fromhex(order["hex"]) + pdu
             elif do == "duplicate":
                 out += pdu + pdu
             else:

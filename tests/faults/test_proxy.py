@@ -132,6 +132,9 @@ async def test_pdus_come_twice_in_reverse_short_or_with_another_length(ends: End
     ends.net.order({"do": "truncate", "way": "down", "octets": 5})
     ends.writer.write(pdu(1) + pdu(2))
     assert await asyncio.wait_for(ends.reader.readexactly(35), 10) == pdu(1)[:15] + pdu(2)
+    ends.net.order({"do": "insert", "way": "down", "hex": "0d0a"})
+    ends.writer.write(pdu(1))
+    assert await asyncio.wait_for(ends.reader.readexactly(22), 10) == b"\r\n" + pdu(1)
     ends.net.order({"do": "corrupt", "way": "down", "value": 15})
     ends.writer.write(pdu(1))
     assert await asyncio.wait_for(ends.reader.readexactly(20), 10) == struct.pack(">I", 15) + pdu(1)[4:]

@@ -299,10 +299,11 @@ async def length_corrupted(rig: Rig, chance: random.Random) -> None:
     await net(rig).order("corrupt", way="down", value=chance.choice([0, 15, 0x48545450, 0xFFFFFFFF]))
 
 
-@fault(39, hits="smpp", windows=4, holds_up=True)
-async def octets_missing(rig: Rig, chance: random.Random) -> None:
-    """Octets are missing in the middle of what the SMSC says."""
-    await net(rig).order("truncate", way="down", octets=chance.randrange(1, 12))
+@fault(39, hits="smpp", windows=1, is_loud=True)
+async def garbage(rig: Rig, chance: random.Random) -> None:
+    """Octets that are no PDU between what the SMSC says."""
+    octets = chance.choice([b"\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\0\0\0", b"\xff" * 16])
+    await net(rig).order("insert", way="down", hex=octets.hex())
 
 
 @fault(71, hits="postgres")
@@ -369,7 +370,7 @@ async def round_(
     rig = Rig(
         folder, folder, window=30, tps=tps, workers=2, proxies=True, parts_share=0.05,
         simulate=("--error", "RTHROTTLED=0.002", "--error", "RINVDSTADR=0.002", "--early-share", "0.02",
-                  "--early-ms", "3", "--duplicate-share", "0.01", "--inbound-per-s", "20"),
+                  "--early-ms", "3", "--duplicate-share", "0.01", "--inbound-per-s", "20", "--enquire-link-s", "1"),
     )  # fmt: skip
     if jumps:
         rig.wall_offset = folder / "wall-offset"
@@ -494,7 +495,9 @@ def within(folder: Path, work: Awaitable[None], seed: int, number: int, *, keep:
     try:
         asyncio.run(_awaited(work))
     except AssertionError as error:
-        print(f"torture: seed {seed}, round {number}: {error}\nkept: {folder}", file=sys.stderr, flush=True)
+        said = f"torture: seed {seed}, round {number}: {error}\nkept: {folder}"
+        (folder / "failure.txt").write_text(said + "\n")
+        print(said, file=sys.stderr, flush=True)
         raise SystemExit(1) from None
     if keep:
         print(f"  kept: {folder}", file=sys.stderr, flush=True)
