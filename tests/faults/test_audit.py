@@ -103,6 +103,7 @@ def send_twice(audit: Audit) -> None:
 
 def repeat_under_once(audit: Audit) -> None:
     audit.again[FIRST] = 1
+    audit.rows[0] = row(FIRST, status=-1)
 
 
 def take_an_id_twice(audit: Audit) -> None:
