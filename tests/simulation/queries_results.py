@@ -22,6 +22,8 @@ def _chunks(tx: Transaction, run_id: int) -> list[tuple[int, int]]:
 
 # Of a part that was not sent, for another one of its message was rejected.
 ABANDONED = -17
+# Behind the last place in STATES: of a message nothing but that is known.
+NOTHING = len(STATES)
 
 
 def _answer(status: int) -> int:
@@ -108,6 +110,8 @@ def _judge(segment: _Segment, state: int | None, habit: Any, now: datetime) -> i
 def _message(policy: str, judged: list[tuple[int, int | None]]) -> tuple[int, bool]:
     """The place in STATES of a message, of what its segments say; whether it was begun and then rejected."""
     known = [worst for _, worst in judged if worst is not None]
+    if not known:
+        return (8 if policy == "last" else NOTHING), False
     open_ = [worst for worst in known if worst in (1, 2)]
     is_begun = policy in ("all", "worst") and any(worst not in (2, 8, 9) for worst in known)
     if policy == "all":
@@ -141,7 +145,8 @@ def message_states(tx: Transaction, run_id: int, since: datetime, now: datetime)
             count = counted.setdefault((lane, *_message(run["receipt_policy"], judged)), [0, 0])
             count[0] += 1
             count[1] += sum(worst is not None and worst < 9 for _, worst in judged)
-    return [(key[0], "partial" if key[2] else STATES[key[1]], *counted[key]) for key in sorted(counted)]
+    names = [*STATES, None]
+    return [(key[0], "partial" if key[2] else names[key[1]], *counted[key]) for key in sorted(counted)]
 
 
 @model("late_conflicts", "count")
