@@ -1,7 +1,7 @@
-"""A set of phone numbers: 64-bit integers in open addressing, 16 octets a number at the most, asked without the GIL.
+"""A set of phone numbers: 64-bit integers in open addressing, 16 to 32 octets a number, asked without the GIL.
 
 The suppression set of every sender: one look just before the octets are written. 0 marks a free place; numbers are
-positive, so it is never a member. Not here: who fills it (the stop feed).
+positive, so it is never a member. Not here: who fills it (stoprows.pyx, dispatch.stops).
 """
 
 cimport cython
@@ -39,26 +39,40 @@ cdef class NumberSet:
     def __contains__(self, int64_t number):
         return self.has(number)
 
-    def add(self, int64_t number):
-        """Enter a number; -> whether it is new. ValueError below 1."""
-        cdef uint64_t at, i, mask
+    def reserve(self, int64_t numbers):
+        """Make room for so many members at once: a set that grows by doubling copies itself each time."""
+        if numbers < 0 or numbers > 1 << 40:
+            raise ValueError(f"reserve: expected 0 to 2**40 numbers, got {numbers}")
+        if <uint64_t>numbers * 2 > self.mask:
+            self.grow(<uint64_t>numbers * 2)
+
+    cdef int grow(self, uint64_t places) except -1:
+        """Have more than so many places."""
+        cdef uint64_t at, i, mask = self.mask
         cdef int64_t* bigger
+        while mask < places:
+            mask = mask * 2 + 1
+        bigger = <int64_t*>PyMem_RawCalloc(mask + 1, sizeof(int64_t))
+        if bigger == NULL:
+            raise MemoryError
+        for i in range(self.mask + 1):
+            if self.table[i]:
+                at = spread(self.table[i]) & mask
+                while bigger[at]:
+                    at = (at + 1) & mask
+                bigger[at] = self.table[i]
+        PyMem_RawFree(self.table)
+        self.table = bigger
+        self.mask = mask
+        return 0
+
+    cpdef bint add(self, int64_t number) except -1:
+        """Enter a number; -> whether it is new. ValueError below 1."""
+        cdef uint64_t at
         if number < 1:
             raise ValueError(f"number: expected a positive integer, got {number}")
         if <uint64_t>self.count * 2 > self.mask:
-            mask = self.mask * 2 + 1
-            bigger = <int64_t*>PyMem_RawCalloc(mask + 1, sizeof(int64_t))
-            if bigger == NULL:
-                raise MemoryError
-            for i in range(self.mask + 1):
-                if self.table[i]:
-                    at = spread(self.table[i]) & mask
-                    while bigger[at]:
-                        at = (at + 1) & mask
-                    bigger[at] = self.table[i]
-            PyMem_RawFree(self.table)
-            self.table = bigger
-            self.mask = mask
+            self.grow(self.mask + 1)
         at = spread(number) & self.mask
         while self.table[at]:
             if self.table[at] == number:
@@ -68,7 +82,7 @@ cdef class NumberSet:
         self.count += 1
         return True
 
-    def discard(self, int64_t number):
+    cpdef bint discard(self, int64_t number) except -1:
         """Take a number out; -> whether it was there."""
         cdef uint64_t hole, at, home
         if number < 1 or not self.has(number):

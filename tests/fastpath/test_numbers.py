@@ -75,3 +75,18 @@ def test_what_is_no_number_is_refused_and_never_a_member(number):
 def test_number_of_more_than_64_bits_is_refused(number):
     with pytest.raises(OverflowError):
         NumberSet().add(number)
+
+
+def test_room_made_beforehand_changes_nothing_but_the_room():
+    numbers = NumberSet([5, 7])
+    numbers.reserve(100_000)
+    numbers.reserve(10)
+    assert 5 in numbers and 7 in numbers and 6 not in numbers and len(numbers) == 2
+    assert all(numbers.add(number) for number in range(1000, 101_000))
+    assert len(numbers) == 100_002
+
+
+@pytest.mark.parametrize("room", [-1, 2**41])
+def test_room_that_no_machine_has_is_refused(room):
+    with pytest.raises(ValueError, match="reserve: expected 0 to"):
+        NumberSet().reserve(room)

@@ -1,0 +1,164 @@
+"""The feed of STOPs on a real Postgres: gapless in the order of commits, and the same set by every way to it."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import pytest
+
+from _fastpath.numbers import NumberSet
+from gateway.store import postgres, stops
+from gateway.store.stops import EVERYTHING, KEYWORD, scope_of
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+FIRST = 447700900000
+
+
+@pytest.fixture
+async def connection(dsn: str) -> AsyncIterator[Any]:
+    made = await postgres.connect(dsn)
+    yield made
+    made.terminate()
+
+
+async def enter(connection: Any, *numbers: int, scope: str = EVERYTHING, is_stop: bool = True, **how: Any) -> int:
+    how = {"at": AT, "source": "api", **how}
+    return await stops.enter(connection, numbers, [scope] * len(numbers), is_stop=is_stop, **how)
+
+
+async def loaded(connection: Any) -> tuple[int, dict[str, NumberSet]]:
+    sets: dict[str, NumberSet] = {}
+    return await stops.load(connection, sets), sets
+
+
+@pytest.mark.parametrize(
+    ("sender", "scope"),
+    [
+        ("ACME", "sender:acme"),
+        (" Acme  Shop ", "sender:acme shop"),
+        ("+44 7700-900.000", "sender:447700900000"),
+        ("00447700900000", "sender:447700900000"),
+        ("12345", "sender:12345"),
+        ("Straße", "sender:strasse"),
+        ("", "*"),
+    ],
+)
+def test_sender_has_one_scope_however_it_is_written(sender: str, scope: str) -> None:
+    assert scope_of(sender) == scope
+
+
+async def test_numbers_of_the_feed_have_no_gaps_and_become_visible_in_order(dsn: str, connection: Any) -> None:
+    others = [await postgres.connect(dsn) for _ in range(6)]
+    seen: list[int] = []
+    is_over = asyncio.Event()
+
+    async def follow() -> None:
+        while not (is_over.is_set() and len(seen) >= 300):
+            upto = seen[-1] if seen else 1
+            seen.extend(entry.seq for entry in await stops.after(connection, upto))
+
+    async def write(other: Any, at: int) -> None:
+        for turn in range(25):
+            numbers = [FIRST + at * 100 + turn * 2, FIRST + at * 100 + turn * 2 + 1]
+            if turn % 5 == 4:
+                # One that is taken back leaves no gap.
+                with pytest.raises(RuntimeError):
+                    async with other.transaction():
+                        await stops.enter(other, numbers, ["*", "*"], is_stop=True, at=AT, source="api")
+                        raise RuntimeError
+            await enter(other, *numbers)
+
+    follower = asyncio.create_task(follow())
+    await asyncio.gather(*(write(other, at) for at, other in enumerate(others)))
+    is_over.set()
+    await asyncio.wait_for(follower, 10)
+    assert seen == list(range(2, 302)) and await stops.head(connection) == 301
+    for other in others:
+        other.terminate()
+
+
+async def test_what_is_entered_is_told_of_by_the_commit(dsn: str, connection: Any) -> None:
+    heard = asyncio.Event()
+    await stops.listen(connection, heard.set)
+    other = await postgres.connect(dsn)
+    async with other.transaction():
+        await enter(other, FIRST)
+        assert await stops.after(connection, 1) == [] and not heard.is_set()
+    await asyncio.wait_for(heard.wait(), 5)
+    assert [entry.number for entry in await stops.after(connection, 1)] == [FIRST]
+    other.terminate()
+
+
+@pytest.mark.parametrize("numbers", [0, stops.MOST_ENTRIES + 1])
+async def test_nothing_and_more_than_a_transaction_takes_are_refused(connection: Any, numbers: int) -> None:
+    with pytest.raises(ValueError, match="expected 1 to 10000 numbers"):
+        await enter(connection, *range(FIRST, FIRST + numbers))
+
+
+async def test_sets_are_those_of_the_feed_wherever_the_copy_stands(connection: Any) -> None:
+    chance = random.Random(7)
+    expected: dict[str, set[int]] = {EVERYTHING: set()}
+    for turn in range(120):
+        scope = chance.choice([EVERYTHING, "sender:acme", "sender:12345"])
+        numbers = [FIRST + chance.randrange(30) for _ in range(chance.randrange(1, 4))]
+        is_stop = chance.random() < 0.6
+        await enter(connection, *numbers, scope=scope, is_stop=is_stop)
+        (set.update if is_stop else set.difference_update)(expected.setdefault(scope, set()), numbers)
+        if turn % 11 == 0:
+            await stops.copy(connection, limit=chance.randrange(1, 12))
+        if turn % 10 == 0:
+            upto, sets = await loaded(connection)
+            assert upto == await stops.head(connection)
+            assert {scope: set(made) for scope, made in expected.items() if made} == {
+                scope: {n for n in range(FIRST, FIRST + 30) if n in made} for scope, made in sets.items() if len(made)
+            }
+    while await stops.copy(connection):
+        pass
+    rows = await connection.fetch("SELECT number, scope FROM suppression")
+    assert {(row["number"], row["scope"]) for row in rows} == {(n, s) for s, some in expected.items() for n in some}
+    assert await stops.copy(connection) == 0
+
+
+async def test_two_who_copy_at_once_do_it_once(dsn: str, connection: Any) -> None:
+    other = await postgres.connect(dsn)
+    await enter(connection, FIRST)
+    async with other.transaction():
+        assert await other.fetchval("SELECT seq FROM suppression_upto FOR UPDATE") == 1
+        assert await stops.copy(connection) == 0
+    assert await stops.copy(connection) == 1
+    other.terminate()
+
+
+async def test_empty_feed_is_followed_up_to_one(connection: Any) -> None:
+    upto, sets = await loaded(connection)
+    assert upto == 1 == await stops.head(connection) and len(sets[EVERYTHING]) == 0
+
+
+async def test_start_of_a_handset_lifts_what_handsets_have_stopped_and_nothing_else(connection: Any) -> None:
+    heard = stops.enter_heard
+    assert await heard(connection, [(FIRST, "*", True), (FIRST, "sender:acme", True), (FIRST + 1, "*", True)], at=AT) == (
+        4, [True, True, True],
+    )  # fmt: skip
+    await enter(connection, FIRST + 1, source="command", note="a complaint")
+    assert (await heard(connection, [(FIRST + 1, "*", True)], at=AT))[1] == [False]
+    assert (await heard(connection, [(FIRST, "*", False), (FIRST + 1, "*", False)], at=AT))[1] == [True, False]
+    _, sets = await loaded(connection)
+    assert FIRST not in sets["*"] and FIRST not in sets["sender:acme"] and FIRST + 1 in sets["*"]
+    assert (await heard(connection, [(FIRST, "*", False), (FIRST, "*", True)], at=AT))[1] == [False, True]
+    newest = await stops.newest(connection, 1)
+    assert [(one.number, one.is_stop, one.source) for one in newest] == [(FIRST, True, KEYWORD)]
+    # What somebody else has stopped may be lifted by somebody else, and is the handset's own from then on.
+    await enter(connection, FIRST + 1, is_stop=False, source="command")
+    await heard(connection, [(FIRST + 1, "*", True)], at=AT)
+    assert (await heard(connection, [(FIRST + 1, "*", False)], at=AT))[1] == [True]
+
+
+async def test_feed_takes_no_number_and_no_scope_that_is_none(connection: Any) -> None:
+
+    for number, scope in ((0, "*"), (FIRST, "brand"), (FIRST, "sender:")):
+        with pytest.raises(asyncpg.CheckViolationError):
+            await enter(connection, number, scope=scope)
+    assert await stops.head(connection) == 1
