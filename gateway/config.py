@@ -34,6 +34,7 @@ from msgspec import Meta, Struct
 from gateway import secret
 from gateway.countries import countries
 from gateway.errors import ConfigError
+from gateway.keywords import tokens_of, words
 from gateway.profiles import OF_A_CARRIER, OF_A_PROFILE, Laid, Profile, lay, loop_of, profile_of, shipped
 from gateway.routing import Problem as Problem
 from gateway.routing import RouteCarrier, RouteSettings, RoutingSettings, SenderSettings, judge
@@ -134,6 +135,19 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     order_days: Days = 400
 
 
+class KeywordSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What handsets may write to be left alone, beside the words that everybody knows (keywords.toml).
+
+    stop   more words and short phrases, each a message by itself
+    start  more that take it back
+    scope  all: a STOP is meant for every sender; sender: for the one that was written to
+    """
+
+    stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...], Meta(max_length=1000)] = ()
+    start: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...], Meta(max_length=1000)] = ()
+    scope: Literal["all", "sender"] = "all"
+
+
 class TlvSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One optional parameter that a carrier wants in every submit_sm: what a tag means differs by carrier.
 
@@ -225,6 +239,8 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     inbound_parts_timeout_s  for the missing parts of a long message; then it is told of without them
     inbound_dedupe_s         a message that comes again so soon is the same, unless the SMSC had our answer to the first
     inbound_busy_status      answer while Postgres is behind; RMSGQFUL is retried by all, RX_T_APPN not by Vonage
+    inbound_prefix           of the country whose handsets' numbers come with a 0 in its place, such as 44
+    stop_reply               text that confirms a STOP, once, from the number that was written to; empty: none
 
     Binds: which hosts, and what is done about refusals and sessions that wear out
     hosts                  more of the account, "host" or "host:port", in order of preference behind `host`
@@ -347,6 +363,8 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     inbound_parts_timeout_s: Annotated[float, Meta(ge=1, le=604800)] = 86400.0
     inbound_dedupe_s: Annotated[float, Meta(ge=0, le=86400)] = 600.0
     inbound_busy_status: Literal["RMSGQFUL", "RTHROTTLED", "RSYSERR", "RX_T_APPN"] = "RMSGQFUL"
+    inbound_prefix: Annotated[str, Meta(pattern="^([1-9][0-9]{0,3})?$")] = ""
+    stop_reply: Annotated[str, Meta(max_length=1600)] = ""
     # receipts
     receipt_recognised_by: Literal["esm_class", "pattern", "either"] = "esm_class"
     receipt_prefers: Literal["tlv", "text"] = "tlv"
@@ -437,6 +455,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     routes: tuple[RouteSettings, ...] = ()
     senders: dict[str, SenderSettings] = {}
     routing: RoutingSettings = RoutingSettings()
+    keywords: KeywordSettings = KeywordSettings()
     source: str = ""
     profiles: Mapping[str, Profile] = {}
     origins: dict[str, dict[str, str]] = {}
@@ -477,7 +496,7 @@ INTERFACE_VERSION = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
 LONGEST_PASSWORD = 64
 # Secrets are never shown when they are wrong.
 SECRET_KEYS = ("password", "dsn", "outbind_password")
-SECTIONS = ("database", "worker", "retention", "profiles", "carriers", "routes", "senders", "routing")
+SECTIONS = ("database", "worker", "retention", "profiles", "carriers", "routes", "senders", "routing", "keywords")
 NAMED = ("profiles", "carriers")
 DSN_FORM = "postgresql://user:password@host:port/database, special characters as %XX"
 # §5.2 of SMPP 3.4: octets of a field without its NUL.
@@ -570,6 +589,9 @@ def decode(
     retention, faulty = _section(RetentionSettings, document.get("retention", {}), "retention", problems)
     if retention is not None and not faulty:
         problems.extend(_retention_problems(retention, carriers))
+    keywords, faulty = _section(KeywordSettings, document.get("keywords", {}), "keywords", problems)
+    if keywords is not None:
+        problems.extend(_keyword_problems(keywords, faulty))
     return Settings(
         database=database or DatabaseSettings(),
         worker=worker or WorkerSettings(),
@@ -578,6 +600,7 @@ def decode(
         routes=routes,
         senders=senders,
         routing=routing,
+        keywords=keywords or KeywordSettings(),
         source=source,
         profiles={name: profile for name, profile in profiles.items() if not profile.is_shipped},
         origins={name: laid.origins for name, laid in laid_by_carrier.items()},
@@ -837,6 +860,21 @@ def _retention_problems(kept: RetentionSettings, carriers: Mapping[str, CarrierS
                             f"{getattr(settings, name):g}",
                         )
                     )
+
+
+def _keyword_problems(keywords: KeywordSettings, faulty: set[str]) -> list[Problem]:
+    """Find words that are none, and those that would mean two things."""
+    problems: list[Problem] = []
+    for field, wish in (("stop", "stop"), ("start", "start")):
+        if {"stop", "start"} & faulty:
+            break
+        for text in getattr(keywords, field):
+            if not tokens_of(text):
+                problems.append((f"keywords.{field}", "words with a letter or digit in them", repr(text)))
+            elif words(keywords.stop, keywords.start).wish(text) != wish:
+                problems.append(
+                    (f"keywords.{field}", f"a word that does not mean another thing than {wish}", repr(text))
+                )
     return problems
 
 

@@ -36,6 +36,26 @@ KINDS: Mapping[str, Kind] = {
             "is_lossy": "whether something could not be read",
         },
     ),
+    "stop.received": Kind(
+        "a handset asks not to be written to any more; it is in the feed of STOPs when this is written",
+        "the address of the handset, as the SMSC wrote it",
+        {
+            "message": "id in inbound_message",
+            "number": "of the handset",
+            "scope": "* everything, or sender:NAME",
+            "is_new": "whether it was not stopped already",
+        },
+    ),
+    "start.received": Kind(
+        "a handset takes its STOP back; what others than itself have stopped stays stopped",
+        "the address of the handset, as the SMSC wrote it",
+        {
+            "message": "id in inbound_message",
+            "number": "of the handset",
+            "scope": "where it was written to: * everything, or sender:NAME",
+            "is_new": "whether there was something to lift",
+        },
+    ),
     "receipts.rule_changed": Kind(
         "a carrier's receipts name their messages by another rule than they did: 200 in a row matched by it",
         "the carrier",

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from _fastpath.histogram import Histogram
 from gateway.config import endpoint
+from gateway.dispatch.stops import Feed
 from gateway.dispatch.worker import Lane, Worker
 from gateway.errors import ConfigError, StoreError
 from gateway.message import RECEIPT_STATES, MessageClass
@@ -77,6 +78,10 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("sluice_retried", "counter", "Segments to be tried again after a temporary error"),
     Metric("sluice_rejected", "counter", "Segments that ended with an error"),
     Metric("sluice_refused", "counter", "Messages that we did not send: expired, too long, not encodable"),
+    Metric("sluice_suppressed", "counter", "Messages of these that were for somebody who has said STOP"),
+    Metric("sluice_stops_heard", "counter", "STOPs of handsets"),
+    Metric("sluice_stops_age_seconds", "gauge", "Since STOPs were read; from 1 s on promotional messages wait", ()),
+    Metric("sluice_stops_numbers", "gauge", "Numbers that have said STOP, those of single senders too", ()),
     Metric("sluice_uncertain", "counter", "Segments whose octets left and whose answer never came"),
     Metric("sluice_errors", "counter", "Responses that were no acceptance, by command_status", ("carrier", "status")),
     Metric("sluice_unknown_responses", "counter", "Responses to no request of ours, or long after its time"),
@@ -148,7 +153,11 @@ class Queued(Struct, frozen=True):
 
 
 def families(
-    lanes: Iterable[Lane], watch: Watch, queued: Queued, guards: Mapping[str, Any] | None = None
+    lanes: Iterable[Lane],
+    watch: Watch,
+    queued: Queued,
+    guards: Mapping[str, Any] | None = None,
+    feed: Feed | None = None,
 ) -> list[Family]:
     """Read every counter; on the loop, about 1 ms a carrier with four binds (10 of them: 12 ms, two busy cores)."""
     made = {metric.name: metric.family() for metric in CATALOGUE}
@@ -175,6 +184,8 @@ def families(
             ("nameless", "nameless"),
         ):  # fmt: skip
             put(metric, name, counts[counter])
+        put("suppressed", name, ledger.suppressed)
+        put("stops_heard", name, lane.opt_outs.stopped)
         put("receipt_rule_changes", name, ledger.recall.changes)
         median_us = ledger.submit_to_receipt.quantile(0.5)
         if median_us is not None:
@@ -214,6 +225,9 @@ def families(
             put("binds_made", labels, bind.binds)
             put("in_flight", labels, report.in_flight)
             put("window", labels, report.window)
+    if feed is not None:
+        put("stops_age_seconds", (), feed.age_s)
+        put("stops_numbers", (), feed.numbers)
     for key, shares in watch.window_counts.items():
         running, buckets = 0, []
         for share, count in zip((*WINDOW_SHARES, math.inf), shares, strict=True):
@@ -261,6 +275,7 @@ class Metrics:
     clock      monotonic seconds
     queued     asks Postgres what waits; raises StoreError
     guards     what they report; None: nobody guards
+    feed       of STOPs
     """
 
     def __init__(
@@ -269,8 +284,10 @@ class Metrics:
         clock: Callable[[], float],
         queued: Callable[[], Awaitable[Queued]],
         guards: Callable[[], Mapping[str, Any] | None] = lambda: None,
+        feed: Feed | None = None,
     ):
-        self._lanes, self._clock, self._ask, self._guards = lanes, clock, queued, guards
+        self._lanes, self._clock, self._ask = lanes, clock, queued
+        self._guards, self._feed = guards, feed
         self._queued = Queued()
         self._asked_at = -math.inf
         self._turn = asyncio.Lock()
@@ -286,7 +303,7 @@ class Metrics:
                 self._queued = Queued()
                 with contextlib.suppress(StoreError, TimeoutError):
                     self._queued = await self._ask()
-            made = families(self._lanes(), self.watch, self._queued, self._guards())
+            made = families(self._lanes(), self.watch, self._queued, self._guards(), self._feed)
             return await asyncio.to_thread(generate_latest, _Made(made))
 
     async def run(self) -> None:
@@ -333,7 +350,7 @@ async def serve(
     raises  ConfigError when the address cannot be had
     """
     host, port = endpoint(listen, lowest=0)
-    metrics = Metrics(lambda: worker.lanes, clock, queued, worker.guards.report)
+    metrics = Metrics(lambda: worker.lanes, clock, queued, worker.guards.report, worker.feed)
     try:
         server = await asyncio.start_server(metrics.answer, host, port, limit=REQUEST_OCTETS)
     except OSError as error:

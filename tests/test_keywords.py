@@ -25,7 +25,8 @@ def test_a_handset_that_has_had_enough_is_understood(text: str) -> None:
     [
         "", " ", "...", "yes", "ok thanks", "cancel my order", "can you stop by at five", "stop by", "can't stop",
         "end of the week", "quit smoking", "top", "shop", "step", "spot", "stay", "send", "and", "t", "n",
-        "please", "thanks", "when does it end", "this is the end my friend", "non stop music", "I cannot cancel it today",
+        "please", "thanks", "when does it end", "this is the end my friend", "non stop music",
+        "I cannot cancel it today",
         "stop " * 60, "what time do you open", "STOPlight", "start when you like", "order 12", "0", "\ufffd",
     ],
 )  # fmt: skip

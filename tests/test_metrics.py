@@ -84,7 +84,7 @@ async def test_buckets_never_fall_and_every_metric_of_the_catalogue_is_there(dsn
         run = await e.run(numbers(200))
         worker = await e.start()
         await e.ends(run)
-        door = Metrics(lambda: worker.lanes, app.CLOCK.monotonic, nothing_waits)
+        door = Metrics(lambda: worker.lanes, app.CLOCK.monotonic, nothing_waits, feed=worker.feed)
         door.watch.look(worker.lanes, 0.1)
         text = (await door.text()).decode()
         names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
@@ -153,6 +153,7 @@ def test_queue_is_told_by_the_names_of_carriers_and_classes():
 class Idle:
     """A worker that serves nobody."""
 
+    feed = None
     lanes = ()
     guards = SimpleNamespace(report=lambda: {"alarms": {}, "resident": 0, "clock_jumps": 0})
 

@@ -136,9 +136,13 @@ def show(standing: Standing) -> None:
             for bind in carrier["binds"]:
                 why = f": {plain(bind['last_error'])}" if bind["last_error"] and bind["phase"] != "bound" else ""
                 click.echo(f"    {bind['name']} {bind['phase']}{why}")
-        if trouble := json.loads(worker.report).get("control", {}).get("trouble"):
-            click.echo(f"  alarm: {plain(trouble)}")
-        for text in json.loads(worker.report).get("guards", {}).get("alarms", {}).values():
+        told = json.loads(worker.report)
+        if following := told.get("stops"):
+            click.echo(f"  stops: {following['numbers']:,} numbers, entry {following['upto']}")
+        for part in ("control", "stops"):
+            if trouble := told.get(part, {}).get("trouble"):
+                click.echo(f"  alarm: {plain(trouble)}")
+        for text in told.get("guards", {}).get("alarms", {}).values():
             click.echo(f"  alarm: {plain(text)}")
     for order in standing.orders:
         click.echo(f"order       {said(order)}")

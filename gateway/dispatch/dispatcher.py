@@ -21,6 +21,7 @@ from gateway.config import WorkerSettings
 from gateway.dispatch.clock import Clock, Watch
 from gateway.dispatch.compose import encoding_of, form_of
 from gateway.dispatch.intent import Intents
+from gateway.dispatch.stops import Feed
 from gateway.errors import EncodeError, StoreError
 from gateway.message import MessageClass, Refusal
 from gateway.smpp.carrier import Carrier
@@ -63,9 +64,11 @@ class Dispatcher:
         connect: Callable[[], Awaitable[postgres.Connection]],
         deadline_s: float,
         instance: str,
+        feed: Feed,
     ):
         self._carrier = carrier
         self._intents = intents
+        self._feed = feed
         self._settings = settings
         self._clock = clock
         self._connect = connect
@@ -176,9 +179,11 @@ class Dispatcher:
                 if isinstance(dressed, EncodeError):
                     unfit.append((batch.chunk_id, batch.epoch))
                     continue
-                limits = carrier.limits.of_batch(source or carrier.settings.source, dressed.campaign, batch.country)
+                sender = source or carrier.settings.source
+                limits = carrier.limits.of_batch(sender, dressed.campaign, batch.country)
+                suppressed = self._feed.suppressed(batch.class_, sender)
                 try:
-                    batch.dress(dressed.form, dressed.ends_at, limits)
+                    batch.dress(dressed.form, dressed.ends_at, limits, suppressed)
                 except ValueError as error:
                     log.error("! lane %d: chunk %d is held: %s", carrier.lane, batch.chunk_id, error)
                     unfit.append((batch.chunk_id, batch.epoch))

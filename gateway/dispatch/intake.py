@@ -20,7 +20,7 @@ Not here: what a text says (smpp/inboundtext.py), joining parts (assembly.py), r
 import contextlib
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -29,6 +29,7 @@ from _fastpath.ledger import Ledger
 from gateway.config import CarrierSettings, coding_of
 from gateway.dispatch import assembly
 from gateway.dispatch.clock import Clock
+from gateway.dispatch.optout import OptOuts
 from gateway.errors import LocalProtocolError
 from gateway.events import Event, event
 from gateway.smpp import inboundtext, receipt
@@ -61,11 +62,17 @@ IDENTIFYING = (
 
 
 class Owed(Struct, frozen=True):
-    """An answer, and the fingerprint of what comes again if it does not arrive."""
+    """An answer to an arrival, and the fingerprint of what comes again if it does not arrive.
+
+    is_stop  it is given only when a STOP is in force
+    """
 
     link: Link
     fingerprint: bytes
     came_at: float
+    pdu: Pdu
+    id: int
+    is_stop: bool = False
 
 
 class Taken(Struct, frozen=True):
@@ -80,6 +87,18 @@ class Taken(Struct, frozen=True):
         """What handsets sent, PDU by PDU."""
         return self.came.arrivals if self.came is not None else ()
 
+    def of(self, ids: Collection[int]) -> "Taken":
+        """What is owed for some arrivals alone."""
+        owed = [one for one in self.owed if one.id in ids]
+        return Taken(self.came, [(one.link, one.pdu) for one in owed], owed)
+
+    def without(self, ids: Collection[int]) -> "Taken":
+        """The same but what is owed for some arrivals."""
+        # Pdus have no identity of their own but this: sequence_numbers are those of a link.
+        left_out = {id(one.pdu) for one in self.owed if one.id in ids}
+        unanswered = [(link, pdu) for link, pdu in self.unanswered if id(pdu) not in left_out]
+        return Taken(self.came, unanswered, [one for one in self.owed if one.id not in ids])
+
     def __bool__(self) -> bool:
         """Whether there is anything."""
         return self.came is not None or bool(self.unanswered)
@@ -89,9 +108,18 @@ class Intake:
     """Requests of one lane between their coming and their answer.
 
     first_id  ids count up from it; unique in the lane
+    opt_outs  hears keywords; None: nobody does
     """
 
-    def __init__(self, ledger: Ledger, clock: Clock, first_id: int, settings: CarrierSettings):
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        first_id: int,
+        settings: CarrierSettings,
+        opt_outs: OptOuts | None = None,
+    ):
+        self._opt_outs = opt_outs
         self._ledger = ledger
         self._clock = clock
         self._next_id = first_id
@@ -145,7 +173,9 @@ class Intake:
         self.messages += 1
         self._kept.append(arrival)
         self._unanswered.append((link, pdu))
-        self._owed.append(Owed(link, arrival.fingerprint, now))
+        text = arrival.message.text if arrival.message is not None else ""
+        is_stop = self._opt_outs is not None and self._opt_outs.is_stop(text, arrival.source)
+        self._owed.append(Owed(link, arrival.fingerprint, now, pdu, arrival.id, is_stop))
 
     def take(self) -> Taken:
         """Hand out what came since the last call: call it before the first await of a flush."""
@@ -166,13 +196,26 @@ class Intake:
                 answered=answered,
                 events=tuple(self._events),
                 sweeps=sweeps,
+                hear=self._opt_outs.hear if self._opt_outs is not None else None,
             )
         taken = Taken(came, self._unanswered, self._owed)
         self._kept, self._events, self._unanswered, self._owed = [], [], [], []
         return taken
 
     def answer(self, taken: Taken) -> None:
-        """Answer what is durable now, where its link still stands; what does not is sent again by the SMSC."""
+        """Answer what is durable now, where its link still stands; what does not is sent again by the SMSC.
+
+        The answer to a STOP waits until it is in force.
+        """
+        if self._opt_outs is not None and taken.came is not None:
+            stopping = [owed.id for owed in taken.owed if owed.is_stop]
+            arrived = [owed.id for owed in taken.owed]
+            waiting = self._opt_outs.conclude(stopping, arrived, lambda ids: self._answer(taken.of(ids)))
+            self._answer(taken.without(waiting) if waiting else taken)
+        else:
+            self._answer(taken)
+
+    def _answer(self, taken: Taken) -> None:
         now = self._clock.monotonic()
         for link, pdu in taken.unanswered:
             if not link.is_lost:
@@ -288,6 +331,9 @@ def fingerprint_of(pdu: Pdu) -> bytes:
     return hashlib.blake2b(b"".join(b"%d:%b" % (len(one), one) for one in said), digest_size=16).digest()
 
 
-def first_id_of(wall: datetime) -> int:
-    """Ids that count up from the microsecond this worker started in: no other start of this lane has them."""
-    return (wall - datetime(2020, 1, 1, tzinfo=wall.tzinfo)) // timedelta(microseconds=1)
+def first_id_of(instance: str) -> int:
+    """Ids that count up from here are no other worker's of a lane: the places of any two are 2**62 apart by chance.
+
+    Two that count up from the moments they started in would meet: workers are started by the dozen in a millisecond.
+    """
+    return int.from_bytes(hashlib.blake2b(instance.encode(), digest_size=8).digest(), "big") >> 2

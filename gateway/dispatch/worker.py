@@ -28,10 +28,12 @@ from gateway.dispatch.guards import Guards, Surroundings
 from gateway.dispatch.identity import Identity, is_dead
 from gateway.dispatch.intake import Intake, first_id_of
 from gateway.dispatch.intent import Intents
+from gateway.dispatch.optout import OptOuts
 from gateway.dispatch.query import Queries
 from gateway.dispatch.rescue import Rescue
 from gateway.dispatch.retention import Retention
 from gateway.dispatch.settlement import Settlement
+from gateway.dispatch.stops import Feed, Stops, keep_copy
 from gateway.errors import StoreError
 from gateway.smpp import status as statuses
 from gateway.smpp.bind import Bind
@@ -56,6 +58,7 @@ class Lane(Struct, frozen=True):
     name: str
     carrier: Carrier
     intake: Intake
+    opt_outs: OptOuts
     settlement: Settlement
     intents: Intents
     dispatcher: Dispatcher
@@ -106,6 +109,8 @@ class Worker:
         self.control = Control(clock, self.connect, settings.database.deadline_s, self.instance)
         deadline_s = settings.database.deadline_s
         self.guards = Guards(self.control, clock, connect, deadline_s, surroundings or Surroundings())
+        self.feed = Feed(clock, self.connect, deadline_s, self.instance)
+        self.stops = Stops(clock, self.connect, deadline_s, settings.worker.lease_s)
         self.failover = Failover(
             settings, clock, self.connect, self._living, self._give_back, lambda: self.control.drained
         )
@@ -141,7 +146,10 @@ class Worker:
             lanes = {name: await runs.lane_of(connection, name, now) for name in self._carriers}
             await runs.register(connection, self._identity.row(now))
         self._is_registered = True
-        first_id = first_id_of(now)
+        await self.feed.load()
+        self._tasks.append(self._guarded(self.feed.run(), "stops"))
+        self._loops.append(self._guarded(keep_copy(self.stops), "copy of stops"))
+        first_id = first_id_of(self.instance)
         for name, settings in self._carriers.items():
             lane = self._lane(name, settings, lanes[name], first_id)
             self.lanes.append(lane)
@@ -198,15 +206,21 @@ class Worker:
             recall_ids=worker.recall_ids,
             references=self._references,
         )
-        intake = Intake(carrier.ledger, self._clock, first_id, settings)
+        self.feed.serve(carrier.backlog)
+        opt_outs = OptOuts(
+            name, lane, settings, self._settings.keywords, self.stops, self._clock, self.connect, deadline_s
+        )
+        intake = Intake(carrier.ledger, self._clock, first_id, settings, opt_outs)
         holder.append(intake)
         carrier.ledger.wall_offset_us = self._clock.offset_us()
         settlement = Settlement(carrier, intake, worker, self._clock, self.connect, deadline_s, first_id)
         intents = Intents(carrier, lambda: settlement.unsettled, worker, self._clock, self.connect, deadline_s)
-        dispatcher = Dispatcher(carrier, intents, worker, self._clock, self.connect, deadline_s, self.instance)
+        dispatcher = Dispatcher(
+            carrier, intents, worker, self._clock, self.connect, deadline_s, self.instance, self.feed
+        )
         rescue = Rescue(carrier, worker, self._clock, self.connect, deadline_s, self.instance)
         queries = Queries(carrier, self._clock, self.connect, deadline_s) if settings.query_sm else None
-        return Lane(name, carrier, intake, settlement, intents, dispatcher, rescue, queries)
+        return Lane(name, carrier, intake, opt_outs, settlement, intents, dispatcher, rescue, queries)
 
     def report(self) -> str:
         """How every carrier stands, as JSON: what `sluice status` shows of this worker."""
@@ -248,7 +262,7 @@ class Worker:
                 ],
             }
         obeyed = {"orders": sorted(self.control.state.ids), "trouble": self.control.trouble}
-        told = {"carriers": carriers, "control": obeyed, "guards": self.guards.report()}
+        told = {"carriers": carriers, "control": obeyed, "guards": self.guards.report(), "stops": self.feed.report()}
         return msgspec.json.encode(told).decode()
 
     def _rate_of(self, bind: Bind) -> float:
@@ -295,8 +309,11 @@ class Worker:
             await lane.rescue.close()
             if lane.queries is not None:
                 await lane.queries.close()
+            await lane.opt_outs.close()
         await self.failover.close()
         await self.retention.close()
+        await self.feed.close()
+        await self.stops.close()
         await self.control.close()
         await self.guards.close()
         if self._captures is not None:

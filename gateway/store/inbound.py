@@ -11,7 +11,7 @@ All of it is one transaction, the flush's. Of one lane one transaction at a time
 Not here: what a text says (smpp/inboundtext.py), which parts make a message (dispatch/assembly.py: `join`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -107,6 +107,7 @@ class Came(Struct, frozen=True, kw_only=True):
     answered  fingerprints of which the SMSC is known to have our answer
     events    that stand by themselves
     sweeps    look for parts whose time is over, and forget what came long ago
+    hear      told of the messages that are whole now, before they are committed; -> more events
     """
 
     at: datetime
@@ -117,6 +118,7 @@ class Came(Struct, frozen=True, kw_only=True):
     answered: tuple[bytes, ...] = ()
     events: tuple[Event, ...] = ()
     sweeps: bool = False
+    hear: Callable[[Sequence[Message]], Awaitable[Sequence[Event]]] | None = None
 
 
 async def keep(connection: Connection, lane: int, came: Came) -> None:
@@ -142,7 +144,8 @@ async def keep(connection: Connection, lane: int, came: Came) -> None:
         done = joined.done
     if messages or done:
         await _add(connection, lane, messages, done)
-    await events.append(connection, lane, [*came.events, *(received(message) for message in messages)])
+    heard = await came.hear(messages) if came.hear is not None and messages else ()
+    await events.append(connection, lane, [*came.events, *(received(message) for message in messages), *heard])
 
 
 async def _keep_arrivals(connection: Connection, lane: int, came: Came) -> set[int]:

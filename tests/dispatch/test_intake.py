@@ -327,9 +327,10 @@ def test_what_has_no_answer_is_not_kept(parts: Any) -> None:
     assert not intake.take()
 
 
-def test_ids_of_two_starts_do_not_meet() -> None:
-    now = app.CLOCK.wall()
-    assert first_id_of(now) > 0 and first_id_of(now.replace(year=now.year + 1)) - first_id_of(now) > 3e13
+def test_ids_of_two_workers_do_not_meet_however_soon_one_starts_after_the_other() -> None:
+    firsts = sorted(first_id_of(f"host-{pid}-{pid:08x}") for pid in range(1000))
+    assert 0 <= firsts[0] and firsts[-1] < 2**62
+    assert min(after - before for before, after in zip(firsts, firsts[1:], strict=False)) > 10**9
 
 
 async def test_messages_are_kept_once_and_answered_only_when_they_are_durable(dsn: str, tmp_path: Path) -> None:

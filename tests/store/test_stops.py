@@ -139,9 +139,8 @@ async def test_empty_feed_is_followed_up_to_one(connection: Any) -> None:
 
 async def test_start_of_a_handset_lifts_what_handsets_have_stopped_and_nothing_else(connection: Any) -> None:
     heard = stops.enter_heard
-    assert await heard(connection, [(FIRST, "*", True), (FIRST, "sender:acme", True), (FIRST + 1, "*", True)], at=AT) == (
-        4, [True, True, True],
-    )  # fmt: skip
+    three = [(FIRST, "*", True), (FIRST, "sender:acme", True), (FIRST + 1, "*", True)]
+    assert await heard(connection, three, at=AT) == (4, [True, True, True])
     await enter(connection, FIRST + 1, source="command", note="a complaint")
     assert (await heard(connection, [(FIRST + 1, "*", True)], at=AT))[1] == [False]
     assert (await heard(connection, [(FIRST, "*", False), (FIRST + 1, "*", False)], at=AT))[1] == [True, False]

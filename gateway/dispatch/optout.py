@@ -1,0 +1,195 @@
+"""What handsets ask for by keyword, between the flush that keeps their message and the answer to it. One lane's.
+
+    message is whole ─► a keyword? ─► entered in the feed ─► the flush commits ─► acknowledged ─► deliver_sm_resp
+      (in the flush)        │ no                                                      └─► confirmation, once
+                            └─► answered with the others
+
+It is entered before the flush commits: a crash between the two brings the message again, and enters it twice, which
+says the same. The other way round it would be kept and never obeyed. While Postgres is away there is no answer, so it
+comes again. Only the answers to STOPs wait; others of the same link go on.
+Not here: which words (gateway/keywords.py), the barrier (stops.py).
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Collection, Sequence
+
+from msgspec import Struct
+
+from gateway.config import CarrierSettings, KeywordSettings
+from gateway.dispatch.clock import Clock
+from gateway.dispatch.stops import Connect, Stops
+from gateway.errors import StoreError
+from gateway.events import Event, event
+from gateway.keywords import number_of, words
+from gateway.message import MessageClass, Policy
+from gateway.store import postgres, runs, stops
+from gateway.store.inbound import Message
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 0.25
+
+
+class Reply(Struct, frozen=True):
+    """A confirmation that is owed: to whom, and from the number that was written to."""
+
+    number: int
+    sender: str
+
+
+class OptOuts:
+    """The keywords that come on one lane."""
+
+    def __init__(
+        self,
+        name: str,
+        lane: int,
+        settings: CarrierSettings,
+        keywords: KeywordSettings,
+        stops_: Stops,
+        clock: Clock,
+        connect: Connect,
+        deadline_s: float,
+    ):
+        self._name = name
+        self._lane = lane
+        self._settings = settings
+        self._words = words(keywords.stop, keywords.start)
+        self._has_senders = keywords.scope == "sender"
+        self._stops = stops_
+        self._clock = clock
+        self._connect = connect
+        self._deadline_s = deadline_s
+        self._connection: postgres.Connection | None = None
+        self._confirming = asyncio.Lock()
+        self._reply_run: runs.Run | None = None
+        # Of the flush in hand: it may be tried again. Event by message, seq by PDU, confirmations.
+        self._heard: dict[int, Event | None] = {}
+        self._seqs: dict[int, int] = {}
+        self._replies: list[Reply] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.stopped = 0
+
+    def is_stop(self, text: str, source: str) -> bool:
+        """Whether a message is to be answered only when its STOP is in force."""
+        number = number_of(source, self._settings.inbound_prefix)
+        return number is not None and self._words.wish(text, number) == "stop"
+
+    async def hear(self, messages: Sequence[Message]) -> list[Event]:
+        """Enter what messages ask for; -> the events of it, for the flush that keeps them. StoreError."""
+        asked: list[tuple[Message, int, str, bool]] = []
+        for message in messages:
+            if message.id in self._heard:
+                continue
+            number = number_of(message.source, self._settings.inbound_prefix)
+            wish = self._words.wish(message.text, number or 0)
+            if wish is not None and number is None:
+                log.warning("! %s: message %d asks to %s, its sender is no number", self._name, message.id, wish)
+            if wish is None or number is None:
+                self._heard[message.id] = None
+            else:
+                scope = stops.scope_of(message.destination) if self._has_senders else stops.EVERYTHING
+                asked.append((message, number, scope, wish == "stop"))
+        if asked:
+            heard = [(number, scope, is_stop) for _, number, scope, is_stop in asked]
+            seq, news = await self._stops.hear(heard, note=f"{self._name} {asked[0][0].id}")
+            for (message, number, scope, is_stop), is_new in zip(asked, news, strict=True):
+                self._heard[message.id] = told(message, number, scope, is_stop, is_new)
+                if is_stop:
+                    self.stopped += 1
+                    self._seqs.update(dict.fromkeys(message.pdus, seq))
+                    if is_new and self._settings.stop_reply:
+                        self._replies.append(Reply(number, message.destination))
+        events = (self._heard[message.id] for message in messages)
+        return [one for one in events if one is not None]
+
+    def conclude(
+        self, stopping: Collection[int], arrived: Collection[int], answer: Callable[[Collection[int]], None]
+    ) -> set[int]:
+        """Take up what the flush has kept, now that it is durable; -> the PDUs whose answers wait.
+
+        stopping  PDUs that read as a STOP by themselves: one that is a repeat waits as well
+        arrived   PDUs of this flush
+        answer    called with them when their STOP is in force
+        """
+        waiting = {pdu for pdu in arrived if pdu in self._seqs} | set(stopping)
+        seqs = [self._seqs.get(pdu) for pdu in waiting]
+        replies, newest = self._replies, max(self._seqs.values(), default=0)
+        self._heard, self._seqs, self._replies = {}, {}, []
+        if waiting or replies:
+            seq = None if None in seqs else newest
+            task = asyncio.create_task(self._acknowledge(seq, waiting, answer, replies), name=f"stop {self._name}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return waiting
+
+    async def _acknowledge(
+        self, seq: int | None, waiting: Collection[int], answer: Callable[[Collection[int]], None], replies: list[Reply]
+    ) -> None:
+        trouble = ""
+        while True:
+            try:
+                await self._stops.acknowledge(await self._stops.head() if seq is None else seq)
+                break
+            except StoreError as error:
+                if not trouble:
+                    log.error("! %s: a STOP waits for its acknowledgement: %s", self._name, error)
+                trouble = str(error)
+                await asyncio.sleep(RETRY_S)
+        answer(waiting)
+        for reply in replies:
+            # Once at the most: after an error nobody knows whether it is queued.
+            try:
+                async with self._confirming:
+                    await self._confirm(reply)
+            except (StoreError, ValueError) as error:
+                log.error("! %s: a STOP is in force and not confirmed to its handset: %s", self._name, error)
+
+    async def _confirm(self, reply: Reply) -> None:
+        """Queue the confirmation; its class passes every set."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect()
+        connection, now = self._connection, self._clock.wall()
+        async with postgres.deadline(connection, self._deadline_s, f"confirm a stop on lane {self._lane}"):
+            if self._reply_run is None:
+                name, template = f"stop reply {self._name}", literal(self._settings.stop_reply)
+                known = await stops.reply_run(connection, name, template, MessageClass.COMPLIANCE)
+                found = None if known is None else await runs.run_by_id(connection, known)
+                self._reply_run = found or await runs.add_run(
+                    connection, name=name, template=template, fields=(), class_=MessageClass.COMPLIANCE,
+                    policy=Policy.ONCE, lanes=[self._lane], list_id=None, source=None, now=now,
+                )  # fmt: skip
+            try:
+                await runs.enqueue_few(
+                    connection, self._reply_run, self._lane, [reply.number], None, now, source=reply.sender
+                )
+            except StoreError:
+                # It has as many chunks as a run may have: the next confirmation begins another.
+                self._reply_run = None
+                raise
+
+    async def close(self) -> None:
+        """Leave what is not acknowledged: it is not answered, so it comes again."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._connection is not None:
+            with contextlib.suppress(StoreError):
+                await postgres.close(self._connection)
+            self._connection = None
+
+
+def told(message: Message, number: int, scope: str, is_stop: bool, is_new: bool) -> Event:
+    """Tell what a handset has asked for."""
+    body = {"message": message.id, "number": number, "scope": scope, "is_new": is_new}
+    if is_stop:
+        return event("stop.received", message.at, message.source, **body)
+    return event("start.received", message.at, message.source, **body)
+
+
+def literal(text: str) -> str:
+    """A template that says just this, whatever braces are in it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{{{{ "{escaped}" }}}}'

@@ -1,0 +1,345 @@
+"""STOP: entered once, known to every sender, and acknowledged only when no sender can write to that number any more.
+
+    stop ─► feed, COMMIT ─► every registered worker has confirmed it? ─► acknowledged
+                                │ not within 2 s: fenced, its lease awaited ─┘
+    Feed (a worker's own)   NOTIFY, or 200 ms ─► entries behind the last ─► sets of numbers ─► confirmed
+                                                                          └► promotional_until = sent + 1 s
+
+What is proven, by class:
+  triggered, bulk  A set is asked as each message leaves. A worker may begin one until 1 s after it *sent* the last poll
+                   that was answered. A poll answered before the COMMIT was sent before it; one answered after it has
+                   brought the entry. So 1 s after the COMMIT nothing leaves, whoever is frozen, cut off or behind.
+  transactional    A set is asked likewise, but these go on where the feed is stale. Here a worker that does not confirm
+                   is fenced: no beat of its lease is taken any more, and the acknowledgement waits until the lease is
+                   over, for it sends nothing without one.
+  otp, compliance, conversation
+                   go on: asked for by the person a moment ago, the confirmation itself, an answer to what they wrote.
+Octets that were handed to the socket before are out; of a message of several parts that was begun the rest follows.
+Not here: the feed (store/stops.py), keywords of handsets (optout.py), what a set costs (_fastpath/numbers.pyx).
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from _fastpath.backlog import Backlog
+from _fastpath.numbers import NumberSet
+from gateway.dispatch.clock import Clock
+from gateway.errors import StoreError
+from gateway.message import MessageClass
+from gateway.store import postgres, stops
+from gateway.store.stops import EVERYTHING, MOST_ENTRIES, scope_of
+
+log = logging.getLogger(__name__)
+
+# Whom a STOP reaches.
+REACHED = (MessageClass.TRANSACTIONAL, MessageClass.TRIGGERED, MessageClass.BULK)
+POLL_S = 0.2
+# So long after it was sent, an answered poll lets promotional messages begin.
+FRESH_S = 1.0
+# A poll without an answer for so long is given up, and tried on a new connection.
+POLL_DEADLINE_S = 2.0
+# A worker that has not confirmed by then is fenced; between two looks at who has.
+CONFIRM_S = 2.0
+LOOK_S = 0.01
+LONGEST_LOOK_S = 0.1
+# Between two rounds of copying the feed into `suppression`.
+COPY_S = 5.0
+# The whole of it is read at the start, however large it is.
+LOAD_S = 300.0
+
+Connect = Callable[[], Awaitable[postgres.Connection]]
+
+
+class Acknowledged(Struct, frozen=True, kw_only=True):
+    """A STOP in force everywhere.
+
+    seq           its number in the feed, the last one's of several
+    confirmed_by  workers whose sets hold it
+    fenced        workers that did not say so, and can send nothing more
+    """
+
+    seq: int
+    confirmed_by: tuple[str, ...] = ()
+    fenced: tuple[str, ...] = ()
+
+
+class Stops:
+    """Enters STOPs and acknowledges them; for workers, the command line and whatever calls us.
+
+    lease_s  after which a fenced worker sends nothing
+    """
+
+    def __init__(self, clock: Clock, connect: Connect, deadline_s: float, lease_s: float):
+        self._clock = clock
+        self._connect = connect
+        self._deadline_s = deadline_s
+        self._lease_s = lease_s
+        self._connections: dict[str, postgres.Connection] = {}
+        self._entering = asyncio.Lock()
+        self._looking = asyncio.Lock()
+        self._newest = Acknowledged(seq=0)
+        self._entered = 0
+        self.entered = 0
+
+    async def stop(
+        self, numbers: Sequence[int], scope: str = EVERYTHING, source: str = "api", note: str = ""
+    ) -> Acknowledged:
+        """Write to numbers no more; when this returns, nobody does.
+
+        scope   EVERYTHING, or stops.scope_of(sender)
+        raises  StoreError: nothing is known of what was entered then, and it is safe to repeat
+        """
+        return await self.acknowledge(await self.enter(numbers, scope, True, source, note))
+
+    async def start(self, numbers: Sequence[int], scope: str, source: str, note: str) -> int:
+        """Lift what stands in a scope, by somebody who may; -> its number in the feed. Senders follow in a moment."""
+        return await self.enter(numbers, scope, False, source, note)
+
+    async def enter(self, numbers: Sequence[int], scope: str, is_stop: bool, source: str, note: str) -> int:
+        """Enter for each number, 10,000 a transaction; -> the last number in the feed. It is in force from there."""
+        if not numbers:
+            raise ValueError("stops: expected at least one number")
+        seq = 0
+        for at in range(0, len(numbers), MOST_ENTRIES):
+            piece = numbers[at : at + MOST_ENTRIES]
+            async with self._entering, self._lent("enter") as connection:
+                seq = await stops.enter(
+                    connection, piece, [scope] * len(piece), is_stop=is_stop, at=self._clock.wall(), source=source,
+                    note=note,
+                )  # fmt: skip
+            self.entered += len(piece)
+        self._entered = max(self._entered, seq)
+        return seq
+
+    async def hear(self, heard: Sequence[tuple[int, str, bool]], note: str = "") -> tuple[int, list[bool]]:
+        """Enter what handsets ask for, (number, scope, is_stop); -> the last number, and of each whether it is new."""
+        async with self._entering, self._lent("enter") as connection:
+            seq, news = await stops.enter_heard(connection, heard, at=self._clock.wall(), note=note)
+        self.entered += len(heard)
+        self._entered = max(self._entered, seq)
+        return seq, news
+
+    async def head(self) -> int:
+        """Find the number of the newest entry."""
+        async with self._entering, self._lent("enter") as connection:
+            return await stops.head(connection)
+
+    async def acknowledge(self, seq: int) -> Acknowledged:
+        """Wait until no worker can write to those who were entered up to a number.
+
+        Who waits meanwhile is served together. raises StoreError
+        """
+        async with self._looking:
+            if self._newest.seq < seq:
+                self._newest = await self._barrier(max(seq, self._entered))
+            return self._newest
+
+    async def _barrier(self, seq: int) -> Acknowledged:
+        began = self._clock.monotonic()
+        pause = LOOK_S
+        fenced_at: dict[str, float] = {}
+        while True:
+            async with self._lent("acknowledge") as connection:
+                following = await stops.confirmed(connection)
+                now = self._clock.monotonic()
+                behind = {instance: fenced for instance, (upto, fenced) in following.items() if 0 < upto < seq}
+                late = [instance for instance, is_fenced in behind.items() if not is_fenced]
+                if late and now - began >= CONFIRM_S:
+                    await stops.fence(connection, late, seq)
+                    log.error("! stop %d: fenced, since they did not confirm it: %s", seq, ", ".join(late))
+                for instance, is_fenced in behind.items():
+                    if is_fenced:
+                        fenced_at.setdefault(instance, now)
+                # One whose row is gone has ended in order, or others have seen its beat stand still for a lease.
+                waiting = [one for one in behind if now - fenced_at.get(one, now) < self._lease_s]
+                if not waiting:
+                    if fenced_at:
+                        await stops.forget_fenced(connection)
+                    break
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_LOOK_S, pause * 1.5)
+        confirmed = tuple(sorted(instance for instance, (upto, _) in following.items() if upto >= seq))
+        return Acknowledged(seq=seq, confirmed_by=confirmed, fenced=tuple(sorted(fenced_at)))
+
+    async def copy(self) -> int:
+        """Carry what is new into `suppression`, one transaction after the other; -> entries."""
+        copied = 0
+        async with self._lent("copy") as connection:
+            while found := await stops.copy(connection):
+                copied += found
+        return copied
+
+    @contextlib.asynccontextmanager
+    async def _lent(self, use: str) -> Any:
+        """Lend the connection of one use, under the deadline."""
+        connection = self._connections.get(use)
+        if connection is None or connection.is_closed():
+            self._connections[use] = connection = await self._connect()
+        try:
+            async with postgres.deadline(connection, self._deadline_s, f"{use} stops"):
+                yield connection
+        except BaseException:
+            # Its statement may still be at work there.
+            connection.terminate()
+            raise
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for connection in self._connections.values():
+            await postgres.close(connection)
+        self._connections.clear()
+
+
+class Feed:
+    """What one worker knows of STOPs: the sets that its batches ask, and how fresh they are.
+
+    confirms  whether it is registered and says how far it has followed
+    """
+
+    def __init__(self, clock: Clock, connect: Connect, deadline_s: float, instance: str):
+        self._clock = clock
+        self._connect = connect
+        self._deadline_s = deadline_s
+        self._instance = instance
+        self._connection: postgres.Connection | None = None
+        self._backlogs: list[Backlog] = []
+        self._rung = asyncio.Event()
+        self._confirmed = -1
+        self._read_at = -1e9
+        self._is_stale = False
+        self._sets: dict[str, NumberSet] = {EVERYTHING: NumberSet()}
+        self.upto = 0
+        self.last_error = ""
+
+    def serve(self, backlog: Backlog) -> None:
+        """Let promotional messages of a lane begin only while the feed is fresh."""
+        self._backlogs.append(backlog)
+        backlog.promotional_until = self._read_at + FRESH_S
+
+    def suppressed(self, class_: int, sender: str) -> tuple[NumberSet, ...]:
+        """The sets that a batch of this class and sender asks. They are alive: what is entered later is in them."""
+        if class_ not in REACHED:
+            return ()
+        scope = scope_of(sender)
+        everything = self._sets[EVERYTHING]
+        return (everything,) if scope == EVERYTHING else (everything, self._sets.setdefault(scope, NumberSet()))
+
+    @property
+    def age_s(self) -> float:
+        """How long ago the last poll that was answered was sent."""
+        return self._clock.monotonic() - self._read_at
+
+    @property
+    def numbers(self) -> int:
+        """Numbers in all sets."""
+        return sum(len(numbers) for numbers in self._sets.values())
+
+    @property
+    def trouble(self) -> str:
+        """Why promotional messages stand still; empty: they do not."""
+        if self.age_s < FRESH_S:
+            return ""
+        return (
+            f"stops were not read for {self.age_s:.0f} s, promotional messages wait: {self.last_error or 'no answer'}"
+        )
+
+    def report(self) -> dict[str, Any]:
+        """How it stands."""
+        return {
+            "upto": self.upto,
+            "numbers": self.numbers,
+            "age_s": round(min(self.age_s, 1e9), 3),
+            "trouble": self.trouble,
+        }
+
+    async def load(self) -> None:
+        """Read all of it, before anything may be sent, and after this worker is registered; StoreError.
+
+        An acknowledgement does not wait for a worker that has confirmed nothing yet. So the first word is said, and the
+        feed is read once more: every STOP that was acknowledged without us is in it.
+        """
+        connection = await self._open()
+        async with postgres.deadline(connection, max(LOAD_S, self._deadline_s), "load stops"):
+            self.upto = await stops.load(connection, self._sets)
+        await self.step()
+        await self.step()
+
+    async def run(self) -> None:
+        """Follow until cancelled: by the bell, and on a beat that does not drift."""
+        next_at = self._clock.monotonic()
+        while True:
+            now = self._clock.monotonic()
+            next_at = next_at + POLL_S if next_at + POLL_S > now else now
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, next_at - now)):
+                    await self._rung.wait()
+            self._rung.clear()
+            try:
+                await self.step()
+                self.last_error = ""
+            except StoreError as error:
+                self.last_error = str(error)
+                await self.close()
+            self._tell()
+
+    async def step(self) -> None:
+        """Follow the feed to its end, and say so."""
+        connection = await self._open()
+        is_behind = True
+        while is_behind:
+            sent_at = self._clock.monotonic()
+            async with postgres.deadline(connection, min(POLL_DEADLINE_S, self._deadline_s), "read stops"):
+                entries = await stops.after(connection, self.upto)
+            for entry in entries:
+                numbers = self._sets.get(entry.scope)
+                if numbers is None:
+                    numbers = self._sets[entry.scope] = NumberSet()
+                if entry.is_stop:
+                    numbers.add(entry.number)
+                else:
+                    numbers.discard(entry.number)
+                self.upto = entry.seq
+            is_behind = len(entries) == MOST_ENTRIES
+        self._read_at = sent_at
+        for backlog in self._backlogs:
+            backlog.promotional_until = sent_at + FRESH_S
+        if self._confirmed != self.upto:
+            async with postgres.deadline(connection, min(POLL_DEADLINE_S, self._deadline_s), "confirm stops"):
+                if await stops.confirm(connection, self._instance, self.upto):
+                    self._confirmed = self.upto
+
+    async def _open(self) -> postgres.Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect()
+            async with postgres.deadline(self._connection, self._deadline_s, "listen to stops"):
+                await stops.listen(self._connection, self._rung.set)
+        return self._connection
+
+    def _tell(self) -> None:
+        """Log when promotional messages stop by themselves, and when they go on."""
+        is_stale = self.age_s >= FRESH_S
+        if is_stale and not self._is_stale:
+            log.error("! %s", self.trouble)
+        elif self._is_stale and not is_stale:
+            log.warning("= stops are read again, promotional messages go on")
+        self._is_stale = is_stale
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            with contextlib.suppress(StoreError):
+                await postgres.close(self._connection)
+            self._connection = None
+
+
+async def keep_copy(feed_stops: Stops) -> None:
+    """Copy the feed into `suppression` until cancelled, whichever worker comes first."""
+    while True:
+        with contextlib.suppress(StoreError):
+            await feed_stops.copy()
+        await asyncio.sleep(COPY_S)
