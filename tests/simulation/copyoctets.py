@@ -80,6 +80,8 @@ def _octets(value: Any, type_: str) -> bytes:
         return _array(value, type_[:-2])
     if type_ == "text":
         return str(value).encode()
+    if type_ == "boolean":
+        return b"\1" if value else b"\0"
     if type_ == "timestamptz":
         value = us_of(value)
     return struct.pack(">" + _FORMS[type_], value)

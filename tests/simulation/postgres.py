@@ -41,6 +41,7 @@ from tests.simulation import (
     queries_retention,
     queries_runs,
     queries_standing,
+    queries_stops,
     queries_transfer,
 )
 from tests.simulation.copyoctets import read_copy, write_copy
@@ -50,7 +51,7 @@ from tests.simulation.tables import LOGS, Tables, Transaction
 # Whose statements it knows.
 ROOMS = (
     queries_control, queries_inbound, queries_queue, queries_receipts, queries_results, queries_runs, queries_transfer,
-    queries_retention, queries_plain, queries_standing,
+    queries_retention, queries_plain, queries_standing, queries_stops,
 )  # fmt: skip
 # As Postgres has it: whoever has waited so long looks whether it waits for itself.
 DEADLOCK_TIMEOUT_S = 1.0

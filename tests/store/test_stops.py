@@ -10,16 +10,18 @@ import asyncpg
 import pytest
 
 from _fastpath.numbers import NumberSet
-from gateway.store import postgres, stops
+from gateway.store import stops
+from gateway.store.queries import query
 from gateway.store.stops import EVERYTHING, KEYWORD, scope_of
+from tests.fixtures.database import ON_POSTGRES, Database
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FIRST = 447700900000
 
 
 @pytest.fixture
-async def connection(dsn: str) -> AsyncIterator[Any]:
-    made = await postgres.connect(dsn)
+async def connection(database: Database) -> AsyncIterator[Any]:
+    made = await database.connect()
     yield made
     made.terminate()
 
@@ -50,8 +52,10 @@ def test_sender_has_one_scope_however_it_is_written(sender: str, scope: str) -> 
     assert scope_of(sender) == scope
 
 
-async def test_numbers_of_the_feed_have_no_gaps_and_become_visible_in_order(dsn: str, connection: Any) -> None:
-    others = [await postgres.connect(dsn) for _ in range(6)]
+async def test_numbers_of_the_feed_have_no_gaps_and_become_visible_in_order(
+    database: Database, connection: Any
+) -> None:
+    others = [await database.connect() for _ in range(6)]
     seen: list[int] = []
     is_over = asyncio.Event()
 
@@ -80,10 +84,10 @@ async def test_numbers_of_the_feed_have_no_gaps_and_become_visible_in_order(dsn:
         other.terminate()
 
 
-async def test_what_is_entered_is_told_of_by_the_commit(dsn: str, connection: Any) -> None:
+async def test_what_is_entered_is_told_of_by_the_commit(database: Database, connection: Any) -> None:
     heard = asyncio.Event()
     await stops.listen(connection, heard.set)
-    other = await postgres.connect(dsn)
+    other = await database.connect()
     async with other.transaction():
         await enter(other, FIRST)
         assert await stops.after(connection, 1) == [] and not heard.is_set()
@@ -117,16 +121,18 @@ async def test_sets_are_those_of_the_feed_wherever_the_copy_stands(connection: A
             }
     while await stops.copy(connection):
         pass
-    rows = await connection.fetch("SELECT number, scope FROM suppression")
-    assert {(row["number"], row["scope"]) for row in rows} == {(n, s) for s, some in expected.items() for n in some}
     assert await stops.copy(connection) == 0
+    # The copy is whole: a worker that loads it reads nothing of the feed.
+    assert await connection.fetchval(query("suppression_upto")) == await stops.head(connection)
+    rows = await connection.fetch(query("load_suppression"))
+    assert {(row["number"], row["scope"]) for row in rows} == {(n, s) for s, some in expected.items() for n in some}
 
 
-async def test_two_who_copy_at_once_do_it_once(dsn: str, connection: Any) -> None:
-    other = await postgres.connect(dsn)
+async def test_two_who_copy_at_once_do_it_once(database: Database, connection: Any) -> None:
+    other = await database.connect()
     await enter(connection, FIRST)
     async with other.transaction():
-        assert await other.fetchval("SELECT seq FROM suppression_upto FOR UPDATE") == 1
+        assert await other.fetchval(query("take_suppression_turn")) == 1
         assert await stops.copy(connection) == 0
     assert await stops.copy(connection) == 1
     other.terminate()
@@ -155,6 +161,7 @@ async def test_start_of_a_handset_lifts_what_handsets_have_stopped_and_nothing_e
     assert (await heard(connection, [(FIRST + 1, "*", False)], at=AT))[1] == [True]
 
 
+@ON_POSTGRES
 async def test_feed_takes_no_number_and_no_scope_that_is_none(connection: Any) -> None:
 
     for number, scope in ((0, "*"), (FIRST, "brand"), (FIRST, "sender:")):
