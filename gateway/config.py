@@ -860,6 +860,7 @@ def _retention_problems(kept: RetentionSettings, carriers: Mapping[str, CarrierS
                             f"{getattr(settings, name):g}",
                         )
                     )
+    return problems
 
 
 def _keyword_problems(keywords: KeywordSettings, faulty: set[str]) -> list[Problem]:
