@@ -13,8 +13,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 WATCHED = ("gateway/dispatch", "gateway/commands", "gateway/contacts", "gateway/app.py", "gateway/metrics.py")
-# What gives a block its end; `open_orders` hands on what Database.connection gives it.
-BOUNDS = {"deadline", "take", "connection", "open_orders"}
+# What gives a block its end; `open_orders` and `open_feed` hand on what Database.connection gives them, and `_lent` of
+# dispatch/stops.py yields inside the deadline that it sets.
+BOUNDS = {"deadline", "take", "connection", "open_orders", "open_feed", "_lent"}
 # Of the store, with a deadline of their own inside, each reviewed: gateway/store/postgres.py and migrate.py.
 ENDS_BY_ITSELF = {"postgres.connect", "postgres.close", "migrate.pending", "migrate.migrate"}
 METHODS = {
