@@ -107,8 +107,8 @@ class Checks:
         if side == TO_SERVER:
             self._pdus(connection, side, octets)
 
-    def on_deliver(self, connection: Connection, side: int, octets: bytes) -> None:
-        """Octets are with the gateway."""
+    def on_read(self, connection: Connection, side: int, octets: bytes) -> None:
+        """An end has taken octets: the gateway's half is judged here."""
         if side != TO_SERVER:
             self._pdus(connection, side, octets)
 
@@ -199,6 +199,7 @@ class Checks:
         session = self.sessions.get(connection.number)
         if session is not None and session.outstanding:
             self.may_doubt += len(session.outstanding)
+            session.outstanding.clear()
             self.reached["session_lost_in_flight"] += 1
 
     def in_flight(self) -> int:
@@ -334,9 +335,6 @@ class Checks:
             most = 1 if number in once else 1 + repeated[number]
             if count > most:
                 self.say("A3", f"part {place} of {number} was taken {count} times, at most {most}", number)
-        for number in once:
-            if repeated[number]:
-                self.say("A3", f"{number} was repeated, and its policy forbids it", number)
 
     def _truth(self, rows: dict[int, list[Any]], copies: Counter[Any], accepted: dict[tuple[int, str], int]) -> None:
         taken = {number for number, _ in copies}

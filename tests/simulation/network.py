@@ -177,7 +177,13 @@ class End(asyncio.Transport):
         self.loop.call_soon(self._tell, error, context=self.context)
 
     def _tell(self, error: Exception | None) -> None:
+        self.over()
         self.protocol.connection_lost(error)
+
+    def over(self) -> None:
+        """Tell who watches that the end that made the connection has heard of its end, or is gone itself."""
+        if self.side == TO_SERVER and self.connection.network.on_end is not None:
+            self.connection.network.on_end(self.connection)
 
     def _drain(self) -> None:
         """Hand to the system what it takes."""
@@ -236,6 +242,7 @@ class End(asyncio.Transport):
                         piece = piece[: room - n]
                     view[n : n + len(piece)] = piece
                     n += len(piece)
+                    self.connection.tell_read(1 - self.side, piece)
                 view.release()
                 self.inbox_octets -= n
                 self.connection.was_read(self.side, n)
@@ -245,6 +252,7 @@ class End(asyncio.Transport):
                 self.inbox.clear()
                 self.inbox_octets = 0
                 self.connection.was_read(self.side, len(octets))
+                self.connection.tell_read(1 - self.side, octets)
                 protocol.data_received(octets)
             self._read_soon()
         elif self._hears_end:
@@ -330,11 +338,13 @@ class Connection:
         if end.is_lost or end.is_closing() or (end.host is not None and end.host.is_dead):
             self.under_way[side] = 0
             return
-        network = self.network
-        network.delivered += len(piece)
-        if network.on_deliver is not None:
-            network.on_deliver(self, side, piece)
+        self.network.delivered += len(piece)
         end.arrive(piece)
+
+    def tell_read(self, side: int, octets: bytes) -> None:
+        """Tell who watches what an end takes: what a reset finds unread never was there for it."""
+        if self.network.on_read is not None:
+            self.network.on_read(self, side, octets)
 
     def was_read(self, side: int, n: int) -> None:
         """An end has read so many octets: the other may send more."""
@@ -382,8 +392,8 @@ class Connection:
 class Network:
     """All addresses and all connections.
 
-    on_write, on_deliver  (connection, direction, octets): what an end writes, and what arrives at the other
-    on_end                (connection): it is over, for one of its ends at least
+    on_write, on_read  (connection, direction, octets): what an end writes, and what the other takes
+    on_end             (connection): who made it has heard that it is over, or is gone
     """
 
     def __init__(self, loop: SimLoop, chance: random.Random):
@@ -393,7 +403,7 @@ class Network:
         self.roads: dict[tuple[str, int], Road] = {}
         self.connections: dict[int, Connection] = {}
         self.on_write: Callable[[Connection, int, bytes], None] | None = None
-        self.on_deliver: Callable[[Connection, int, bytes], None] | None = None
+        self.on_read: Callable[[Connection, int, bytes], None] | None = None
         self.on_end: Callable[[Connection], None] | None = None
         self.delivered = 0
         self._numbers = 0
@@ -451,14 +461,14 @@ class Network:
 
     def forget(self, connection: Connection) -> None:
         """Count it among the living no more."""
-        if self.connections.pop(connection.number, None) is not None and self.on_end is not None:
-            self.on_end(connection)
+        self.connections.pop(connection.number, None)
 
     def crashed(self, host: Host, *, is_silent: bool) -> None:
         """A host is gone: its peers hear of it, or where its power went they do not."""
         for connection in list(self.connections.values()):
             for side, end in enumerate(connection.ends):
                 if end.host is host:
+                    end.over()
                     end.is_lost = True
                     if is_silent:
                         connection.vanish()

@@ -541,7 +541,7 @@ class World:
             road = self.network.road(carrier.address)
             road.latency_s, road.whole, road.capacity = carrier.latency_s, carrier.whole, carrier.capacity
         self.network.on_write = self._on_write
-        self.network.on_deliver = self._on_deliver
+        self.network.on_read = self._on_read
         self.network.on_end = self.checks.on_end
         self.settings = Settings(
             database=DatabaseSettings(dsn="simulated", deadline_s=plan.deadline_s),
@@ -569,9 +569,9 @@ class World:
         self._trace(connection, side, octets)
         self.checks.on_write(connection, side, octets)
 
-    def _on_deliver(self, connection: Any, side: int, octets: bytes) -> None:
+    def _on_read(self, connection: Any, side: int, octets: bytes) -> None:
         self._trace(connection, side + 2, octets)
-        self.checks.on_deliver(connection, side, octets)
+        self.checks.on_read(connection, side, octets)
 
     def _trace(self, connection: Any, what: int, octets: bytes) -> None:
         self._hash.update(struct.pack(">QIBI", self.loop.now_ns, connection.number, what, len(octets)))
