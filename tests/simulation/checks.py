@@ -223,12 +223,10 @@ class Checks:
         for chunk_id, rank in self._places.get((lane, number), ()):
             if self.store.sent_upto(lane, chunk_id) > rank:
                 return True
-        if self.store.payload_count() != self._known_payloads:
-            self._look_up()
-            return any(
-                self.store.sent_upto(lane, chunk_id) > rank for chunk_id, rank in self._places.get((lane, number), ())
-            )
-        return False
+        self._look_up()
+        return any(
+            self.store.sent_upto(lane, chunk_id) > rank for chunk_id, rank in self._places.get((lane, number), ())
+        )
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import asyncio
 import hashlib
 import random
 import struct
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -456,6 +457,7 @@ class Store:
             random.Random(f"{world.plan.seed} postgres"), Faults(travel_s=world.plan.store_latency_s)
         )
         self._numbers: list[tuple[int, int, list[int]]] = []
+        self._known: dict[Any, None] = {}
         self._chunk = self.postgres.tables.tables["chunk"].indexes[0]
         self._payload = self.postgres.tables.tables["chunk_payload"].all
 
@@ -479,15 +481,12 @@ class Store:
         row = self._chunk.get((lane, chunk_id))
         return 0 if row is None or row.old is None else int(row.old["sent_upto"])
 
-    def payload_count(self) -> int:
-        """Chunks that ever had a payload."""
-        return len(self._payload)
-
     def payloads(self) -> list[tuple[int, int, list[int]]]:
-        """(lane, chunk id, numbers) of all, in order."""
-        for row in list(self._payload)[len(self._numbers) :]:
-            values = row.old or row.new
-            self._numbers.append((values["lane"], values["chunk_id"], list(values["msisdn"])))
+        """(lane, chunk id, numbers) of all, in the order in which they were found committed."""
+        for row in self._payload:
+            if row.old is not None and row not in self._known:
+                self._known[row] = None
+                self._numbers.append((row.old["lane"], row.old["chunk_id"], list(row.old["msisdn"])))
         return self._numbers
 
     def outcomes(self) -> list[Any]:
@@ -600,6 +599,8 @@ class World:
             self.loop.run_until_complete(self._run())
         except (Deadlock, Spin) as error:
             self.checks.say(type(error).__name__, str(error))
+        except Exception as error:
+            self.checks.say("X", "".join(traceback.format_exception(error)))
         finally:
             for fault in self.loop.faults:
                 self.checks.say("E1", f"{fault.get('message')}: {fault.get('exception')!r}")
