@@ -62,11 +62,17 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def identity() -> Identity:
-    """Who this process is, another one at every call."""
+def identity(node: str = "", place: int = 0) -> Identity:
+    """Who this process is, another one at every call. node, place: where it stands among the workers."""
     host, pid = socket.gethostname(), os.getpid()
     return Identity(
-        instance=f"{host}-{pid}-{secrets.token_hex(4)}", host=host, boot=boot_id(), pid=pid, is_running=is_running
+        instance=f"{host}-{pid}-{secrets.token_hex(4)}",
+        host=host,
+        boot=boot_id(),
+        pid=pid,
+        is_running=is_running,
+        node=node,
+        place=place,
     )
 
 
@@ -140,9 +146,11 @@ def new_worker(
     carriers: Iterable[str] | None = None,
     chance: random.Random | None = None,
     around: Surroundings | None = None,
+    node: str = "",
+    place: int = 0,
 ) -> Worker:
     """Make a worker of this process; the caller starts it. around: nothing bounds it by default, and it has no past."""
-    us = identity()
+    us = identity(node, place)
     around = around or Surroundings(history=History(CLOCK.wall))
     connect = connector(settings, dsn, us.instance, around.history)
     return Worker(settings, us, connect, CLOCK, chance or random.Random(), carriers, around)
@@ -274,10 +282,16 @@ def waits_in(database: Database) -> Callable[[], Awaitable[metrics.Queued]]:
 
 @contextlib.asynccontextmanager
 async def open_worker(
-    settings: Settings, database: Database, carriers: Iterable[str] | None = None, chance: random.Random | None = None
+    settings: Settings,
+    database: Database,
+    carriers: Iterable[str] | None = None,
+    chance: random.Random | None = None,
+    node: str = "",
+    place: int = 0,
 ) -> AsyncIterator[Worker]:
     """Start a worker; stop it in order at the end."""
-    worker = new_worker(settings, database.dsn, carriers, chance, surroundings(settings, database.dsn))
+    around = surroundings(settings, database.dsn)
+    worker = new_worker(settings, database.dsn, carriers, chance, around, node, place)
     keeper = asyncio.create_task(database.keep_running())
     try:
         await worker.start()

@@ -96,7 +96,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     flush_interval_s   longest wait of an outcome or receipt before it is written
     intent_s           traffic, in seconds of the current rate, that a watermark may run ahead of what has left
-    lease_s            a claimed chunk belongs to a worker so long, renewed with every flush
+    node               name of this node among all on the database, one each; empty: one of its own at every start
+    lease_s            a worker that others have not seen alive for so long is dead; by itself it stops 30 % earlier
     evidence_s         before an uncertain segment is sent again under at_least_once
     recall_ids         message_ids kept in memory, a lane, to match receipts without asking Postgres
     memory_limit_mb    of the worker's memory, beside the limits of machine and container; 0 = none
@@ -105,7 +106,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     flush_interval_s: Annotated[float, Meta(ge=0.001, le=1.0)] = 0.025
     intent_s: Annotated[float, Meta(ge=0.005, le=1.0)] = 0.05
-    lease_s: Annotated[float, Meta(ge=2.0, le=600.0)] = 30.0
+    node: Annotated[str, Meta(max_length=64)] = ""
+    lease_s: Annotated[float, Meta(ge=2.0, le=600.0)] = 6.0
     match_interval_s: Annotated[float, Meta(ge=0.05, le=60.0)] = 0.5
     evidence_s: Annotated[float, Meta(ge=0.0, le=604800.0)] = 120.0
     recall_ids: Annotated[int, Meta(ge=1024, le=1 << 24)] = 1 << 18

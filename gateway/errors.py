@@ -10,6 +10,8 @@
     ├── LinkLost                  nobody's: the cause is chained
     │   └── TlsFault              theirs or the operator's: what a person must do about it
     ├── BindRefused               the SMSC's: command_status
+    ├── NodeTaken                 the operator's: two nodes of one name
+    ├── LeaseLost                 nobody's: others took us for dead; another worker takes our place
     └── StoreError                Postgres's; retryable or not
 
 A submission that the SMSC refuses is no exception: it is an outcome (dispatch, status.py).
@@ -75,6 +77,14 @@ class BindRefused(GatewayError):
     def __init__(self, system_id: str, command_status: int, name: str):
         super().__init__(f"bind of {system_id!r} refused: {name} (0x{command_status:02x})")
         self.command_status = command_status
+
+
+class NodeTaken(GatewayError):
+    """Another worker that lives stands at this place of this node; nothing was started."""
+
+
+class LeaseLost(GatewayError):
+    """Others have taken this worker for dead and fenced it: it sends nothing more, and another one takes its place."""
 
 
 class StoreError(GatewayError):

@@ -151,8 +151,8 @@ class Dispatcher:
             self._connection = await self._connect()
             async with postgres.deadline(self._connection, self._deadline_s, f"listen on lane {carrier.lane}"):
                 await queue.listen(self._connection, carrier.lane, self._wake.set)
-        if self._is_new:
-            await self._recall(self._connection)
+        if self._is_new and not await self._recall(self._connection):
+            return 0
         now = self._clock.wall()
         async with postgres.deadline(self._connection, self._deadline_s, f"claim on lane {carrier.lane}"):
             if self._lost_claim:
@@ -164,7 +164,6 @@ class Dispatcher:
                 carrier.lane,
                 self._instance,
                 self.watch.due(strict=last_class <= LAST_URGENT) if self.watch is not None else now,
-                now + timedelta(seconds=self._settings.lease_s),
                 limit,
                 last_class,
                 self.paused,
@@ -204,13 +203,23 @@ class Dispatcher:
         if given_back := await queue.disown(connection, self._carrier.lane, self._instance, in_hand):
             log.warning("= lane %d: %d chunks of a claim without an answer go back", self._carrier.lane, given_back)
 
-    async def _recall(self, connection: postgres.Connection) -> None:
-        """Count under the limits of minutes and days what left before this process began."""
+    def begin_anew(self) -> None:
+        """Forget what the limits of minutes and days have counted: another worker has sent meanwhile."""
+        self._is_new = True
+        self._carrier.renew_limits()
+
+    async def _recall(self, connection: postgres.Connection) -> bool:
+        """Count under the limits of minutes and days what left before we had the account; -> False: not known yet.
+
+        What a dead worker has sent counts when it is in doubt, that of a living one when it has given its chunks back.
+        """
         limits = self._carrier.limits
         if limits.has_spans:
             wall, now = self._clock.wall(), self._clock.monotonic()
             since = limits.day_began(wall) or wall - timedelta(days=1)
             async with postgres.deadline(connection, self._deadline_s, f"limits of lane {self._carrier.lane}"):
+                if set(await queue.claim_owners(connection, self._carrier.lane)) - {self._instance}:
+                    return False
                 sent = await queue.sent_since(connection, self._carrier.lane, since, wall)
             limits.recall(
                 Spent(
@@ -224,6 +233,7 @@ class Dispatcher:
                 for one in sent
             )
         self._is_new = False
+        return True
 
     async def _form_of(self, batch: Batch, source: str) -> "Dress | EncodeError":
         """What a batch's run is sent in from a sender of this carrier; a run never changes."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from gateway.store import runs
 
-# A worker that was not seen for so long is dead; one whose pid means something to us is asked for by it.
+# For commands, which look once: a worker that was not seen for so long is shown as gone. Workers judge by beats.
 SILENT = timedelta(seconds=60)
 
 
@@ -21,6 +21,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     instance    unlike that of any other worker, before or after
     boot        names the boot of the machine and the pid namespace: within both a pid means the same process only
     is_running  whether a process of this boot has that pid
+    node        the name that an operator gave to the processes of one `sluice run`; empty: one of its own
+    place       which of them it is, from 0
     """
 
     instance: str
@@ -28,11 +30,20 @@ class Identity(Struct, frozen=True, kw_only=True):
     boot: str
     pid: int
     is_running: Callable[[int], bool]
+    node: str = ""
+    place: int = 0
 
     def row(self, now: datetime) -> runs.Worker:
         """What is registered of it."""
         return runs.Worker(
-            instance=self.instance, host=self.host, boot=self.boot, pid=self.pid, started_at=now, seen_at=now
+            instance=self.instance,
+            host=self.host,
+            boot=self.boot,
+            pid=self.pid,
+            started_at=now,
+            seen_at=now,
+            node=self.node or self.instance,
+            place=self.place,
         )
 
 

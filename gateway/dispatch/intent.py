@@ -1,4 +1,4 @@
-"""Intent before octets: moves the watermarks of one lane ahead of what may leave, and renews its leases.
+"""Intent before octets: moves the watermarks of one lane ahead of what may leave.
 
     rate, room ─► how far ahead ─► UPDATE chunk SET sent_upto ─► COMMIT ─► batch.commit: these ranks may leave
 
@@ -14,7 +14,6 @@ import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 
 from _fastpath.batch import Batch
 from gateway.config import WorkerSettings
@@ -55,7 +54,6 @@ class Intents:
         self._connection: postgres.Connection | None = None
         self._handed_out = 0
         self._planned_at = clock.monotonic()
-        self._renewed_at = clock.monotonic()
         self._may_move = True
         self.rate_per_s = 0.0
         self.is_away = False
@@ -93,45 +91,36 @@ class Intents:
         return any(bind.link is not None and bind.link.exchange.bound_by == "intent" for bind in self._carrier.binds)
 
     def drain(self) -> None:
-        """Move nothing any more: what is committed may leave, nothing else. Leases are still renewed."""
+        """Move nothing any more: what is committed may leave, nothing else."""
         self._may_move = False
 
     async def advance(self) -> int:
         """Move what there is to move, and do not return before it is committed; -> batches moved."""
         carrier = self._carrier
         now = self._clock.monotonic()
-        planned = dict(self.plan(now))
-        renews = now - self._renewed_at > self._settings.lease_s / 3
-        marks = {
-            batch: batch.committed for batch in carrier.backlog.batches() if renews and not batch.dropped
-        } | planned
-        if not marks:
+        planned = self.plan(now)
+        if not planned:
             return 0
         self.asked_at = now
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
-        lease_until = self._clock.wall() + timedelta(seconds=self._settings.lease_s)
         async with postgres.deadline(self._connection, self._deadline_s, f"watermark of lane {carrier.lane}"):
             ours = await queue.advance(
                 self._connection,
                 carrier.lane,
-                [(batch.chunk_id, batch.epoch, upto) for batch, upto in marks.items()],
-                lease_until,
+                [(batch.chunk_id, batch.epoch, upto) for batch, upto in planned],
             )
         self.asked_at, self.answered_at = None, now
-        if renews:
-            self._renewed_at = now
-        for batch in marks:
+        for batch, upto in planned:
             if batch.chunk_id in ours:
-                if batch in planned and not batch.dropped:
-                    batch.commit(planned[batch])
+                if not batch.dropped:
+                    batch.commit(upto)
             # A batch that was finished meanwhile is closed, and not ours any more for that reason.
             elif not batch.is_finished and not batch.dropped:
                 log.error("! lane %d: chunk %d has another owner: no more of it leaves", carrier.lane, batch.chunk_id)
                 carrier.backlog.drop(batch.chunk_id)
-        if planned:
-            carrier.backlog.look_again()
-            carrier.pump()
+        carrier.backlog.look_again()
+        carrier.pump()
         return len(planned)
 
     def plan(self, now: float) -> list[tuple[Batch, int]]:

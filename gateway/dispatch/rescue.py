@@ -5,7 +5,7 @@ every 10 s             match    those of the last ten minutes; each 5 minutes of
                                 and when the rule of ids was learnt, all: strangers' receipts cost less and less
                        adopt    one receipt, one segment in doubt, the same number
                        learn    the rule by which ids of receipts are those of responses is kept for the next start
-                       rescue   chunks whose lease is over ─► in doubt below the watermark, ready above it
+                       rescue   chunks of dead workers ─► in doubt below the watermark, ready above it
                        orphan   receipts that have waited for days are set aside
                        repeat   in doubt longer than the evidence period, policy at_least_once ─► a chunk anew
 """
@@ -37,14 +37,19 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 # The ordinary match goes first.
 ADOPTS_AFTER = timedelta(seconds=2)
 SLOW_S = 10.0
+# A round was made at the start; the first one after it.
+FIRST_S = 5.0
 # A receipt that came before its response is looked for so long, while the response is on its way to Postgres.
 AFTERWARDS_S = 5.0
-# Postgres was away: whose lease ran out meanwhile renews it first, before anybody takes what is his.
-GRACE_S = 5.0
+# From submit to doubt, beside the time that a response has: the lease of the dead, and until somebody has looked.
+DOUBTED_AFTER_S = 35.0
 
 
 class Rescue:
-    """The slow loop of one lane on this worker."""
+    """The slow loop of one lane on this worker.
+
+    dead_of  says which owners of chunks are known to be dead
+    """
 
     def __init__(
         self,
@@ -53,14 +58,15 @@ class Rescue:
         clock: Clock,
         connect: Callable[[], Awaitable[postgres.Connection]],
         deadline_s: float,
-        instance: str,
+        dead_of: Callable[[Sequence[str]], list[str]],
     ):
         self._carrier = carrier
         self._settings = settings
         self._clock = clock
         self._connect = connect
         self._deadline_s = deadline_s
-        self._instance = instance
+        self._dead_of = dead_of
+        self._hurries = False
         self._connection: postgres.Connection | None = None
         self._seen_waiting = 0
         self._looks_until = clock.monotonic() + AFTERWARDS_S
@@ -78,7 +84,7 @@ class Rescue:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        slow_at = self._clock.monotonic() + GRACE_S
+        slow_at = self._clock.monotonic() + FIRST_S
         slow_s = min(SLOW_S, max(0.5, self._settings.evidence_s / 4))
         while True:
             try:
@@ -92,13 +98,16 @@ class Rescue:
                     log.warning("! lane %d: no rescue, no match: %s", self._carrier.lane, error)
                 self.last_error = str(error)
                 await self.close()
-                slow_at = self._clock.monotonic() + max(GRACE_S, slow_s)
+                slow_at = self._clock.monotonic() + slow_s
             await asyncio.sleep(self._settings.match_interval_s)
 
-    async def take_over(self, dead: Sequence[str]) -> None:
-        """Take over from instances known to be dead, whatever their leases say; learn how the lane's receipts are."""
-        # A lease that is over today may be one that Postgres was away for: the loop looks at those.
-        await self._step(True, dead, leases=False)
+    async def take_over(self) -> None:
+        """Take over from the dead before anything is claimed; learn how the lane's receipts are."""
+        await self._step(True)
+
+    def hurry(self) -> None:
+        """Look for chunks of the dead at the next round: somebody has gone."""
+        self._hurries = True
 
     async def step(self, is_slow: bool) -> None:
         """Do one round; -> nothing, the counters tell."""
@@ -107,23 +116,18 @@ class Rescue:
         if waiting != self._seen_waiting:
             self._seen_waiting = waiting
             self._looks_until = now + AFTERWARDS_S
-        if is_slow or now < self._looks_until:
+        if is_slow or self._hurries or now < self._looks_until:
             await self._step(is_slow)
 
-    async def _step(self, is_slow: bool, dead: Sequence[str] = (), *, leases: bool = True) -> None:
+    async def _step(self, is_slow: bool) -> None:
         lane = self._carrier.lane
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
         connection = self._connection
         now = self._clock.wall()
         async with postgres.deadline(connection, self._deadline_s, f"match of lane {lane}"):
-            if is_slow:
-                over_at = now if leases else LONG_AGO
-                chunks, doubted = await queue.rescue(connection, lane, over_at, dead, now, rescuer=self._instance)
-                self.rescued += chunks
-                self.doubted += doubted
-                if chunks:
-                    log.warning("! lane %d: %d chunks of dead workers, %d segments in doubt", lane, chunks, doubted)
+            if is_slow or self._hurries:
+                await self._rescue(connection, now)
             if is_slow:
                 await self._learn(connection, now)
             if await queue.any_waiting(connection, lane):
@@ -132,6 +136,20 @@ class Rescue:
                 evidence = timedelta(seconds=self._settings.evidence_s)
                 self.repeated += await queue.repeat(connection, lane, now - evidence, now)
                 await queue.forget_flushes(connection, lane, now - timedelta(minutes=10))
+
+    async def _rescue(self, connection: postgres.Connection, now: datetime) -> None:
+        """Take the chunks of the dead."""
+        lane, hurries, self._hurries = self._carrier.lane, self._hurries, False
+        try:
+            dead = self._dead_of(await queue.claim_owners(connection, lane))
+            chunks, doubted = await queue.rescue(connection, lane, dead, now) if dead else (0, 0)
+        except BaseException:
+            self._hurries = hurries
+            raise
+        self.rescued += chunks
+        self.doubted += doubted
+        if chunks:
+            log.warning("! lane %d: %d chunks of dead workers, %d segments in doubt", lane, chunks, doubted)
 
     async def _match(self, connection: postgres.Connection, is_slow: bool, now: datetime) -> None:
         lane, recall = self._carrier.lane, self._carrier.ledger.recall
@@ -144,7 +162,7 @@ class Rescue:
             recall.note(rule, receipts)
             self.matched += receipts
         if is_slow:
-            slack = timedelta(seconds=self._settings.lease_s + settings.response_timeout_s + 5)
+            slack = timedelta(seconds=DOUBTED_AFTER_S + settings.response_timeout_s)
             # Outcomes have no index by what they lack: they are read only where the SMSC is known to leave ids out.
             nameless_since = max(since, now - queue.ADOPTION_WINDOW) - slack if self._carrier.ledger.nameless else None
             self.adopted += await queue.adopt(

@@ -1,7 +1,7 @@
 """One worker process: a dispatcher, a settlement and a rescue for each carrier, and one failover, on one event loop.
 
-    start   register ─► partitions ─► lanes ─► take over from the dead ─► binds up ─► claim
-    stop    claim no more ─► drain the windows, unbind ─► settle the last rows ─► give back what did not leave
+    start   partitions ─► register, beat ─► lanes ─► take over from the dead ─► slots ─► binds up ─► claim
+    stop    claim no more ─► drain the windows, unbind ─► settle the last rows ─► give back what did not leave ─► leave
 
 Not here: what each of them does (the rooms beside this one), signals and settings (app.py).
 """
@@ -25,16 +25,18 @@ from gateway.dispatch.control import Control
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.failover import Failover
 from gateway.dispatch.guards import Guards, Surroundings
-from gateway.dispatch.identity import Identity, is_dead
+from gateway.dispatch.identity import Identity
 from gateway.dispatch.intake import Intake, first_id_of
 from gateway.dispatch.intent import Intents
+from gateway.dispatch.membership import Membership
 from gateway.dispatch.optout import OptOuts
 from gateway.dispatch.query import Queries
 from gateway.dispatch.rescue import Rescue
 from gateway.dispatch.retention import Retention
 from gateway.dispatch.settlement import Settlement
+from gateway.dispatch.slots import Slots
 from gateway.dispatch.stops import Feed, Stops, keep_copy
-from gateway.errors import StoreError
+from gateway.errors import LeaseLost, StoreError
 from gateway.smpp import status as statuses
 from gateway.smpp.bind import Bind
 from gateway.smpp.carrier import Carrier
@@ -115,9 +117,17 @@ class Worker:
             settings, clock, self.connect, self._living, self._give_back, lambda: self.control.drained
         )
         self.retention = Retention(settings.retention, clock, self.connect, self.instance)
+        self.membership = Membership(
+            identity, settings.worker.lease_s, clock, connect, self._serving, self._hold, self._departed
+        )
+        self.slots = Slots(
+            self.instance, clock, connect, settings.database.deadline_s, self.membership.serving, self._gain,
+            self._give_back,
+        )  # fmt: skip
         self._connection: postgres.Connection | None = None
         self._captures: Captures | None = None
-        self._is_registered = False
+        self._is_leaving = False
+        self._beating: asyncio.Task[None] | None = None
         self._rates: dict[str, tuple[float, int, float]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._loops: list[asyncio.Task[None]] = []
@@ -142,22 +152,20 @@ class Worker:
         now = self._clock.wall()
         async with postgres.deadline(connection, deadline_s, "start"):
             await runs.ensure_partitions(connection, now)
-            dead = [w.instance for w in await runs.workers(connection) if is_dead(w, self._identity, now)]
             lanes = {name: await runs.lane_of(connection, name, now) for name in self._carriers}
-            await runs.register(connection, self._identity.row(now))
-        self._is_registered = True
+        await self.membership.enter()
+        self._beating = self._guarded(self.membership.run(), "beat")
         await self.feed.load()
         self._tasks.append(self._guarded(self.feed.run(), "stops"))
         self._loops.append(self._guarded(keep_copy(self.stops), "copy of stops"))
         first_id = first_id_of(self.instance)
         for name, settings in self._carriers.items():
             lane = self._lane(name, settings, lanes[name], first_id)
+            lane.carrier.hold_until(self.membership.hold_until)
             self.lanes.append(lane)
             # What the dead left is taken over before anything is claimed: the report of a restart is whole.
-            await lane.rescue.take_over(dead)
-        async with postgres.deadline(connection, deadline_s, "start"):
-            for instance in dead:
-                await runs.forget(connection, instance)
+            await lane.rescue.take_over()
+            self.slots.divide(name, lane.carrier)
         for lane in self.lanes:
             self.control.steer(lane.name, lane.carrier, lane.dispatcher)
             self.guards.guard(lane.name, lane.carrier, lane.dispatcher, lane.intents, lane.settlement)
@@ -173,6 +181,8 @@ class Worker:
                 self._loops.append(self._guarded(lane.queries.run(), f"query {lane.name}"))
             self._settling.append(self._guarded(lane.settlement.run(), f"settle {lane.name}"))
             self._tasks.append(self._guarded(lane.intents.run(), f"intent {lane.name}"))
+        await self.slots.start()
+        self._loops.append(self._guarded(self.slots.run(), "slots"))
         self._loops.append(self._guarded(self.failover.run(), "failover"))
         self._loops.append(self._guarded(self.control.run(), "control"))
         self._loops.append(self._guarded(self.retention.run(), "retention"))
@@ -183,9 +193,29 @@ class Worker:
         self._tasks.append(self._guarded(self._captures.run(), "capture"))
 
     def _living(self, registered: list[runs.Worker]) -> list[runs.Worker]:
-        """Those of the registered workers that are not known to be gone; we are not."""
-        now = self._clock.wall()
-        return [w for w in registered if w.instance == self.instance or not is_dead(w, self._identity, now)]
+        """Those of the registered workers that nobody has taken for dead: those have no row."""
+        return registered
+
+    def _serving(self) -> list[str]:
+        """Name the carriers that this worker serves and that nobody has drained."""
+        return [] if self._is_leaving else [name for name in self._carriers if name not in self.control.drained]
+
+    def _hold(self, until: float) -> None:
+        """Let nothing leave at or after a moment: the end of our lease."""
+        for lane in self.lanes:
+            lane.carrier.hold_until(until)
+
+    def _departed(self) -> None:
+        """Hear that workers are gone: what they had is taken over, and their binds are free."""
+        for lane in self.lanes:
+            lane.rescue.hurry()
+        self.slots.ring()
+
+    def _gain(self, name: str) -> None:
+        """Hear that a carrier becomes ours to serve, which somebody else may have served before."""
+        for lane in self.lanes:
+            if lane.name == name:
+                lane.dispatcher.begin_anew()
 
     def _give_back(self, name: str) -> None:
         """Have the dispatcher of a carrier that is down give back what it holds, if the carrier is one of ours."""
@@ -205,6 +235,7 @@ class Worker:
             on_request=lambda link, pdu: holder[0].on_request(link, pdu),
             recall_ids=worker.recall_ids,
             references=self._references,
+            has_all=False,
         )
         self.feed.serve(carrier.backlog)
         opt_outs = OptOuts(
@@ -218,9 +249,17 @@ class Worker:
         dispatcher = Dispatcher(
             carrier, intents, worker, self._clock, self.connect, deadline_s, self.instance, self.feed
         )
-        rescue = Rescue(carrier, worker, self._clock, self.connect, deadline_s, self.instance)
+        rescue = Rescue(carrier, worker, self._clock, self.connect, deadline_s, self.membership.dead_of)
         queries = Queries(carrier, self._clock, self.connect, deadline_s) if settings.query_sm else None
         return Lane(name, carrier, intake, opt_outs, settlement, intents, dispatcher, rescue, queries)
+
+    @property
+    def is_up(self) -> bool:
+        """Tell whether every carrier of which binds are ours can send, or stands still by order."""
+        return all(
+            lane.carrier.is_up or lane.carrier.is_stopped or lane.carrier.backlog.paused or not lane.carrier.places
+            for lane in self.lanes
+        )
 
     def report(self) -> str:
         """How every carrier stands, as JSON: what `sluice status` shows of this worker."""
@@ -235,6 +274,7 @@ class Worker:
                 "window": lane.carrier.window_size,
                 "account": msgspec.structs.asdict(lane.carrier.account()),
                 "held_chunks": lane.dispatcher.held,
+                "slots": self.slots.report(lane.name),
                 "receipts": {
                     **receipts_of(lane),
                     "rule": lane.carrier.ledger.recall.rule,
@@ -285,7 +325,11 @@ class Worker:
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        # From here on others take what we leave; our own lease goes on until the end.
+        self._is_leaving = True
+        self.membership.ring()
         await self.control.stop()
+        await self.slots.stop()
         await asyncio.gather(*(self._drain(lane, drain_s) for lane in self.lanes))
         for lane in self.lanes:
             lane.settlement.stop()
@@ -318,13 +362,17 @@ class Worker:
         await self.guards.close()
         if self._captures is not None:
             await self._captures.close()
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, return_exceptions=True)
+        with contextlib.suppress(StoreError):
+            if self.membership.is_registered:
+                # A statement that was cut leaves nothing to be told on its connection.
+                await self.membership.close()
+                await self.membership.leave()
+        await self.membership.close()
+        await self.slots.close()
         if self._connection is not None:
-            with contextlib.suppress(StoreError):
-                if self._is_registered:
-                    if self._connection.is_closed():
-                        self._connection = await self.connect()
-                    async with postgres.deadline(self._connection, LEAVE_S, "stop"):
-                        await runs.forget(self._connection, self.instance)
             await postgres.close(self._connection)
             self._connection = None
 
@@ -349,7 +397,10 @@ class Worker:
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                log.exception("! %s broke", name)
+                if isinstance(error, LeaseLost):
+                    log.error("! %s", error)
+                else:
+                    log.exception("! %s broke", name)
                 if self.failed is not None and not self.failed.done():
                     self.failed.set_exception(error)
 

@@ -14,8 +14,10 @@ import contextlib
 import logging
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from _fastpath.backlog import Backlog
@@ -84,6 +86,8 @@ class Carrier:
     on_request   called with (link, pdu) for requests that are no receipt of the usual form
     references   of concatenated messages, one for all carriers that may send from the same source
     at_once      answer receipts in the turn that reads them, without waiting for a flush (benchmarks alone)
+    has_all      hold every bind of the account, and its whole rate: there is no other worker. Otherwise nothing runs
+                 and nothing leaves until `take_place` and `take_share`
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class Carrier:
         recall_ids: int = 1 << 18,
         at_once: bool = False,
         references: References | None = None,
+        has_all: bool = True,
     ):
         self.name = name
         self.settings = settings
@@ -125,15 +130,20 @@ class Carrier:
         self._silence = recycling.Silence()
         self._listens_at = -math.inf
         self._receiver_at = 0.0
-        self.is_held = False
+        self._lacks_receiver = False
+        self._hold_until = math.inf
+        # What of the account's tps is ours, and of how many; None: all of it.
+        self.share: tuple[int, int] | None = None if has_all else (0, 1)
         self.is_stopped = False
         self._wake = Wake(clock, self.pump)
         self._tasks: list[asyncio.Task[None]] = []
+        self._is_running = False
+        self._running: dict[int, list[asyncio.Task[None]]] = {}
         self.changed = asyncio.Event()
         self._first = 0
         self._seen: dict[str, tuple[int, float]] = {}
         kinds = (Kind.TRX,) if settings.bind == "trx" else (Kind.TX, Kind.RX)
-        self.binds = [
+        self._binds = [
             Bind(
                 f"{name}#{place + 1}{'' if kind is Kind.TRX else kind.name.lower()}",
                 kind,
@@ -147,7 +157,10 @@ class Carrier:
             for place in range(settings.binds)
             for kind in kinds
         ]
-        self._meters = [BindMeter() for _ in self.binds]
+        self._meters = {bind.name: BindMeter() for bind in self._binds}
+        # Those of the places that we hold; all else looks at them alone.
+        self.binds = list(self._binds) if has_all else []
+        self._apply_hold()
         # A transceiver is its own receiver, and an SMSC that calls us does so when it has something.
         self._needs_receiver = settings.needs_receiver and settings.bind == "tx+rx" and self._outbinds is None
 
@@ -217,11 +230,27 @@ class Carrier:
     # -- state ------------------------------------------------------------------------------------------------------
 
     @property
+    def is_held(self) -> bool:
+        """Tell whether nothing new is begun, for want of a receiver or of a share of the account's rate."""
+        return self._lacks_receiver or self.lacks_share
+
+    @property
+    def lacks_share(self) -> bool:
+        """Tell whether no part of the account's rate is ours."""
+        return self.share is not None and self.share[0] == 0
+
+    @property
+    def places(self) -> list[int]:
+        """The places whose binds are ours, from 0."""
+        return sorted({bind.place for bind in self.binds})
+
+    @property
     def is_up(self) -> bool:
-        """Tell whether a bind that may submit is bound, is not held for want of a receiver, and is not to stop."""
+        """Tell whether a bind that may submit is bound, and nothing keeps it from beginning something new."""
         return (
             not self.is_held
             and not self.is_stopped
+            and self._clock() < self._hold_until
             and any(bind.is_bound and bind.kind is not Kind.RX for bind in self.binds)
         )
 
@@ -238,7 +267,7 @@ class Carrier:
     @property
     def alarm(self) -> str:
         """What a person should know of the account as a whole; empty: nothing."""
-        if self.is_held:
+        if self._lacks_receiver:
             return f"no receiver bound for {self._clock() - self._receiver_at:.0f} s: submits nothing (needs_receiver)"
         if self._outbinds is not None and self._outbinds.last_error:
             return self._outbinds.last_error
@@ -256,7 +285,7 @@ class Carrier:
 
     def reports(self) -> list[BindReport]:
         """Tell how each bind stands."""
-        return [self._report(bind, meter) for bind, meter in zip(self.binds, self._meters, strict=True)]
+        return [self._report(bind, self._meters[bind.name]) for bind in self.binds]
 
     def _report(self, bind: Bind, meter: BindMeter) -> BindReport:
         link, figures, pace = bind.link, meter.figures, self.flow.pace
@@ -302,8 +331,45 @@ class Carrier:
         for bind in self.binds:
             if bind.link is not None:
                 self._set_attempts(bind.link.exchange)
-        self.flow.tune(settings, self._clock(), self._submitting())
+        self._apply_share()
         self.pump()
+
+    def take_share(self, share: int, of: int) -> None:
+        """Take a part of the account's tps for ours, at once; 0 of it: nothing leaves. `of` is the whole."""
+        if self.share == (share, of):
+            return
+        self.share = share, of
+        self._apply_share()
+        self._apply_hold()
+        for bind in self.binds:
+            bind.hold(self.is_held)
+        self.pump()
+
+    def renew_limits(self) -> None:
+        """Count minutes and days from nothing, for who knows better to say what was sent; while we hold no bind."""
+        self.flow.limits = Limits(self.settings)
+        self._apply_share()
+
+    def hold_until(self, at: float) -> None:
+        """Let nothing leave at or after this moment: the end of our lease."""
+        is_later = at > self._hold_until
+        self._hold_until = at
+        self._apply_hold()
+        if is_later and self.binds:
+            self.pump()
+
+    def _apply_hold(self) -> None:
+        self.backlog.fence_at = -math.inf if self.lacks_share else self._hold_until
+
+    def _apply_share(self) -> None:
+        """Have the flow run with our part of the tps that the settings say."""
+        settings = self.settings
+        if self.share is not None and settings.tps:
+            share, of = self.share
+            # Tuned since it was divided: the same part of less, and no more of more until it is divided anew.
+            tps = share * settings.tps // of if settings.tps < of else share
+            settings = msgspec.structs.replace(settings, tps=max(1, tps))
+        self.flow.tune(settings, self._clock(), self._submitting())
 
     def _submitting(self) -> list[Exchange]:
         """The compiled halves of the binds that may submit now."""
@@ -318,16 +384,68 @@ class Carrier:
     def start(self) -> None:
         """Begin to keep every bind up; again after `stop`, too."""
         self.is_stopped = False
+        self._is_running = True
         self._wake.open()
-        for bind in self.binds:
-            bind.revive()
-        self._tasks = [asyncio.create_task(bind.run(), name=f"bind {bind.name}") for bind in self.binds]
-        self._tasks.append(asyncio.create_task(self._tick(), name=f"timers {self.name}"))
+        self._tasks = [self._watched(self._tick(), f"timers {self.name}")]
         self._receiver_at = self._clock()
-        if self._outbinds is not None:
-            self._tasks.append(asyncio.create_task(self._outbinds.serve(), name=f"outbind {self.name}"))
-        for task in self._tasks:
-            task.add_done_callback(_tell_if_broken)
+        for place in self.places:
+            self._run_place(place)
+
+    def take_place(self, place: int) -> None:
+        """Hold the binds of a place of the account, from 0; ValueError: the settings have no such place."""
+        if not 0 <= place < self.settings.binds:
+            raise ValueError(f"{self.name}: expected place 0 to {self.settings.binds - 1}, got {place}")
+        if place in self.places:
+            return
+        if not self.binds:
+            self._receiver_at = self._clock()
+        self.binds = [bind for bind in self._binds if bind in self.binds or bind.place == place]
+        if self._is_running:
+            self._run_place(place)
+
+    async def leave_place(self, place: int) -> None:
+        """Finish what the binds of a place have begun, unbind them, and hold them no more.
+
+        What waits to be tried again is for the other binds; behind the last of them it is tried as in `stop`.
+        """
+        leaving = [bind for bind in self.binds if bind.place == place]
+        is_last = len(leaving) == len(self.binds)
+        try:
+            if self._is_running:
+                for bind in leaving:
+                    bind.drain()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self.settings.response_timeout_s):
+                        while self._is_draining() if is_last else any(map(_is_busy, leaving)):
+                            await asyncio.sleep(0.005)
+                await asyncio.gather(*(bind.stop() for bind in leaving))
+        finally:
+            tasks = self._running.pop(place, [])
+            for task in tasks:
+                task.cancel()
+            for bind in leaving:
+                if bind.link is not None:
+                    bind.link.abort("its slot was given up")
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.binds = [bind for bind in self.binds if bind.place != place]
+            if not self.binds and self._outbinds is not None:
+                self._outbinds.abort()
+
+    def _run_place(self, place: int) -> None:
+        tasks = []
+        for bind in self.binds:
+            if bind.place == place:
+                bind.revive()
+                bind.hold(self.is_held)
+                tasks.append(self._watched(bind.run(), f"bind {bind.name}"))
+        self._running[place] = tasks
+        if self._outbinds is not None and not any(task.get_name().startswith("outbind") for task in self._tasks):
+            self._tasks.append(self._watched(self._outbinds.serve(), f"outbind {self.name}"))
+
+    def _watched(self, loop: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        task = asyncio.create_task(loop, name=name)
+        task.add_done_callback(_tell_if_broken)
+        return task
 
     async def stop(self) -> None:
         """Finish what is begun, unbind after the last response, and end; nothing is in doubt when all is answered.
@@ -345,7 +463,10 @@ class Carrier:
                         await asyncio.sleep(0.005)
             await asyncio.gather(*(bind.stop() for bind in self.binds))
         finally:
-            for task in self._tasks:
+            self._is_running = False
+            tasks = [*self._tasks, *(task for of in self._running.values() for task in of)]
+            self._running.clear()
+            for task in tasks:
                 task.cancel()
             self._wake.close()
             for bind in self.binds:
@@ -353,7 +474,7 @@ class Carrier:
                     bind.link.abort("stopped")
             if self._outbinds is not None:
                 self._outbinds.abort()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _is_draining(self) -> bool:
         """Tell whether the outcome of something begun may still come before the time for it is over."""
@@ -367,6 +488,8 @@ class Carrier:
     def pump(self) -> None:
         """Let every bind with room send: something new may leave."""
         now = self._clock()
+        if not self.binds:
+            return
         # By turns, or at a low rate the first bind would carry everything.
         self._first = (self._first + 1) % len(self.binds)
         for bind in self.binds[self._first :] + self.binds[: self._first]:
@@ -404,7 +527,8 @@ class Carrier:
 
     def _measure_binds(self, now: float) -> None:
         """Keep the figures of each bind's last second."""
-        for bind, meter in zip(self.binds, self._meters, strict=True):
+        for bind in self.binds:
+            meter = self._meters[bind.name]
             link = bind.link if bind.is_bound and bind.kind is not Kind.RX else None
             meter.look(now, link.exchange if link is not None else None)
 
@@ -447,12 +571,12 @@ class Carrier:
             return
         if any(bind.is_bound and bind.kind is Kind.RX for bind in self.binds):
             self._receiver_at = now
-        is_held = now - self._receiver_at > self.settings.receiver_grace_s
-        if is_held != self.is_held:
-            self.is_held = is_held
+        lacks_receiver = bool(self.binds) and now - self._receiver_at > self.settings.receiver_grace_s
+        if lacks_receiver != self._lacks_receiver:
+            self._lacks_receiver = lacks_receiver
             for bind in self.binds:
-                bind.hold(is_held)
-            if is_held:
+                bind.hold(self.is_held)
+            if lacks_receiver:
                 log.error("! %s: alarm: %s", self.name, self.alarm)
             else:
                 log.info("= %s: a receiver is bound: submits again", self.name)
@@ -488,6 +612,11 @@ class Carrier:
     def _recycle_one(self, bind: Bind, reason: str, now: float) -> None:
         if self._gate.enter(bind.name, now):
             bind.recycle(reason)
+
+
+def _is_busy(bind: Bind) -> bool:
+    """Tell whether an answer may still come on a bind that drains."""
+    return bind.link is not None and bind.is_bound and bind.link.exchange.window.in_flight > 0
 
 
 def _tell_if_broken(task: "asyncio.Task[None]") -> None:

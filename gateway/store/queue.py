@@ -117,7 +117,6 @@ async def claim(
     lane: int,
     owner: str,
     now: datetime,
-    lease_until: datetime,
     limit: int,
     last_class: int = 5,
     paused: Paused = NOTHING_PAUSED,
@@ -129,11 +128,9 @@ async def claim(
     """
     if paused:
         barred = paused.runs, paused.countries, paused.senders
-        rows = await connection.fetch(
-            query("claim_unpaused"), lane, owner, lease_until, now, limit, last_class, *barred
-        )
+        rows = await connection.fetch(query("claim_unpaused"), lane, owner, now, limit, last_class, *barred)
     else:
-        rows = await connection.fetch(query("claim"), lane, owner, lease_until, now, limit, last_class)
+        rows = await connection.fetch(query("claim"), lane, owner, now, limit, last_class)
     if not rows:
         return Claimed(batches=[])
     epochs = {row["id"]: row["epoch"] for row in rows}
@@ -194,15 +191,13 @@ async def flush(connection: Connection, lane: int, what: Flush) -> None:
             await inbound.keep(connection, lane, what.inbound)
 
 
-async def advance(
-    connection: Connection, lane: int, marks: Sequence[tuple[int, int, int]], lease_until: datetime
-) -> set[int]:
-    """Move watermarks, (chunk id, epoch, sent_upto), and renew the leases; -> the chunks that are still ours.
+async def advance(connection: Connection, lane: int, marks: Sequence[tuple[int, int, int]]) -> set[int]:
+    """Move watermarks, (chunk id, epoch, sent_upto); -> the chunks that are still ours.
 
     Repeatable: a watermark never goes back. A chunk missing in the answer has another owner, or is closed.
     """
     ids, epochs, upto = zip(*marks, strict=True)
-    rows = await connection.fetch(query("advance"), lane, ids, epochs, upto, lease_until)
+    rows = await connection.fetch(query("advance"), lane, ids, epochs, upto)
     return {row["id"] for row in rows}
 
 
@@ -225,18 +220,19 @@ async def hold(connection: Connection, lane: int, chunks: Sequence[tuple[int, in
         await connection.execute(query("hold_chunks"), lane, ids, epochs)
 
 
-async def rescue(
-    connection: Connection, lane: int, over_at: datetime, dead: Sequence[str], now: datetime, *, rescuer: str = ""
-) -> tuple[int, int]:
-    """Take chunks from owners that are dead or whose lease is over; -> (chunks, segments put in doubt).
+async def claim_owners(connection: Connection, lane: int) -> list[str]:
+    """Name who has claimed chunks of a lane."""
+    return [row["owner"] for row in await connection.fetch(query("claim_owners"), lane)]
 
-    over_at  leases that ended before it are over
-    dead     instances known to be gone; a chunk whose lease is over needs no such word
-    rescuer  the instance that asks: its own chunks are left alone
+
+async def rescue(connection: Connection, lane: int, dead: Sequence[str], now: datetime) -> tuple[int, int]:
+    """Take chunks from owners that are dead; -> (chunks, segments put in doubt).
+
+    dead     instances known to be gone, who send nothing any more
     cost     one look at the outcomes of the chunks taken, however many they are
     """
     async with connection.transaction():
-        chunks = await connection.fetch(query("abandoned_chunks"), lane, over_at, list(dead), rescuer)
+        chunks = await connection.fetch(query("abandoned_chunks"), lane, list(dead))
         if not chunks:
             return 0, 0
         doubted = 0

@@ -52,7 +52,12 @@ class Run(Struct, frozen=True, kw_only=True):
 
 
 class Worker(Struct, frozen=True, kw_only=True):
-    """A worker process as it registered."""
+    """A worker process as it registered.
+
+    node, place  the process of a place within a node
+    carriers     served and not drained
+    beat         moved by itself alone
+    """
 
     instance: str
     host: str
@@ -60,6 +65,10 @@ class Worker(Struct, frozen=True, kw_only=True):
     pid: int
     started_at: datetime
     seen_at: datetime
+    node: str = ""
+    place: int = 0
+    carriers: Sequence[str] = ()
+    beat: int = 0
     report: str = "{}"
 
 
@@ -289,21 +298,9 @@ async def ensure_partitions(connection: Connection, now: datetime) -> list[str]:
     return made
 
 
-async def register(connection: Connection, worker: Worker) -> None:
-    """Enter a worker process."""
-    await connection.execute(
-        query("register_worker"), worker.instance, worker.host, worker.boot, worker.pid, worker.started_at
-    )
-
-
 async def seen(connection: Connection, instance: str, now: datetime, report: str) -> None:
     """Say that a worker is alive; report: JSON of how its carriers stand (Worker.report of dispatch)."""
     await connection.execute(query("worker_seen"), instance, now, report)
-
-
-async def forget(connection: Connection, instance: str) -> None:
-    """Take a worker out."""
-    await connection.execute(query("forget_worker"), instance)
 
 
 async def workers(connection: Connection) -> list[Worker]:

@@ -11,7 +11,7 @@ import pytest_asyncio
 from gateway import app
 from gateway.commands import _wire
 from gateway.smpp.capture import pdus_of
-from gateway.store import postgres, runs
+from gateway.store import membership, postgres, runs
 from tests.fixtures.engine import engine, until
 
 
@@ -24,11 +24,13 @@ async def connection(dsn: str) -> AsyncIterator[Any]:
 
 def a_worker(instance: str, ago: timedelta) -> runs.Worker:
     now = app.CLOCK.wall()
-    return runs.Worker(instance=instance, host="elsewhere", boot="", pid=1, started_at=now - ago, seen_at=now - ago)
+    at = now - ago
+    return runs.Worker(instance=instance, host="elsewhere", boot="", pid=1, started_at=at, seen_at=at, node=instance)
 
 
 async def test_tapes_of_every_worker_come_and_nothing_is_left_behind(dsn: str, tmp_path: Path, connection: Any) -> None:
     async with engine(dsn, tmp_path / "ledger.csv") as e:
+        e.carrier_settings = {"binds": 2}
         workers = [await e.start(), await e.start()]
         await until(lambda: all(w.lanes[0].carrier.is_up for w in workers), "bound")
         found, silent = await _wire.tapes(connection, "acme", 20.0)
@@ -40,8 +42,8 @@ async def test_tapes_of_every_worker_come_and_nothing_is_left_behind(dsn: str, t
 
 
 async def test_worker_that_does_not_answer_is_named_and_a_dead_one_is_not_asked(dsn: str, connection: Any) -> None:
-    await runs.register(connection, a_worker("silent", timedelta(0)))
-    await runs.register(connection, a_worker("dead", timedelta(hours=1)))
+    await membership.register(connection, a_worker("silent", timedelta(0)))
+    await membership.register(connection, a_worker("dead", timedelta(hours=1)))
     began = time.monotonic()
     assert await _wire.tapes(connection, "acme", 0.1) == ([], {"silent"})
     assert time.monotonic() - began < 5.0

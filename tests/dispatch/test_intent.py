@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,16 +32,14 @@ class Bench:
             flow=SimpleNamespace(rate_per_s=tps),
         )  # fmt: skip
         clock = app.Clock(monotonic=lambda: self.now, wall=app.CLOCK.wall)
-        self.intents = Intents(
-            self.carrier, lambda: self.unsettled, WorkerSettings(lease_s=30.0), clock, self.connect, 5.0
-        )
+        self.intents = Intents(self.carrier, lambda: self.unsettled, WorkerSettings(), clock, self.connect, 5.0)
 
     async def connect(self) -> Any:
         return await postgres.connect(self._dsn)
 
     async def claim(self, owner: str = "w1", limit: int = 1) -> list[Any]:
         now = app.CLOCK.wall()
-        taken = await queue.claim(self.connection, 1, owner, now, now + timedelta(seconds=30), limit)
+        taken = await queue.claim(self.connection, 1, owner, now, limit)
         for batch in taken.batches:
             batch.dress(form_of("x", self.carrier.settings))
             self.carrier.backlog.add(batch)
@@ -123,22 +120,3 @@ async def test_a_chunk_that_has_another_owner_lets_nothing_more_leave(bench: Ben
     assert lost.dropped and lost.committed == 0 and not kept.dropped
     await bench.intents.advance()
     assert kept.committed == WINDOW
-
-
-async def test_leases_are_renewed_while_nothing_moves_and_keep_the_watermark(bench: Bench) -> None:
-    (batch,) = await bench.claim()
-    await bench.intents.advance()
-    bench.carrier.is_up = False
-    await bench.connection.execute("UPDATE chunk SET lease_until = lease_until - interval '1 hour' WHERE state = 1")
-    bench.now += 11.0
-    assert await bench.intents.advance() == 0
-    row = await bench.connection.fetchrow("SELECT lease_until > now() AS holds, sent_upto FROM chunk WHERE state = 1")
-    assert row["holds"] and row["sent_upto"] == batch.committed == WINDOW
-
-
-async def test_a_renewal_and_a_move_in_one_step_leave_the_moved_watermark(bench: Bench) -> None:
-    """An UPDATE that finds two rows for one chunk takes either: then octets would leave that no watermark covers."""
-    (batch,) = await bench.claim()
-    bench.now += 11.0
-    await bench.intents.advance()
-    assert batch.committed == await bench.sent_upto() == WINDOW

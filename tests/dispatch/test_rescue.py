@@ -1,6 +1,5 @@
 """What did not end by itself: early receipts, those of a worker before, chunks of the dead, doubt."""
 
-import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ def ledger(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rescues, "GRACE_S", 0.1)
+    monkeypatch.setattr(rescues, "FIRST_S", 0.1)
 
 
 async def test_receipts_before_their_responses_are_matched(dsn: str, ledger: Path) -> None:
@@ -121,15 +120,14 @@ async def test_policy_decides_what_is_in_doubt(dsn: str, ledger: Path, policy: P
         (await e.audit(run)).check(doubt_at_most=40)
 
 
-async def test_a_living_worker_keeps_what_it_has_while_its_lease_lasts(dsn: str, ledger: Path) -> None:
+async def test_a_living_worker_keeps_what_it_has(dsn: str, ledger: Path) -> None:
     async with engine(dsn, ledger, responses=Responses(delay_ms=100)) as e:
-        e.carrier_settings = {"tps": 200}
+        e.carrier_settings = {"tps": 200, "binds": 2}
         run = await e.run(numbers(300))
         first = await e.start()
         await until(lambda: only_lane(first).carrier.ledger.accepted > 20, "the first one sends")
         second = await e.start()
-        now = app.CLOCK.wall()
-        assert await queue.rescue(e.connection, 1, now, [], now, rescuer=second.instance) == (0, 0)
+        assert second.membership.dead_of([first.instance]) == []
         await e.ends(run)
         assert only_lane(second).rescue.rescued == 0
         (await e.audit(run)).check(doubt_at_most=0, receipts=True)
@@ -143,9 +141,8 @@ async def test_a_worker_that_was_robbed_stops_sending(dsn: str, ledger: Path) ->
         lane = only_lane(worker)
         await until(lambda: lane.carrier.ledger.accepted > 50, "it sends")
         now = app.CLOCK.wall()
-        far = now + timedelta(hours=1)
-        assert (await queue.rescue(e.connection, 1, far, [], now, rescuer="robber"))[0] == 1
-        taken = await queue.claim(e.connection, 1, "robber", now, far, 1)
+        assert (await queue.rescue(e.connection, 1, [worker.instance], now))[0] == 1
+        taken = await queue.claim(e.connection, 1, "robber", now, 1)
         (batch,) = taken.batches
         await until(lambda: lane.carrier.backlog.is_empty, "it has let go")
         # Never a rank above the watermark that the robber found.
@@ -153,26 +150,6 @@ async def test_a_worker_that_was_robbed_stops_sending(dsn: str, ledger: Path) ->
         above = {batch.number(pos) for pos in batch.ranks(batch.next_rank, batch.n)}
         assert above and not sent & above
         assert await e.connection.fetchval("SELECT state FROM chunk") == ChunkState.CLAIMED
-
-
-async def test_after_postgres_was_away_owners_renew_before_others_take(
-    dsn: str, ledger: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with engine(dsn, ledger) as e:
-        await e.run(numbers(10))
-        worker = await e.start()
-        rescue = only_lane(worker).rescue
-        rounds: list[bool] = []
-
-        async def step(is_slow: bool) -> None:
-            rounds.append(is_slow)
-
-        monkeypatch.setattr(rescue, "step", step)
-        monkeypatch.setattr(rescues, "GRACE_S", 1e6)
-        loop = asyncio.create_task(rescue.run())
-        await until(lambda: len(rounds) > 3, "some rounds")
-        loop.cancel()
-        assert not any(rounds)
 
 
 async def test_the_rule_of_ids_is_learnt_and_known_after_a_restart(dsn: str, ledger: Path) -> None:

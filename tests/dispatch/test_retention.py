@@ -10,7 +10,7 @@ from gateway.config import RetentionSettings
 from gateway.dispatch import retention as rooms
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.retention import Retention, lots
-from gateway.store import postgres, results, retention, runs
+from gateway.store import membership, postgres, results, retention, runs
 from gateway.store.runs import Run
 from tests.fixtures import campaign
 from tests.fixtures.campaign import numbers
@@ -37,8 +37,10 @@ class World:
 
     async def register(self, instance: str) -> None:
         """Enter a worker."""
-        one = runs.Worker(instance=instance, host="h", boot="", pid=1, started_at=self.now, seen_at=self.now)
-        await runs.register(self.connection, one)
+        one = runs.Worker(
+            instance=instance, host="h", boot="", pid=1, started_at=self.now, seen_at=self.now, node=instance
+        )
+        await membership.register(self.connection, one)
 
     async def traffic(self, lane: int, messages: int) -> Run:
         """A day's messages as their workers leave them, accepted and delivered; and what else a day brings."""
@@ -142,7 +144,7 @@ async def test_one_worker_has_the_job_and_another_goes_on_where_it_died(world: W
         (day, *_) = [one for one in await retention.partitions(world.connection) if one.begin <= BEGIN < one.end]
         (chunk, *_) = await retention.unrolled(world.connection, lane, day, -1)
         await retention.roll(world.connection, lane, [chunk[0]], day, world.now)
-        await runs.forget(world.connection, "first")
+        await membership.leave(world.connection, "first")
         assert await second.round() and second.rolled == 3000 - chunk[1]
         assert f"outcome_{BEGIN:%Y%m%d}" in second.dropped and f"receipt_{BEGIN:%Y%m%d}" in second.dropped
         assert not await world.job.round()
@@ -161,7 +163,7 @@ async def test_who_has_lost_the_job_stops_at_the_next_step(world: World, monkeyp
 
     async def roll_and_be_fenced(connection: Any, *of: Any) -> int:
         done = await roll(connection, *of)
-        await runs.forget(world.connection, "first")
+        await membership.leave(world.connection, "first")
         assert await retention.take_job(world.connection, "second") == 2
         return done
 

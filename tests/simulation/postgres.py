@@ -34,6 +34,7 @@ from gateway.store.postgres import STATEMENT_TIMEOUT_S
 from tests.simulation import (
     queries_control,
     queries_inbound,
+    queries_membership,
     queries_plain,
     queries_queue,
     queries_receipts,
@@ -50,8 +51,8 @@ from tests.simulation.tables import LOGS, Tables, Transaction
 
 # Whose statements it knows.
 ROOMS = (
-    queries_control, queries_inbound, queries_queue, queries_receipts, queries_results, queries_runs, queries_transfer,
-    queries_retention, queries_plain, queries_standing, queries_stops,
+    queries_control, queries_inbound, queries_membership, queries_queue, queries_receipts, queries_results,
+    queries_runs, queries_transfer, queries_retention, queries_plain, queries_standing, queries_stops,
 )  # fmt: skip
 # As Postgres has it: whoever has waited so long looks whether it waits for itself.
 DEADLOCK_TIMEOUT_S = 1.0

@@ -1,7 +1,7 @@
 """What the named statements do, as functions of the same names on tables in memory: the register.
 
     @model("advance", "id", tag="UPDATE")                the name, the columns of what it returns, its tag
-    def advance(tx, lane, ids, epochs, upto, lease_until): ...
+    def advance(tx, lane, ids, epochs, upto): ...
 
 A function takes the transaction and the statement's parameters. It returns rows (tuples, in the order of the columns),
 or how many rows it has written; as a generator it yields the transaction whose end it has to wait for.

@@ -17,7 +17,6 @@ def claim(
     tx: Transaction,
     lane: int,
     owner: str,
-    lease_until: datetime,
     now: datetime,
     limit: int,
     last_class: int,
@@ -47,7 +46,6 @@ def claim(
             "state": CLAIMED,
             "owner": owner,
             "epoch": before["epoch"] + 1,
-            "lease_until": lease_until,
             "first_claimed_at": before["first_claimed_at"] or now,
         }
         tx.write(row, values)
@@ -94,14 +92,7 @@ def _change_claimed(
 
 
 @model("advance", "id", tag="UPDATE")
-def advance(
-    tx: Transaction,
-    lane: int,
-    ids: Sequence[int],
-    epochs: Sequence[int],
-    upto: Sequence[int],
-    lease_until: datetime | None = None,
-) -> Waiting:
+def advance(tx: Transaction, lane: int, ids: Sequence[int], epochs: Sequence[int], upto: Sequence[int]) -> Waiting:
     """Move watermarks forward."""
     marks: dict[tuple[int, int], int] = {}
     for chunk_id, epoch, mark in zip(ids, epochs, upto, strict=True):
@@ -109,13 +100,9 @@ def advance(
 
     def new(values: Values) -> Values:
         mark = max(values["sent_upto"], marks[values["id"], values["epoch"]])
-        return {"sent_upto": mark, **({"lease_until": lease_until} if "lease_until" in values else {})}
+        return {"sent_upto": mark}
 
     return (yield from _change_claimed(tx, lane, ids, epochs, new))
-
-
-def _free(values: Values) -> Values:
-    return {"owner": None, **({"lease_until": None} if "lease_until" in values else {})}
 
 
 @model("finish", "id", tag="UPDATE")
@@ -123,7 +110,7 @@ def finish(tx: Transaction, lane: int, ids: Sequence[int], epochs: Sequence[int]
     """Close chunks of which every segment has its outcome."""
     return (
         yield from _change_claimed(
-            tx, lane, ids, epochs, lambda one: {"state": DONE, "sent_upto": one["n"], **_free(one)}
+            tx, lane, ids, epochs, lambda one: {"state": DONE, "sent_upto": one["n"], "owner": None}
         )
     )
 
@@ -135,7 +122,7 @@ def release(tx: Transaction, lane: int, ids: Sequence[int], epochs: Sequence[int
 
     def new(one: Values) -> Values:
         mark = left[one["id"], one["epoch"]]
-        return {"state": DONE if mark >= one["n"] else READY, "sent_upto": mark, **_free(one)}
+        return {"state": DONE if mark >= one["n"] else READY, "sent_upto": mark, "owner": None}
 
     return (yield from _change_claimed(tx, lane, ids, epochs, new))
 
@@ -143,11 +130,11 @@ def release(tx: Transaction, lane: int, ids: Sequence[int], epochs: Sequence[int
 @model("hold_chunks", "id", tag="UPDATE")
 def hold_chunks(tx: Transaction, lane: int, ids: Sequence[int], epochs: Sequence[int]) -> Waiting:
     """Set chunks aside."""
-    return (yield from _change_claimed(tx, lane, ids, epochs, lambda one: {"state": HELD, **_free(one)}))
+    return (yield from _change_claimed(tx, lane, ids, epochs, lambda one: {"state": HELD, "owner": None}))
 
 
 def _given_back(one: Values) -> Values:
-    return {"state": DONE if one["sent_upto"] >= one["n"] else READY, **_free(one)}
+    return {"state": DONE if one["sent_upto"] >= one["n"] else READY, "owner": None}
 
 
 @model("disown", "id", tag="UPDATE")
@@ -191,13 +178,19 @@ def forget_flushes(tx: Transaction, lane: int, before: datetime) -> Waiting:
 # -- dead workers, doubt, repeats --------------------------------------------------------------------------------------
 
 
+@model("claim_owners", "owner")
+def claim_owners(tx: Transaction, lane: int) -> Result:
+    """Name who has claimed chunks."""
+    owners = {one["owner"] for _, one in tx.table("chunk").group(tx, BY_STATE, lane, CLAIMED)}
+    return [(owner,) for owner in sorted(owners - {None})]
+
+
 @model("abandoned_chunks", "id", "n", "epoch", "sent_upto", "first_claimed_at")
-def abandoned_chunks(tx: Transaction, lane: int, over_at: datetime, dead: Sequence[str], rescuer: str) -> Result:
-    """Lock the chunks whose owner is dead or late, past those that others hold."""
+def abandoned_chunks(tx: Transaction, lane: int, dead: Sequence[str]) -> Result:
+    """Lock the chunks whose owner is dead, past those that others hold."""
     found = []
     for row, one in tx.table("chunk").group(tx, BY_STATE, lane, CLAIMED):
-        late = one["lease_until"] is not None and one["lease_until"] < over_at and one["owner"] != rescuer
-        if (one["owner"] in dead or late) and tx.free_or_ours(row):
+        if one["owner"] in dead and tx.free_or_ours(row):
             found.append((one, row))
     found.sort(key=lambda pair: pair[0]["id"])
     for _, row in found:

@@ -355,29 +355,8 @@ def queue_by_lane(tx: Transaction) -> Result:
 # -- workers -----------------------------------------------------------------------------------------------------------
 
 
-@model("register_worker", tag="INSERT")
-def register_worker(tx: Transaction, instance: str, host: str, boot: str, pid: int, now: datetime) -> Waiting:
-    """Enter a process."""
-    values = {"instance": instance, "host": host, "boot": boot, "pid": pid, "started_at": now, "seen_at": now}
-    yield from tx.insert("worker", values)
-    return 1
-
-
 @model("worker_seen", tag="UPDATE")
 def worker_seen(tx: Transaction, instance: str, now: datetime, report: str) -> Waiting:
     """Say that a process is alive."""
     new = {"seen_at": now, "report": jsonb(report)}
     return len((yield from tx.update(rows_of(tx, "worker", [(instance,)]), lambda one: True, lambda one: new)))
-
-
-@model("forget_worker", tag="DELETE")
-def forget_worker(tx: Transaction, instance: str) -> Waiting:
-    """Take a process out."""
-    return len((yield from tx.delete(rows_of(tx, "worker", [(instance,)]))))
-
-
-@model("workers", "instance", "host", "boot", "pid", "started_at", "seen_at", "report")
-def workers(tx: Transaction) -> Result:
-    """List the processes known."""
-    found = sorted((one for _, one in tx.table("worker").rows(tx)), key=lambda one: one["started_at"])
-    return columns_of(found, "instance", "host", "boot", "pid", "started_at", "seen_at", "report")

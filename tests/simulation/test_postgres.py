@@ -34,7 +34,7 @@ async def claimed(server: SimPostgres, people: int = 10) -> tuple[Any, int, int]
     connection = await server.connect()
     lane = await runs.lane_of(connection, "acme", NOW)
     await make_run(connection, numbers(people), [lane], now=NOW)
-    (batch,) = (await queue.claim(connection, lane, "w1", NOW, NOW + timedelta(seconds=30), 1)).batches
+    (batch,) = (await queue.claim(connection, lane, "w1", NOW, 1)).batches
     return connection, lane, batch.chunk_id
 
 
@@ -57,8 +57,8 @@ async def test_update_waits_for_the_holder_and_looks_at_the_row_anew(server: Sim
     second = await server.connect()
     transaction = first.transaction()
     await transaction.start()
-    assert await queue.rescue(first, lane, NOW, ["w1"], NOW) == (1, 0)
-    late = asyncio.create_task(queue.advance(second, lane, [(chunk_id, 1, 5)], NOW))
+    assert await queue.rescue(first, lane, ["w1"], NOW) == (1, 0)
+    late = asyncio.create_task(queue.advance(second, lane, [(chunk_id, 1, 5)]))
     while not server.tables.waiting:
         await asyncio.sleep(0)
     await transaction.commit()
@@ -124,10 +124,10 @@ async def test_frozen_server_answers_nobody_until_it_thaws(server: SimPostgres) 
 
 async def test_crash_undoes_what_is_open_and_keeps_what_is_committed(server: SimPostgres) -> None:
     connection, lane, chunk_id = await claimed(server)
-    assert await queue.advance(connection, lane, [(chunk_id, 1, 3)], NOW) == {chunk_id}
+    assert await queue.advance(connection, lane, [(chunk_id, 1, 3)]) == {chunk_id}
     transaction = connection.transaction()
     await transaction.start()
-    await queue.advance(connection, lane, [(chunk_id, 1, 8)], NOW)
+    await queue.advance(connection, lane, [(chunk_id, 1, 8)])
     server.crash()
     assert connection.is_closed()
     with pytest.raises(StoreError, match="refused") as caught:
@@ -142,8 +142,8 @@ async def test_client_that_is_cut_off_loses_its_transaction_and_its_locks(server
     first, lane, chunk_id = await claimed(server)
     gone = await server.connect(client="w1")
     await gone.transaction().start()
-    await queue.advance(gone, lane, [(chunk_id, 1, 8)], NOW)
-    waits = asyncio.create_task(queue.advance(first, lane, [(chunk_id, 1, 5)], NOW))
+    await queue.advance(gone, lane, [(chunk_id, 1, 8)])
+    waits = asyncio.create_task(queue.advance(first, lane, [(chunk_id, 1, 5)]))
     while not server.tables.waiting:
         await asyncio.sleep(0)
     server.cut("w1")

@@ -160,9 +160,10 @@ class World:
         return await queue.release(client, self.lane, [(chunk_id, epoch, b % (n + 1))])
 
     async def rescue(self, client: Any, a: int, b: int, c: int) -> Any:
-        """Chunks of the dead and of the late."""
+        """Chunks of the dead."""
         dead = [f"w{a % 2}"] if b % 2 else []
-        return await queue.rescue(client, self.lane, self.now, dead, self.now, rescuer=f"w{c % 2}")
+        owners = await queue.claim_owners(client, self.lane) if c % 2 else []
+        return sorted(owners), await queue.rescue(client, self.lane, dead, self.now)
 
     async def match(self, client: Any, a: int, b: int, c: int) -> Any:
         """Receipts that wait."""

@@ -376,7 +376,9 @@ async def test_each_bind_tells_its_own_last_second(esme, scripted_smsc, monkeypa
     monkeypatch.setattr(carriers, "TICK_S", 0.001)
     now = Now()
     carrier, (busy, mute) = await bound(esme, scripted_smsc, binds=2, window=5, clock=now)
-    await until(lambda: all(meter._exchange is not None for meter in carrier._meters), "both binds are looked at")
+    await until(
+        lambda: all(meter._exchange is not None for meter in carrier._meters.values()), "both binds are looked at"
+    )
     add(carrier, 14)
     for _ in range(9):
         submit = await busy.next("submit_sm")

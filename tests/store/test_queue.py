@@ -86,13 +86,13 @@ async def match(connection: Any, lane: int, **how: Any) -> int:
 
 
 async def claim_all(connection: Any, lane: int, owner: str = "w1", *, at: datetime = NOW) -> list[Batch]:
-    taken = await queue.claim(connection, lane, owner, at, at + timedelta(seconds=30), 1000)
+    taken = await queue.claim(connection, lane, owner, at, 1000)
     assert not taken.unread
     return taken.batches
 
 
 async def claim_one(connection: Any, lane: int, owner: str = "w1", *, at: datetime = NOW) -> Batch:
-    (batch,) = (await queue.claim(connection, lane, owner, at, at + timedelta(seconds=30), 1)).batches
+    (batch,) = (await queue.claim(connection, lane, owner, at, 1)).batches
     return batch
 
 
@@ -125,10 +125,10 @@ async def test_paused_run_country_and_sender_are_not_claimed_and_the_rest_is(con
     await connection.execute("UPDATE chunk SET country = 133 WHERE run = $1", made[1].id)
     await connection.execute("UPDATE chunk SET source = 'Brand' WHERE run = $1", made[2].id)
     paused = queue.Paused(runs=(made[0].id,), countries=(133,), senders=("Brand",))
-    claimed = await queue.claim(connection, lane, "w", NOW, LATER, 64, paused=paused)
+    claimed = await queue.claim(connection, lane, "w", NOW, 64, paused=paused)
     assert {batch.run for batch in claimed.batches} == {made[3].id}
-    assert (await queue.claim(connection, lane, "w", NOW, LATER, 64, paused=paused)).batches == []
-    claimed = await queue.claim(connection, lane, "w", NOW, LATER, 64)
+    assert (await queue.claim(connection, lane, "w", NOW, 64, paused=paused)).batches == []
+    claimed = await queue.claim(connection, lane, "w", NOW, 64)
     assert {batch.run for batch in claimed.batches} == {run.id for run in made[:3]}
 
 
@@ -153,7 +153,7 @@ async def test_racing_claimers_get_each_chunk_once(database: Database, connectio
     async def claimer(name: str) -> list[tuple[int, int]]:
         own = await database.connect()
         got = []
-        while batches := (await queue.claim(own, lane, name, NOW, LATER, 3)).batches:
+        while batches := (await queue.claim(own, lane, name, NOW, 3)).batches:
             got += [(batch.chunk_id, batch.n) for batch in batches]
         own.terminate()
         return got
@@ -177,7 +177,7 @@ async def test_what_cannot_be_read_does_not_keep_the_others_from_leaving(connect
     ids = [row["id"] for row in await connection.fetch("SELECT id FROM chunk ORDER BY id")]
     await connection.execute("UPDATE chunk_payload SET msisdn = ARRAY[1, NULL]::bigint[] WHERE chunk_id = $1", ids[0])
     await connection.execute("DELETE FROM chunk_payload WHERE chunk_id = $1", ids[1])
-    taken: Claimed = await queue.claim(connection, lane, "w1", NOW, LATER, 10)
+    taken: Claimed = await queue.claim(connection, lane, "w1", NOW, 10)
     assert [batch.chunk_id for batch in taken.batches] == ids[2:]
     assert {(chunk_id, epoch) for chunk_id, epoch, _ in taken.unread} == {(ids[0], 1), (ids[1], 1)}
     await queue.hold(connection, lane, [(chunk_id, epoch) for chunk_id, epoch, _ in taken.unread])
@@ -187,7 +187,7 @@ async def test_what_cannot_be_read_does_not_keep_the_others_from_leaving(connect
 
 async def test_a_claim_without_an_answer_is_given_back_by_its_owner_alone(connection: Any, lane: int) -> None:
     await make_run(connection, numbers(3000), [lane])
-    lost, kept = (await queue.claim(connection, lane, "w1", NOW, LATER, 2)).batches
+    lost, kept = (await queue.claim(connection, lane, "w1", NOW, 2)).batches
     assert await queue.disown(connection, lane, "w2", []) == 0
     assert await queue.disown(connection, lane, "w1", [kept.chunk_id]) == 1
     assert (await chunk(connection, lost.chunk_id))["state"] == ChunkState.READY
@@ -201,11 +201,11 @@ async def test_watermark_moves_only_for_the_epoch_that_owns_the_chunk(connection
     await make_run(connection, numbers(100), [lane])
     first = await claim_one(connection, lane)
     mark = (first.chunk_id, first.epoch, 10)
-    assert await queue.advance(connection, lane, [mark], LATER) == {first.chunk_id}
-    assert await queue.rescue(connection, lane, LATER + timedelta(seconds=1), [], NOW) == (1, 10)
+    assert await queue.advance(connection, lane, [mark]) == {first.chunk_id}
+    assert await queue.rescue(connection, lane, ["w1"], NOW) == (1, 10)
     second = await claim_one(connection, lane, "w2")
     assert second.epoch == first.epoch + 2 and second.next_rank == 10
-    assert await queue.advance(connection, lane, [(first.chunk_id, first.epoch, 90)], LATER) == set()
+    assert await queue.advance(connection, lane, [(first.chunk_id, first.epoch, 90)]) == set()
     assert (await chunk(connection, first.chunk_id))["sent_upto"] == 10
     await queue.flush(connection, lane, flush_of(finished=((first.chunk_id, first.epoch),)))
     await queue.release(connection, lane, [(first.chunk_id, first.epoch, 0)])
@@ -219,24 +219,22 @@ async def test_of_two_marks_for_one_chunk_the_higher_counts_in_any_order(connect
     batch = await claim_one(connection, lane)
     for low, high in ((10, 20), (40, 30)):
         marks = tuple((batch.chunk_id, batch.epoch, upto) for upto in (low, high))
-        await queue.advance(connection, lane, marks, LATER)
+        await queue.advance(connection, lane, marks)
         assert (await chunk(connection, batch.chunk_id))["sent_upto"] == max(low, high)
 
 
-async def test_a_watermark_never_goes_back_and_a_renewal_keeps_it(connection: Any, lane: int) -> None:
+async def test_a_watermark_never_goes_back(connection: Any, lane: int) -> None:
     await make_run(connection, numbers(100), [lane])
     batch = await claim_one(connection, lane)
-    later = LATER + timedelta(hours=1)
     for upto in (50, 20):
-        await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, upto)], later)
-    row = await chunk(connection, batch.chunk_id)
-    assert (row["sent_upto"], row["lease_until"]) == (50, later)
+        await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, upto)])
+    assert (await chunk(connection, batch.chunk_id))["sent_upto"] == 50
 
 
 async def test_released_chunk_goes_on_exactly_where_it_stopped(connection: Any, lane: int) -> None:
     await make_run(connection, numbers(100), [lane])
     batch = await claim_one(connection, lane)
-    await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, 60)], LATER)
+    await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, 60)])
     await queue.release(connection, lane, [(batch.chunk_id, batch.epoch, 41)])
     again = await claim_one(connection, lane, "w2")
     assert again.next_rank == 41
@@ -250,7 +248,7 @@ async def test_finished_chunk_is_done_and_owned_by_nobody(connection: Any, lane:
     batch = await claim_one(connection, lane)
     await queue.flush(connection, lane, flush_of(finished=((batch.chunk_id, batch.epoch),)))
     row = await chunk(connection, batch.chunk_id)
-    assert (row["state"], row["sent_upto"], row["owner"], row["lease_until"]) == (ChunkState.DONE, 100, None, None)
+    assert (row["state"], row["sent_upto"], row["owner"]) == (ChunkState.DONE, 100, None)
 
 
 # -- flush ------------------------------------------------------------------------------------------------------------
@@ -331,8 +329,8 @@ async def test_order_of_sending_in_the_compiled_room_is_that_of_the_statement(
     await make_run(connection, numbers(n), [lane])
     for batch in await claim_all(connection, lane):
         upto = batch.n // 2 + 1
-        await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, upto)], LATER)
-        assert await queue.rescue(connection, lane, NOW, ["w1"], NOW) == (1, upto)
+        await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, upto)])
+        assert await queue.rescue(connection, lane, ["w1"], NOW) == (1, upto)
         assert await in_doubt(connection, batch.chunk_id) == {(pos, 0) for pos in batch.ranks(0, upto)}
         assert sorted(batch.ranks(0, batch.n)) == list(range(batch.n))
         assert batch.stride == stride_of(batch.n)
@@ -347,9 +345,9 @@ async def test_below_the_watermark_and_without_outcome_is_in_doubt_above_it_was_
     answered, refused, silent = sent[:3], sent[3:5], sent[5:]
     rows = [(batch.chunk_id, pos, 1, 1, 0, b"id%d" % pos) for pos in answered]
     rows += [(batch.chunk_id, pos, 0, 0, -3, None) for pos in refused]
-    await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, 8)], LATER)
+    await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, 8)])
     await queue.flush(connection, lane, flush_of(outcomes=outcomes(lane, rows)))
-    assert await queue.rescue(connection, lane, NOW, ["w1"], NOW) == (1, 3)
+    assert await queue.rescue(connection, lane, ["w1"], NOW) == (1, 3)
     assert await in_doubt(connection, batch.chunk_id) == {(pos, 0) for pos in silent}
     again = await claim_one(connection, lane, "w2")
     assert again.next_rank == 8
@@ -362,25 +360,23 @@ async def test_of_a_long_message_only_the_segments_without_answer_are_in_doubt(c
     whole, part, none = batch.ranks(0, 3)
     rows = [(batch.chunk_id, whole, s, 3, 0, b"w%d" % s) for s in (1, 2, 3)]
     rows += [(batch.chunk_id, part, 2, 3, 0, b"p")]
-    await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, 3)], LATER)
+    await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, 3)])
     await queue.flush(connection, lane, flush_of(outcomes=outcomes(lane, rows)))
-    assert await queue.rescue(connection, lane, NOW, ["w1"], NOW) == (1, 3)
+    assert await queue.rescue(connection, lane, ["w1"], NOW) == (1, 3)
     assert await in_doubt(connection, batch.chunk_id) == {(part, 1), (part, 3), (none, 0)}
     # What is in doubt once stays so once.
     second = await claim_one(connection, lane, "w2")
-    assert await queue.rescue(connection, lane, NOW, ["w2"], NOW) == (1, 0)
+    assert await queue.rescue(connection, lane, ["w2"], NOW) == (1, 0)
     assert len(await in_doubt(connection, second.chunk_id)) == 3
 
 
-async def test_a_living_owner_keeps_its_chunks_until_its_lease_is_over_and_nobody_robs_himself(
-    connection: Any, lane: int
-) -> None:
+async def test_only_chunks_of_owners_that_are_known_to_be_dead_are_taken(connection: Any, lane: int) -> None:
     await make_run(connection, numbers(5), [lane])
     batch = await claim_one(connection, lane)
-    after = LATER + timedelta(seconds=1)
-    assert await queue.rescue(connection, lane, NOW, ["somebody else"], NOW, rescuer="w2") == (0, 0)
-    assert await queue.rescue(connection, lane, after, [], after, rescuer="w1") == (0, 0)
-    assert await queue.rescue(connection, lane, after, [], after, rescuer="w2") == (1, 0)
+    assert await queue.claim_owners(connection, lane) == ["w1"]
+    assert await queue.rescue(connection, lane, ["somebody else"], NOW) == (0, 0)
+    assert await queue.rescue(connection, lane, ["w1"], NOW) == (1, 0)
+    assert await queue.claim_owners(connection, lane) == []
     assert (await chunk(connection, batch.chunk_id))["state"] == ChunkState.READY
 
 
@@ -392,21 +388,21 @@ async def test_outcomes_as_old_as_the_first_claim_are_still_seen(connection: Any
     batch = await claim_one(connection, lane, at=past)
     done = batch.ranks(0, 4)
     rows = [(batch.chunk_id, pos, 1, 1, 0, b"id%d" % pos) for pos in done]
-    await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, 4)], LATER)
+    await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, 4)])
     await queue.flush(connection, lane, flush_of(outcomes=outcomes(lane, rows, at=past)))
     await queue.release(connection, lane, [(batch.chunk_id, batch.epoch, 4)])
     again = await claim_one(connection, lane, "w2")
-    await queue.advance(connection, lane, [(again.chunk_id, again.epoch, 6)], LATER)
-    assert await queue.rescue(connection, lane, NOW, ["w2"], NOW) == (1, 2)
+    await queue.advance(connection, lane, [(again.chunk_id, again.epoch, 6)])
+    assert await queue.rescue(connection, lane, ["w2"], NOW) == (1, 2)
     assert await in_doubt(connection, batch.chunk_id) == {(pos, 0) for pos in batch.ranks(4, 6)}
 
 
 async def test_two_rescuers_doubt_once(database: Database, connection: Any, lane: int) -> None:
     await make_run(connection, numbers(5000), [lane])
     for batch in await claim_all(connection, lane):
-        await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, batch.n)], LATER)
+        await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, batch.n)])
     others = [await database.connect() for _ in range(4)]
-    found = await asyncio.gather(*(queue.rescue(other, lane, NOW, ["w1"], NOW) for other in others))
+    found = await asyncio.gather(*(queue.rescue(other, lane, ["w1"], NOW) for other in others))
     assert sum(doubted for _, doubted in found) == 5000
     assert await connection.fetchval("SELECT count(*) FROM outcome") == 5000
     for other in others:
@@ -441,7 +437,7 @@ async def test_an_early_receipt_waits_for_its_response_and_a_strange_one_stays(c
 
 async def test_receipts_of_a_process_before_this_one_find_their_segments(connection: Any, lane: int) -> None:
     batch = await accepted(connection, lane, b"a0", b"a1", b"a2")
-    assert await queue.rescue(connection, lane, NOW, ["w1"], NOW) == (1, 0)
+    assert await queue.rescue(connection, lane, ["w1"], NOW) == (1, 0)
     for message_id, state in (("a0", 1), ("a0", 2), ("a2", 5)):
         await wait_for_receipt(connection, lane, message_id, state=state)
     assert await match(connection, lane) == 3
@@ -475,8 +471,8 @@ async def doubted(connection: Any, lane: int, people: Any, policy: Policy = Poli
     """A chunk of which all was sent and nothing answered."""
     await make_run(connection, people, [lane], policy=policy, **how)
     batch = await claim_one(connection, lane)
-    await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, batch.n)], LATER)
-    await queue.rescue(connection, lane, NOW, ["w1"], NOW)
+    await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, batch.n)])
+    await queue.rescue(connection, lane, ["w1"], NOW)
     return batch
 
 
@@ -569,8 +565,8 @@ async def test_what_is_in_doubt_is_repeated_once_with_its_own_numbers_and_values
     assert {copy.number(pos): copy.values(pos) for pos in range(38)} == sent
     run = await runs.run_by_id(connection, batch.run)
     assert run is not None
-    await queue.advance(connection, lane, [(copy.chunk_id, copy.epoch, 38)], LATER)
-    await queue.rescue(connection, lane, NOW, ["w2"], NOW)
+    await queue.advance(connection, lane, [(copy.chunk_id, copy.epoch, 38)])
+    await queue.rescue(connection, lane, ["w2"], NOW)
     counted = await states(connection, run)
     assert counted == {"submitted": 2, "uncertain": 38} and sum(counted.values()) == run.recipients
     # A repeat that is in doubt itself is repeated, too: at least once.
@@ -687,12 +683,12 @@ async def test_claims_of_a_random_life_never_give_a_position_twice(connection: A
     handed: dict[int, int] = {}
     for step in range(60):
         owner = f"w{step}"
-        batches = (await queue.claim(connection, lane, owner, NOW, LATER, 1)).batches
+        batches = (await queue.claim(connection, lane, owner, NOW, 1)).batches
         if not batches:
             break
         batch = batches[0]
         upto = min(batch.n, batch.next_rank + chance.randint(1, 20))
-        await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, upto)], LATER)
+        await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, upto)])
         sent = batch.ranks(batch.next_rank, chance.randint(batch.next_rank, upto))
         for pos in sent:
             handed[pos] = handed.get(pos, 0) + 1
@@ -702,7 +698,7 @@ async def test_claims_of_a_random_life_never_give_a_position_twice(connection: A
         if chance.random() < 0.5:
             await queue.release(connection, lane, [(batch.chunk_id, batch.epoch, batch.next_rank + len(sent))])
         else:
-            await queue.rescue(connection, lane, NOW, [owner], NOW)
+            await queue.rescue(connection, lane, [owner], NOW)
     doubts = {pos for pos, _ in await in_doubt(connection, batch.chunk_id)}
     assert set(handed.values()) == {1}
     assert doubts.isdisjoint(handed) and doubts | set(handed) == set(range(300))
@@ -714,7 +710,7 @@ async def test_a_claim_takes_no_more_than_it_asks_for_before_the_planner_knows_t
     """Without statistics a join runs its inner side once a row, and each run of a LIMIT finds other rows."""
     await make_run(connection, numbers(5000), [lane])
     await connection.execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_hashagg = off")
-    assert len((await queue.claim(connection, lane, "w1", NOW, LATER, 2)).batches) == 2
+    assert len((await queue.claim(connection, lane, "w1", NOW, 2)).batches) == 2
     assert await connection.fetchval("SELECT count(*) FROM chunk WHERE state = 1") == 2
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.message import Policy, ReceiptPolicy
-from gateway.store import control, postgres, queue, results, retention, runs, traces
+from gateway.store import control, membership, postgres, queue, results, retention, runs, traces
 from gateway.store.runs import Run
 from tests.fixtures import campaign
 from tests.fixtures.campaign import numbers
@@ -202,12 +202,12 @@ async def test_positions_that_are_rolled_are_not_in_doubt_when_their_chunk_is_re
         lane, chunk_id, NOW,
     )  # fmt: skip
     await connection.execute(
-        "UPDATE chunk SET state = 1, owner = 'gone', epoch = 1, sent_upto = n, lease_until = $1, first_claimed_at = $1",
+        "UPDATE chunk SET state = 1, owner = 'gone', epoch = 1, sent_upto = n, first_claimed_at = $1",
         NOW,
     )
     assert await roll_day(connection, lane, MIDNIGHT - DAY) == 9
     await drop_all(connection)
-    chunks, doubted = await queue.rescue(connection, lane, LATER, ["gone"], LATER)
+    chunks, doubted = await queue.rescue(connection, lane, ["gone"], LATER)
     assert (chunks, doubted) == (1, 1)
     assert await connection.fetchval("SELECT pos FROM outcome") == 4
 
@@ -255,12 +255,12 @@ async def test_a_partition_that_is_read_is_dropped_another_time(dsn: str, connec
 
 async def test_the_job_is_taken_from_the_gone_alone_and_its_epoch_rises(connection: Any) -> None:
     for instance in ("a", "b"):
-        one = runs.Worker(instance=instance, host="h", boot="", pid=1, started_at=NOW, seen_at=NOW)
-        await runs.register(connection, one)
+        one = runs.Worker(instance=instance, host="h", boot="", pid=1, started_at=NOW, seen_at=NOW, node=instance)
+        await membership.register(connection, one)
     assert await retention.take_job(connection, "a") == 1
     assert await retention.take_job(connection, "b") is None
     assert await retention.take_job(connection, "a") == 1
-    await runs.forget(connection, "a")
+    await membership.leave(connection, "a")
     assert await retention.take_job(connection, "b") == 2
 
 

@@ -11,7 +11,7 @@ import pytest
 from gateway import routing
 from gateway.errors import StoreError
 from gateway.message import MessageClass, Policy, Refusal
-from gateway.store import queue, results, runs
+from gateway.store import membership, queue, results, runs
 from gateway.store.queue import CHUNK_BITS, FIRST_REPEAT
 from tests.fixtures.campaign import make_list, make_run, numbers, states
 from tests.fixtures.database import ON_POSTGRES, Database
@@ -33,7 +33,7 @@ async def connection(database: Database) -> AsyncIterator[Any]:
 
 async def on_lane(connection: Any, lane: int) -> Counter[int]:
     """How often each number stands in the chunks of a lane."""
-    batches = (await queue.claim(connection, lane, "w", datetime.now(UTC), NOW + timedelta(hours=1), 10_000)).batches
+    batches = (await queue.claim(connection, lane, "w", datetime.now(UTC), 10_000)).batches
     return Counter(batch.number(pos) for batch in batches for pos in range(batch.n))
 
 
@@ -129,7 +129,7 @@ async def test_values_of_fields_arrive_as_they_are_and_absent_ones_as_nothing(co
         if at % 5 == 0:
             people[number]["nothing"] = None
     await make_run(connection, people, [lane], fields=("text", "rare", "nothing", 'a "strange" name, {}', "n"))
-    (batch,) = (await queue.claim(connection, lane, "w", datetime.now(UTC), NOW + timedelta(hours=1), 10)).batches
+    (batch,) = (await queue.claim(connection, lane, "w", datetime.now(UTC), 10)).batches
     assert batch.columns == 5
     for pos in range(batch.n):
         values = people[batch.number(pos)]
@@ -140,7 +140,7 @@ async def test_states_of_chunks_are_counted_by_lane(connection: Any) -> None:
     lane = await runs.lane_of(connection, "a", NOW)
     run = await make_run(connection, numbers(3000), [lane])
     total = await runs.open_chunks(connection, run.id)
-    await queue.claim(connection, lane, "w", datetime.now(UTC), NOW + timedelta(hours=1), 1)
+    await queue.claim(connection, lane, "w", datetime.now(UTC), 1)
     by_state = {row["state"]: row for row in await results.chunk_states(connection, run.id)}
     assert by_state[0]["chunks"] == total - 1 and by_state[1]["chunks"] == 1
     assert sum(row["unsent"] for row in by_state.values()) == 3000
@@ -184,14 +184,14 @@ async def test_a_partition_has_the_indexes_of_its_table(connection: Any) -> None
 
 
 async def test_workers_are_known_from_their_start_to_their_end(connection: Any) -> None:
-    worker = runs.Worker(instance="i", host="h", boot="b", pid=1, started_at=NOW, seen_at=NOW)
-    await runs.register(connection, worker)
+    worker = runs.Worker(instance="i", host="h", boot="b", pid=1, started_at=NOW, seen_at=NOW, node="n", carriers=["a"])
+    await membership.register(connection, worker)
     assert await runs.workers(connection) == [worker]
     later = NOW + timedelta(seconds=2)
     await runs.seen(connection, "i", later, '{"carriers": {}}')
     (seen,) = await runs.workers(connection)
     assert (seen.seen_at, seen.report) == (later, '{"carriers": {}}')
-    await runs.forget(connection, "i")
+    await membership.leave(connection, "i")
     assert await runs.workers(connection) == []
 
 
@@ -286,16 +286,13 @@ async def test_a_few_people_are_added_to_a_run_that_stays_open_and_claimed_by_th
     added = [await runs.enqueue_few(connection, run, lane, [44 + n], [[f"{n}"]], NOW, country=7) for n in range(3)]
     assert added == [(run.id << CHUNK_BITS) + n for n in range(3)]
     assert (await runs.run_by_id(connection, run.id)).recipients == 3
-    later = NOW + timedelta(hours=1)
-    claimed = (
-        await queue.claim(connection, lane, "w", datetime.now(UTC), later, 64, MessageClass.TRANSACTIONAL)
-    ).batches
+    claimed = (await queue.claim(connection, lane, "w", datetime.now(UTC), 64, MessageClass.TRANSACTIONAL)).batches
     assert [(batch.chunk_id, batch.class_, batch.country, batch.values(0)) for batch in claimed] == [
         (chunk, MessageClass.OTP, 7, [f"{n}"]) for n, chunk in enumerate(added)
     ]
-    assert {
-        batch.run for batch in (await queue.claim(connection, lane, "w", datetime.now(UTC), later, 64)).batches
-    } == {bulk.id}
+    assert {batch.run for batch in (await queue.claim(connection, lane, "w", datetime.now(UTC), 64)).batches} == {
+        bulk.id
+    }
 
 
 async def test_dispatchers_hear_of_urgent_chunks_and_of_no_others(database: Database, connection: Any) -> None:

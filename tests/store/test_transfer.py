@@ -51,7 +51,7 @@ async def queued(connection: Any) -> dict[int, Counter[int]]:
     """Numbers that may be sent, by lane."""
     found: dict[int, Counter[int]] = {}
     for lane in (1, 2, 3):
-        batches = (await queue.claim(connection, lane, "w", NOW, LATER, 1000)).batches
+        batches = (await queue.claim(connection, lane, "w", NOW, 1000)).batches
         if batches:
             found[lane] = Counter(
                 batch.number(pos) for batch in batches for pos in batch.ranks(batch.next_rank, batch.n)
@@ -105,7 +105,7 @@ async def test_chunks_of_a_closed_lane_go_to_the_first_of_their_fallback_that_is
 
 async def test_what_stands_below_the_watermark_stays_and_the_rest_goes(connection: Any) -> None:
     await make_run(connection, numbers(100))
-    (batch,) = (await queue.claim(connection, 1, "w", NOW, LATER, 1)).batches
+    (batch,) = (await queue.claim(connection, 1, "w", NOW, 1)).batches
     await queue.release(connection, 1, [(batch.chunk_id, batch.epoch, 40)])
     await transfer.leave_closed(connection, 1, (2,), NOW)
     await transfer.carry(connection, 1, NOW)
@@ -126,7 +126,7 @@ async def test_values_of_fields_arrive_as_they_were(connection: Any) -> None:
     await make_run(connection, people, fields=("a", "b"))
     await transfer.leave_closed(connection, 1, (2,), NOW)
     await transfer.carry(connection, 1, NOW)
-    (batch,) = (await queue.claim(connection, 2, "w", NOW, LATER, 1)).batches
+    (batch,) = (await queue.claim(connection, 2, "w", NOW, 1)).batches
     for pos in range(batch.n):
         assert batch.values(pos) == list(people[batch.number(pos)].values())
 
@@ -325,7 +325,7 @@ async def test_a_message_goes_from_lane_to_lane_until_its_routes_are_used_up(con
 async def test_queued_messages_whose_run_is_over_are_closed_as_expired(connection: Any) -> None:
     run = await make_run(connection, numbers(100), expires_at=LATER)
     other = await make_run(connection, numbers(10))
-    (batch,) = (await queue.claim(connection, 1, "w", NOW, LATER, 1)).batches
+    (batch,) = (await queue.claim(connection, 1, "w", NOW, 1)).batches
     await queue.release(connection, 1, [(batch.chunk_id, batch.epoch, 30)])
     assert await transfer.expire(connection, 1, LATER - timedelta(seconds=1)) == 0
     assert await transfer.expire(connection, 1, LATER) == 70

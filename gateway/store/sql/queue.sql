@@ -16,29 +16,27 @@ GROUP BY c.source, r.name, c.country, moment;
 -- ARRAY: as a join the planner may run the inner statement once a row, and each time its LIMIT finds other chunks.
 -- index: chunk_ready (lane, class, priority, id) WHERE state = 0
 UPDATE chunk
-SET state = 1, owner = $2::text, epoch = epoch + 1, lease_until = $3::timestamptz,
-    first_claimed_at = coalesce(first_claimed_at, $4::timestamptz)
+SET state = 1, owner = $2::text, epoch = epoch + 1, first_claimed_at = coalesce(first_claimed_at, $3::timestamptz)
 WHERE lane = $1::int AND id = ANY(ARRAY(
     SELECT id FROM chunk
-    WHERE lane = $1::int AND state = 0 AND not_before <= $4::timestamptz AND class <= $6::smallint
-    ORDER BY class, priority, id LIMIT $5::int
+    WHERE lane = $1::int AND state = 0 AND not_before <= $3::timestamptz AND class <= $5::smallint
+    ORDER BY class, priority, id LIMIT $4::int
     FOR UPDATE SKIP LOCKED
 ))
 RETURNING id, epoch, source;
 
 -- name: claim_unpaused
--- Take the next chunks of a lane as `claim` does, but none of the runs $7, the countries $8 and the senders $9: it stands
+-- Take the next chunks of a lane as `claim` does, but none of the runs $6, the countries $7 and the senders $8: it stands
 -- apart so that the other statement, of every other moment, compares nothing. Paused chunks at the head of the queue are read
 -- past, each time.
 -- index: chunk_ready (lane, class, priority, id) WHERE state = 0
 UPDATE chunk
-SET state = 1, owner = $2::text, epoch = epoch + 1, lease_until = $3::timestamptz,
-    first_claimed_at = coalesce(first_claimed_at, $4::timestamptz)
+SET state = 1, owner = $2::text, epoch = epoch + 1, first_claimed_at = coalesce(first_claimed_at, $3::timestamptz)
 WHERE lane = $1::int AND id = ANY(ARRAY(
     SELECT id FROM chunk
-    WHERE lane = $1::int AND state = 0 AND not_before <= $4::timestamptz AND class <= $6::smallint
-      AND run <> ALL($7::bigint[]) AND country <> ALL($8::smallint[]) AND source <> ALL($9::text[])
-    ORDER BY class, priority, id LIMIT $5::int
+    WHERE lane = $1::int AND state = 0 AND not_before <= $3::timestamptz AND class <= $5::smallint
+      AND run <> ALL($6::bigint[]) AND country <> ALL($7::smallint[]) AND source <> ALL($8::text[])
+    ORDER BY class, priority, id LIMIT $4::int
     FOR UPDATE SKIP LOCKED
 ))
 RETURNING id, epoch, source;
@@ -52,11 +50,11 @@ WHERE k.lane = $1::int AND p.lane = $1::int AND k.id = ANY($2::bigint[])
 ORDER BY k.class, k.priority, k.id;
 
 -- name: advance
--- Move watermarks forward and renew leases; -> the chunks that are still ours. Of two marks for one chunk the higher counts:
+-- Move watermarks forward; -> the chunks that are still ours. Of two marks for one chunk the higher counts:
 -- an UPDATE that finds two rows for one takes either.
--- index: chunk_pkey; HOT: neither sent_upto nor lease_until stands in an index
+-- index: chunk_pkey; HOT: sent_upto stands in no index
 UPDATE chunk k
-SET sent_upto = greatest(k.sent_upto, u.upto), lease_until = $5::timestamptz
+SET sent_upto = greatest(k.sent_upto, u.upto)
 FROM (
     SELECT id, epoch, max(upto) AS upto FROM unnest($2::bigint[], $3::int[], $4::int[]) AS m (id, epoch, upto)
     GROUP BY id, epoch
@@ -68,7 +66,7 @@ RETURNING k.id;
 -- Close chunks whose every segment has its outcome.
 -- index: chunk_pkey
 UPDATE chunk k
-SET state = 2, sent_upto = k.n, lease_until = NULL, owner = NULL
+SET state = 2, sent_upto = k.n, owner = NULL
 FROM unnest($2::bigint[], $3::int[]) AS u (id, epoch)
 WHERE k.lane = $1::int AND k.id = u.id AND k.epoch = u.epoch AND k.state = 1
 RETURNING k.id;
@@ -77,7 +75,7 @@ RETURNING k.id;
 -- Give chunks back: what stands above the watermark, which is set to what really left, was never sent.
 -- index: chunk_pkey
 UPDATE chunk k
-SET state = CASE WHEN u.upto >= k.n THEN 2 ELSE 0 END, sent_upto = u.upto, lease_until = NULL, owner = NULL
+SET state = CASE WHEN u.upto >= k.n THEN 2 ELSE 0 END, sent_upto = u.upto, owner = NULL
 FROM unnest($2::bigint[], $3::int[], $4::int[]) AS u (id, epoch, upto)
 WHERE k.lane = $1::int AND k.id = u.id AND k.epoch = u.epoch AND k.state = 1
 RETURNING k.id;
@@ -85,7 +83,7 @@ RETURNING k.id;
 -- name: hold_chunks
 -- Set claimed chunks aside: their run cannot be composed for this carrier, or they cannot be read.
 -- index: chunk_pkey
-UPDATE chunk k SET state = 3, lease_until = NULL, owner = NULL
+UPDATE chunk k SET state = 3, owner = NULL
 FROM unnest($2::bigint[], $3::int[]) AS u (id, epoch)
 WHERE k.lane = $1::int AND k.id = u.id AND k.epoch = u.epoch AND k.state = 1
 RETURNING k.id;
@@ -94,7 +92,7 @@ RETURNING k.id;
 -- Give back what a worker has claimed and does not have in hand ($3 = what it has): a claim whose answer was lost. Nothing
 -- of it was sent at this epoch, so its watermark is exact.
 -- index: chunk_claimed (lane, id) WHERE state = 1
-UPDATE chunk SET state = CASE WHEN sent_upto >= n THEN 2 ELSE 0 END, lease_until = NULL, owner = NULL
+UPDATE chunk SET state = CASE WHEN sent_upto >= n THEN 2 ELSE 0 END, owner = NULL
 WHERE lane = $1::int AND state = 1 AND owner = $2::text AND id <> ALL($3::bigint[])
 RETURNING id;
 
@@ -336,13 +334,16 @@ SET delivered_wins = excluded.delivered_wins, unknown_is_final = excluded.unknow
 -- index: receipt_waiting_at
 SELECT EXISTS (SELECT FROM receipt_waiting WHERE lane = $1::int);
 
+-- name: claim_owners
+-- Name who has claimed chunks of a lane: those of them that are no workers any more are dead.
+-- index: chunk_claimed (lane, id) WHERE state = 1
+SELECT DISTINCT owner FROM chunk WHERE lane = $1::int AND state = 1 AND owner IS NOT NULL;
+
 -- name: abandoned_chunks
--- Lock the claimed chunks of a lane whose owner is dead, or whose lease is over and whose owner ($4) we are not: a worker
--- never robs itself, for what it has in hand it knows better.
+-- Lock the claimed chunks of a lane whose owner is one of those known to be dead.
 -- index: chunk_claimed (lane, id) WHERE state = 1
 SELECT id, n, epoch, sent_upto, first_claimed_at FROM chunk
-WHERE lane = $1::int AND state = 1
-  AND (owner = ANY($3::text[]) OR (lease_until < $2::timestamptz AND owner IS DISTINCT FROM $4::text))
+WHERE lane = $1::int AND state = 1 AND owner = ANY($2::text[])
 ORDER BY id
 FOR UPDATE SKIP LOCKED;
 
@@ -385,7 +386,7 @@ FROM (
 -- Put rescued chunks back: what is above their watermarks was never sent.
 -- index: chunk_pkey
 UPDATE chunk
-SET state = CASE WHEN sent_upto >= n THEN 2 ELSE 0 END, epoch = epoch + 1, owner = NULL, lease_until = NULL
+SET state = CASE WHEN sent_upto >= n THEN 2 ELSE 0 END, epoch = epoch + 1, owner = NULL
 WHERE lane = $1::int AND id = ANY($2::bigint[]);
 
 -- name: repeatable

@@ -181,26 +181,16 @@ SELECT count(*)::bigint FROM chunk WHERE run = $1::bigint AND state IN (0, 1);
 SELECT lane, class, count(*)::bigint AS chunks, sum(n - sent_upto)::bigint AS positions, min(not_before) AS oldest
 FROM chunk WHERE state = 0 GROUP BY lane, class ORDER BY lane, class;
 
--- name: register_worker
--- Enter this process.
--- index: worker_pkey
-INSERT INTO worker (instance, host, boot, pid, started_at, seen_at)
-VALUES ($1::text, $2::text, $3::text, $4::int, $5::timestamptz, $5::timestamptz);
-
 -- name: worker_seen
--- Say that this process is alive, and how its binds stand.
+-- Say how the binds of this process stand.
 -- index: worker_pkey
 UPDATE worker SET seen_at = $2::timestamptz, report = $3::text::jsonb WHERE instance = $1::text;
-
--- name: forget_worker
--- Take a process out that is gone.
--- index: worker_pkey
-DELETE FROM worker WHERE instance = $1::text;
 
 -- name: workers
 -- List the processes known.
 -- index: none, a table of a few rows
-SELECT instance, host, boot, pid, started_at, seen_at, report::text AS report FROM worker ORDER BY started_at;
+SELECT instance, host, boot, pid, started_at, seen_at, node, place, carriers, beat, report::text AS report
+FROM worker ORDER BY started_at;
 
 -- name: same_run
 -- Find a run of the same text to the same list.
