@@ -15,7 +15,7 @@ Not here: which binds a worker opens (slots.py), what becomes of a dead one's ch
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 
@@ -121,6 +121,7 @@ class Membership:
     ):
         self._us = identity
         self._lease_s = lease_s
+        self._answer_s = lease_s * ANSWER_SHARE
         self._clock = clock
         self._connect = connect
         self._serving = serving
@@ -147,7 +148,8 @@ class Membership:
         since = self._clock.monotonic()
         while True:
             sent_at = self._clock.monotonic()
-            async with self._asked("register") as connection:
+            connection = await self._connected()
+            async with postgres.deadline(connection, self._answer_s, "register"):
                 if await membership.register(connection, row):
                     self.is_registered = True
                     self._hold(sent_at)
@@ -198,11 +200,11 @@ class Membership:
     async def step(self) -> None:
         """Do one round: beat, look at the others, fence the dead."""
         sent_at = self._clock.monotonic()
-        async with self._asked("beat") as connection:
+        connection = await self._connected()
+        async with postgres.deadline(connection, self._answer_s, "beat"):
             beat = await membership.beat(connection, self._us.instance, self._clock.wall(), list(self._serving()))
         if beat is None:
             self._on_hold(float("-inf"))
-            self.is_registered = False
             raise LeaseLost(f"{self._us.instance}: taken for dead by another worker and fenced; sends nothing more")
         self._hold(sent_at)
         for worker in await self._look():
@@ -211,7 +213,8 @@ class Membership:
     async def leave(self) -> None:
         """Take this worker out: its slots are free from then on."""
         self._on_hold(float("-inf"))
-        async with self._asked("leave") as connection:
+        connection = await self._connected()
+        async with postgres.deadline(connection, self._answer_s, "leave"):
             await membership.leave(connection, self._us.instance)
         self.is_registered = False
 
@@ -232,12 +235,10 @@ class Membership:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    @contextlib.asynccontextmanager
-    async def _asked(self, what: str) -> AsyncIterator[postgres.Connection]:
+    async def _connected(self) -> postgres.Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
-        async with postgres.deadline(self._connection, self._lease_s * ANSWER_SHARE, what):
-            yield self._connection
+        return self._connection
 
     def _hold(self, sent_at: float) -> None:
         self.hold_until = sent_at + SEND_SHARE * self._lease_s
@@ -245,7 +246,8 @@ class Membership:
 
     async def _look(self) -> list[runs.Worker]:
         asked_at = self._clock.monotonic()
-        async with self._asked("look at workers") as connection:
+        connection = await self._connected()
+        async with postgres.deadline(connection, self._answer_s, "look at workers"):
             self.workers = await runs.workers(connection)
         before = set(self._told)
         dead = self._watch.look(self.workers, asked_at, self._clock.monotonic())
@@ -255,7 +257,8 @@ class Membership:
         return dead
 
     async def _fence(self, worker: runs.Worker, why: str) -> None:
-        async with self._asked("fence") as connection:
+        connection = await self._connected()
+        async with postgres.deadline(connection, self._answer_s, "fence"):
             is_ours = await membership.fence(connection, worker.instance, worker.beat)
         if is_ours:
             log.warning("! worker %s is fenced: %s", worker.instance, why)

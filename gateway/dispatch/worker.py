@@ -346,32 +346,27 @@ class Worker:
                     while await lane.settlement.settle():
                         pass
                     await lane.dispatcher.release()
+        # Together: each takes a second where Postgres does not answer.
+        closes = [self.failover.close(), self.retention.close(), self.control.close(), self.guards.close()]
+        closes += [self.slots.close(), self.feed.close(), self.stops.close()]
         for lane in self.lanes:
-            await lane.settlement.close()
-            await lane.intents.close()
-            await lane.dispatcher.close()
-            await lane.rescue.close()
+            closes += [lane.settlement.close(), lane.intents.close(), lane.dispatcher.close(), lane.rescue.close()]
             if lane.queries is not None:
-                await lane.queries.close()
-            await lane.opt_outs.close()
-        await self.failover.close()
-        await self.retention.close()
-        await self.feed.close()
-        await self.stops.close()
-        await self.control.close()
-        await self.guards.close()
+                closes.append(lane.queries.close())
+            closes.append(lane.opt_outs.close())
         if self._captures is not None:
-            await self._captures.close()
+            closes.append(self._captures.close())
+        await asyncio.gather(*closes)
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.gather(self._beating, return_exceptions=True)
-        with contextlib.suppress(StoreError):
-            if self.membership.is_registered:
-                # A statement that was cut leaves nothing to be told on its connection.
-                await self.membership.close()
-                await self.membership.leave()
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                if self.membership.is_registered:
+                    # A statement that was cut leaves nothing to be told on its connection.
+                    await self.membership.close()
+                    await self.membership.leave()
         await self.membership.close()
-        await self.slots.close()
         if self._connection is not None:
             await postgres.close(self._connection)
             self._connection = None

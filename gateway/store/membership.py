@@ -46,7 +46,10 @@ async def holder(connection: Connection, node: str, place: int) -> Worker | None
 
 
 async def beat(connection: Connection, instance: str, now: datetime, carriers: Sequence[str]) -> int | None:
-    """Say that a worker lives, and which carriers it serves; -> its beat, None when it was fenced."""
+    """Say that a worker lives, and which carriers it serves; -> its beat, None when it was fenced.
+
+    A worker that did not confirm a STOP is (store/stops.py): its row stays until others see that its beat stands still.
+    """
     found = await connection.fetchval(query("beat"), instance, now, list(carriers))
     return None if found is None else int(found)
 

@@ -119,6 +119,7 @@ async def test_faults_8_9_and_14_binds_move_the_rate_holds_and_nobody_sends_twic
         await rig.until_taken(rig.taken() + 300)
         await rig.kill("worker-2")
         assert await rig.until_held({"worker": 4}, "the killed one's binds move") <= TAKEOVER_S
+        await rig.begin("worker-2")
         audit = await rig.audit_when_over(run)
         # The frozen one's windows were open, and the killed one's.
         audit.check(doubt_at_most=2 * doubt_bound(BINDS * 20, TPS))

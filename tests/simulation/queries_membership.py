@@ -43,6 +43,8 @@ def beat(tx: Transaction, instance: str, now: datetime, carriers: Sequence[str])
     def new(before: Values) -> Values:
         return {"beat": before["beat"] + 1, "seen_at": now, "carriers": list(carriers)}
 
+    if tx.table("stop_fenced").get(tx, instance) is not None:
+        return []
     changed = yield from tx.update(rows_of(tx, "worker", [(instance,)]), lambda one: True, new)
     return columns_of(changed, "beat")
 

@@ -80,8 +80,7 @@ class World:
     async def claim(self, client: Any, a: int, b: int, c: int) -> Any:
         """Some chunks."""
         paused = queue.Paused(countries=(1,)) if c % 4 == 0 else queue.NOTHING_PAUSED
-        until = self.now + timedelta(milliseconds=100)
-        found = await queue.claim(client, self.lane, f"w{a % 2}", self.now, until, 1 + b % 3, 5 - a % 3, paused)
+        found = await queue.claim(client, self.lane, f"w{a % 2}", self.now, 1 + b % 3, 5 - a % 3, paused)
         self.chunks += [(batch.chunk_id, batch.epoch, batch.n) for batch in found.batches]
         return [
             (
@@ -111,7 +110,7 @@ class World:
         """A watermark, at times of an epoch that is over."""
         chunk_id, epoch, n = self.chunk(a)
         marks = [(chunk_id, epoch - (c % 4 == 0), b % (n + 1)), (chunk_id, epoch, c % (n + 1))]
-        return await queue.advance(client, self.lane, marks[: 1 + c % 2], self.now)
+        return await queue.advance(client, self.lane, marks[: 1 + c % 2])
 
     async def flush(self, client: Any, a: int, b: int, c: int) -> Any:
         """Outcomes, receipts that wait, a chunk that is finished; at times the same once more, or no COMMIT."""

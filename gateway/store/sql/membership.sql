@@ -13,10 +13,10 @@ SELECT instance, host, boot, pid, started_at, seen_at, node, place, carriers, be
 FROM worker WHERE node = $1::text AND place = $2::int;
 
 -- name: beat
--- Say that this process is alive; no row: it was fenced, and is to send nothing more.
--- index: worker_pkey
+-- Say that this process is alive; no row: it was fenced, or did not confirm a STOP, and is to send nothing more.
+-- index: worker_pkey, stop_fenced_pkey
 UPDATE worker SET beat = beat + 1, seen_at = $2::timestamptz, carriers = $3::text[]
-WHERE instance = $1::text
+WHERE instance = $1::text AND NOT EXISTS (SELECT FROM stop_fenced f WHERE f.instance = $1::text)
 RETURNING beat;
 
 -- name: hold_worker
