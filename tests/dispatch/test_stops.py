@@ -16,7 +16,7 @@ from gateway.errors import StoreError
 from gateway.message import MessageClass, Policy, Refusal
 from gateway.simulator.behaviour import Account, Receipts, Responses
 from gateway.simulator.ledger import read
-from gateway.store import postgres, runs, stops
+from gateway.store import membership, postgres, runs, stops
 from gateway.store.stops import EVERYTHING, scope_of
 from tests.fixtures.campaign import numbers
 from tests.fixtures.engine import Engine, engine, only_lane, until
@@ -213,8 +213,8 @@ async def test_worker_that_loads_its_sets_keeps_nobody_waiting_and_knows_all_whe
 ) -> None:
     async with engine(dsn, ledger) as e:
         now = app.CLOCK.wall()
-        one = runs.Worker(instance="new", host="h", boot="b", pid=1, started_at=now, seen_at=now)
-        await runs.register(e.connection, one)
+        one = runs.Worker(instance="new", host="h", boot="b", pid=1, started_at=now, seen_at=now, node="new")
+        await membership.register(e.connection, one)
         made = stops_of(e)
         began = time.monotonic()
         assert (await made.stop([FIRST])).confirmed_by == () and time.monotonic() - began < CONFIRM_S
