@@ -101,7 +101,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     evidence_s         before an uncertain segment is sent again under at_least_once
     recall_ids         message_ids kept in memory, a lane, to match receipts without asking Postgres
     memory_limit_mb    of the worker's memory, beside the limits of machine and container; 0 = none
-    metrics_listen     address and port where Prometheus reads figures, such as 127.0.0.1:9464; empty: none
+    metrics_listen     address and port where Prometheus reads figures, such as 127.0.0.1:9464 (of several workers
+                       of a node each has the next port); empty: none
     """
 
     flush_interval_s: Annotated[float, Meta(ge=0.001, le=1.0)] = 0.025
@@ -189,6 +190,7 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     profile                the profile that this section is laid over
     bind                   trx, or tx+rx: each of the two `binds` times
     window                 unanswered requests a bind
+    binds                  of the account, over all workers, who share them; tps likewise
     tps                    PDUs a second over all binds, hard in every sliding second; 0 = no limit
     long_password          allow more than the 8 characters of the standard
     assume_version         version of an SMSC that names none in its bind response (decides whether TLVs are sent)

@@ -99,6 +99,8 @@ def as_document(standing: Standing) -> dict[str, Any]:
             {
                 "instance": worker.instance,
                 "pid": worker.pid,
+                "node": worker.node,
+                "place": worker.place,
                 "alive": worker.instance in standing.alive,
                 "seen_s_ago": (standing.at - worker.seen_at).total_seconds(),
                 "carriers": {},
@@ -130,7 +132,8 @@ def show(standing: Standing) -> None:
         if worker.instance not in standing.alive:
             click.echo(f"worker      {worker.instance}, gone, seen {ago:.0f} s ago; the next one takes over from it")
             continue
-        click.echo(f"worker      {worker.instance}, seen {ago:.0f} s ago")
+        place = f", place {worker.place} of node {worker.node}" if worker.node != worker.instance else ""
+        click.echo(f"worker      {worker.instance}{place}, seen {ago:.0f} s ago")
         for name, carrier in json.loads(worker.report).get("carriers", {}).items():
             click.echo(f"  {name}: {_said(carrier)}")
             for bind in carrier["binds"]:
@@ -159,6 +162,10 @@ def show(standing: Standing) -> None:
 def _said(carrier: dict[str, Any]) -> str:
     up = "up" if carrier["up"] else "down"
     text = f"{up}, {carrier['rate_per_s']:,.0f}/s, window {carrier['in_flight']}/{carrier['window']}"
+    if slots := carrier.get("slots"):
+        text += f", binds {len(slots['held'])} of {slots['of']}"
+        if slots["share"] is not None:
+            text += f", {slots['share']:,} of {slots['tps']:,} tps"
     if carrier["held_chunks"]:
         text += f", {carrier['held_chunks']} chunks held"
     ordered = carrier.get("control", {})

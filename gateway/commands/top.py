@@ -64,6 +64,8 @@ def picture(standing: Standing) -> dict[str, Any]:
             {
                 "instance": worker.instance,
                 "alive": worker.instance in standing.alive,
+                "node": worker.node,
+                "place": worker.place,
                 "seen_s_ago": (standing.at - worker.seen_at).total_seconds(),
                 "trouble": told.get(worker.instance, {}).get("control", {}).get("trouble", ""),
             }
@@ -99,6 +101,7 @@ def _carrier(of: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
         "sent_per_s": sent,
         "rate_per_s": sum(account["rate_per_s"] for account in accounts),
         "limit_per_s": sum(account["limit_per_s"] for account in accounts),
+        "shares": {instance: one["slots"] for instance, one in of if one.get("slots")},
         "in_flight": sum(bind["in_flight"] for bind in submitting),
         "window": sum(bind["window"] for bind in submitting),
         "p50_ms": _worst(account["p50_ms"] for account in accounts),
