@@ -4,6 +4,7 @@
     ./dev torture --pairs --faults cut,postgres_kill  two at a time, of these alone
     ./dev torture --kills 200 --messages 200000       kill -9 of one of two workers, both policies in one run
     ./dev torture --postgres-kills 50                 kill -9 of Postgres
+    ./dev torture --stops 200                         STOPs in the middle of two runs, and a kill for every 20
 
 A round is a rig of its own (tests/fixtures/rig.py) with a run of each policy. What is done when is a function of the
 seed and of the number of messages that the simulator has taken; what the processes make of it is not. A failure names
@@ -24,13 +25,18 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
-from gateway.message import Policy
+from gateway.dispatch.clock import Clock
+from gateway.dispatch.stops import EVERYTHING, Stops
+from gateway.message import Policy, Refusal
+from gateway.store import postgres
 from tests.fixtures import audit as invariants
+from tests.fixtures.campaign import numbers
 from tests.fixtures.engine import doubt_bound, until
 from tests.fixtures.rig import FAKETIME, Rig
 
@@ -352,6 +358,10 @@ class Tally(Struct, kw_only=True):
     widest_window: int = 0
     rss_kb: int = 0
     files: int = 0
+    stops: int = 0
+    stops_in_time: int = 0
+    commit_to_last_submit_s: dict[str, float] = {}
+    commit_to_acknowledged_s: dict[str, float] = {}
     faults: dict[str, int] = {}
     checks: dict[str, int] = {}
 
@@ -406,18 +416,18 @@ async def round_(
         audit = await rig.audit_when_over(*made, patience_s=120.0)
         tally.count("L1")
         flat = [one for group in plan for one in group]
-        per_kill = doubt_bound(rig.window * rig.workers, rig.account_tps)
+        per_kill = doubt_bound(rig.window * rig.workers, rig.tps)
         waits = math.ceil(4.0 / RESPONSE_TIMEOUT_S)
         allowed = sum(one.kills * per_kill for one in flat)
         # A link that is lost leaves its window in doubt; one that is silent its window with each timeout.
-        allowed += sum(one.windows * waits * rig.window * rig.workers * rig.links_per_slot for one in flat)
+        allowed += sum(one.windows * waits * rig.window * rig.workers for one in flat)
         audit.check(doubt_at_most=allowed)
         tally.count("A1", "A2", "A3", "A4", "A5", "R1")
         tally.intents_compared += audit.intents_are_older(rig.wall_less_monotonic_ns)
         tally.parts_compared += audit.parts_in_order()
         tally.count("O1")
         arrivals = [message.at_ns for message in audit.arrived]
-        fullest = invariants.rate_holds(arrivals, rig.account_tps, except_ns=held_up)
+        fullest = invariants.rate_holds(arrivals, rig.tps, except_ns=held_up)
         tally.fullest_second = max(tally.fullest_second, fullest)
         tally.count("T1")
         tally.widest_window = max(tally.widest_window, invariants.windows_hold(rig.ledger, rig.window))
@@ -456,7 +466,7 @@ async def kills(
                 print(f"  {number + 1} kills, {rig.taken():,} taken", file=sys.stderr, flush=True)
         audit = await rig.audit_when_over(*made, patience_s=180.0)
         # Open windows, one flush of outcomes and one step of the watermark: 50 ms of a worker's traffic each.
-        per_kill = rig.window * rig.workers * rig.links_per_slot + 2 * round(0.05 * rig.tps) if worker else 0
+        per_kill = rig.window * rig.workers + 2 * round(0.05 * rig.tps) if worker else 0
         audit.check(doubt_at_most=per_kill * count, receipts=True)
         tally.count("A1", "A2", "A3", "A4", "A5", "R1", "L1")
         by_owner = Counter(audit.doubt_by_owner())
@@ -469,7 +479,7 @@ async def kills(
         tally.most_in_doubt_per_kill = max([by_owner[instance] for instance in instances], default=0)
         tally.intents_compared += audit.intents_are_older(rig.wall_less_monotonic_ns)
         arrivals = [message.at_ns for message in audit.arrived]
-        tally.fullest_second = invariants.rate_holds(arrivals, rig.account_tps)
+        tally.fullest_second = invariants.rate_holds(arrivals, rig.tps)
         tally.widest_window = invariants.windows_hold(rig.ledger, rig.window)
         tally.count("T1", "T2")
         tally.rounds += 1
@@ -478,6 +488,61 @@ async def kills(
         tally.doubt_allowed += per_kill * count
         tally.doubt_allowed_per_kill = per_kill
         tally.faults["worker_kill" if worker else "postgres_kill"] = count
+
+
+async def stops(
+    folder: Path, chance: random.Random, tally: Tally, *, count: int, kills_too: int, messages: int, tps: int
+) -> None:
+    """STOP numbers of two running runs at random moments while workers are killed; S1 for each by the ledger."""
+    async with Rig(folder, folder, window=30, tps=tps, workers=2, evidence_s=1.0) as rig:
+        made = [await rig.enqueue(messages // 2, policy) for policy in POLICIES]
+        for part in rig.worker_names:
+            await rig.start(part)
+
+        async def connect() -> Any:
+            return await postgres.connect(rig.server.dsn)
+
+        entry = Stops(Clock(monotonic=time.monotonic, wall=lambda: datetime.now(UTC)), connect, 30.0, rig.lease_s)
+        everybody = list(numbers(messages))
+        committed: dict[int, int] = {}
+        acknowledged: dict[int, int] = {}
+        moments = sorted(chance.sample(range(1, messages * 9 // 10), count))
+        killed = set(chance.sample(range(count), kills_too))
+
+        async def say(number: int) -> None:
+            seq = await entry.enter([number], EVERYTHING, True, "torture", "")
+            committed[number] = time.monotonic_ns()
+            await entry.acknowledge(seq)
+            acknowledged[number] = time.monotonic_ns()
+
+        saying: list[asyncio.Task[None]] = []
+        try:
+            for at, (moment, number) in enumerate(zip(moments, chance.sample(everybody, count), strict=True)):
+                await rig.until_taken(moment)
+                saying.append(asyncio.create_task(say(number)))
+                if at in killed:
+                    part = await a_worker(rig, chance)
+                    await rig.kill(part)
+                    await rig.start(part)
+            await asyncio.gather(*saying)
+        finally:
+            await entry.close()
+        audit = await rig.audit_when_over(*made, patience_s=180.0)
+        audit.check(doubt_at_most=kills_too * (rig.window * rig.workers + 2 * round(0.05 * rig.tps)))
+        audit.nothing_after_stop(acknowledged)
+        last = {int(m.destination): m.at_ns for m in audit.arrived if int(m.destination) in committed}
+        after_s = sorted(max(0, last.get(number, 0) - at) / 1e9 for number, at in committed.items())
+        waits_s = sorted((acknowledged[number] - at) / 1e9 for number, at in committed.items())
+        assert after_s[-1] <= 1.0, f"a submit came {after_s[-1]:.3f} s after the COMMIT of its STOP"
+        tally.count("A1", "A2", "A3", "A4", "A5", "R1", "L1", "S1")
+        tally.stops += count
+        tally.stops_in_time += sum(row["status"] == Refusal.SUPPRESSED for row in audit.rows)
+        tally.commit_to_last_submit_s = {"p99": after_s[len(after_s) * 99 // 100], "most": after_s[-1]}
+        tally.commit_to_acknowledged_s = {"p50": waits_s[len(waits_s) // 2], "most": waits_s[-1]}
+        tally.rounds += 1
+        tally.messages += messages
+        tally.doubted += len(audit.doubted)
+        tally.faults["worker_kill"] = kills_too
 
 
 def planned(chosen: Sequence[Fault], chance: random.Random, count: int, *, pairs: bool) -> list[list[Fault]]:
@@ -529,6 +594,7 @@ def main() -> None:
     parser.add_argument("--tps", type=int, default=1500)
     parser.add_argument("--kills", type=int, default=0, help="kill -9 of a worker so often in one run")
     parser.add_argument("--postgres-kills", type=int, default=0, help="kill -9 of Postgres so often in one run")
+    parser.add_argument("--stops", type=int, default=0, help="so many STOPs in one run, and a kill for every 20")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 32)
     unknown = set(filter(None, options.faults.split(","))) - FAULTS.keys()
@@ -546,6 +612,14 @@ def main() -> None:
         work = kills(
             folder, random.Random(seed), tally, worker=options.kills, postgres=options.postgres_kills,
             messages=messages, tps=options.tps,
+        )  # fmt: skip
+        within(folder, work, seed, 0, keep=options.keep)
+    elif options.stops:
+        folder = a_folder()
+        messages = options.messages or max(20_000, 100 * options.stops)
+        work = stops(
+            folder, random.Random(seed), tally, count=options.stops, kills_too=options.stops // 20, messages=messages,
+            tps=options.tps,
         )  # fmt: skip
         within(folder, work, seed, 0, keep=options.keep)
     else:
