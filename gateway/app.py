@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import gc
 import hashlib
+import math
 import os
 import random
 import resource
@@ -36,6 +37,9 @@ Result = TypeVar("Result")
 
 # For what reads or writes a whole run in one statement: ten million people are enqueued in about 15 s.
 PATIENCE_S = 600.0
+# For a server that is not there yet when a worker starts: looked for, and said so.
+WAITING_LOOK_S = 0.25
+WAITING_SAID_S = 5.0
 # For what a scrape asks of Postgres: Prometheus itself gives up after 10 s.
 METRICS_S = 3.0
 
@@ -267,6 +271,34 @@ async def open_database(settings: Settings, migrates: bool = True) -> AsyncItera
         yield Database(dsn, server, settings)
     finally:
         await asyncio.to_thread(stack.close)
+
+
+async def until_it_answers(settings: Settings, stop: asyncio.Event, tell: Callable[[str], None]) -> bool:
+    """Wait for a server that is not ours while it is away, recovers or shuts down; -> False: told to stop meanwhile.
+
+    Ours is waited for where it is started.
+    raises  StoreError: waiting helps nothing, or database.start_patience_s are over
+    """
+    database = settings.database
+    until, told_at = CLOCK.monotonic() + database.start_patience_s, -math.inf
+    while database.dsn and not stop.is_set():
+        try:
+            connection = await postgres.connect(
+                database.dsn, connect_timeout_s=database.deadline_s, allow_fsync_off=database.allow_data_loss
+            )
+        except StoreError as error:
+            now = CLOCK.monotonic()
+            if not error.retryable or now >= until:
+                raise
+            if now - told_at >= WAITING_SAID_S:
+                told_at = now
+                tell(f"postgres: {error}: waiting for it, {until - now:.0f} s more (database.start_patience_s)")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), min(WAITING_LOOK_S, until - now))
+        else:
+            await postgres.close(connection)
+            break
+    return not stop.is_set()
 
 
 def waits_in(database: Database) -> Callable[[], Awaitable[metrics.Queued]]:

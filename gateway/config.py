@@ -78,15 +78,17 @@ class Discreet(Struct, frozen=True, kw_only=True):
 class DatabaseSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the queue lives.
 
-    dsn          of any Postgres 15 to 18; empty: our own embedded server under data_root
-    data_root    folder of the embedded server, from the file's own folder on; empty: `.sluice`
-    deadline_s   our own limit on every database wait; then the connection is ended
-    min_free_mb  on the file system of the embedded server, below which nothing new is enqueued or claimed; 0 = none
+    dsn               of any Postgres 15 to 18; empty: our own embedded server under data_root
+    data_root         folder of the embedded server, from the file's own folder on; empty: `.sluice`
+    deadline_s        our own limit on every database wait; then the connection is ended
+    start_patience_s  how long `sluice run` waits for a server that is away, recovers or shuts down; 0 = not at all
+    min_free_mb       on the embedded server's file system, below which nothing new is enqueued or claimed; 0 = none
     """
 
     dsn: str = ""
     data_root: str = ""
     deadline_s: Seconds = 10.0
+    start_patience_s: Annotated[float, Meta(ge=0.0, le=86400.0)] = 60.0
     allow_data_loss: bool = False
     min_free_mb: Annotated[int, Meta(ge=0, le=1 << 30)] = 256
 

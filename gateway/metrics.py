@@ -21,6 +21,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from _fastpath.histogram import Histogram
+from gateway import logs
 from gateway.config import endpoint
 from gateway.dispatch.stops import Feed
 from gateway.dispatch.worker import Lane, Worker
@@ -119,6 +120,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("sluice_guard", "gauge", "1 while a guard stops something: hold, disk, memory, clock, history", ("guard",)),
     Metric("sluice_resident_bytes", "gauge", "Memory of the worker that is resident", ()),
     Metric("sluice_clock_jumps", "counter", "Jumps of the wall clock by more than 5 s", ()),
+    Metric("sluice_log_dropped", "counter", "Lines of the log that nobody read, or that the disk had no room for", ()),
     Metric("sluice_postgres_trouble", "gauge", "1 while Postgres does not answer this carrier's loops"),
 )  # fmt: skip
 METRIC_BY_NAME = {metric.name: metric for metric in CATALOGUE}
@@ -158,6 +160,7 @@ def families(
     queued: Queued,
     guards: Mapping[str, Any] | None = None,
     feed: Feed | None = None,
+    log_dropped: int = 0,
 ) -> list[Family]:
     """Read every counter; on the loop, about 1 ms a carrier with four binds (10 of them: 12 ms, two busy cores)."""
     made = {metric.name: metric.family() for metric in CATALOGUE}
@@ -236,6 +239,7 @@ def families(
         put_histogram("window_use", key, buckets, watch.window_sums[key])
     for by, seconds in watch.bound_s.items():
         put("bound_by_seconds", by, seconds)
+    put("log_dropped", (), log_dropped)
     if guards is not None:
         for guard in GUARDS:
             put("guard", (guard,), guard in guards["alarms"])
@@ -303,7 +307,7 @@ class Metrics:
                 self._queued = Queued()
                 with contextlib.suppress(StoreError, TimeoutError):
                     self._queued = await self._ask()
-            made = families(self._lanes(), self.watch, self._queued, self._guards(), self._feed)
+            made = families(self._lanes(), self.watch, self._queued, self._guards(), self._feed, logs.dropped())
             return await asyncio.to_thread(generate_latest, _Made(made))
 
     async def run(self) -> None:

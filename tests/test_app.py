@@ -129,3 +129,52 @@ def test_cpu_of_a_process_that_is_gone_is_nought():
     process.wait()
     assert app.process_tree_cpu_s(process.pid) == 0.0
     assert app.process_tree_cpu_s(os.getpid()) > 0.0
+
+
+def postgres_that_says(state, text):
+    """A door that answers whoever knocks with an ErrorResponse."""
+    fields = b"".join(kind + value.encode() + b"\0" for kind, value in ((b"S", "FATAL"), (b"C", state), (b"M", text)))
+
+    async def answer(reader, writer):
+        length = int.from_bytes(await reader.readexactly(4), "big")
+        request = await reader.readexactly(length - 4)
+        if request == (80877103).to_bytes(4, "big"):  # SSLRequest: no, and then the start-up itself
+            writer.write(b"N")
+            length = int.from_bytes(await reader.readexactly(4), "big")
+            await reader.readexactly(length - 4)
+        writer.write(b"E" + (4 + len(fields) + 1).to_bytes(4, "big") + fields + b"\0")
+        await writer.drain()
+        writer.close()
+
+    return asyncio.start_server(answer, "127.0.0.1", 0)
+
+
+@pytest.mark.parametrize("state", ["57P03", "57P01", "53300"])
+async def test_server_that_recovers_shuts_down_or_is_full_is_waited_for_and_that_is_said_now_and_then(
+    state, monkeypatch
+):
+    monkeypatch.setattr(app, "WAITING_LOOK_S", 0.005)
+    monkeypatch.setattr(app, "WAITING_SAID_S", 0.1)
+    said, stop = [], asyncio.Event()
+
+    def tell(line):
+        said.append(line)
+        if len(said) == 3:
+            stop.set()
+
+    async with await postgres_that_says(state, "not now") as door:
+        settings = of(f"postgresql://u@127.0.0.1:{door.sockets[0].getsockname()[1]}/x")
+        assert not await app.until_it_answers(settings, stop, tell)
+    assert len(said) == 3 and all(f"not now ({state}): waiting for it, " in line for line in said)
+
+
+async def test_server_that_will_not_have_us_is_not_waited_for():
+    async with await postgres_that_says("28P01", "wrong password") as door:
+        settings = of(f"postgresql://u@127.0.0.1:{door.sockets[0].getsockname()[1]}/x")
+        with pytest.raises(StoreError, match="wrong password"):
+            await app.until_it_answers(settings, asyncio.Event(), lambda line: pytest.fail(line))
+
+
+async def test_server_that_answers_is_not_waited_for_nor_one_of_ours(dsn):
+    for settings in (of(dsn), of()):
+        assert await app.until_it_answers(settings, asyncio.Event(), lambda line: pytest.fail(line))

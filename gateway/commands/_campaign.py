@@ -15,7 +15,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from gateway import app
+from gateway import app, logs
 from gateway.commands._options import plain, say
 from gateway.dispatch.worker import Lane, Worker
 from gateway.errors import StoreError
@@ -281,7 +281,9 @@ def _rate(segments: int, first: datetime, last: datetime) -> float | None:
 
 
 def print_report(report: RunReport, as_json: bool) -> None:
-    """Print a report for a person, or as one JSON object."""
+    """Print a report for a person, or as one JSON object; behind all that was said before it."""
+    if (sink := logs.current()) is not None:
+        sink.flush()
     if as_json:
         click.echo(msgspec.json.encode(report))
         return

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import msgspec
 
+from gateway import logs
 from gateway.config import Settings, dsn_problem, load
 from gateway.errors import ConfigError, FileFault, GatewayError, StoreError
 from gateway.smpp import status as statuses
@@ -106,7 +107,10 @@ def said_plainly() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Write a line to standard error. A reader of it that has left is no reason to stop sending."""
+    """Write a line to standard error. A reader of it that has left, or reads no more, is no reason to stop sending."""
+    if (sink := logs.current()) is not None:
+        sink.put(text)
+        return
     with contextlib.suppress(OSError):
         click.echo(text, err=True)
 
@@ -117,6 +121,26 @@ def plain(text: str) -> str:
 
 
 def set_up_logging(verbose: int) -> None:
-    """Log to standard error: warnings, with -v events, with -vv every step."""
+    """Log to standard error, never waiting for it: warnings, with -v events, with -vv every step.
+
+    Until the command ends what `say` says goes the same way.
+    """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(message)s", stream=sys.stderr)
+    try:
+        sink = logs.Sink(sys.stderr.fileno(), sys.stderr.encoding)
+    except (AttributeError, OSError, ValueError):  # none at all, or a stream of the caller's in its place
+        logging.basicConfig(level=level, format=logs.FORMAT, stream=sys.stderr)
+        return
+    sink.setFormatter(logging.Formatter(logs.FORMAT))
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(sink)
+    root.setLevel(level)
+
+    def end() -> None:
+        root.removeHandler(sink)
+        root.setLevel(before)
+        sink.close()
+
+    if (context := click.get_current_context(silent=True)) is not None:
+        context.call_on_close(end)

@@ -134,6 +134,8 @@ async def keep(settings: Settings, count: int, words: Sequence[str]) -> int:
     with app.stop_signals(stop.set):
         loop.add_signal_handler(signal.SIGUSR1, roll.set)
         try:
+            if not await app.until_it_answers(settings, stop, say):
+                return 0
             async with app.open_database(settings) as database:
                 keeper = asyncio.create_task(database.keep_running())
                 # Not among the words: those are seen by everybody on this host.

@@ -111,6 +111,8 @@ async def serve(
     with app.stop_signals(stop.set):
         if is_kept:
             _workers.stop_with_keeper(stop)
+        if not await app.until_it_answers(settings, stop, say):
+            return
         async with app.open_database(settings) as database:
             while not stop.is_set():
                 try:

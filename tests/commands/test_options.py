@@ -1,5 +1,6 @@
 """What the commands share: seconds, DSNs, errors as sentences."""
 
+import io
 import logging
 import os
 import sys
@@ -7,6 +8,7 @@ import sys
 import click
 import pytest
 
+from gateway import logs
 from gateway.commands._options import Finite, Refused, plain, said_plainly, say, set_up_logging, settings_of
 from gateway.errors import BindRefused, ConfigError, FileFault, StoreError
 
@@ -77,9 +79,33 @@ def test_text_of_a_stranger_keeps_its_letters_and_loses_its_escapes():
     assert plain("Zoë\x1b]0;x\x07\n\udce9") == "Zoë\\x1b]0;x\\x07 \\xdce9"
 
 
-def test_verbosity_sets_the_level(monkeypatch):
-    levels = []
-    monkeypatch.setattr(logging, "basicConfig", lambda **options: levels.append(options["level"]))
+def test_verbosity_sets_the_level_until_the_command_ends():
+    root = logging.getLogger()
+    before, levels = root.level, []
     for verbose in range(4):
-        set_up_logging(verbose)
+        with click.Context(click.Command("x")):
+            set_up_logging(verbose)
+            levels.append(root.level)
     assert levels == [logging.WARNING, logging.INFO, logging.DEBUG, logging.DEBUG]
+    assert root.level == before
+
+
+def test_what_is_said_and_what_is_logged_go_one_way_and_wait_for_no_reader(capfd):
+    with click.Context(click.Command("x")):
+        set_up_logging(0)
+        assert logs.current() is not None
+        say("said")
+        logging.getLogger("x").warning("logged")
+        say("said again")
+    assert logs.current() is None
+    first, second, third = capfd.readouterr().err.splitlines()
+    assert (first, third) == ("said", "said again") and second.endswith(" W logged")
+
+
+def test_stream_without_a_descriptor_is_written_to_as_it_is(monkeypatch):
+    given = []
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(logging, "basicConfig", lambda **options: given.append(options["stream"]))
+    set_up_logging(0)
+    say("said")
+    assert given == [sys.stderr] and sys.stderr.getvalue() == "said\n"

@@ -2,6 +2,9 @@
 
 import pytest
 
+from gateway.store.embedded import Embedded
+from tests.fixtures.postgres import FAST
+
 TEXT = "hello"
 
 
@@ -47,6 +50,26 @@ def test_worker_does_not_start_on_wrong_settings(here, settings, tmp_path, optio
     assert not (tmp_path / "home").exists()
 
 
-def test_worker_says_that_the_database_is_away(sluice, settings):
+def test_worker_waits_for_a_database_that_is_away_and_ends_when_it_stays_away(sluice, settings, tmp_path):
+    with open(tmp_path / "sluice.toml", "a") as file:
+        file.write("[database]\nstart_patience_s = 0.5\n")
     result = sluice("run", "--dsn", "postgresql://u:dsn-s3cret@127.0.0.1:1/x")
-    assert result.code == 75 and result.err.startswith("postgres: connect")
+    waiting, end = result.err.splitlines()
+    assert waiting.startswith("postgres: connect") and "waiting for it, 0 s more" in waiting
+    assert result.code == 75 and end.startswith("postgres: connect")
+
+
+def test_worker_that_waits_for_a_database_ends_in_order_when_told(start, settings):
+    worker = start("run", "--dsn", "postgresql://u:dsn-s3cret@127.0.0.1:1/x")
+    worker.says("waiting for it, 60 s more")
+    assert worker.ends().code == 0
+
+
+def test_worker_that_was_started_before_its_database_serves_once_it_is_there(start, settings, data_root):
+    with Embedded(data_root, FAST) as server:
+        dsn = server.dsn
+    worker = start("run", "--dsn", dsn)
+    worker.says("waiting for it")
+    with Embedded(data_root, FAST):
+        worker.says("running")
+        assert worker.ends().code == 0
