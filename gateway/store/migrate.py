@@ -14,6 +14,10 @@ Several runners may start at once: an advisory lock lets one work, and the row o
 in each step, fences off a runner whose lock was lost with its connection. Everything stands on the coordinator of a
 Citus cluster, where one statement at a time is also the only way (citus: "cannot insert multiple commands").
 
+On Citus the schema is made before the extension is, and distributed by a step of its own (placement.py): what a plain
+table takes in one statement (a column with its CHECK, 0003) a distributed one may not. Files that come later run on
+distributed tables, and are held to that by a test.
+
 Forward only: what was applied may not change, and a database from a newer program is refused.
 Not here: the tables themselves.
 """
@@ -29,6 +33,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from gateway.errors import StoreError
+from gateway.store import placement
 from gateway.store.postgres import close, connect, deadline
 from gateway.store.statements import bare, split
 
@@ -90,6 +95,8 @@ async def migrate(
             rows = await connection.fetch("SELECT version, name, sha256, steps FROM schema_version ORDER BY version")
         done = {row["version"]: row for row in rows}
         check(files, done)
+        if any(file.version not in done or done[file.version]["sha256"] is None for file in files):
+            await _refuse_half_a_cluster(connection)
         applied = []
         for file in files:
             row = done.get(file.version)
@@ -171,6 +178,20 @@ def check(files: list[Migration], done: "dict[int, asyncpg.Record] | dict[int, d
             raise StoreError(
                 f"{file.name} comes before {done[last]['name']}, which is applied: give it the next number"
             )
+
+
+async def _refuse_half_a_cluster(connection: "asyncpg.Connection[Any]") -> None:
+    """Let no migration run where citus is there and nothing is distributed: some tables would be, and others not."""
+    async with deadline(connection, 10.0, "citus"):
+        if not await connection.fetchval(placement.HAS_CITUS):
+            return
+        if await connection.fetchval("SELECT to_regclass('chunk')") is not None:
+            if await placement.is_distributed(connection, "chunk"):
+                return
+    raise StoreError(
+        "expected tables that are distributed where the extension citus is, found none: DROP EXTENSION citus in this "
+        "database, sluice migrate, CREATE EXTENSION citus, sluice migrate --distributed"
+    )
 
 
 async def _lock(connection: "asyncpg.Connection[Any]", seconds: float) -> None:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from gateway.errors import StoreError
 from gateway.message import Encoding, MessageClass, Refusal
 from gateway.routing import Plan, by_weight
+from gateway.store import placement
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 from gateway.store.queue import CHANNEL, CHUNK_BITS, FIRST_REPEAT
@@ -26,6 +27,8 @@ SAMPLE = 20_000
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 PARTITIONED = ("outcome", "receipt")
 PARTITION_DAYS_AHEAD = 3
+# Shards in turn and not side by side; a plain server knows no such setting and keeps it as one of nobody's.
+SEQUENTIAL = "SET LOCAL citus.multi_shard_modify_mode = 'sequential'"
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -164,6 +167,8 @@ async def materialise(
         # No worker may have run yet, and who is taken by nobody has an outcome from the start.
         await ensure_partitions(connection, now)
     async with connection.transaction():
+        # Many lanes at once, and then `run`, which is on every node: Citus takes both in one transaction only so.
+        await connection.execute(SEQUENTIAL)
         # Whoever enqueues it once more waits here, and finds it done; his plan may be another.
         before = await connection.fetchrow(query("lock_run"), run.id)
         if before is None:
@@ -189,7 +194,7 @@ async def materialise(
             await connection.execute(query("refuse_unrouted"), run.id, Refusal.NO_ROUTE, now)
         total = int(await connection.fetchval(query("count_positions"), run.id))
         await connection.execute(query("close_enqueue"), run.id, total, now)
-        await _tell_if_urgent(connection, run)
+        await _tell_if_urgent(connection, run, sorted({cell.lane for cell in plan.cells if cell.lane}))
     return total
 
 
@@ -227,17 +232,13 @@ async def enqueue_few(
             source, list(fallback),
         )  # fmt: skip
         await connection.execute(query("add_recipients"), run.id, len(numbers), now)
-        await _tell_if_urgent(connection, run, lane)
+        await _tell_if_urgent(connection, run, [lane])
     return chunk_id
 
 
-async def _tell_if_urgent(connection: Connection, run: Run, lane: int | None = None) -> None:
-    if run.class_ > MessageClass.TRANSACTIONAL:
-        return
-    if lane is None:
-        await connection.execute(query("tell_urgent"), run.id, CHANNEL)
-    else:
-        await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, str(lane))
+async def _tell_if_urgent(connection: Connection, run: Run, lanes: Sequence[int]) -> None:
+    if run.class_ <= MessageClass.TRANSACTIONAL:
+        await connection.execute(query("tell_urgent"), CHANNEL, lanes)
 
 
 async def _chunks_of_cells(connection: Connection, list_id: int, people: int, plan: Plan) -> list[int]:
@@ -268,7 +269,7 @@ async def ensure_partitions(connection: Connection, now: datetime) -> list[str]:
     """
     made = []
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    is_distributed = await connection.fetchval("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')")
+    is_distributed = await placement.is_distributed(connection, PARTITIONED[0])
     for day in range(-1, PARTITION_DAYS_AHEAD + 1):
         begin = today + timedelta(days=day)
         for table in PARTITIONED:
@@ -285,6 +286,8 @@ async def ensure_partitions(connection: Connection, now: datetime) -> list[str]:
                     assert re.fullmatch(r"[a-z_]+_\d{8}", name)
                     await connection.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)")
                     if is_distributed:
+                        # Without a primary key its shards could not be moved while they are written to.
+                        await connection.execute(f"ALTER TABLE {name} REPLICA IDENTITY FULL")
                         await connection.execute(
                             "SELECT create_distributed_table($1::regclass, 'lane', colocate_with => 'chunk')", name
                         )

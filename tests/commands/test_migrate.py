@@ -1,6 +1,11 @@
 """`sluice migrate` on a database by DSN, by settings, and on the embedded one."""
 
+import asyncio
+
 import pytest
+
+from gateway.store.placement import calls
+from tests.fixtures.pretend_citus import pretend
 
 
 def test_schema_is_brought_forward_once(sluice, empty_dsn):
@@ -27,3 +32,23 @@ def test_embedded_database_is_made(sluice, data_root):
 def test_database_that_is_away_or_misspelt_is_said_plainly(here, dsn, code):
     result = here("migrate", "--dsn", dsn)
     assert result.code == code and len(result.err.splitlines()) == 1
+
+
+def test_plan_of_a_distribution_prints_the_calls_and_changes_nothing(sluice, dsn):
+    found = sluice("migrate", "--dsn", dsn, "--distributed", "--plan")
+    assert (found.code, found.out.splitlines()) == (0, [f"{call};" for call in calls({})])
+    assert found.err == "the extension citus is not in this database: nothing could be called yet\n"
+
+
+def test_tables_are_distributed_once_where_citus_is_and_refused_where_it_is_not(sluice, dsn):
+    refused = sluice("migrate", "--dsn", dsn, "--distributed")
+    assert (refused.code, refused.out) == (75, "") and "expected the extension citus" in refused.err
+    asyncio.run(pretend(dsn))
+    assert sluice("migrate", "--dsn", dsn, "--distributed").out.splitlines() == [f"{call};" for call in calls({})]
+    again = sluice("migrate", "--dsn", dsn, "--distributed")
+    assert (again.code, again.out, again.err) == (0, "", "nothing to distribute\n")
+
+
+@pytest.mark.parametrize("options", [("--plan",), ("--distributed", "--pending")])
+def test_options_that_do_not_go_together_are_refused(sluice, options):
+    assert sluice("migrate", *options).code == 2

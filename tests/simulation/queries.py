@@ -125,12 +125,6 @@ def upsert(tx: Transaction, name: str, values: Values, new: Callable[[Values], V
 # -- statements without a name -----------------------------------------------------------------------------------------
 
 
-@nameless(r"SELECT pg_notify\(\$1, \$2\)", "pg_notify")
-def _notify(tx: Transaction, channel: str, payload: str) -> Result:
-    tx.tell(channel, payload)
-    return [("",)]
-
-
 @nameless(r"SELECT EXISTS \(SELECT FROM pg_extension WHERE extname = 'citus'\)", "exists")
 def _has_citus(tx: Transaction) -> Result:
     return [(False,)]
@@ -159,6 +153,11 @@ def _create_partition(tx: Transaction, log: str, day: str) -> Result:
 @nameless(r"ALTER TABLE (\w+) ATTACH PARTITION \w+_(\d{8}) FOR VALUES", tag="ALTER TABLE")
 def _attach_partition(tx: Transaction, log: str, day: str) -> Result:
     tx.days.append((tx.tables.logs[log], day_of(day)))
+    return 0
+
+
+@nameless(r"SET LOCAL citus\.", tag="SET")
+def _set_of_citus(tx: Transaction) -> Result:
     return 0
 
 

@@ -266,9 +266,8 @@ def _chunks(tx: Transaction, run_id: int) -> Any:
 
 
 @model("tell_urgent", "pg_notify")
-def tell_urgent(tx: Transaction, run_id: int, channel: str) -> Result:
-    """Wake the dispatchers of a run's lanes."""
-    lanes_ = dict.fromkeys(one["lane"] for _, one in _chunks(tx, run_id) if one["state"] == READY)
+def tell_urgent(tx: Transaction, channel: str, lanes_: Sequence[int]) -> Result:
+    """Wake the dispatchers of some lanes."""
     for lane in lanes_:
         tx.tell(channel, str(lane))
     return [("",) for _ in lanes_]

@@ -624,50 +624,6 @@ async def test_racing_repeats_send_each_position_once(database: Database, connec
 
 # -- the shape of the statements --------------------------------------------------------------------------------------
 
-DISTRIBUTED = {
-    "chunk", "chunk_payload", "outcome", "receipt", "receipt_waiting", "repeated", "inbound", "flush", "transfer",
-    "orphan_receipt",
-    "inbound_message", "inbound_part", "inbound_seen", "event", "event_number",
-}  # fmt: skip
-# Statements over all lanes, none of them on the path of a message.
-ALL_LANES = {
-    "sender_waits",  # asked by a person
-    "message_states", "late_conflicts", "refusals", "latencies", "latency_counts", "is_rolled", "unreceipted",
-    "materialise_payload", "materialise_chunks",
-    "refuse_unrouted", "count_positions", "chunk_states", "open_chunks", "queue_by_lane", "tell_urgent",
-}  # fmt: skip
-
-
-def references(sql: str) -> list[tuple[str, str]]:
-    """(table, name it goes by) of every reference to a distributed table that reads rows."""
-    words = "|".join(sorted(DISTRIBUTED, key=len, reverse=True))
-    found = []
-    for match in re.finditer(rf"\b(?:FROM|JOIN|UPDATE|USING)\s+({words})\b(?:\s+(?:AS\s+)?([a-z]\w*))?", sql):
-        name = match[2] if match[2] and match[2].upper() not in {"SET", "WHERE", "USING", "JOIN"} else match[1]
-        found.append((match[1], name))
-    # A comma in FROM brings in another table.
-    found += [(m[1], m[2] or m[1]) for m in re.finditer(rf",\s*({words})\b(?:\s+([a-z]\w*))?(?=\s|$)", sql)]
-    return found
-
-
-@pytest.mark.parametrize("name", sorted(set(all_queries()) - ALL_LANES))
-def test_every_reference_to_a_hot_table_carries_the_lane(name: str) -> None:
-    """One lane is one shard: a reference without it asks all of them, and is no error."""
-    sql = all_queries()[name].sql
-    keys = len(re.findall(r"\blane = \$1::int", sql))
-    tables = references(sql)
-    for table, alias in tables:
-        pattern = rf"(?:\b{alias}\.lane|(?<![.\w])lane) = \$1::int"
-        assert re.search(pattern, sql), f"{name}: {table} as {alias} without lane = $1"
-    assert keys >= len(tables), f"{name}: {len(tables)} references, {keys} lane equalities"
-
-
-def test_the_check_of_lanes_would_notice() -> None:
-    assert references("SELECT 1 FROM outcome o JOIN chunk k ON k.id = o.chunk_id, receipt r WHERE o.lane = $1") == [
-        ("outcome", "o"), ("chunk", "k"), ("receipt", "r"),
-    ]  # fmt: skip
-    assert references("UPDATE chunk SET state = 1 WHERE lane = $1::int") == [("chunk", "chunk")]
-
 
 @ON_POSTGRES
 async def test_every_statement_is_understood_by_the_server(connection: Any) -> None:

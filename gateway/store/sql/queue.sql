@@ -190,10 +190,10 @@ WITH asked AS MATERIALIZED (
     DELETE FROM receipt_waiting w USING picked n
     WHERE w.lane = $1::int AND w.at >= $2::timestamptz AND w.at < $3::timestamptz AND w.message_id = n.message_id
       AND coalesce(w.number, -1) = n.number AND coalesce(w.other, -1) = n.other
-    RETURNING n.chunk_id, w.at, w.lane, n.pos, w.number, w.done_at, n.segment, w.state, w.message_id, w.err, w.raw, n.rule
+    RETURNING n.chunk_id, w.at, n.pos, w.number, w.done_at, n.segment, w.state, w.message_id, w.err, w.raw, n.rule
 ), written AS (
     INSERT INTO receipt (chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw)
-    SELECT chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw FROM found
+    SELECT chunk_id, at, $1::int, pos, number, done_at, segment, state, message_id, err, raw FROM found
 )
 SELECT rule, count(*)::int AS receipts FROM found GROUP BY rule;
 
@@ -235,15 +235,15 @@ WITH doubt AS (
     WHERE w.lane = $1::int AND w.message_id = c.message_id AND c.tail = d.tail
       AND (w.number % 1000000000 = d.tail OR w.other % 1000000000 = d.tail)
       AND w.at > d.at - $3::interval AND w.at < d.at + $4::interval
-    RETURNING d.chunk_id, w.at, w.lane, d.pos, w.number, w.done_at, d.segment, w.state, w.message_id, w.err, w.raw,
+    RETURNING d.chunk_id, w.at, d.pos, w.number, w.done_at, d.segment, w.state, w.message_id, w.err, w.raw,
               d.segments, d.epoch
 ), accepted AS (
     INSERT INTO outcome (lane, chunk_id, pos, segment, segments, epoch, status, at, rtt_us, message_id)
-    SELECT lane, chunk_id, pos, segment, min(segments), min(epoch), 0, min(at), 0, message_id
-    FROM adopted GROUP BY lane, chunk_id, pos, segment, message_id
+    SELECT $1::int, chunk_id, pos, segment, min(segments), min(epoch), 0, min(at), 0, message_id
+    FROM adopted GROUP BY chunk_id, pos, segment, message_id
 )
 INSERT INTO receipt (chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw, source)
-SELECT chunk_id, at, lane, pos, number, done_at, segment, state, message_id, err, raw, 'adopted' FROM adopted;
+SELECT chunk_id, at, $1::int, pos, number, done_at, segment, state, message_id, err, raw, 'adopted' FROM adopted;
 
 -- name: adoption_contested
 -- Count the waiting receipts that might settle a segment in doubt, were it the only one of its number.
@@ -268,10 +268,10 @@ WITH old AS (
     WHERE lane = $1::int AND at < $2::timestamptz AND at <= coalesce((
         SELECT at FROM receipt_waiting WHERE lane = $1::int AND at < $2::timestamptz ORDER BY at OFFSET $3::int LIMIT 1
     ), $2::timestamptz)
-    RETURNING lane, at, number, other, done_at, state, message_id, err, raw
+    RETURNING at, number, other, done_at, state, message_id, err, raw
 )
 INSERT INTO orphan_receipt (lane, at, number, other, done_at, state, message_id, err, raw)
-SELECT lane, at, number, other, done_at, state, message_id, err, raw FROM old;
+SELECT $1::int, at, number, other, done_at, state, message_id, err, raw FROM old;
 
 -- name: unheard
 -- Find accepted segments of a span of time ($2 … $3) of which no end is known, behind the one of ($4, $5, $6, $7), the oldest $8.

@@ -1,0 +1,245 @@
+"""Every statement is written so that a Citus cluster takes it as one Postgres does: one schema, one set of them."""
+
+import ast
+import importlib.resources
+import re
+from pathlib import Path
+
+import pytest
+from pglast import parse_sql
+from pglast.parser import ParseError
+
+from gateway.store.migrate import read
+from gateway.store.placement import PLACES, call_of
+from gateway.store.queries import all_queries
+from tests.fixtures.citus_rules import faults_of, faults_of_all_lanes, faults_of_migration, look
+
+STORE = Path(__file__).parents[2] / "gateway" / "store"
+
+REPORT = "a report on a run, which is on many lanes; asked by a person"
+ENQUEUE = "once a run, for all its lanes"
+# Statements over all lanes or buckets, each with why it may ask every node. None is on the path of a message.
+ALL_LANES = {
+    "message_states": REPORT,
+    "late_conflicts": REPORT,
+    "refusals": REPORT,
+    "latencies": REPORT,
+    "latency_counts": REPORT,
+    "is_rolled": REPORT,
+    "unreceipted": REPORT,
+    "chunk_states": REPORT,
+    "open_chunks": REPORT,
+    "queue_by_lane": "the whole queue; asked by a person",
+    "sender_waits": "a sender may be on any lane; asked by a person who drains it",
+    "trace_transfers": "where a message came from and went to: two lanes; asked by a person",
+    "sample_cells": ENQUEUE,
+    "materialise_chunks": ENQUEUE,
+    "refuse_unrouted": ENQUEUE,
+    "count_positions": ENQUEUE,
+    "people._ANY_ENTRY": "once an import",
+    "people._UPSERT": "once an import, by ranges of buckets",
+    "people._COUNT": "once an import",
+}
+# Statements that break a rule, with the one fault that each may have, and the reason.
+ALLOWED = {
+    "materialise_payload": (
+        ["tables of different groups in one statement: ['chunk', 'endpoint'] [27]"],
+        "people become messages: the rows change their key, by way of every node (rule 28: 1.5 M/s)",
+    ),
+    "people._MERGE": (
+        ["list_entry (written): no key equal to a parameter [15]"],
+        "a piece of an import comes from a temporary table of the session, once",
+    ),
+    "0003_receipts.sql": (
+        ["run.receipt_policy: a column is added without its constraints, which follow [61]"],
+        "it runs before anything is distributed: gateway/store/migrate.py sees to it",
+    ),
+}
+CALL = re.compile(r"(\w+_(?:table))\('(\w+)'(?:, '(\w+)', colocate_with => '(\w+)')?\)")
+MIGRATIONS = read(importlib.resources.files("gateway.store").joinpath("migrations"))
+
+
+def inline_statements() -> dict[str, str]:
+    """The statements that stand in the store's Python as constants with a name, by room and name."""
+    found = {}
+    for file in sorted(STORE.glob("*.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if (
+                isinstance(node, ast.Assign)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                try:
+                    parsed = parse_sql(node.value.value)
+                except ParseError:
+                    continue
+                if parsed and isinstance(node.targets[0], ast.Name):
+                    found[f"{file.stem}.{node.targets[0].id}"] = node.value.value
+    return found
+
+
+STATEMENTS = {name: one.sql for name, one in all_queries().items()} | inline_statements()
+
+
+def faults(name: str) -> list[str]:
+    """What is wrong with a statement by the rules that hold for it."""
+    sql = STATEMENTS[name]
+    return faults_of_all_lanes(sql) if name in ALL_LANES or name == "materialise_payload" else faults_of(sql)
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS))
+def test_a_statement_of_one_lane_says_so_at_every_table_and_others_are_listed_with_a_reason(name: str) -> None:
+    """One lane is one shard: a reference without it asks all of them, and is no error."""
+    assert faults(name) == ALLOWED.get(name, ([], ""))[0]
+
+
+@pytest.mark.parametrize("file", MIGRATIONS, ids=lambda file: file.name)
+def test_a_migration_has_nothing_that_distributed_tables_refuse(file) -> None:
+    assert faults_of_migration(file.statements) == ALLOWED.get(file.name, ([], ""))[0]
+
+
+def test_lists_of_what_may_be_otherwise_name_only_what_needs_it() -> None:
+    assert [name for name in ALL_LANES if name not in STATEMENTS or not faults_of(STATEMENTS[name])] == []
+    assert [name for name in ALLOWED if name not in STATEMENTS and name not in {file.name for file in MIGRATIONS}] == []
+    assert all(ALL_LANES.values()) and all(reason for _, reason in ALLOWED.values())
+
+
+def test_statements_of_the_rooms_are_looked_at_too() -> None:
+    assert {"people._OPEN", "people._UPSERT", "placement._FOUND", "migrate._CREATE"} <= set(STATEMENTS)
+
+
+def test_migrations_distribute_what_has_a_place_and_as_it_says() -> None:
+    """Played in their order, the calls in the DO blocks end where `sluice migrate --distributed` does."""
+    made: dict[str, str] = {}
+    for file in MIGRATIONS:
+        for statement in file.statements:
+            for call, table, key, group in CALL.findall(statement):
+                assert call != "create_distributed_table" or group in {"none", *made}, f"{file.name}: {table}"
+                if call == "undistribute_table":
+                    del made[table]
+                else:
+                    more = f", '{key}', colocate_with => '{group}'" if key else ""
+                    made[table] = f"SELECT {call}('{table}'{more})"
+    assert made == {name: call_of(name) for name, place in PLACES.items() if place.kind != "local"}
+
+
+@pytest.mark.parametrize(
+    ("sql", "fault"),
+    [
+        ("SELECT 1 FROM outcome WHERE chunk_id = $1", "outcome: no key"),
+        (
+            "SELECT 1 FROM outcome o JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id WHERE o.lane = $1::int",
+            "chunk as k: no key",
+        ),
+        ("SELECT 1 FROM outcome o LEFT JOIN chunk k ON k.lane = o.lane AND o.lane = $1::int", "outcome as o: no key"),
+        ("SELECT 1 FROM outcome WHERE lane = $1::int OR chunk_id = $2", "outcome: no key"),
+        ("SELECT 1 FROM outcome WHERE lane = ANY($1::int[])", "outcome: no key"),
+        ("SELECT 1 FROM outcome WHERE lane = $1::int AND pos IN (SELECT n FROM chunk)", "chunk: no key"),
+        ("WITH a AS (SELECT id FROM chunk) SELECT 1 FROM outcome WHERE lane = $1::int", "chunk: no key"),
+        (
+            "SELECT 1 FROM outcome o, chunk k WHERE o.lane = $1::int AND k.lane = $2::int",
+            "different parameters: [1, 2]",
+        ),
+        ("UPDATE chunk SET state = 1 FROM unnest($1::int[]) AS u (lane) WHERE chunk.lane = u.lane", "chunk: no key"),
+        ("DELETE FROM receipt USING chunk k WHERE k.lane = $1::int", "receipt: no key"),
+        ("INSERT INTO flush (id, at) VALUES ($1, $2)", "flush (written): no key"),
+        (
+            "INSERT INTO flush (lane, id, at) SELECT lane, 1, $1 FROM unnest($2::int[]) AS u (lane)",
+            "flush (written): no key",
+        ),
+        ("INSERT INTO flush (lane, id, at) SELECT $1::int, 1, $2 UNION ALL SELECT 7, 1, $2", "flush (written): no key"),
+        ("UPDATE chunk SET lane = $2 WHERE lane = $1::int", "the key of chunk is changed [5]"),
+        (
+            "UPDATE chunk SET not_before = clock_timestamp() WHERE lane = $1::int",
+            "clock_timestamp() in a change of chunk [11]",
+        ),
+        ("UPDATE run SET priority = random() WHERE id = $1", "random() in a change of run [11]"),
+        (
+            "INSERT INTO carrier (lane) VALUES ($1) ON CONFLICT (lane) DO UPDATE SET created_at = now()",
+            "now() in ON CONFLICT",
+        ),
+        (
+            "INSERT INTO carrier (lane) VALUES ($1) ON CONFLICT (lane) DO UPDATE SET created_at = current_timestamp",
+            "the time in ON CONFLICT",
+        ),
+        ("SELECT 1 FROM chunk k JOIN worker w ON w.instance = k.owner WHERE k.lane = $1::int", "local and distributed"),
+        (
+            "SELECT 1 FROM chunk k, endpoint e WHERE k.lane = $1::int AND e.bucket = $1::int",
+            "tables of different groups",
+        ),
+        (
+            "SELECT pg_notify('a', lane::text) FROM chunk WHERE lane = $1::int",
+            "NOTIFY where a distributed table is read",
+        ),
+        ("WITH RECURSIVE a AS (SELECT 1) SELECT 1 FROM chunk WHERE lane = $1::int", "WITH RECURSIVE [32]"),
+        ("SELECT count(*) FROM chunk WHERE lane = $1::int GROUP BY ROLLUP (state, class)", "GROUPING SETS [32]"),
+        ("MERGE INTO chunk k USING run r ON k.run = r.id WHEN MATCHED THEN DO NOTHING", "MERGE [25]"),
+        ("DELETE FROM run WHERE id = 1; DELETE FROM run WHERE id = 2", "expected one statement, found 2 [54]"),
+    ],
+)
+def test_a_statement_that_breaks_a_rule_is_found(sql: str, fault: str) -> None:
+    assert any(fault in one for one in faults_of(sql)), faults_of(sql)
+
+
+def test_a_report_may_ask_every_lane_and_joins_by_it() -> None:
+    joined = "SELECT 1 FROM outcome o JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id WHERE k.run = $1"
+    assert faults_of_all_lanes(joined) == [] and len(faults_of(joined)) == 2
+    apart = "SELECT 1 FROM outcome o JOIN chunk k ON k.id = o.chunk_id WHERE k.run = $1"
+    assert faults_of_all_lanes(apart) == [
+        "outcome as o: not joined by its key [27]",
+        "chunk as k: not joined by its key [27]",
+    ]
+
+
+def test_a_name_of_a_with_is_no_table_and_a_subquery_has_its_own_lane() -> None:
+    sql = "WITH chunk AS (SELECT 1 AS id) SELECT 1 FROM chunk WHERE EXISTS (SELECT FROM run WHERE id = $1)"
+    assert faults_of(sql) == [] and look(sql).tables == {"run"}
+    assert (
+        faults_of(
+            "DELETE FROM inbound WHERE lane = $1::int AND id = ANY(ARRAY(SELECT id FROM inbound WHERE lane = $1::int))"
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("sql", "fault"),
+    [
+        ("CREATE TABLE other (id int)", "other: it has no place"),
+        ("CREATE TABLE chunk (lane bigint NOT NULL, CONSTRAINT a PRIMARY KEY (lane))", "expected int, found int8 [2]"),
+        ("CREATE TABLE chunk (lane int, CONSTRAINT a CHECK (lane > 0))", "the key is NOT NULL [5]"),
+        ("CREATE TABLE chunk (id int NOT NULL)", "it has no column lane [1]"),
+        (
+            "CREATE TABLE chunk (lane int NOT NULL, id bigint, CONSTRAINT a PRIMARY KEY (id, lane))",
+            "expected lane first, found id [1]",
+        ),
+        (
+            "CREATE TABLE chunk (lane int NOT NULL, id bigint, CONSTRAINT a UNIQUE (id))",
+            "expected lane first, found id [1]",
+        ),
+        (
+            "CREATE TABLE chunk (lane int NOT NULL, id bigint, PRIMARY KEY (lane, id))",
+            "a constraint without a name [61]",
+        ),
+        ("CREATE TABLE chunk (lane int NOT NULL, id int GENERATED BY DEFAULT AS IDENTITY)", "a bigint identity [10]"),
+        ("CREATE TABLE worker (id bigserial)", "a bigint identity [10]"),
+        ("CREATE TABLE run (id bigint CONSTRAINT a PRIMARY KEY)", "a constraint has a name and stands by itself [61]"),
+        (
+            "CREATE TABLE chunk (lane int NOT NULL, CONSTRAINT a FOREIGN KEY (lane) REFERENCES worker (id))",
+            "a foreign key to worker [6]",
+        ),
+        ("CREATE UNIQUE INDEX a ON chunk (id, lane)", "a: expected lane first [1]"),
+        ("CREATE INDEX CONCURRENTLY a ON outcome (lane)", "CONCURRENTLY on a partitioned table [60]"),
+        ("ALTER TABLE run ADD COLUMN a int, ADD COLUMN b int", "2 changes in one ALTER TABLE [61]"),
+        ("ALTER TABLE chunk ADD COLUMN a int CONSTRAINT b CHECK (a > 0)", "a column is added without its constraints"),
+        (
+            "ALTER TABLE chunk ALTER COLUMN a SET STORAGE EXTERNAL",
+            "STORAGE and STATISTICS are set where the table is made",
+        ),
+        ("CREATE TRIGGER a AFTER INSERT ON chunk EXECUTE FUNCTION b()", "CreateTrigStmt"),
+        ("CREATE RULE a AS ON INSERT TO chunk DO INSTEAD NOTHING", "RuleStmt"),
+        ("UPDATE chunk SET not_before = clock_timestamp()", "clock_timestamp() in a change of chunk [11]"),
+    ],
+)
+def test_a_migration_that_breaks_a_rule_is_found(sql: str, fault: str) -> None:
+    assert any(fault in one for one in faults_of_migration([sql])), faults_of_migration([sql])
