@@ -89,6 +89,7 @@ PLACES: dict[str, Place] = {
     "list_entry": BY_BUCKET,
     "schema_version": LOCAL,
     "worker": LOCAL,
+    "bind_slot": LOCAL,
     "job": LOCAL,
     "control": LOCAL,
     "capture_request": LOCAL,
