@@ -45,3 +45,17 @@ def test_bottleneck_and_reasoning_are_printed_without_a_database(sluice, setting
 def test_unknown_carrier_is_named(sluice, settings):
     found = sluice("plan", "--carrier", "atlantis", "--messages", "10")
     assert found.code == 78 and "carriers.atlantis" in found.err
+
+
+def test_machines_of_a_day_are_reckoned_without_settings(here):
+    shown = here("plan", "--messages-per-day", "10000000", "--receipts", "0.5")
+    assert shown.code == 0 and "417 segments/s" in shown.out and "one Postgres and a replica" in shown.out
+    found = here(
+        "plan", "--messages-per-day", "1000000", "--window", "1", "--rtt-ms", "0", "--node-disk-gb", "1", "--json"
+    )
+    assert found.json["binds"] == 1 and found.json["nodes_by"] == "disk" and found.json["load"]["peak_hours"] == 8
+
+
+@pytest.mark.parametrize("options", [("--messages-per-day", "5", "--carrier", "north"), ("--messages", "5"), ()])
+def test_a_plan_is_of_a_carrier_or_of_machines(here, options):
+    assert here("plan", *options).code == 2
