@@ -120,3 +120,21 @@ async def test_a_chunk_that_has_another_owner_lets_nothing_more_leave(bench: Ben
     assert lost.dropped and lost.committed == 0 and not kept.dropped
     await bench.intents.advance()
     assert kept.committed == WINDOW
+
+
+async def test_what_may_be_in_doubt_is_bound_by_the_limit_and_not_by_a_burst_under_it(dsn: str, bench: Bench) -> None:
+    limited = Bench(dsn, bench.connection, tps=1000)
+    (batch,) = await limited.claim()
+    await limited.intents.advance()
+    # Half a second of the limit within 10 ms: the throttle's saved tokens, and answers that wait to be written.
+    limited.carrier.backlog = SimpleNamespace(
+        handed_out=500, batches=lambda: [batch], delayed=(), urgent_delayed=(), in_flight=0
+    )
+    limited.now += 0.01
+    limited.unsettled = WINDOW + 2 * 50
+    assert limited.intents.plan(limited.now) == []
+    limited.unsettled -= 1
+    limited.now += 0.01
+    assert limited.intents.rate_per_s > 10_000
+    assert sum(upto - batch.next_rank for _, upto in limited.intents.plan(limited.now)) <= 1
+    await limited.intents.close()
