@@ -37,6 +37,8 @@ Result = TypeVar("Result")
 
 # For what reads or writes a whole run in one statement: ten million people are enqueued in about 15 s.
 PATIENCE_S = 600.0
+# Of database.deadline_s, after which the server itself ends a statement of a worker.
+STATEMENT_SHARE = 0.8
 # For a server that is not there yet when a worker starts: looked for, and said so.
 WAITING_LOOK_S = 0.25
 WAITING_SAID_S = 5.0
@@ -89,7 +91,8 @@ def connector(
         return await postgres.connect(
             dsn,
             application_name=f"sluice {name}"[:63],
-            statement_timeout_s=settings.database.deadline_s,
+            # Before our own: a statement that waits for another node ends alone then, and its connection stays.
+            statement_timeout_s=settings.database.deadline_s * STATEMENT_SHARE,
             allow_fsync_off=settings.database.allow_data_loss,
             history=history,
         )

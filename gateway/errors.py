@@ -88,8 +88,13 @@ class LeaseLost(GatewayError):
 
 
 class StoreError(GatewayError):
-    """Postgres refused or was away."""
+    """Postgres refused or was away.
 
-    def __init__(self, message: str, retryable: bool = False):
+    retryable  the same work may succeed later
+    elsewhere  the server that was asked is well, and another node of its cluster is not: a matter of the lanes there
+    """
+
+    def __init__(self, message: str, retryable: bool = False, elsewhere: bool = False):
         super().__init__(message)
         self.retryable = retryable
+        self.elsewhere = elsewhere

@@ -114,7 +114,8 @@ class Dispatcher:
                 if not self.last_error:
                     log.error("! lane %d: cannot claim: %s", self._carrier.lane, error)
                 self.last_error = str(error)
-                await self.close()
+                if not postgres.is_sound(self._connection, error):
+                    await self.close()
             else:
                 self.last_error = ""
             with contextlib.suppress(TimeoutError):

@@ -80,11 +80,15 @@ class Failover:
                 if not self.last_error:
                     log.warning("! no failover, no expiry: %s", error)
                 self.last_error = str(error)
-                await self.close()
+                if not postgres.is_sound(self._connection, error):
+                    await self.close()
             await asyncio.sleep(STEP_S)
 
     async def step(self) -> None:
-        """Do one round; the counters tell."""
+        """Do one round; the counters tell.
+
+        raises  StoreError; behind all lanes that could be served where it is of lanes alone
+        """
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
         connection, deadline_s = self._connection, self._settings.database.deadline_s
@@ -95,14 +99,23 @@ class Failover:
         # A carrier of another worker's settings may take what is ours: its lane is what counts.
         up = {lane for name, lane in lanes.items() if name in is_up and name not in self._closed()}
         now_s = self._clock.monotonic()
+        missed: StoreError | None = None
         for name, carrier in self._settings.carriers.items():
             if name in is_up:
                 self._down_since.pop(name, None)
             else:
                 self._down_since.setdefault(name, now_s)
             if name in lanes:
-                async with postgres.deadline(connection, deadline_s, f"failover of {name}"):
-                    await self._step(connection, name, carrier, lanes[name], up - {lanes[name]}, now_s)
+                try:
+                    async with postgres.deadline(connection, deadline_s, f"failover of {name}"):
+                        await self._step(connection, name, carrier, lanes[name], up - {lanes[name]}, now_s)
+                except StoreError as error:
+                    if not postgres.is_sound(connection, error):
+                        raise
+                    # The node of this lane, or of one that it moves to, is away: the other lanes go on.
+                    missed = missed or error
+        if missed is not None:
+            raise missed
 
     async def _step(
         self,

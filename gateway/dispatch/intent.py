@@ -76,7 +76,8 @@ class Intents:
                 self.is_away = True
                 self.asked_at = None
                 self.last_error = str(error)
-                await self.close()
+                if not postgres.is_sound(self._connection, error):
+                    await self.close()
                 await asyncio.sleep(RETRY_S)
                 continue
             pause = HUNGRY_S if self.is_hungry else CALM_S

@@ -87,7 +87,8 @@ class Queries:
                 if not self.last_error:
                     log.warning("! lane %d: no queries: %s", self._carrier.lane, error)
                 self.last_error = str(error)
-                await self.close()
+                if not postgres.is_sound(self._connection, error):
+                    await self.close()
             await asyncio.sleep(max(TIMER_S, until - self._clock.monotonic()))
 
     async def step(self, until: float) -> None:

@@ -97,7 +97,8 @@ class Rescue:
                 if not self.last_error:
                     log.warning("! lane %d: no rescue, no match: %s", self._carrier.lane, error)
                 self.last_error = str(error)
-                await self.close()
+                if not postgres.is_sound(self._connection, error):
+                    await self.close()
                 slow_at = self._clock.monotonic() + slow_s
             await asyncio.sleep(self._settings.match_interval_s)
 

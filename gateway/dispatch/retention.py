@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from gateway.config import RetentionSettings
@@ -51,6 +51,7 @@ class Retention:
         self._instance = instance
         self._connection: postgres.Connection | None = None
         self._epoch = 0
+        self._missed: StoreError | None = None
         self.last_error = ""
         self.rolled = 0
         self.dropped: list[str] = []
@@ -67,13 +68,14 @@ class Retention:
                 if not self.last_error:
                     log.warning("! nothing old is dropped: %s", error)
                 self.last_error = str(error)
-                await self.close()
+                if not postgres.is_sound(self._connection, error):
+                    await self.close()
             await asyncio.sleep(ROUND_S)
 
     async def round(self) -> bool:
         """Drop all that is old by now; -> False where another worker has the job.
 
-        raises  StoreError
+        raises  StoreError; behind all lanes that could be served where it is of lanes alone
         """
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
@@ -82,6 +84,7 @@ class Retention:
                 await self._connection.execute(f"SET statement_timeout = '{STEP_S:g}s'")
         connection, now = self._connection, self._clock.wall()
         self._epoch = 0
+        self._missed = None
         try:
             await self._keep_job()
             async with postgres.deadline(connection, STEP_S, "retention"):
@@ -92,6 +95,16 @@ class Retention:
         except Lost:
             return False
         return True
+
+    @contextlib.contextmanager
+    def _without_node(self, connection: postgres.Connection) -> Iterator[None]:
+        """Leave a lane out whose node is away: the round goes on with the others, and says so at its end."""
+        try:
+            yield
+        except StoreError as error:
+            if not postgres.is_sound(connection, error):
+                raise
+            self._missed = self._missed or error
 
     async def _keep_job(self) -> None:
         """See that the job is ours, and is still so since the round began."""
@@ -116,8 +129,10 @@ class Retention:
         for day in old:
             if day.table == "outcome":
                 for lane in lanes:
-                    await self._roll_day(connection, lane, day, now)
-                if not await self._drop(connection, day):
+                    with self._without_node(connection):
+                        await self._roll_day(connection, lane, day, now)
+                # What could not be rolled everywhere stays, and a day goes from every node at once.
+                if self._missed is not None or not await self._drop(connection, day):
                     # A later day is not rolled without what an earlier one has.
                     return
         for day in old:
@@ -165,9 +180,13 @@ class Retention:
             (kept.message_days, functools.partial(retention.forget_receipts, connection)),
         ]
         for lane in lanes:
-            for days, forget in of_a_lane:
-                while days and await self._step(connection, forget(lane, self._before(now, days))):
-                    pass
+            with self._without_node(connection):
+                for days, forget in of_a_lane:
+                    while days and await self._step(connection, forget(lane, self._before(now, days))):
+                        pass
+        if self._missed is not None:
+            # Whether a run has chunks left is not known of every lane.
+            raise self._missed
         if kept.run_days:
             await self._step(connection, retention.forget_runs(connection, lanes, self._before(now, kept.run_days)))
         if kept.order_days:

@@ -201,7 +201,8 @@ class Settlement:
                     log.error("! lane %d: cannot settle, sending stops: %s", lane, error)
                 self.is_away = True
                 self.last_error = str(error)
-                self._disconnect()
+                if not postgres.is_sound(self._connection, error):
+                    self._disconnect()
                 await asyncio.sleep(RETRY_S)
             except BaseException:
                 # Cancelled in the middle of a statement: the connection is good for nothing.

@@ -164,7 +164,13 @@ class Worker:
             lane.carrier.hold_until(self.membership.hold_until)
             self.lanes.append(lane)
             # What the dead left is taken over before anything is claimed: the report of a restart is whole.
-            await lane.rescue.take_over()
+            try:
+                await lane.rescue.take_over()
+            except StoreError as error:
+                if not error.elsewhere:
+                    raise
+                # Its node is away: nothing of it can be claimed either, and the other lanes need not wait.
+                log.error("! lane %d: what the dead left is taken over later: %s", lane.carrier.lane, error)
             self.slots.divide(name, lane.carrier)
         for lane in self.lanes:
             self.control.steer(lane.name, lane.carrier, lane.dispatcher)

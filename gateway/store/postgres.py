@@ -65,11 +65,29 @@ def is_retryable(error: BaseException) -> bool:
     )
 
 
+def is_elsewhere(error: BaseException) -> bool:
+    """Whether a server that is well tells of another node that is not.
+
+    source  08006 is said by a Citus coordinator of a node that it cannot reach (a connection of ours that is lost is
+            08003 with asyncpg); the same loss within a transaction comes as XX000 (seen with Citus 14)
+    """
+    if not isinstance(error, asyncpg.PostgresError):
+        return False
+    return error.sqlstate == "08006" or (error.sqlstate == "XX000" and "connection" in str(error))
+
+
 def store_error(error: BaseException) -> StoreError:
     """Say an error of asyncpg in our terms; chain it with `raise store_error(error) from error`."""
     state = getattr(error, "sqlstate", None)
     text = str(error) or type(error).__name__
-    return StoreError(f"{text} ({state})" if state else text, retryable=is_retryable(error))
+    return StoreError(
+        f"{text} ({state})" if state else text, retryable=is_retryable(error), elsewhere=is_elsewhere(error)
+    )
+
+
+def is_sound(connection: "asyncpg.Connection[Any] | None", error: StoreError) -> bool:
+    """Whether a connection may be used again after an error: what failed was another node, and nothing hangs open."""
+    return error.elsewhere and connection is not None and not (connection.is_closed() or connection.is_in_transaction())
 
 
 @contextlib.asynccontextmanager
@@ -124,7 +142,8 @@ async def connect(
 ) -> "asyncpg.Connection[Any]":
     """Open one connection, fit for the hot path and for Citus.
 
-    statement_timeout_s  the server's own bound on a statement; stay above it with your deadlines
+    statement_timeout_s  the server's own bound on a statement; stay above it with your deadlines: one that waits
+                         for another node of a cluster is ended by it, and by nothing else that leaves the connection
     settings             more start-up parameters, such as lock_timeout
     history              is shown which server it is, before the connection is used
     raises               StoreError: cannot connect, or a standby (both retryable), a server older than 15, or one with

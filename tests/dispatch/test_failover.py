@@ -24,6 +24,7 @@ from gateway.store import postgres, runs
 from gateway.store.runs import Run
 from tests.fixtures.campaign import make_list, numbers, states
 from tests.fixtures.engine import until
+from tests.fixtures.node_away import Nodes
 
 CARRIERS = ("acme", "beta")
 
@@ -147,6 +148,33 @@ async def test_what_waits_for_a_carrier_that_dies_goes_to_the_next_and_nobody_ge
     assert len(taken) >= 3000 - counted.get("uncertain", 0)
     moved = await pair.connection.fetchval("SELECT count(*) FROM chunk WHERE state = $1", ChunkState.MOVED)
     assert moved == worker.failover.moved_chunks
+
+
+async def test_a_worker_starts_and_serves_its_lanes_while_the_node_of_one_is_away(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 46 of writing for Citus: with a node down its lanes fail, and the others go on."""
+    await pair.serve("acme", receipts=Receipts(delay_ms=1))
+    await pair.serve("beta", receipts=Receipts(delay_ms=1))
+    lanes = {name: await runs.lane_of(pair.connection, name, app.CLOCK.wall()) for name in CARRIERS}
+    made = []
+    for name in CARRIERS:
+        list_id = await make_list(pair.connection, list(numbers(300)), name)
+        run = await runs.add_run(
+            pair.connection, name=name, template="Hi", fields=(), class_=MessageClass.BULK, policy=Policy.ONCE,
+            lanes=[lanes[name]], list_id=list_id, source=None, now=app.CLOCK.wall(),
+        )  # fmt: skip
+        await runs.materialise(pair.connection, run, [1], 300, app.CLOCK.wall())
+        made.append(run)
+    nodes = Nodes(lambda: postgres.connect(pair.dsn))
+    nodes.away.add(lanes["acme"])
+    monkeypatch.setattr(app, "connector", lambda *of: nodes.connect)
+    worker = await pair.start()
+    await pair.ends(made[1], {"delivered": 300})
+    assert sum(pair.taken().values()) == 300 and "n2:5432" in worker.failover.last_error
+    nodes.away.clear()
+    await pair.ends(made[0], {"delivered": 300})
+    assert worker.lanes[0].dispatcher.last_error == "" and worker.lanes[0].rescue.last_error == ""
 
 
 async def test_messages_that_a_carrier_fails_go_on_hidden_and_the_customer_sees_the_last_word(pair: Pair) -> None:

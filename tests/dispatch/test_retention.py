@@ -10,10 +10,12 @@ from gateway.config import RetentionSettings
 from gateway.dispatch import retention as rooms
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.retention import Retention, lots
+from gateway.errors import StoreError
 from gateway.store import membership, postgres, results, retention, runs
 from gateway.store.runs import Run
 from tests.fixtures import campaign
 from tests.fixtures.campaign import numbers
+from tests.fixtures.node_away import Nodes
 
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -151,6 +153,29 @@ async def test_one_worker_has_the_job_and_another_goes_on_where_it_died(world: W
     finally:
         await second.close()
     assert await world.states(run) == before
+
+
+async def test_lanes_are_cleaned_without_one_whose_node_is_away_and_days_stay_until_they_are_rolled_everywhere(
+    world: World,
+) -> None:
+    lanes = [await runs.lane_of(world.connection, name, BEGIN) for name in ("acme", "beta")]
+    await world.traffic(lanes[0], 200)
+    await world.traffic(lanes[1], 200)
+    nodes = Nodes(lambda: postgres.connect(world.dsn))
+    nodes.away.add(lanes[0])
+    job = Retention(KEPT, Clock(lambda: 0.0, lambda: world.now), nodes.connect, "first")
+    world.now += 9 * DAY
+    day = f"outcome_{BEGIN:%Y%m%d}"
+    try:
+        with pytest.raises(StoreError, match="remote node") as told:
+            await job.round()
+        assert told.value.elsewhere and job.dropped == []
+        assert await world.connection.fetch("SELECT DISTINCT lane FROM chunk_payload") == [(lanes[0],)]
+        nodes.away.clear()
+        assert await job.round() and job.rolled == 400 and day in job.dropped
+        assert await world.connection.fetchval("SELECT count(*) FROM chunk_payload") == 0 and nodes.opened == 1
+    finally:
+        await job.close()
 
 
 async def test_who_has_lost_the_job_stops_at_the_next_step(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from gateway.smpp.carrier import Carrier
 from gateway.store import postgres, queue, runs
 from tests.fixtures.campaign import numbers
 from tests.fixtures.engine import engine, only_lane, until
+from tests.fixtures.node_away import Nodes
 
 DEADLINE_S = 5.0
 
@@ -91,6 +92,22 @@ async def test_a_flush_without_an_answer_is_written_once(
     assert await bench.written() == [1, 2, 3]
     assert len(tries) == (1 if carried_out else 2)
     assert not bench.settlement.is_away and bench.settlement.is_idle and bench.connections == 2
+
+
+async def test_a_flush_waits_for_the_node_of_its_lane_on_the_connection_that_it_has(bench: Bench) -> None:
+    nodes = Nodes(bench.connect)
+    bench.settlement._connect = nodes.connect
+    bench.add(1)
+    assert await bench.settlement.settle()
+    nodes.away.add(1)
+    bench.add(2, 3)
+    task = asyncio.create_task(bench.settlement.settle())
+    await until(lambda: nodes.asked >= 2, "the flush is tried again")
+    assert bench.settlement.is_away and bench.settlement.unsettled == 2 and await bench.written() == [1]
+    nodes.away.clear()
+    assert await task
+    assert await bench.written() == [1, 2, 3]
+    assert nodes.opened == 1 and not bench.settlement.is_away
 
 
 @pytest.mark.parametrize("at", ["flush", "outcome"])

@@ -188,6 +188,33 @@ def test_error_is_worth_a_retry_when_the_same_work_may_succeed_later(error: Exce
     assert postgres.is_retryable(error) is retryable
 
 
+@pytest.mark.parametrize(
+    ("error", "elsewhere"),
+    [
+        (asyncpg.ConnectionFailureError("connection to the remote node n2:5432 failed"), True),
+        (asyncpg.InternalServerError("failure on connection marked as essential: n2:5432"), True),
+        (asyncpg.InternalServerError("cache lookup failed"), False),
+        (asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"), False),
+        (asyncpg.AdminShutdownError("x"), False),
+        (asyncpg.UniqueViolationError("x"), False),
+        (asyncpg.InterfaceError("connection is closed"), False),
+        (ConnectionResetError("x"), False),
+    ],
+)
+async def test_a_node_that_is_away_costs_its_lane_and_not_the_connection(
+    empty_dsn: str, error: Exception, elsewhere: bool
+) -> None:
+    """Rule 45 of writing for Citus: the server that was asked is well, and says that another is not."""
+    told = postgres.store_error(error)
+    assert told.elsewhere is elsewhere and (told.retryable or not elsewhere)
+    opened = await postgres.connect(empty_dsn)
+    assert postgres.is_sound(opened, told) is elsewhere
+    await opened.execute("BEGIN")
+    assert not postgres.is_sound(opened, told), "a transaction hangs open"
+    opened.terminate()
+    assert not postgres.is_sound(opened, told) and not postgres.is_sound(None, told)
+
+
 async def test_connections_are_used_again_and_never_more_than_their_size(empty_dsn: str) -> None:
     connections = Connections(empty_dsn, size=2)
     pids = set()
