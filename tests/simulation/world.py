@@ -49,8 +49,10 @@ SILENCE_S = 5.0
 RESTART_S = 1.0
 
 # Of a world without faults: so many messages at most, and traffic for so many seconds.
-MESSAGES = 12_000
-LOAD_S = 4.0
+MESSAGES = 24_000
+LOAD_S = 8.0
+# Where we look for the rate ourselves it falls with every refusal, and rises by little: so much it is at least.
+SEARCHING_PER_S = 60.0
 
 # The machine of each worker.
 TOPOLOGIES = ([0],)
@@ -80,7 +82,8 @@ class CarrierPlan(Struct, kw_only=True):
         way_s = sum(self.latency_s) + (responses["delay_ms"] + responses["jitter_ms"] / 2) / 1e3 + 0.001
         account = self.personality.get("account")
         tps = account[0]["tps"] if account else self.tps
-        return min(self.window * self.binds / way_s, tps or 5000.0, 5000.0)
+        most = SEARCHING_PER_S if self.settings["adaptive"] is None else 5000.0
+        return min(self.window * self.binds / way_s, tps or 5000.0, most)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -182,10 +185,10 @@ def plan_of(seed: int, *, messages: int = MESSAGES) -> Plan:
         chunks = []
         for place in range(len(carriers)):
             share = room[place] // left
-            for _ in range(40):
-                n = max(1, min(share, size, round(size * chance.uniform(0.5, 1.0))))
-                if share <= 0:
-                    break
+            while share > 0:
+                # Some small ones; then whole ones, or it would be a world of little traffic.
+                most = size if len(chunks) < 40 else 1000
+                n = max(1, min(share, most, round(most * chance.uniform(0.5, 1.0))))
                 chunks.append((place, list(range(number, number + n))))
                 number, share, room[place] = number + n, share - n, room[place] - n
         planned.append(
@@ -266,7 +269,7 @@ def _carrier(chance: random.Random, place: int) -> CarrierPlan:
         binds=binds,
         response_timeout_s=response_timeout_s,
         settings={
-            "adaptive": chance.choice((None, False)),
+            "adaptive": chance.choice((None, False, False)),
             "retry_delay_s": chance.choice((0.05, 1.0)),
             "throttle_pause_s": chance.choice((0.05, 0.25)),
             "enquire_link_s": chance.choice((1.0, 5.0, 30.0)),
