@@ -13,16 +13,21 @@ Not here: what is done to the gateway (world.py).
 
 import struct
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any
 
 from _fastpath.batch import stride_of
-from gateway.message import Policy
+from gateway.message import MessageClass, Policy, Refusal
 from gateway.simulator import ledger
 from tests.simulation.loop import SimLoop
 from tests.simulation.network import TO_SERVER, Connection
 
-SUBMIT, SUBMIT_RESP, DELIVER, BIND_BITS = 0x00000004, 0x80000004, 0x00000005, {1, 2, 9}
-DONE, CANCELLED, MOVED = 2, 4, 5
+SUBMIT, SUBMIT_RESP, DELIVER_RESP = 0x00000004, 0x80000004, 0x80000005
+BIND_TRANSMITTER, BIND_TRANSCEIVER = 2, 9
+# Sequence numbers of the STOPs that the world has its handsets say.
+FIRST_HANDSET = 0x70000000
+# So long after its COMMIT a STOP lets no promotional message begin, as clocks of hosts see it.
+STOP_S = 1.0 + 1e-3
 # Of each kind of violation so many are told in full.
 MOST = 3
 
@@ -40,7 +45,20 @@ SITUATIONS = {
     "parts": "a message had several segments",
     "worker_killed_in_flight": "a worker was killed with submit_sm unanswered",
     "worker_frozen": "a worker was stopped, and went on",
-    "worker_drained": "a worker was asked to end, and left nothing in doubt",
+    "worker_drained": "a worker was asked to end, and nothing on its links was unanswered when they ended",
+    "rolled": "all workers were asked to end and started again, one after the other",
+    "worker_fenced": "a worker that had stood still found that others had taken it for dead",
+    "taken_over": "a worker ended, another was there, and ten seconds later nothing was the dead one's",
+    "slot_moved": "a bind of an account went from one worker to another",
+    "share_lowered": "a worker's share of an account's rate was lowered",
+    "stop_queued": "a STOP met a message that was queued",
+    "stop_during_intent": "a STOP met a message below a committed watermark that was not written yet",
+    "stop_written": "a STOP met a message that was written and not answered",
+    "stop_parts": "of a message of several parts that had begun the rest followed its STOP",
+    "stop_while_feed_stale": "a STOP was committed while a worker had not read the feed for a second",
+    "stop_fenced": "a STOP was acknowledged by fencing a worker that did not confirm it",
+    "stop_by_handset": "a handset's STOP was answered",
+    "suppressed": "a message was not sent, for its STOP",
     "smsc_killed": "the carrier's SMSC died and came back",
     "doubt_written": "a segment was written down as in doubt",
     "doubt_settled": "a segment in doubt was settled by an answer or a receipt",
@@ -54,14 +72,30 @@ SITUATIONS = {
 }
 
 
+class Stop:
+    """A number's first STOP. last_at: when a message to it was begun last, after the COMMIT."""
+
+    __slots__ = ("acknowledged_at", "committed_at", "last_at")
+
+    def __init__(self, committed_at: float):
+        self.committed_at = committed_at
+        self.acknowledged_at: float | None = None
+        self.last_at: float | None = None
+
+
 class Session:
     """One connection as a wire-tap sees it."""
 
-    def __init__(self, carrier: Any):
+    def __init__(self, carrier: Any, owner: str):
         self.carrier = carrier
+        # The instance whose it is, and whether it may submit.
+        self.owner = owner
+        self.is_sender = False
         self.rest = [b"", b""]
         # sequence_number of what is unanswered → when it was written.
         self.outstanding: dict[int, float] = {}
+        self.numbers: dict[int, int] = {}
+        self.is_over = False
         self.timed_out: dict[int, float] = {}
 
 
@@ -70,9 +104,29 @@ class Checks:
 
     store     committed rows: chunks(), payloads(), outcomes(), receipts() … (world.Store)
     carriers  by address: name, lane, tps, window, response_timeout_s (world.CarrierPlan)
+    in_scope  the class of each number whose message a STOP reaches
     """
 
-    def __init__(self, loop: SimLoop, store: Any, carriers: dict[tuple[str, int], Any], seed: int):
+    def __init__(
+        self,
+        loop: SimLoop,
+        store: Any,
+        carriers: dict[tuple[str, int], Any],
+        seed: int,
+        in_scope: dict[int, MessageClass],
+    ):
+        self.in_scope = in_scope
+        self.stops: dict[int, Stop] = {}
+        self.acknowledged = 0
+        self.stop_acks: list[float] = []
+        # STOPs that handsets have said: number by sequence_number; whom to tell that one was answered.
+        self.handsets: dict[int, int] = {}
+        self.on_handset_answered: Callable[[int, None], Any] = lambda sequence, default: None
+        # Messages of which something was written: of those several parts may follow.
+        self.begun: dict[int, None] = {}
+        # Unanswered submit_sm on sessions that ended, by instance.
+        self.lost_of: Counter[str] = Counter()
+        self.doubted = 0
         self.loop, self.store, self.carriers, self.seed = loop, store, carriers, seed
         self.violations: list[str] = []
         self.reached: Counter[str] = Counter()
@@ -115,7 +169,10 @@ class Checks:
     def _pdus(self, connection: Connection, side: int, octets: bytes) -> None:
         session = self.sessions.get(connection.number)
         if session is None:
-            session = self.sessions[connection.number] = Session(self.carriers[connection.address])
+            host = connection.ends[TO_SERVER].host
+            session = self.sessions[connection.number] = Session(
+                self.carriers[connection.address], "" if host is None else host.name
+            )
         if session.rest[side]:
             octets = session.rest[side] + octets
         at, end = 0, len(octets)
@@ -127,6 +184,10 @@ class Checks:
                 self._submitted(connection, session, sequence, octets[at : at + length])
             elif command == SUBMIT_RESP and side != TO_SERVER:
                 self._answered(session, sequence, status)
+            elif side == TO_SERVER and command in (BIND_TRANSMITTER, BIND_TRANSCEIVER):
+                self._binds(session)
+            elif command == DELIVER_RESP and sequence in self.handsets and status == 0 and side == TO_SERVER:
+                self._handset_answered(sequence)
             at += length
         session.rest[side] = octets[at:]
 
@@ -140,6 +201,13 @@ class Checks:
         # A2: below a committed watermark of a chunk that holds it.
         if not self._is_intended(carrier.lane, number):
             self.say("A2", f"{number} was written to {carrier.name} and no committed watermark covers it", number)
+        # F1: who was fenced, or has left, writes nothing.
+        if not self.store.is_registered(session.owner):
+            self.say("F1", f"{number} was written by {session.owner}, which is not registered any more", number)
+        # S1: nothing begins behind an acknowledgement, and nothing promotional a second behind the COMMIT.
+        if number in self.stops and number in self.in_scope:
+            self._stopped(number, place)
+        self.begun[number] = None
         # T1: counted where the gateway writes, over all its processes.
         if carrier.tps:
             times = self.written.setdefault(carrier.name, deque())
@@ -154,6 +222,7 @@ class Checks:
         if sequence in session.outstanding:
             self.say("T2", f"sequence {sequence} is used again on connection {connection.number}", number)
         session.outstanding[sequence] = now
+        session.numbers[sequence] = number
         if len(session.outstanding) >= carrier.window:
             self.reached["window_full"] += 1
             self._expire(session, now)
@@ -173,16 +242,77 @@ class Checks:
                 self.say("O1", f"part {place[1]} of {number} left behind part {last}", number)
             self._order[key] = max(last, place[1])
 
+    def _stopped(self, number: int, place: tuple[int, int, bytes]) -> None:
+        stop, now = self.stops[number], self.loop.now
+        if place[1] > 1 and number in self.begun:
+            self.reached["stop_parts"] += 1
+            return
+        stop.last_at = now
+        if stop.acknowledged_at is not None:
+            self.say(
+                "S1", f"{number} was written to after its STOP was acknowledged at {stop.acknowledged_at:.6f}", number
+            )
+        elif self.in_scope[number] != MessageClass.TRANSACTIONAL and now - stop.committed_at > STOP_S:
+            self.say(
+                "S1", f"{number} was written to {now - stop.committed_at:.3f} s after the COMMIT of its STOP", number
+            )
+
+    def stop_committed(self, number: int, store: Any) -> bool:
+        """Hear that a STOP is in the feed; -> whether it is the number's first."""
+        if number in self.stops:
+            return False
+        self.stops[number] = Stop(self.loop.now)
+        self.note(number, "STOP committed")
+        for carrier in self.carriers.values():
+            for chunk_id, rank in self._places.get((carrier.lane, number), ()):
+                is_intended = store.sent_upto(carrier.lane, chunk_id) > rank
+                if number not in self.begun:
+                    self.reached["stop_during_intent" if is_intended else "stop_queued"] += 1
+        if any(number == one for session in self.sessions.values() for one in session.numbers.values()):
+            self.reached["stop_written"] += 1
+        return True
+
+    def stop_acknowledged(self, number: int) -> None:
+        """Hear that nobody can write to a number any more."""
+        stop = self.stops.get(number)
+        if stop is None:
+            self.say("S1", f"the STOP of {number} is acknowledged and not in the feed", number)
+        elif stop.acknowledged_at is None:
+            stop.acknowledged_at = self.loop.now
+            self.acknowledged += 1
+            self.stop_acks.append(round(self.loop.now - stop.committed_at, 6))
+            self.note(number, "STOP acknowledged")
+
+    def _handset_answered(self, sequence: int) -> None:
+        if self.on_handset_answered(sequence, None) is not None:
+            self.reached["stop_by_handset"] += 1
+        self.stop_acknowledged(self.handsets[sequence])
+
+    def _binds(self, session: Session) -> None:
+        """T2: an account has so many binds at most, of workers that are not taken for dead."""
+        session.is_sender = True
+        alive = self.loop.network.connections
+        open_ = sum(
+            1
+            for number, one in self.sessions.items()
+            if one.is_sender and not one.is_over and number in alive and one.carrier is session.carrier
+            and self.store.is_registered(one.owner)
+        )  # fmt: skip
+        if open_ > session.carrier.binds:
+            self.say("T2", f"{open_} binds of {session.carrier.name}, at most {session.carrier.binds}")
+
     def _expire(self, session: Session, now: float) -> None:
         limit = session.carrier.response_timeout_s
         for sequence, at in list(session.outstanding.items()):
             if now - at >= limit:
                 del session.outstanding[sequence]
+                session.numbers.pop(sequence, None)
                 session.timed_out[sequence] = at
                 self.may_doubt += 1
 
     def _answered(self, session: Session, sequence: int, status: int) -> None:
         at = session.outstanding.pop(sequence, None)
+        session.numbers.pop(sequence, None)
         if at is None:
             if session.timed_out.pop(sequence, None) is not None:
                 self.reached["late_response"] += 1
@@ -197,9 +327,14 @@ class Checks:
     def on_end(self, connection: Connection) -> None:
         """A connection is over: what is unanswered on it may be in doubt."""
         session = self.sessions.get(connection.number)
+        if session is not None:
+            session.is_over = True
         if session is not None and session.outstanding:
             self.may_doubt += len(session.outstanding)
+            self._expire(session, self.loop.now)
+            self.lost_of[session.owner] += len(session.outstanding)
             session.outstanding.clear()
+            session.numbers.clear()
             self.reached["session_lost_in_flight"] += 1
 
     def in_flight(self) -> int:
@@ -269,6 +404,8 @@ class Checks:
         stored = self._receipts(accepted)
         self._conservation(runs, rows, copies)
         self._duplicates(runs, copies, repeated)
+        self._repeats(runs, numbers_of)
+        self._suppressed(rows)
         self._truth(rows, copies, accepted)
         for (lane, message_id), number in answered.items():
             if (lane, message_id) not in stored:
@@ -280,6 +417,7 @@ class Checks:
             if row.status == -1
         }
         parts = max((run.parts for run in runs), default=1)
+        self.doubted = len(doubted)
         self.reached["doubt_written"] += len(doubted)
         self.reached["repeated"] += sum(repeated.values())
         if len(doubted) > self.may_doubt + extra_doubt * parts:
@@ -333,6 +471,23 @@ class Checks:
             most = 1 if number in once else 1 + repeated[number]
             if count > most:
                 self.say("A3", f"part {place} of {number} was taken {count} times, at most {most}", number)
+
+    def _repeats(self, runs: list[Any], numbers_of: dict[tuple[int, int], list[int]]) -> None:
+        """Under once is queued again only what was never taken and never in doubt."""
+        once = {number for run in runs if run.policy != Policy.AT_LEAST_ONCE for number in run.numbers}
+        again = set(self.store.repeated())
+        for row in self.store.outcomes():
+            if (row.lane, row.chunk_id, row.pos) in again and row.status in (0, -1):
+                number = numbers_of[row.lane, row.chunk_id][row.pos]
+                if number in once:
+                    self.say("A3", f"{number} is queued again under once, and an outcome of it is {row.status}", number)
+
+    def _suppressed(self, rows: dict[int, list[Any]]) -> None:
+        for number, found in rows.items():
+            if any(row.status == Refusal.SUPPRESSED for row in found):
+                self.reached["suppressed"] += 1
+                if number not in self.stops or number not in self.in_scope:
+                    self.say("S1", f"{number} was not sent for a STOP that nobody has asked for", number)
 
     def _truth(self, rows: dict[int, list[Any]], copies: Counter[Any], accepted: dict[tuple[int, str], int]) -> None:
         taken = {number for number, _ in copies}

@@ -135,6 +135,7 @@ class Request:
     answer: asyncio.Future[Any]
     run: Callable[["Session"], Any]
     name: str
+    args: Sequence[Any] = ()
     # BEGIN, COMMIT and the like, which end or begin a transaction by themselves.
     steers: bool = False
     is_dropped: bool = False
@@ -263,7 +264,10 @@ class Session:
             return
         if not self.is_explicit:
             self.end(commits=True)
-        self.server.reply(self, self._settle(), result, None)
+        request = self._settle()
+        if self.server.watch is not None:
+            self.server.watch(request.name, request.args, result)
+        self.server.reply(self, request, result, None)
         self._look_up()
 
     def _fail(self, error: Exception) -> None:
@@ -287,7 +291,10 @@ class Session:
         if transaction is not None:
             transaction.end(commits=commits)
             if commits and transaction.told:
-                self.server.notify(self, list(transaction.told))
+                told = list(transaction.told)
+                if self.server.watch is not None:
+                    self.server.watch("", (), told)
+                self.server.notify(self, told)
 
     def leave(self) -> None:
         """Hear that the client is gone; what runs is brought to its end first."""
@@ -415,10 +422,16 @@ class Connection:
         def run(session: Session) -> Any:
             return model.run(session.transaction, *args)
 
-        return model, await self._ask(run, model.name, timeout=timeout)
+        return model, await self._ask(run, model.name, args, timeout=timeout)
 
     async def _ask(
-        self, run: Callable[[Session], Any], name: str, *, steers: bool = False, timeout: float | None = None
+        self,
+        run: Callable[[Session], Any],
+        name: str,
+        args: Sequence[Any] = (),
+        *,
+        steers: bool = False,
+        timeout: float | None = None,
     ) -> Any:
         self._check_open()
         if self._waiter is not None:
@@ -426,7 +439,7 @@ class Connection:
         answer = asyncio.get_running_loop().create_future()
         self._waiter = answer
         self.server.asked[name] = self.server.asked.get(name, 0) + 1
-        request = Request(answer=answer, run=run, name=name, steers=steers)
+        request = Request(answer=answer, run=run, name=name, args=args, steers=steers)
         self.server.send(self.session, request)
         try:
             async with asyncio.timeout(timeout):
@@ -600,6 +613,9 @@ class SimPostgres:
         self.refuses_writes: Exception | None = None
         self.pids = itertools.count(1000)
         self.asked: dict[str, int] = {}
+        # Who watches: told of what was done (name, parameters, rows), committed with a word to others ("", (), what was
+        # told), and done without an answer ("lost", (name,), None).
+        self.watch: Callable[[str, Sequence[Any], Any], None] | None = None
         self._context = contextvars.copy_context()
         self._thawed: asyncio.Event | None = None
 
@@ -713,6 +729,8 @@ class SimPostgres:
     def reply(self, session: Session, request: Request, result: Any, error: Exception | None) -> None:
         """Carry an answer back."""
         if self._is_hit(self.faults.lost_answer):
+            if self.watch is not None and error is None:
+                self.watch("lost", (request.name,), result)
             self._after_travel(self._break, session)
             return
         self._after_travel(self._deliver, session, request, result, error)

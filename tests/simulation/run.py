@@ -3,6 +3,7 @@
     ./dev simulate --seeds 1000              worlds 0 … 999
     ./dev simulate --seeds 50 --from 7000
     ./dev simulate --long                    a million lifecycles
+    ./dev simulate --stops 100000            until so many STOPs were acknowledged, one for every third message
     ./dev simulate --replay 4711             one world: its plan, its faults, what it met, what it broke
     ./dev simulate --shrink 4711             the fewest of its faults that still break it (ddmin)
 
@@ -31,27 +32,27 @@ LONG = 1_000_000
 ENOUGH = 200
 
 
-def worlds(seeds: Iterator[int], messages: int, jobs: int) -> Iterator[tuple[Result, float]]:
+def worlds(seeds: Iterator[int], messages: int, jobs: int, many_stops: bool = False) -> Iterator[tuple[Result, float]]:
     """Run worlds, on several cores where there are; -> results and their CPU seconds, in order."""
     if jobs == 1:
         for seed in seeds:
-            yield one(seed, messages)
+            yield one(seed, messages, many_stops)
         return
     with ProcessPoolExecutor(jobs) as pool:
         waiting = []
         for seed in seeds:
-            waiting.append(pool.submit(one, seed, messages))
+            waiting.append(pool.submit(one, seed, messages, many_stops))
             if len(waiting) >= 4 * jobs:
                 yield waiting.pop(0).result()
         for future in waiting:
             yield future.result()
 
 
-def one(seed: int, messages: int) -> tuple[Result, float]:
+def one(seed: int, messages: int, many_stops: bool = False) -> tuple[Result, float]:
     """Run one world; -> its result, and the CPU seconds it took."""
     logging.disable(logging.CRITICAL)
     began = time.process_time()
-    result = world.run_seed(seed, messages=messages)
+    result = world.run_seed(seed, messages=messages, many_stops=many_stops)
     return result, time.process_time() - began
 
 
@@ -104,6 +105,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed (0)")
     parser.add_argument("--messages", type=int, default=world.MESSAGES, help=f"most of a world ({world.MESSAGES})")
     parser.add_argument("--long", action="store_true", help=f"until there were {LONG} lifecycles")
+    parser.add_argument("--stops", type=int, default=0, help="until there were so many STOPs")
     parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
     parser.add_argument("--replay", type=int, metavar="SEED", help="one world, told whole")
     parser.add_argument("--shrink", type=int, metavar="SEED", help="the fewest faults that still break it")
@@ -123,17 +125,22 @@ def main(arguments: list[str]) -> int:
             return 0
         replay(seed, chosen.messages, shrink(events, fails))
         return 1
-    return survey(chosen.first, chosen.seeds, chosen.messages, chosen.jobs, LONG if chosen.long else 0)
+    return survey(chosen.first, chosen.seeds, chosen.messages, chosen.jobs, LONG if chosen.long else 0, chosen.stops)
 
 
-def survey(first: int, count: int, messages: int, jobs: int, lifecycles: int) -> int:
+def survey(first: int, count: int, messages: int, jobs: int, lifecycles: int, stops: int = 0) -> int:
     """Run many worlds and sum them up; -> the exit code."""
     reached: Counter[str] = Counter()
     failed: list[int] = []
     done = seen = 0
     cpu_s, told_at = 0.0, time.monotonic()
-    # Seeds without end for --long: the sum of lifecycles ends it.
-    for result, used_s in worlds(iter(range(first, first + (count if not lifecycles else 10**9))), messages, jobs):
+    stopped, lags, acks = 0, list[float](), list[float]()
+    # Seeds without end for --long and --stops: the sum of lifecycles or STOPs ends it.
+    last = first + (10**9 if lifecycles or stops else count)
+    for result, used_s in worlds(iter(range(first, last)), messages, jobs, bool(stops)):
+        stopped += result.stops
+        lags += result.stop_lags
+        acks += result.stop_acks
         seen, done, cpu_s = seen + 1, done + result.messages, cpu_s + used_s
         reached.update({name: 1 for name, times in result.reached.items() if times})
         if result.violations:
@@ -142,9 +149,18 @@ def survey(first: int, count: int, messages: int, jobs: int, lifecycles: int) ->
         if time.monotonic() - told_at > 30:
             told_at = time.monotonic()
             print(f"{seen} worlds, {done} lifecycles, {len(failed)} failed", flush=True)
-        if lifecycles and done >= lifecycles:
+        if (lifecycles and done >= lifecycles) or (stops and stopped >= stops):
             break
     print(f"{seen} worlds, {done} lifecycles, {done / max(cpu_s, 1e-9):.0f} a second and core, {cpu_s:.0f} CPU s")
+    if stopped:
+        late = sorted([0.0] * (stopped - len(lags)) + lags)
+        acks.sort()
+        print(
+            f"{stopped} STOPs acknowledged; last message begun behind the COMMIT: {len(lags)} had one, "
+            f"p99 {1e3 * late[len(late) * 99 // 100]:.1f} ms, longest {1e3 * late[-1]:.1f} ms; "
+            f"COMMIT to acknowledgement: p50 {1e3 * acks[len(acks) // 2]:.1f} ms, "
+            f"p99 {1e3 * acks[len(acks) * 99 // 100]:.1f} ms, longest {acks[-1]:.2f} s"
+        )
     print("worlds that met: " + ", ".join(f"{name} {times}" for name, times in sorted(reached.items())))
     print("\n".join(never_met(reached, seen)), end="\n" if never_met(reached, seen) else "")
     if failed:

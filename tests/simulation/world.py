@@ -23,16 +23,18 @@ from typing import Any
 
 from msgspec import Struct
 
+from _fastpath.batch import stride_of
 from gateway.config import CarrierSettings, DatabaseSettings, Settings, WorkerSettings
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.identity import Identity
+from gateway.dispatch.stops import REACHED, Stops
 from gateway.dispatch.worker import Worker
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, LeaseLost, StoreError
 from gateway.message import MessageClass, Policy
 from gateway.simulator import behaviour
 from gateway.simulator.smsc import Site, Ticks
 from gateway.store import runs
-from tests.simulation.checks import Checks
+from tests.simulation.checks import FIRST_HANDSET, Checks
 from tests.simulation.loop import BEGIN, Deadlock, Host, SimLoop, Spin
 from tests.simulation.network import TO_CLIENT, TO_SERVER, Network
 from tests.simulation.postgres import Faults, SimPostgres
@@ -55,7 +57,16 @@ LOAD_S = 8.0
 SEARCHING_PER_S = 60.0
 
 # The machine of each worker.
-TOPOLOGIES = ([0],)
+TOPOLOGIES = ([0], [0], [0, 0], [0, 1], [0, 0, 1])
+# What a dead worker had belongs to somebody else within so long, where nothing else is wrong.
+TAKEOVER_S = 10.0
+# Of a world of which STOPs are asked: one for so many messages.
+PER_STOP = 3
+# A STOP of a handset comes again when it was not answered.
+AGAIN_S = 2.0
+CLASSES = (
+    MessageClass.BULK, MessageClass.BULK, MessageClass.OTP, MessageClass.TRIGGERED, MessageClass.TRANSACTIONAL
+)  # fmt: skip
 
 TEXTS = ("Hello", "Your code is 4711", "Sale: everything must go, from Monday to Friday, at all of our shops. " * 3)
 
@@ -107,6 +118,14 @@ class RunPlan(Struct, kw_only=True):
         return [number for _, chunk in self.chunks for number in chunk]
 
 
+class StopPlan(Struct, frozen=True, array_like=True):
+    """STOPs that are entered together: through the function of programs, or by a word of one handset."""
+
+    at_s: float
+    count: int
+    by_handset: bool
+
+
 class Event(Struct, frozen=True, array_like=True):
     """Something that is done to the world."""
 
@@ -128,6 +147,7 @@ class Plan(Struct, kw_only=True):
     store_latency_s: tuple[float, float]
     events: list[Event]
     heal_s: float
+    stops: list[StopPlan]
 
 
 class Result(Struct, kw_only=True):
@@ -141,6 +161,10 @@ class Result(Struct, kw_only=True):
     trace: str
     virtual_s: float
     turns: int
+    # STOPs acknowledged; seconds from the COMMIT to the last message begun, of those that had one, and to the word.
+    stops: int
+    stop_lags: list[float]
+    stop_acks: list[float]
 
 
 # -- the plan ---------------------------------------------------------------------------------------------------------
@@ -151,6 +175,7 @@ FAULTS: dict[str, Callable[[random.Random], tuple[float, ...]]] = {
     "power": lambda c: (c.randrange(8), c.uniform(0.5, 5.0)),
     "freeze": lambda c: (c.randrange(8), c.choice((0.2, 1.0, 5.0, 20.0))),
     "stop": lambda c: (c.randrange(8), c.uniform(0.1, 2.0)),
+    "roll": lambda c: (c.uniform(0.1, 2.0),),
     "wall": lambda c: (c.randrange(8), c.choice((-3600.0, -30.0, -2.0, 2.0, 30.0, 3600.0))),
     "reset": lambda c: (c.randrange(8), c.randrange(8)),
     "finish": lambda c: (c.randrange(8), c.randrange(8)),
@@ -170,8 +195,11 @@ FAULTS: dict[str, Callable[[random.Random], tuple[float, ...]]] = {
 }
 
 
-def plan_of(seed: int, *, messages: int = MESSAGES) -> Plan:
-    """Draw a world; `messages` at the most, and no more than its carriers bear in LOAD_S."""
+def plan_of(seed: int, *, messages: int = MESSAGES, many_stops: bool = False) -> Plan:
+    """Draw a world; `messages` at the most, and no more than its carriers bear in LOAD_S.
+
+    many_stops  one for every PER_STOP messages
+    """
     chance = random.Random(seed)
     carriers = [_carrier(chance, place) for place in range(chance.choice((1, 1, 1, 2, 2, 3)))]
     workers = chance.choice(TOPOLOGIES)
@@ -194,7 +222,7 @@ def plan_of(seed: int, *, messages: int = MESSAGES) -> Plan:
         planned.append(
             RunPlan(
                 policy=chance.choice((Policy.ONCE, Policy.ONCE, Policy.AT_LEAST_ONCE)),
-                class_=chance.choice((MessageClass.BULK, MessageClass.BULK, MessageClass.OTP)),
+                class_=chance.choice(CLASSES),
                 text=text,
                 at_s=chance.choice((0.0, chance.uniform(0.0, 3.0))),
                 chunks=chunks,
@@ -228,7 +256,19 @@ def plan_of(seed: int, *, messages: int = MESSAGES) -> Plan:
         store_latency_s=chance.choice(((0.0001, 0.0005), (0.0002, 0.003), (0.001, 0.02))),
         events=events,
         heal_s=span_s + 1.0,
+        stops=_stops(random.Random(f"{seed} stops"), sum(len(run.numbers) for run in planned), many_stops),
     )
+
+
+def _stops(chance: random.Random, messages: int, many: bool) -> list[StopPlan]:
+    left = messages // PER_STOP if many else min(messages // 4, chance.choice((0, 0, 10, 100, 300)))
+    found = []
+    while left > 0:
+        by_handset = chance.random() < 0.2
+        count = 1 if by_handset else min(left, chance.choice((1, 1, 5, 50)))
+        found.append(StopPlan(round(chance.uniform(0.0, LOAD_S), 6), count, by_handset))
+        left -= count
+    return sorted(found, key=lambda one: one.at_s)
 
 
 def _carrier(chance: random.Random, place: int) -> CarrierPlan:
@@ -305,6 +345,7 @@ class Machine:
         self.name = name
         self.pids: dict[int, None] = {}
         self.next_pid = 100
+        self.boots = 1
 
     def start(self) -> int:
         """Give a process its number."""
@@ -325,6 +366,7 @@ class Process:
         self.starts = 0
         self._stop: asyncio.Event | None = None
         self.is_wanted = True
+        self.is_draining = False
 
     def start(self) -> None:
         """Start it, unless it runs."""
@@ -346,9 +388,11 @@ class Process:
         identity = Identity(
             instance=host.name,
             host=self.machine.name,
-            boot=self.machine.name,
+            boot=f"{self.machine.name} {self.machine.boots}",
             pid=pid,
             is_running=lambda asked: asked in self.machine.pids,
+            node=self.machine.name,
+            place=self.place,
         )
         worker = Worker(
             world.settings,
@@ -364,10 +408,16 @@ class Process:
             stop = asyncio.create_task(self._stop.wait())
             await asyncio.wait((stop, worker.failed), return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
-            if worker.failed.done() and not isinstance(worker.failed.exception(), GatewayError):
-                world.checks.say("B1", f"a loop of {host.name} broke: {worker.failed.exception()!r}")
+            failure = worker.failed.exception() if worker.failed.done() else None
+            if isinstance(failure, LeaseLost):
+                world.checks.reached["worker_fenced"] += 1
+            elif failure is not None and not isinstance(failure, GatewayError):
+                world.checks.say("B1", f"a loop of {host.name} broke: {failure!r}")
+            self.is_draining = failure is None
+            lost = world.checks.lost_of.get(host.name, 0)
             await worker.stop(DRAIN_S)
-            world.checks.reached["worker_drained"] += 1
+            if failure is None and world.checks.lost_of.get(host.name, 0) == lost:
+                world.checks.reached["worker_drained"] += 1
         except GatewayError:
             # The shell says so and ends; the supervisor tries again.
             pass
@@ -392,6 +442,7 @@ class Process:
         if world.checks.in_flight():
             world.checks.reached["worker_killed_in_flight"] += 1
         world.doubt_by_kills += world.kill_bound()
+        world.look_at_takeover(host.name)
         self.machine.pids.pop(self.pid, None)
         self.host = self.worker = None
         host.crash()
@@ -462,6 +513,7 @@ class Store:
         self._numbers: list[tuple[int, int, list[int]]] = []
         self._known: dict[Any, None] = {}
         self._chunk = self.postgres.tables.tables["chunk"].indexes[0]
+        self._worker = self.postgres.tables.tables["worker"].indexes[0]
         self._payload = self.postgres.tables.tables["chunk_payload"].all
 
     async def connect(self, host: Host | None) -> Any:
@@ -483,6 +535,11 @@ class Store:
         """How far a chunk's watermark is committed."""
         row = self._chunk.get((lane, chunk_id))
         return 0 if row is None or row.old is None else int(row.old["sent_upto"])
+
+    def is_registered(self, instance: str) -> bool:
+        """Tell whether a worker is registered: others have not taken it for dead, and it has not left."""
+        row = self._worker.get((instance,))
+        return row is not None and row.old is not None
 
     def payloads(self) -> list[tuple[int, int, list[int]]]:
         """(lane, chunk id, numbers) of all, in the order in which they were found committed."""
@@ -534,10 +591,22 @@ class World:
         self.wall_offsets = [timedelta(0) for _ in plan.workers]
         self.processes = [Process(self, place) for place in range(len(plan.workers))]
         self.centres = [Centre(self, carrier) for carrier in plan.carriers]
-        self.checks = Checks(self.loop, self.store, {one.address: one for one in plan.carriers}, plan.seed)
+        in_scope = {
+            number: MessageClass(run.class_) for run in plan.runs if run.class_ in REACHED for number in run.numbers
+        }
+        self.checks = Checks(self.loop, self.store, {one.address: one for one in plan.carriers}, plan.seed, in_scope)
+        self.store.postgres.watch = self._on_store
+        self._slots: dict[tuple[int, int], tuple[str | None, int]] = {}
+        self._stops_seen = 1
+        self._stops_chance = random.Random(f"{plan.seed} stops of the world")
+        self._handset_stops: dict[int, int] = {}
+        self.checks.on_handset_answered = self._handset_stops.pop
+        # When something was wrong last that is not the end of one worker.
+        self.disturbed_at = 0.0
         self.doubt_by_kills = 0
         self.is_healed = False
         self.told: list[str] = []
+        self._rolls: list[asyncio.Task[None]] = []
         self._hash = hashlib.blake2b(digest_size=16)
         for carrier in plan.carriers:
             road = self.network.road(carrier.address)
@@ -566,6 +635,57 @@ class World:
                 for one in plan.carriers
             },
         )
+
+    def _on_store(self, name: str, args: Any, result: Any) -> None:
+        """Hear what Postgres does."""
+        reached, tables = self.checks.reached, self.store.postgres.tables.tables
+        if name == "advance":
+            lane, ids, epochs, _ = args
+            if len(result) < len(ids):
+                for chunk_id, epoch in zip(ids, epochs, strict=True):
+                    row = tables["chunk"].indexes[0].get((lane, chunk_id))
+                    if row is not None and row.old is not None and row.old["epoch"] > epoch:
+                        reached["stale_epoch"] += 1
+        elif name == "flush_known" and result[0][0]:
+            reached["flush_twice"] += 1
+        elif name == "transfer_chunk":
+            reached["moved"] += 1
+        elif name == "lost" and args[0].startswith("COMMIT"):
+            reached["commit_unknown"] += 1
+        elif not name:
+            for channel, payload in result:
+                if channel == "sluice_stops":
+                    self._stops_committed(int(payload))
+                elif channel == "sluice_slots":
+                    self._slots_committed()
+
+    def _stops_committed(self, upto: int) -> None:
+        feed = self.store.postgres.tables.tables["stop_feed"].indexes[0]
+        is_stale = any(
+            process.worker is not None and process.worker.feed.age_s >= 1.0
+            for process in self.processes
+            if process.host is not None
+        )
+        while self._stops_seen < upto:
+            self._stops_seen += 1
+            row = feed[(self._stops_seen,)].old
+            assert row is not None
+            if self.checks.stop_committed(row["number"], self.store) and is_stale:
+                self.checks.reached["stop_while_feed_stale"] += 1
+
+    def _slots_committed(self) -> None:
+        sums: Counter[int] = Counter()
+        for row in self.store.rows("bind_slot"):
+            key, now = (row["lane"], row["slot"]), (row["owner"], row["share"])
+            before, self._slots[key] = self._slots.get(key, (None, 0)), now
+            sums[row["lane"]] += row["share"]
+            if now[0] is not None and row["epoch"] and before[0] != now[0]:
+                self.checks.reached["slot_moved"] += 1
+            if before[0] == now[0] and now[1] < before[1]:
+                self.checks.reached["share_lowered"] += 1
+        for carrier in self.plan.carriers:
+            if carrier.tps and sums[carrier.lane] > carrier.tps:
+                self.checks.say("T1", f"shares of {carrier.name} are {sums[carrier.lane]}, at most {carrier.tps}")
 
     def _on_write(self, connection: Any, side: int, octets: bytes) -> None:
         self._trace(connection, side, octets)
@@ -618,6 +738,9 @@ class World:
             trace=self._hash.hexdigest(),
             virtual_s=self.loop.now,
             turns=self.loop.turns,
+            stops=self.checks.acknowledged,
+            stop_lags=[round(one.last_at - one.committed_at, 6) for one in self.checks.stops.values() if one.last_at],
+            stop_acks=self.checks.stop_acks,
         )
 
     async def _run(self) -> None:
@@ -630,6 +753,11 @@ class World:
         for process in self.processes:
             process.start()
         enqueuing = [asyncio.create_task(self._enqueue(run, place)) for place, run in enumerate(self.plan.runs)]
+        self.stops = Stops(
+            Clock(monotonic=lambda: self.loop.now, wall=lambda: BEGIN + timedelta(seconds=self.loop.now)),
+            lambda: self.store.connect(None), self.plan.deadline_s, self.plan.worker["lease_s"],
+        )  # fmt: skip
+        stopping = [asyncio.create_task(self._stop(stop)) for stop in self.plan.stops]
         for event in self.plan.events:
             self.later(event.at_s, lambda event=event: self._do(event))  # type: ignore[misc]
         await asyncio.sleep(self.plan.heal_s)
@@ -641,6 +769,12 @@ class World:
                 self._tell_open()
                 break
             await asyncio.sleep(LOOK_S)
+        _, left = await asyncio.wait(stopping, timeout=max(1.0, until - self.loop.now)) if stopping else ((), ())
+        if left or self._handset_stops:
+            self.checks.say("S1", f"{len(left)} STOPs and {len(self._handset_stops)} of handsets are not acknowledged")
+        for task in stopping:
+            if task.done():
+                task.result()
         # Receipts come in, doubts are settled or repeated.
         await asyncio.sleep(2.0 + self.plan.worker["evidence_s"] * 2)
         while not self.store.is_over() and self.loop.now < until:
@@ -656,6 +790,70 @@ class World:
         self.checks.at_end(
             self.plan.runs, {centre.plan.name: centre.lines for centre in self.centres}, self.doubt_by_kills
         )
+        if self.is_gentle() and self.checks.doubted:
+            self.checks.say("A5", f"{self.checks.doubted} segments in doubt, and nothing was done but orderly stops")
+
+    def is_gentle(self) -> bool:
+        """Tell whether nothing in the plan puts anything in doubt: workers end in order, carriers answer."""
+        return {event.fault for event in self.plan.events} <= {"stop", "roll", "wall"} and not any(
+            carrier.personality["drops"]["share"]
+            or carrier.personality["responses"]["late_share"]
+            or carrier.personality["responses"]["silent_share"]
+            for carrier in self.plan.carriers
+        )
+
+    # -- STOPs ------------------------------------------------------------------------------------------------------
+
+    def _deliver(self, site: Site, pdu: bytes) -> None:
+        able = [link for link in site.links.values() if link.account >= 0 and link.session.may_send("deliver_sm")]
+        if able:
+            link = able[self._stops_chance.randrange(len(able))]
+            site.centre.write(link.number, pdu)
+            site.settle(site.now_ns())
+
+    def _pick(self) -> int:
+        """Choose whom: anybody, or somebody near a watermark, where messages are about to leave."""
+        chance = self._stops_chance
+        payloads = self.store.payloads()
+        if payloads and chance.random() < 0.6:
+            lane, chunk_id, numbers = payloads[chance.randrange(len(payloads))]
+            n = len(numbers)
+            rank = self.store.sent_upto(lane, chunk_id) + chance.randint(-40, 40)
+            return numbers[(min(max(rank, 0), n - 1) * stride_of(n) + chunk_id) % n]
+        run = self.plan.runs[chance.randrange(len(self.plan.runs))]
+        numbers = run.chunks[chance.randrange(len(run.chunks))][1] if run.chunks else [FIRST_NUMBER]
+        return numbers[chance.randrange(len(numbers))]
+
+    async def _stop(self, plan: StopPlan) -> None:
+        """Enter STOPs at their moment, until they are acknowledged."""
+        await asyncio.sleep(plan.at_s)
+        numbers = [self._pick() for _ in range(plan.count)]
+        if plan.by_handset:
+            await self._stop_by_handset(numbers[0])
+            return
+        while True:
+            try:
+                found = await self.stops.stop(numbers)
+                break
+            except StoreError as error:
+                self.told.append(f"{self.loop.now:.3f} stop: {error}")
+                await asyncio.sleep(0.2)
+        if found.fenced:
+            self.checks.reached["stop_fenced"] += 1
+        for number in numbers:
+            self.checks.stop_acknowledged(number)
+
+    async def _stop_by_handset(self, number: int) -> None:
+        """Have a carrier deliver the word STOP, again and again until it is answered."""
+        sequence = FIRST_HANDSET + len(self.checks.handsets)
+        self.checks.handsets[sequence] = number
+        self._handset_stops[sequence] = number
+        pdu = deliver_stop(sequence, number)
+        while sequence in self._handset_stops:
+            centre = self.centres[self._stops_chance.randrange(len(self.centres))]
+            if centre.host is not None and centre.site is not None:
+                centre.host.inside(lambda site=centre.site: self._deliver(site, pdu))  # type: ignore[misc]
+            await asyncio.sleep(AGAIN_S)
 
     def _tell_open(self) -> None:
         left = [row for row in self.store.rows("chunk") if row["state"] in (0, 1)]
@@ -702,6 +900,8 @@ class World:
     def _do(self, event: Event) -> None:
         if not self.is_healed:
             self.told.append(f"{self.loop.now:.6f} {event.fault} {event.args}")
+            if event.fault not in ("kill", "power", "wall"):
+                self.disturbed_at = self.loop.now + 30.0
             getattr(self, f"do_{event.fault}")(*event.args)
 
     def _process(self, which: float) -> Process:
@@ -721,7 +921,49 @@ class World:
 
     def do_power(self, which: float, restart_s: float) -> None:
         """The machine loses its power: its peers hear nothing."""
-        self._process(which).crash(restart_s, is_silent=True)
+        machine = self._process(which).machine
+        for process in self.processes:
+            if process.machine is machine:
+                process.crash(restart_s, is_silent=True)
+        machine.boots += 1
+
+    def do_roll(self, pause_s: float) -> None:
+        """SIGTERM to each worker in turn; the next when the one before is back."""
+        self.checks.reached["rolled"] += 1
+        task = self.loop.create_task(self._roll(pause_s), name="roll")
+        self._rolls.append(task)
+
+    async def _roll(self, pause_s: float) -> None:
+        for process in self.processes:
+            starts = process.starts
+            process.stop(0.0)
+            while not self.is_healed and (process.starts == starts or process.worker is None):
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(pause_s)
+            if self.is_healed:
+                return
+
+    def look_at_takeover(self, instance: str) -> None:
+        """After the end of a worker: in ten seconds nothing may be its any more, if another was there to take it."""
+        others = [one for one in self.processes if one.worker is not None and one.host is not None]
+        others = [one for one in others if one.host.name != instance and not one.host.is_frozen]  # type: ignore[union-attr]
+        if not others:
+            return
+        names = [one.host.name for one in others if one.host is not None]
+        at = self.loop.now
+
+        def look() -> None:
+            if self.disturbed_at > at or any(one.host is None or one.host.name not in names for one in others):
+                return
+            chunks = [row for row in self.store.rows("chunk") if row["owner"] == instance and row["state"] == 1]
+            slots = [row for row in self.store.rows("bind_slot") if row["owner"] == instance]
+            self.checks.reached["taken_over"] += 1
+            if chunks or slots:
+                self.checks.say(
+                    "L2", f"{TAKEOVER_S:g} s after its end {instance} has {len(chunks)} chunks, {len(slots)} slots"
+                )
+
+        self.later(TAKEOVER_S, look)
 
     def do_freeze(self, which: float, seconds: float) -> None:
         """SIGSTOP, and SIGCONT after a while."""
@@ -738,10 +980,12 @@ class World:
 
     def do_wall(self, which: float, seconds: float) -> None:
         """The wall clock of a machine jumps."""
-        process = self._process(which)
-        self.wall_offsets[process.place] += timedelta(seconds=seconds)
-        if process.host is not None:
-            process.host.wall_offset = self.wall_offsets[process.place]
+        machine = self._process(which).machine
+        for process in self.processes:
+            if process.machine is machine:
+                self.wall_offsets[process.place] += timedelta(seconds=seconds)
+                if process.host is not None:
+                    process.host.wall_offset = self.wall_offsets[process.place]
 
     def do_reset(self, carrier: float, which: float) -> None:
         """RST, both ways."""
@@ -818,7 +1062,6 @@ class World:
 
     def do_store_lossy(self, answers: float, requests: float, seconds: float) -> None:
         """Connections die with statements that were carried out, or were not."""
-        self.checks.reached["commit_unknown"] += 1
         faults = self.store.postgres.faults
         faults.lost_answer, faults.lost_request = answers, requests
         self.later(seconds, self._calm_store)
@@ -854,9 +1097,17 @@ class World:
         self.store.postgres.start()
 
 
-def run_seed(seed: int, *, messages: int = MESSAGES, events: list[Event] | None = None) -> Result:
+def deliver_stop(sequence: int, number: int) -> bytes:
+    """Write a deliver_sm of a handset that says STOP."""
+    body = b"\0\1\1%d\0\1\1%s\0\0\0\0\0\0\0\0\0\0\4STOP" % (number, b"12345")
+    return struct.pack(">IIII", 16 + len(body), 5, 0, sequence) + body
+
+
+def run_seed(
+    seed: int, *, messages: int = MESSAGES, events: list[Event] | None = None, many_stops: bool = False
+) -> Result:
     """Run the world of a seed, or the same world with other events."""
-    plan = plan_of(seed, messages=messages)
+    plan = plan_of(seed, messages=messages, many_stops=many_stops)
     if events is not None:
         plan.events = events
     return World(plan).run()
