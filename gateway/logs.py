@@ -11,6 +11,7 @@ Not here: what is said, and at which level (each room's own).
 
 import contextlib
 import logging
+import math
 import os
 import select
 import threading
@@ -21,6 +22,22 @@ ROOM_OCTETS = 4 << 20
 LINE_OCTETS = 64 << 10
 PATIENCE_S = 1.0
 FORMAT = "%(asctime)s %(levelname).1s %(message)s"
+
+
+class Seldom:
+    """Lets one line a second pass of what may come in a flood. `now` is monotonic seconds."""
+
+    def __init__(self, every_s: float = 1.0):
+        self._every_s, self._next_at, self._kept_back = every_s, -math.inf, 0
+
+    def passes(self, now: float) -> int:
+        """Count one; -> 0: it is not said now; else how many the line stands for, itself too."""
+        self._kept_back += 1
+        if now < self._next_at:
+            return 0
+        self._next_at = now + self._every_s
+        count, self._kept_back = self._kept_back, 0
+        return count
 
 
 class Sink(logging.Handler):

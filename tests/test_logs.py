@@ -175,6 +175,11 @@ def test_disk_of_logs_that_is_full_drops_lines_and_says_so_when_there_is_room(fu
     os.close(descriptor)
 
 
+def test_of_a_flood_one_line_a_second_passes_and_says_how_many_it_stands_for() -> None:
+    seldom = logs.Seldom()
+    assert [seldom.passes(now) for now in (5.0, 5.0, 5.5, 5.99, 6.0, 6.5, 9.0)] == [1, 0, 0, 0, 4, 0, 2]
+
+
 def test_process_has_the_sink_that_stands_in_its_root_logger(monkeypatch: pytest.MonkeyPatch) -> None:
     assert logs.current() is None and logs.dropped() == 0
     with open(os.devnull, "w") as nowhere:

@@ -33,6 +33,7 @@ from _fastpath.limit import Limit
 from _fastpath.ring import Ring
 from gateway.config import INTERFACE_VERSION, LONGEST_PASSWORD, CarrierSettings
 from gateway.errors import BindRefused, GatewayError, LinkLost, LocalProtocolError, TlsFault
+from gateway.logs import Seldom
 from gateway.smpp import hosts, tls
 from gateway.smpp import session as sessions
 from gateway.smpp import status as statuses
@@ -190,6 +191,7 @@ class Bind:
         self._clock = clock
         self._chance = chance
         self._failures = 0
+        self._tells = Seldom()
         self.place = place
         self._outbinds = outbinds
         self._called: Link | None = None
@@ -259,11 +261,17 @@ class Bind:
             if self.link is not None and self.phase in (Phase.BOUND, Phase.DRAINING):
                 await self._lost.wait()
                 self._judge_the_end()
+                self._tells = Seldom()  # that it was lost is always said
             if self._stopping.is_set():
                 break
             pause_s = self.backoff_s()
             level = logging.INFO if self._is_recycled else logging.WARNING
-            log.log(level, "= %s at %s: %s; again in %.2f s", self.name, self.host, self.last_error, pause_s)
+            if not (times := self._tells.passes(self._clock())):
+                level = logging.DEBUG
+            times_said = f" ({times} times)" if times > 1 else ""
+            log.log(
+                level, "= %s at %s: %s%s; again in %.2f s", self.name, self.host, self.last_error, times_said, pause_s
+            )
             await self._pause(pause_s)
 
     def _judge_the_end(self) -> None:

@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable
 
 from gateway.config import CarrierSettings
+from gateway.logs import Seldom
 from gateway.smpp import session as sessions
 from gateway.smpp.attempts import ALARM_AT, Attempts, network_of
 from gateway.smpp.link import Link, Listener
@@ -57,6 +58,7 @@ class Outbinds:
         self._make_link = make_link
         self._clock = clock
         self._attempts = Attempts()
+        self._tells = Seldom()
         self._cap_by_link: dict[Link, int] = {}
         self._callers: dict[Link, None] = {}
         self._called: deque[Link] = deque()
@@ -176,7 +178,9 @@ class Outbinds:
         while True:
             connection, peer = await loop.sock_accept(listening)
             if why := self._why_not(peer[0]):
-                log.warning("! %s: connection of %s not taken: %s", self.name, peer[0], why)
+                if times := self._tells.passes(self._clock()):
+                    said = f" ({times} connections)" if times > 1 else ""
+                    log.warning("! %s: connection of %s not taken: %s%s", self.name, peer[0], why, said)
                 connection.close()
                 continue
             link = self._make_link(self)

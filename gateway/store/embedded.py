@@ -410,6 +410,8 @@ def _place(data_root: Path, account: _Account) -> Path:
         root = root.resolve()
         if not account.can_reach(root / "data"):
             raise StoreError(f"{root} stands below a folder that {account.name} may not pass: move the data root")
+        if os.statvfs(root).f_flag & os.ST_RDONLY:
+            raise StoreError(f"{root} stands on a file system that is read-only: expected one that can be written to")
         if not os.access(root, os.W_OK):
             raise StoreError(f"{root} belongs to another user, who must be the one to run this")
     except OSError as error:
@@ -455,7 +457,13 @@ def _socket_dir(root: Path, account: _Account) -> Path:
     if len(os.fsencode(folder / f".s.PGSQL.{PORT}.lock")) <= SOCKET_PATH_OCTETS:
         folder.mkdir(mode=0o700, exist_ok=True)
     else:
-        folder = Path(tempfile.mkdtemp(prefix="sluice-", dir="/tmp"))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="sluice-", dir="/tmp"))
+        except OSError as error:
+            raise StoreError(
+                f"no place for the socket of postgres: {folder} is too long for one, and /tmp cannot be used: "
+                f"{error.strerror}"
+            ) from error
     os.chmod(folder, 0o700)
     account.own(folder)
     return folder

@@ -81,6 +81,16 @@ async def test_peer_that_is_not_on_the_list_is_hung_up_on(esme, call):
     assert await (await call(carrier)).gone() == b"" and not carrier._outbinds._callers
 
 
+async def test_flood_of_strangers_is_a_line_a_second_that_says_how_many(esme, call, caplog):
+    """Fault 11: a log that each knock fills is another end of a resource."""
+    carrier = esme(9, outbind_peers=("192.0.2.0/24",), **DOOR)
+    for _ in range(30):
+        assert await (await call(carrier)).gone() == b""
+    lines = [record.getMessage() for record in caplog.records if "not taken" in record.getMessage()]
+    # The first is said at once; of the others one a second, and all of this is over sooner than that, or nearly.
+    assert lines[0] == "! acme: connection of 127.0.0.1 not taken: not in outbind_peers" and len(lines) < 5
+
+
 async def test_peer_of_a_network_on_the_list_is_heard_without_a_password(esme, call):
     carrier = esme(9, outbind_listen="127.0.0.1:0", outbind_peers=("127.0.0.0/8",))
     await (await call(carrier, password="")).bind()

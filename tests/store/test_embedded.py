@@ -207,6 +207,17 @@ def test_start_that_was_killed_in_initdb_is_begun_anew(data_root: Path) -> None:
     assert not half.exists()
 
 
+def test_long_path_without_tmp_is_said_plainly(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 19."""
+
+    def mkdtemp(**_: str) -> str:
+        raise FileNotFoundError(2, "No such file or directory", "/tmp/sluice-x")
+
+    monkeypatch.setattr(embedded.tempfile, "mkdtemp", mkdtemp)
+    with pytest.raises(StoreError, match=r"is too long for one, and /tmp cannot be used: No such file or directory"):
+        Embedded(data_root / ("x" * 60) / ("y" * 60), FAST).start()
+
+
 def test_long_path_moves_the_socket_to_a_short_folder_that_goes_with_the_server(data_root: Path) -> None:
     deep = data_root / ("d" * 60) / ("e" * 60)
     deep.mkdir(parents=True)
