@@ -100,12 +100,30 @@ def connector(
     return connect
 
 
+def group_limits(listing: str, root: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """Octets that each control group above a process allows it, its own first, v1 or v2.
+
+    listing  /proc/PID/cgroup: `number:controllers:path` a line, no controllers for v2
+    root     where they are mounted; a container may see less of them than the listing names, and its top alone
+    """
+    found = []
+    for line in listing.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        mount, file = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
+        own = Path(path.lstrip("/"))
+        for group in (own, *own.parents) if own != Path() else (own,):
+            with contextlib.suppress(OSError, ValueError):  # "max", or not to be seen from here
+                found.append(int((mount / group / file).read_text(encoding="ascii")))
+    return found
+
+
 def memory_limits(settings: Settings) -> memory.Limits:
     """Read what bounds this process: the machine, its control groups (v2, v1), RLIMIT_AS, and the settings."""
     groups = []
-    for file in ("memory.max", "memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):  # "max", or no such group
-            groups.append(int(Path("/sys/fs/cgroup", file).read_text(encoding="ascii")))
+    with contextlib.suppress(OSError):  # not Linux
+        groups = group_limits(Path("/proc/self/cgroup").read_text(encoding="utf-8"))
     space = resource.getrlimit(resource.RLIMIT_AS)[0]
     ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return memory.limits_of(

@@ -178,3 +178,30 @@ async def test_server_that_will_not_have_us_is_not_waited_for():
 async def test_server_that_answers_is_not_waited_for_nor_one_of_ours(dsn):
     for settings in (of(dsn), of()):
         assert await app.until_it_answers(settings, asyncio.Event(), lambda line: pytest.fail(line))
+
+
+def test_limits_of_every_control_group_above_the_process_are_read(tmp_path):
+    for name, text in {
+        "memory.max": "max", "a/memory.max": "300", "a/b/memory.max": "200",
+        "memory/memory.limit_in_bytes": "9223372036854771712", "memory/c/memory.limit_in_bytes": "100",
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert app.group_limits("0::/a/b\n", tmp_path) == [200, 300]
+    # What a container does not see of its own path is passed over.
+    assert app.group_limits("0::/a/elsewhere/deep\n", tmp_path) == [300]
+    both = "4:cpu,memory:/c\n1:cpu:/c\n0::/\n"
+    assert app.group_limits(both, tmp_path) == [100, 9223372036854771712]
+
+
+def test_sizes_and_room_are_those_of_the_system(tmp_path):
+    resident, space = app.sizes()
+    ballast = bytearray(64 << 20)
+    ballast[::4096] = b"x" * len(ballast[::4096])
+    more, wider = app.sizes()
+    assert more - resident > 48 << 20 and wider - space > 48 << 20 and space > resident
+    assert app.free_octets(of("postgresql://u@127.0.0.1/x")) is None
+    assert app.free_octets(of(data_root=str(tmp_path))) is None, "there is no server yet"
+    (tmp_path / "postgres").mkdir()
+    room = os.statvfs(tmp_path)
+    assert abs(app.free_octets(of(data_root=str(tmp_path))) - room.f_bavail * room.f_frsize) < 1 << 30
