@@ -10,6 +10,7 @@ Numbers of the feed are without gaps in the order of the COMMITs: who remembers 
 All of it stands on the coordinator, over a connection to it. Not here: who may still send (dispatch/stops.py).
 """
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -93,9 +94,11 @@ async def enter_heard(
     """Append what handsets ask for, (number, scope, is_stop); -> the last number, and of each whether it is new.
 
     A STOP is always entered. A START lifts, scope by scope, only what handsets themselves have stopped.
+    cost  four statements, however many there are, and one more where STOPs and STARTs take turns
     """
     numbers = sorted({number for number, _, _ in heard})
     news: list[bool] = []
+    entries: list[tuple[int, str, bool]] = []
     async with connection.transaction():
         seq = int(await connection.fetchval(query("hold_stop_head")))
         rows = [Standing(**dict(row)) for row in await connection.fetch(query("stop_standing"), numbers, KEYWORD)]
@@ -111,13 +114,23 @@ async def enter_heard(
                 ]
                 news.append(bool(scopes))
             for each in scopes:
-                one = query("enter_stops")
-                seq = int(await connection.fetchval(one, 1, [number], [each], at, is_stop, KEYWORD, note))
+                entries.append((number, each, is_stop))
                 was = standing.get((number, each))
                 standing[number, each] = Standing(
-                    number=number, scope=each, seq=seq, at=at, is_stop=is_stop, source=KEYWORD, note=note,
-                    is_others=was is not None and was.is_stop and was.is_others,
+                    number=number, scope=each, seq=seq + len(entries), at=at, is_stop=is_stop, source=KEYWORD,
+                    note=note, is_others=was is not None and was.is_stop and was.is_others,
                 )  # fmt: skip
+        # Together: one at a time, a storm of STOPs would outlast its deadline, be tried again, and never end.
+        for is_stop, some in itertools.groupby(entries, key=lambda entry: entry[2]):
+            numbers, scopes = [], []
+            for number, scope, _ in some:
+                numbers.append(number)
+                scopes.append(scope)
+            seq = int(
+                await connection.fetchval(
+                    query("enter_stops"), len(numbers), numbers, scopes, at, is_stop, KEYWORD, note
+                )
+            )
         await connection.execute(query("tell_stops"), seq)
     return seq, news
 

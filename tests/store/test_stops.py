@@ -161,6 +161,26 @@ async def test_start_of_a_handset_lifts_what_handsets_have_stopped_and_nothing_e
     assert (await heard(connection, [(FIRST + 1, "*", False)], at=AT))[1] == [True]
 
 
+async def test_storm_of_handsets_is_entered_in_a_few_statements_in_the_order_in_which_it_came(
+    connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def counted(name: str) -> str:
+        asked.append(name)
+        return query(name)
+
+    monkeypatch.setattr(stops, "query", counted)
+    storm = [(FIRST + place, "*", True) for place in range(500)]
+    # One at a time, each would cost a way to Postgres and back, and the flush that waits for them has a deadline.
+    assert await stops.enter_heard(connection, storm, at=AT) == (501, [True] * 500)
+    assert len(asked) == 4
+    changes = [(FIRST, "*", False), (FIRST + 1, "*", False), (FIRST, "*", True)]
+    assert await stops.enter_heard(connection, changes, at=AT) == (504, [True, True, True])
+    _, sets = await loaded(connection)
+    assert FIRST in sets["*"] and FIRST + 1 not in sets["*"] and len(sets["*"]) == 499
+
+
 @ON_POSTGRES
 async def test_feed_takes_no_number_and_no_scope_that_is_none(connection: Any) -> None:
 
