@@ -506,6 +506,8 @@ class Checks:
             if -1 in statuses and 0 in statuses:
                 self.reached["doubt_settled"] += 1
         for (lane, message_id), segments in ids.items():
+            # Doubt that a rescue wrote names the message, not its segment (0); the one that was frozen names it later.
+            segments -= {(chunk_id, pos, 0) for chunk_id, pos, segment in segments if segment}
             if len(segments) > 1:
                 self.say("A4", f"{message_id} stands for {sorted(segments)}", accepted.get((lane, message_id), 0))
 

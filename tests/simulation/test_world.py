@@ -3,9 +3,15 @@
 More of them: ./dev simulate --seeds 1000 (docs/simulation.md).
 """
 
+from typing import Any
+
 import pytest
 
+from gateway.dispatch.membership import Watch
+from gateway.dispatch.stops import Feed
+from gateway.message import MessageClass, Policy
 from tests.simulation import run, world
+from tests.simulation.checks import Checks
 from tests.simulation.world import Event
 
 SEEDS = range(30)
@@ -74,3 +80,89 @@ def test_what_was_never_met_is_told_after_enough_worlds() -> None:
     told = run.never_met(met, run.ENOUGH)
     assert len(told) == len(run.SITUATIONS) - 1
     assert not any("throttled" in line for line in told)
+
+
+# -- many workers, and STOPs ------------------------------------------------------------------------------------------
+
+
+def kinds_of(result: world.Result) -> set[str]:
+    """Which invariants were broken."""
+    return {one.split(": ", 2)[1] for one in result.violations}
+
+
+def together(seed: int, events: list[Event], **more: Any) -> world.Plan:
+    """Plan two workers on two machines that share one carrier, with nothing wrong but the events."""
+    plan = world.plan_of(seed, messages=600, **more)
+    plan.workers, plan.clocks = [0, 1], [(0.0, 0.0), (1000.0, 1e-4)]
+    carrier = plan.carriers[0]
+    carrier.tps, carrier.binds, carrier.window = 100, 2, 10
+    carrier.personality = {"responses": {"delay_ms": 2, "jitter_ms": 5}, "receipts": {"delay_ms": 5}}
+    carrier.settings["adaptive"] = False
+    plan.carriers = [carrier]
+    numbers = list(range(world.FIRST_NUMBER, world.FIRST_NUMBER + 600))
+    plan.runs = [
+        world.RunPlan(
+            policy=Policy.ONCE, class_=MessageClass.BULK, text="Hello", at_s=0.0, parts=1,
+            chunks=[(0, numbers[at : at + 50]) for at in range(0, 600, 50)],
+        )
+    ]  # fmt: skip
+    plan.worker["lease_s"] = 2.0
+    plan.deadline_s = 1.0
+    plan.store_latency_s = (0.0002, 0.003)
+    plan.events, plan.heal_s = events, 20.0
+    return plan
+
+
+def test_workers_share_an_account_and_a_dead_ones_part_is_taken_over_within_ten_seconds() -> None:
+    result = world.World(together(7, [Event(2.0, "kill", (0, 15.0))])).run()
+    assert not result.violations, "\n".join(result.violations)
+    assert {"taken_over", "slot_moved", "share_lowered"} <= result.reached.keys()
+
+
+def test_worker_that_slept_longer_than_its_lease_is_fenced_and_sends_nothing_when_it_wakes() -> None:
+    result = world.World(together(7, [Event(2.0, "freeze", (0, 8.0))])).run()
+    assert not result.violations, "\n".join(result.violations)
+    assert result.reached["worker_fenced"] == 1 and result.reached["worker_frozen"] == 1
+
+
+def test_roll_of_all_workers_puts_nothing_in_doubt() -> None:
+    made = world.World(together(7, [Event(2.0, "roll", (0.5,))]))
+    assert made.is_gentle()
+    result = made.run()
+    assert not result.violations, "\n".join(result.violations)
+    assert result.reached["rolled"] == 1 and result.reached["worker_drained"] >= 2
+    assert not result.reached["doubt_written"]
+
+
+def test_stops_at_every_point_of_the_pipeline_are_obeyed() -> None:
+    plan = together(7, [])
+    plan.stops = [world.StopPlan(place / 20, 1, place % 5 == 0) for place in range(100)]
+    result = world.World(plan).run()
+    assert not result.violations, "\n".join(result.violations)
+    assert result.stops > 50
+    assert {"suppressed", "stop_by_handset", "stop_queued"} <= result.reached.keys()
+
+
+def test_stop_that_is_not_obeyed_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Feed, "suppressed", lambda self, class_, sender: ())
+    plan = together(7, [])
+    plan.stops = [world.StopPlan(0.5, 50, False)]
+    assert kinds_of(world.World(plan).run()) == {"S1"}
+
+
+def test_message_that_is_held_back_for_a_stop_of_nobody_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = together(7, [])
+    plan.stops = [world.StopPlan(0.5, 50, False)]
+    monkeypatch.setattr(Checks, "stop_committed", lambda self, number, store: False)
+    assert "S1" in kinds_of(world.World(plan).run())
+
+
+def test_worker_that_writes_after_it_was_fenced_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.Store, "is_registered", lambda self, instance: False)
+    assert "F1" in kinds_of(world.World(together(7, [])).run())
+
+
+def test_dead_worker_that_nobody_replaces_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watch, "look", lambda self, workers, asked_at, read_at: [])
+    result = world.World(together(7, [Event(2.0, "kill", (0, 15.0))])).run()
+    assert "L2" in kinds_of(result)

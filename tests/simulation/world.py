@@ -796,9 +796,9 @@ class World:
     def is_gentle(self) -> bool:
         """Tell whether nothing in the plan puts anything in doubt: workers end in order, carriers answer."""
         return {event.fault for event in self.plan.events} <= {"stop", "roll", "wall"} and not any(
-            carrier.personality["drops"]["share"]
-            or carrier.personality["responses"]["late_share"]
-            or carrier.personality["responses"]["silent_share"]
+            carrier.personality.get("drops", {}).get("share")
+            or carrier.personality["responses"].get("late_share")
+            or carrier.personality["responses"].get("silent_share")
             for carrier in self.plan.carriers
         )
 
