@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { COUNTERS = 1 << 16 };
@@ -42,6 +43,19 @@ void __sanitizer_cov_trace_switch(uint64_t value, uint64_t *cases) { (void)value
 /* AddressSanitizer has these too, and does nothing in them; atheris asks for them by name for Python's own counters. */
 void __sanitizer_cov_8bit_counters_init(uint8_t *from, uint8_t *to) { if (take) take(from, to); }
 void __sanitizer_cov_pcs_init(const uintptr_t *from, const uintptr_t *to) { if (take_table) take_table(from, to); }
+
+/* places: room for all counters, or 0; -> how many were not 0, with their places in order; all are 0 afterwards. */
+size_t sluice_coverage_of_input(uint32_t *places)
+{
+    size_t found = 0;
+    for (uint32_t place = 0; place < COUNTERS; place++) {
+        if (counters[place] && places)
+            places[found++] = place;
+        counters[place] = 0;
+    }
+    before = 0;
+    return found;
+}
 
 /* core: the handle of the library that holds libFuzzer; -> 1, or 0 where it lacks what is needed. */
 int sluice_coverage_begin(void *core)

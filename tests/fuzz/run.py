@@ -7,6 +7,7 @@ which the launcher preloads. Without it they are the seeds, made strange by chan
     FUZZ_SEED      chance begins here; a find of the second kind is had again by it
     FUZZ_CORPUS    folder that keeps what reached something new; the committed corpus is read always
     FUZZ_ENGINE    atheris or mutation; atheris where it is installed
+    FUZZ_KEEP      1: look for nothing, and write into the committed corpus what of the folder reaches something else
 """
 
 import contextlib
@@ -19,11 +20,13 @@ import resource
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.fuzz import mutation
 
 CORPUS = Path(__file__).with_name("corpus")
 LONGEST_INPUT = 4096
+LONGEST_KEPT = 1024
 LOOPS = {
     "loop_stream": lambda: mutation.pdus() + committed("inbound"),
     "loop_receipt": lambda: mutation.receipts() + committed("receipts"),
@@ -68,6 +71,8 @@ def by_coverage(name: str, seconds: float, seed: int, folder: Path) -> None:
         if not begin(ctypes.c_void_p(core._handle)):
             print("coverage.c: libFuzzer lacks what is needed: only Python code guides", flush=True)
     run, seeds = TARGETS[name]
+    for octets in seeds():  # tables that are loaded once take longer than any input may
+        run(octets)
     folder.mkdir(parents=True, exist_ok=True)
     for number, octets in enumerate(seeds() + committed(name)):
         (folder / f"seed-{number}").write_bytes(octets)
@@ -76,6 +81,57 @@ def by_coverage(name: str, seconds: float, seed: int, folder: Path) -> None:
     options += [f"-artifact_prefix={folder.parent}/crash-{name}-", str(folder)]
     atheris.Setup([sys.argv[0], *options], run)
     atheris.Fuzz()
+
+
+def keep(name: str, folder: Path) -> int:
+    """Choose the shortest inputs that together reach all that the folder's reach, line by line and branch by branch.
+
+    ->  how many; each is a line of the committed corpus. Without coverage.c only lines of Python code count.
+    """
+    from tests.fuzz.targets import TARGETS
+
+    run, seeds = TARGETS[name]
+    counters = ctypes.CDLL(None)
+    with contextlib.suppress(AttributeError):
+        counters.sluice_coverage_of_input.restype = ctypes.c_size_t
+    places = (ctypes.c_uint32 * (1 << 16))()
+    lines: set[tuple[str, int]] = set()
+
+    def trace(frame: Any, event: str, _: object) -> Any:
+        if "/gateway/" not in frame.f_code.co_filename:
+            return None
+        if event == "line":
+            lines.add((frame.f_code.co_filename, frame.f_lineno))
+        return trace
+
+    def reached(octets: bytes) -> set[Any]:
+        lines.clear()
+        hit = 0
+        if hasattr(counters, "sluice_coverage_of_input"):
+            counters.sluice_coverage_of_input(None)
+        sys.settrace(trace)
+        try:
+            run(octets)
+        finally:
+            sys.settrace(None)
+        if hasattr(counters, "sluice_coverage_of_input"):
+            hit = counters.sluice_coverage_of_input(places)
+        return lines | set(places[:hit])
+
+    for octets in seeds() * 2:  # what happens once in a process belongs to no input
+        reached(octets)
+    seen: set[Any] = set().union(*map(reached, seeds()))
+    found = [path.read_bytes() for path in folder.iterdir()] if folder.is_dir() else []
+    kept = []
+    for octets in sorted(set(found + committed(name)), key=lambda octets: (len(octets), octets)):
+        if not octets or len(octets) > LONGEST_KEPT:
+            continue
+        if new := reached(octets) - seen:
+            seen |= new
+            kept.append(octets)
+    CORPUS.mkdir(exist_ok=True)
+    (CORPUS / f"{name}.hex").write_text("".join(octets.hex() + "\n" for octets in kept))
+    return len(kept)
 
 
 def names() -> list[str]:
@@ -103,9 +159,14 @@ def main(name: str) -> None:
     seconds = float(os.environ.get("FUZZ_SECONDS", "1"))
     seed = int(os.environ.get("FUZZ_SEED", str(time.time_ns() % 1_000_000_000)))
     engine = os.environ.get("FUZZ_ENGINE", "atheris") if name not in LOOPS else ""
+    folder = Path(os.environ.get("FUZZ_CORPUS", f"build/fuzz/corpus/{name}"))
+    if os.environ.get("FUZZ_KEEP") == "1":
+        if name not in LOOPS:
+            print(f"{name}: {keep(name, folder)} inputs kept")
+        return
     if engine == "atheris":
         try:
-            by_coverage(name, seconds, seed, Path(os.environ.get("FUZZ_CORPUS", f"build/fuzz/corpus/{name}")))
+            by_coverage(name, seconds, seed, folder)
             return
         except ModuleNotFoundError as error:
             if error.name != "atheris":

@@ -55,6 +55,7 @@ READINGS = (
     inbound.Reading("either", "text", {"ok": 2, "failed_for_ever": 5}),
     inbound.Reading("pattern"),
 )
+STATUSES = status.table()  # half a millisecond, and always the same
 WALKS = ("gsm7", "latin1", "ucs2")
 SECRET_LINE = re.compile(r"""(password|dsn) = "[^"\\]*"$""")
 
@@ -105,7 +106,7 @@ def framing(octets: bytes) -> None:
 def exchange_with_window(reading: inbound.Reading | None = None) -> Exchange:
     """An exchange with eight submit_sm in flight, numbers 1 to 8."""
     ledger, backlog = Ledger(1, 1024, reading), Backlog()
-    exchange = Exchange(Window(8), Throttle(), backlog, ledger, status.table())
+    exchange = Exchange(Window(8), Throttle(), backlog, ledger, STATUSES)
     exchange.may_submit = exchange.takes_responses = exchange.takes_deliveries = True
     batch = Batch.of(1, list(range(447_700_900_000, 447_700_900_020)))
     batch.dress(FORM)
