@@ -17,6 +17,7 @@ Not here: what is asked (the rooms beside this one), and the server itself (embe
 import asyncio
 import contextlib
 import os
+import re
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
@@ -46,6 +47,8 @@ RETRYABLE = (
     "58",  # the server's own I/O
     "25P03",  # idle in transaction for too long
 )
+# Classes of errors that quote rows: cardinality, data, integrity, views with a check, what SQL of ours raises.
+QUOTING = ("21", "22", "23", "44", "P0")
 
 
 def is_retryable(error: BaseException) -> bool:
@@ -76,9 +79,21 @@ def is_elsewhere(error: BaseException) -> bool:
     return error.sqlstate == "08006" or (error.sqlstate == "XX000" and "connection" in str(error))
 
 
+def hide_values(error: BaseException) -> None:
+    """Take out of an error what Postgres quotes of rows: it ends in logs, and the tracebacks of what is chained to it.
+
+    A broken constraint quotes the whole row in its detail; a value of the wrong form stands in the text itself.
+    """
+    if isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(QUOTING):
+        error.detail = None
+        if error.sqlstate.startswith("22"):
+            error.args = tuple(re.sub('".*"', "(not shown)", str(text), flags=re.DOTALL) for text in error.args)
+
+
 def store_error(error: BaseException) -> StoreError:
     """Say an error of asyncpg in our terms; chain it with `raise store_error(error) from error`."""
     state = getattr(error, "sqlstate", None)
+    hide_values(error)
     text = str(error) or type(error).__name__
     return StoreError(
         f"{text} ({state})" if state else text, retryable=is_retryable(error), elsewhere=is_elsewhere(error)

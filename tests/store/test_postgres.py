@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -147,6 +148,26 @@ async def test_error_of_the_database_comes_as_a_store_error_with_its_cause(
             await connection.execute("SET statement_timeout = 10")
             await connection.execute("SELECT pg_sleep(60)")
     assert cancelled.value.retryable
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO person VALUES ('c4n4ry')",
+        "INSERT INTO person VALUES ('a'), ('a')",
+        "SELECT 'c4n4ry'::int",
+        "DO $$BEGIN RAISE EXCEPTION 'no' USING DETAIL = 'c4n4ry'; END$$",
+    ],
+)
+async def test_values_of_rows_stand_neither_in_an_error_nor_in_what_is_chained_to_it(
+    connection: "asyncpg.Connection[asyncpg.Record]", statement: str
+) -> None:
+    await connection.execute("CREATE TEMP TABLE person (text text UNIQUE CHECK (text <> 'c4n4ry'))")
+    with pytest.raises(StoreError) as caught:
+        async with deadline(connection, 5.0):
+            await connection.execute(statement)
+    said = "".join(traceback.format_exception(caught.value))
+    assert "DETAIL" not in said and "c4n4ry" not in said.replace(statement, "")
 
 
 async def test_error_of_the_caller_passes_the_deadline_untouched(
