@@ -10,6 +10,8 @@ import importlib
 import io
 import pkgutil
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -37,6 +39,14 @@ class Commands(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"gateway.commands.{name}.{name}: expected a click command, found {type(command).__name__}")
         return command
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> Any:
+        """Run; where the arguments are those of the process, passwords among them are covered first."""
+        if args is None:
+            from gateway.commands._arguments import cover_own  # late, as everything of that folder
+
+            args = cover_own()
+        return super().main(args, *rest, **more)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
