@@ -4,6 +4,7 @@ Numbers are the items of docs/security.md.
 """
 
 import ast
+import json
 import re
 import shutil
 import struct
@@ -119,6 +120,27 @@ def test_item_56_every_package_that_runs_is_reviewed_with_licence_and_reason():
     ]
     assert [row for row in rows if len(row) != 3 or not all(row)] == []
     assert {row[0].strip("`") for row in rows} == locked("requirements.lock")
+
+
+def test_item_56_bill_of_materials_lists_what_is_locked_with_hash_and_licence():
+    done = subprocess.run([sys.executable, ROOT / "dev", "sbom"], capture_output=True, text=True, check=True)
+    bill = json.loads(done.stdout)
+    assert (bill["bomFormat"], bill["specVersion"], bill["version"]) == ("CycloneDX", "1.5", 1)
+    assert re.fullmatch(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", bill["serialNumber"])
+    components = bill["components"]
+    assert {component["name"] for component in components} == locked("requirements.lock")
+    for component in components:
+        assert component["type"] == "library" and component["scope"] == "required"
+        assert component["purl"] == component["bom-ref"] == f"pkg:pypi/{component['name']}@{component['version']}"
+        assert component["hashes"] and component["licenses"][0]["license"]["name"]
+        assert all(
+            each["alg"] == "SHA-256" and re.fullmatch("[0-9a-f]{64}", each["content"]) for each in component["hashes"]
+        )
+    (own,) = bill["dependencies"]
+    assert own["ref"] == bill["metadata"]["component"]["bom-ref"]
+    assert sorted(own["dependsOn"]) == sorted(component["purl"] for component in components)
+    again = subprocess.run([sys.executable, ROOT / "dev", "sbom"], capture_output=True, text=True, check=True)
+    assert again.stdout == done.stdout
 
 
 # -- the table --------------------------------------------------------------------------------------------------------
