@@ -188,12 +188,13 @@ class History(RuleBasedStateMachine):
                 break
             self.now = max(self.now, self.one.next_at)
             self.tick()
-        # A peer that is silent is given up; an ESME that has not bound yet waits for its owner, and for nothing else.
-        state, is_idle = self.one.state, self.one.next_at is None and not (self.one.in_flight and self.response)
-        assert state in OVER or (state is State.OPEN and is_idle), state
-        if self.one.state in OVER:
-            self.one.lost()
-            self.end_what_is_open()
+        # A peer that is silent is given up. An ESME that is not bound waits for its owner, and for an answer only where
+        # the timer of responses is switched off.
+        state, waits = self.one.state, self.one.in_flight and self.response is not None
+        is_idle = state in (State.OPEN, State.OUTBOUND) and self.one.next_at is None and not waits
+        assert state in OVER or is_idle, state
+        self.one.lost()
+        self.end_what_is_open()
         assert set(self.ours.values()) <= {1}, self.ours
 
     # -- what holds -------------------------------------------------------------------------------------------------
