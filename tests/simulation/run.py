@@ -6,6 +6,7 @@
     ./dev simulate --stops 100000            until so many STOPs were acknowledged, one for every third message
     ./dev simulate --replay 4711             one world: its plan, its faults, what it met, what it broke
     ./dev simulate --shrink 4711             the fewest of its faults that still break it (ddmin)
+    ./dev simulate --bugs [NAMES]            seeded mistakes, and what finds them (hunt.py); --limit-s 120, --keep
 
 Printed: message lifecycles a second and core (enqueued, sent, answered, receipted, settled, checked), in how many
 worlds each situation was met, and which never was although so many were seen. Ends with 1 where an invariant broke.
@@ -23,7 +24,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import msgspec
 
-from tests.simulation import world
+from tests.simulation import hunt, world
 from tests.simulation.checks import SITUATIONS
 from tests.simulation.world import Event, Result
 
@@ -103,14 +104,20 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="./dev simulate", description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=100, help="how many worlds (100)")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed (0)")
-    parser.add_argument("--messages", type=int, default=world.MESSAGES, help=f"most of a world ({world.MESSAGES})")
+    parser.add_argument("--messages", type=int, help=f"most of a world ({world.MESSAGES}; {hunt.MESSAGES} for --bugs)")
     parser.add_argument("--long", action="store_true", help=f"until there were {LONG} lifecycles")
     parser.add_argument("--stops", type=int, default=0, help="until there were so many STOPs")
     parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
     parser.add_argument("--replay", type=int, metavar="SEED", help="one world, told whole")
     parser.add_argument("--shrink", type=int, metavar="SEED", help="the fewest faults that still break it")
+    parser.add_argument("--bugs", nargs="*", metavar="NAME", help="look for seeded mistakes, all or some")
+    parser.add_argument("--limit-s", type=float, default=hunt.LIMIT_S, help=f"of each, in CPU s ({hunt.LIMIT_S:g})")
+    parser.add_argument("--keep", action="store_true", help="write down what was found")
     chosen = parser.parse_args(arguments)
     logging.disable(logging.CRITICAL)
+    chosen.messages = chosen.messages or (world.MESSAGES if chosen.bugs is None else hunt.MESSAGES)
+    if chosen.bugs is not None:
+        return hunt.sweep(chosen.bugs, chosen.limit_s, chosen.messages, chosen.jobs, chosen.keep)
     if chosen.replay is not None:
         return 1 if replay(chosen.replay, chosen.messages).violations else 0
     if chosen.shrink is not None:
