@@ -179,7 +179,8 @@ class Rescue:
         """Since when the receipts of this slow round came."""
         for pause, span in SPANS:
             looked_at = self._looked_at.get(pause)
-            if looked_at is None or now - looked_at >= pause:
+            # A look that lies ahead was before the clock of the wall went back.
+            if looked_at is None or looked_at > now or now - looked_at >= pause:
                 for shorter, _ in SPANS:
                     if shorter <= pause:
                         self._looked_at[shorter] = now

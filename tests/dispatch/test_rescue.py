@@ -236,3 +236,7 @@ async def test_receipts_of_strangers_are_set_aside_and_looked_at_ever_more_rarel
         ]
         minutes, day = timedelta(minutes=10), timedelta(days=1)
         assert backs[:4] == [minutes, minutes, day, minutes] and backs[4] > 1000 * day and backs[5] == minutes
+        # A wall clock that was put back by an hour makes it look at everything, and does not end the worker.
+        before = now - timedelta(hours=1)
+        assert before - rescue.look_back(before) > 1000 * day
+        assert before + timedelta(seconds=10) - rescue.look_back(before + timedelta(seconds=10)) == minutes
