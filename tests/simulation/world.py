@@ -900,8 +900,8 @@ class World:
     def _do(self, event: Event) -> None:
         if not self.is_healed:
             self.told.append(f"{self.loop.now:.6f} {event.fault} {event.args}")
-            if event.fault not in ("kill", "power", "wall"):
-                self.disturbed_at = self.loop.now + 30.0
+            if event.fault.startswith("store_") or event.fault in ("freeze", "stop", "roll"):
+                self.disturbed_at = self.loop.now + TAKEOVER_S
             getattr(self, f"do_{event.fault}")(*event.args)
 
     def _process(self, which: float) -> Process:
