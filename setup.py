@@ -30,6 +30,10 @@ compile_args = ["-O2", "-fno-strict-aliasing", "-fno-plt", "-Wno-unused-function
 # Python's own flags hold -g, which costs a quarter of gcc's time (template: 4.1 s with it, 2.9 s without).
 if not sanitize:
     compile_args += ["-g0"]
+# A stack that is overrun ends the process, and so does a copy longer than its room, where the compiler knows the room.
+# Instructions for 2000 messages composed and 1000 answers read: 3.841 M without, 3.840 M with (callgrind, 2026-11-22).
+if not sanitize:
+    compile_args += ["-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
 # Free of charge: tables of addresses are bound before the first octet of a stranger comes, and read-only from then on.
 link_args = ["-Wl,-z,relro,-z,now", "-Wl,-z,noexecstack"] if sys.platform.startswith("linux") else []
 if sanitize:

@@ -98,6 +98,13 @@ def test_item_55_extensions_have_no_stack_to_execute_and_tables_that_are_read_on
         assert read_only in headers, f"{path.name}: no relro"
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ELF is what Linux has")
+@pytest.mark.parametrize("room", ["exchange", "inbound", "outbound", "template", "segment"])
+def test_item_55_rooms_that_read_strangers_and_write_to_them_guard_their_stack(room):
+    (path,) = (ROOT / "_fastpath").glob(f"{room}.*.so")
+    assert b"__stack_chk_fail" in path.read_bytes()
+
+
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf (binutils) is needed")
 def test_item_55_extensions_are_bound_at_once():
     for path in extensions():
