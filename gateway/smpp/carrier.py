@@ -50,6 +50,8 @@ TICK_S = LOOK_S
 LISTEN_S = 1.0
 # A tick that comes so late was not the SMSC's fault: what waits in the sockets is read before anything is judged.
 LATE_S = 1.0
+# Who stops tries what waits for another try for so long: a part of a message that is begun can follow from nowhere else.
+RETRIES_S = 2.0
 # Time-outs in a row, without any response between them, that make a session count as sick.
 SICK_AFTER = 2
 
@@ -135,6 +137,7 @@ class Carrier:
         # What of the account's tps is ours, and of how many; None: all of it.
         self.share: tuple[int, int] | None = None if has_all else (0, 1)
         self.is_stopped = False
+        self._retries_until = math.inf
         self._wake = Wake(clock, self.pump)
         self._tasks: list[asyncio.Task[None]] = []
         self._is_running = False
@@ -412,6 +415,7 @@ class Carrier:
         is_last = len(leaving) == len(self.binds)
         try:
             if self._is_running:
+                self._retries_until = self._clock() + RETRIES_S
                 for bind in leaving:
                     bind.drain()
                 with contextlib.suppress(TimeoutError):
@@ -450,9 +454,10 @@ class Carrier:
     async def stop(self) -> None:
         """Finish what is begun, unbind after the last response, and end; nothing is in doubt when all is answered.
 
-        What waits to be tried again is tried again, within `response_timeout_s`.
+        What waits to be tried again soon is tried once more; what still waits then goes back to the queue.
         """
         self.is_stopped = True
+        self._retries_until = self._clock() + RETRIES_S
         try:
             for bind in self.binds:
                 bind.drain()
@@ -483,7 +488,7 @@ class Carrier:
         if self.in_flight or not self.backlog.in_flight:
             return self.in_flight > 0
         again_at = self.backlog.again_at()
-        return again_at is None or again_at < self._clock() + self.settings.response_timeout_s
+        return again_at is None or again_at < self._retries_until
 
     def pump(self) -> None:
         """Let every bind with room send: something new may leave."""
