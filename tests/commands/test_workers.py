@@ -69,7 +69,7 @@ def workers_of(queue):
 def test_a_roll_under_load_leaves_nothing_in_doubt(sluice, start, settings, queue, people):
     """Case 30, fault 16 without a change of schema."""
     settings(north=TWO)
-    enqueue(sluice, people, 9000, "north")
+    enqueue(sluice, people, 60_000, "north")
     keeper = start("run", "--carrier", "north", "--workers", "2", "--node", "one", "--report-every", "0")
     owners = "SELECT count(DISTINCT owner) FROM bind_slot WHERE owner IS NOT NULL"
     until(lambda: queue(owners) == [(2,)], "both have a bind")
