@@ -289,7 +289,7 @@ def people(tmp_path):
 
     def write(lines=20, name="people.csv"):
         if isinstance(lines, int):
-            rows = [f"+4479111234{n:02},Person{n}" for n in range(lines)]
+            rows = [f"+44{7911123400 + n},Person{n}" for n in range(lines)]
             lines = "phone,first_name\n" + "\n".join(rows) + "\n"
         (tmp_path / name).write_bytes(lines if isinstance(lines, bytes) else lines.encode())
         return name

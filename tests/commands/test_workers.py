@@ -69,7 +69,7 @@ def workers_of(queue):
 def test_a_roll_under_load_leaves_nothing_in_doubt(sluice, start, settings, queue, people):
     """Case 30, fault 16 without a change of schema."""
     settings(north=TWO)
-    enqueue(sluice, people, 60_000, "north")
+    enqueue(sluice, people, 9000, "north")
     keeper = start("run", "--carrier", "north", "--workers", "2", "--node", "one", "--report-every", "0")
     owners = "SELECT count(DISTINCT owner) FROM bind_slot WHERE owner IS NOT NULL"
     until(lambda: queue(owners) == [(2,)], "both have a bind")
@@ -80,7 +80,7 @@ def test_a_roll_under_load_leaves_nothing_in_doubt(sluice, start, settings, queu
     after = workers_of(queue)
     assert sorted(after) == [0, 1] and not {row[2] for row in before.values()} & {row[2] for row in after.values()}
     rolled = sluice("status", "--json").json["runs"][0]["states"]
-    assert rolled.get("uncertain", 0) == 0 and rolled["queued"] > 0, "it was rolled under load"
+    assert rolled.get("uncertain", 0) == 0 and rolled.get("queued", 0) > 0, f"it was rolled under load: {rolled}"
     assert keeper.ends().code == 0
     assert queue("SELECT count(*) FROM worker") == [(0,)]
     assert queue("SELECT count(*) FROM bind_slot WHERE owner IS NOT NULL") == [(0,)]
