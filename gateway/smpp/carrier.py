@@ -50,7 +50,7 @@ TICK_S = LOOK_S
 LISTEN_S = 1.0
 # A tick that comes so late was not the SMSC's fault: what waits in the sockets is read before anything is judged.
 LATE_S = 1.0
-# Who stops tries what waits for another try for so long: a part of a message that is begun can follow from nowhere else.
+# Who stops tries what waits for another try for so long: a part of a message that is begun can follow from nowhere.
 RETRIES_S = 2.0
 # Time-outs in a row, without any response between them, that make a session count as sick.
 SICK_AFTER = 2
