@@ -100,7 +100,7 @@ def test_a_dead_worker_is_begun_again_at_its_place(start, settings, queue):
 
 
 def test_second_node_of_one_name_is_refused(start, settings):
-    """Case 31, fault 15."""
+    """Fault 15, and case 31 of the write protocol."""
     first = start("run", "--carrier", "north", "--node", "same", "--report-every", "0")
     first.says("running")
     second = start("run", "--carrier", "north", "--node", "same")

@@ -58,7 +58,7 @@ async def refused(e: Engine) -> set[int]:
 async def test_nothing_reaches_those_who_stop_in_the_middle_of_a_campaign(
     dsn: str, ledger: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """S1: 200 STOPs at random moments, two workers, an SMSC that throttles."""
+    """Case 14 of the write protocol (S1): 200 STOPs at random moments, two workers, an SMSC that throttles."""
     chance = random.Random(4)
     many = 20_000
     async with engine(dsn, ledger, responses=Responses(delay_ms=5, errors={"RTHROTTLED": 0.002})) as e:

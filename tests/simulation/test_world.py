@@ -135,6 +135,7 @@ def test_roll_of_all_workers_puts_nothing_in_doubt() -> None:
 
 
 def test_stops_at_every_point_of_the_pipeline_are_obeyed() -> None:
+    """In virtual time, case 14 of the write protocol."""
     plan = together(7, [])
     plan.stops = [world.StopPlan(place / 20, 1, place % 5 == 0) for place in range(100)]
     result = world.World(plan).run()

@@ -181,7 +181,7 @@ async def caught_up(pair: Pair, connection: postgres.Connection) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("lags", [True, False])
 async def test_standby_is_refused_and_one_promoted_too_early_is_held(pair: Pair, lags: bool) -> None:
-    """Case 11, fault 77: failing over to a replica that has not got all that was acknowledged."""
+    """Fault 77, case 11 of the write protocol: failing over to a replica that has not got all that was acknowledged."""
     history = History(lambda: datetime.now(UTC))
     connection = await postgres.connect(pair.primary.dsn, history=history)
     await connection.execute("CREATE TABLE t (n int)")
