@@ -5,6 +5,7 @@ with a place. SIGTERM drains, SIGUSR1 rolls: one worker after the other is repla
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -25,10 +26,13 @@ from gateway.commands._options import (
 )
 from gateway.config import Settings, address_of
 from gateway.dispatch.worker import Worker
-from gateway.errors import ConfigError, LeaseLost
+from gateway.errors import ConfigError, LeaseLost, StoreError
 
 MOST_WORKERS = 256
 LOOK_S = 0.05
+# A start that Postgres refused for the moment is tried again so often, after so long.
+MOST_TRIES = 5
+RETRY_S = 1.0
 
 
 @click.command()
@@ -114,6 +118,7 @@ async def serve(
         if not await app.until_it_answers(settings, stop, say):
             return
         async with app.open_database(settings) as database:
+            tries = 0
             while not stop.is_set():
                 try:
                     async with app.open_worker(settings, database, carriers, node=node, place=place) as worker:
@@ -121,7 +126,17 @@ async def serve(
                         await _until(stop, worker, report_every, is_kept)
                         say("stopping: draining the windows")
                 except LeaseLost as lost:
+                    tries = 0
                     say(f"{lost}; begins anew")
+                except StoreError as error:
+                    # A deadlock with who takes over from us, say: the same may succeed in a moment.
+                    tries += 1
+                    if not error.retryable or tries > MOST_TRIES:
+                        raise
+                    say(f"{error}; begins anew in {RETRY_S:g} s")
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(RETRY_S):
+                            await stop.wait()
 
 
 async def _until(stop: asyncio.Event, worker: Worker, report_every: float, is_kept: bool) -> None:
