@@ -67,6 +67,8 @@ PLACES: dict[str, Place] = {
     "run": REFERENCE,
     "contact_list": REFERENCE,
     "suppression": REFERENCE,
+    "attribute_kind": REFERENCE,
+    "event_property_kind": REFERENCE,
     "chunk": BY_LANE,
     "chunk_payload": BY_LANE,
     "outcome": BY_LANE,
@@ -87,6 +89,14 @@ PLACES: dict[str, Place] = {
     "flush": BY_LANE,
     "endpoint": BY_BUCKET,
     "list_entry": BY_BUCKET,
+    "profile": BY_BUCKET,
+    "identity": BY_BUCKET,
+    "person_event": BY_BUCKET,
+    "event_seen": BY_BUCKET,
+    "event_total": BY_BUCKET,
+    "person_order": BY_BUCKET,
+    "session_open": BY_BUCKET,
+    "person_changed": BY_BUCKET,
     "schema_version": LOCAL,
     "worker": LOCAL,
     "bind_slot": LOCAL,
@@ -98,6 +108,8 @@ PLACES: dict[str, Place] = {
     "stop_feed": LOCAL,
     "stop_fenced": LOCAL,
     "suppression_upto": LOCAL,
+    "person_feed": LOCAL,
+    "event_file": LOCAL,
 }
 
 

@@ -206,6 +206,7 @@ def test_a_name_of_a_with_is_no_table_and_a_subquery_has_its_own_lane() -> None:
     ("sql", "fault"),
     [
         ("CREATE TABLE other (id int)", "other: it has no place"),
+        ("CREATE TABLE a PARTITION OF b DEFAULT", "a: it has no place"),
         ("CREATE TABLE chunk (lane bigint NOT NULL, CONSTRAINT a PRIMARY KEY (lane))", "expected int, found int8 [2]"),
         ("CREATE TABLE chunk (lane int, CONSTRAINT a CHECK (lane > 0))", "the key is NOT NULL [5]"),
         ("CREATE TABLE chunk (id int NOT NULL)", "it has no column lane [1]"),
