@@ -18,9 +18,10 @@ Not here: claiming and settling in Postgres (dispatch), the window and the throt
 """
 
 cimport cython
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
+from libc.string cimport memcpy
 
 cdef enum:
     CLASSES = 6
@@ -29,6 +30,16 @@ cdef enum:
     TRIGGERED_TURN = 48
     BULK_TURN = 16
     ENDLESS = 0x7FFFFFFF
+    # Items that a queue has room for at first.
+    ROOM = 64
+
+
+cdef void* memory_for(void* items, Py_ssize_t count, size_t octets) except NULL:
+    """Memory for so many items of so many octets, with what `items` holds at its beginning; MemoryError leaves it."""
+    cdef void* grown = PyMem_RawRealloc(items, count * octets)
+    if grown == NULL:
+        raise MemoryError
+    return grown
 
 
 @cython.final
@@ -36,10 +47,8 @@ cdef class AgainQueue:
     """Segments to be sent again, first in first out."""
 
     def __cinit__(self):
-        self.room = 64
-        self.items = <Again*>PyMem_RawMalloc(64 * sizeof(Again))
-        if self.items == NULL:
-            raise MemoryError
+        self.items = <Again*>memory_for(NULL, ROOM, sizeof(Again))
+        self.room = ROOM
 
     def __dealloc__(self):
         PyMem_RawFree(self.items)
@@ -48,17 +57,10 @@ cdef class AgainQueue:
         return self.count
 
     cdef int push(self, Again* item) except -1:
-        cdef Again* items
-        cdef Py_ssize_t i
         if self.count == self.room:
-            items = <Again*>PyMem_RawMalloc(2 * self.room * sizeof(Again))
-            if items == NULL:
-                raise MemoryError
-            for i in range(self.count):
-                items[i] = self.items[(self.first + i) % self.room]
-            PyMem_RawFree(self.items)
-            self.items = items
-            self.first = 0
+            self.items = <Again*>memory_for(self.items, 2 * self.room, sizeof(Again))
+            # What stood before the first, having gone round, follows the last.
+            memcpy(&self.items[self.room], self.items, self.first * sizeof(Again))
             self.room *= 2
         self.items[(self.first + self.count) % self.room] = item[0]
         self.count += 1
@@ -77,10 +79,8 @@ cdef class Later:
     """Segments to be sent again, each at its own moment; of one moment the first in goes first. A binary heap."""
 
     def __cinit__(self):
-        self.room = 64
-        self.items = <Delayed*>PyMem_RawMalloc(64 * sizeof(Delayed))
-        if self.items == NULL:
-            raise MemoryError
+        self.items = <Delayed*>memory_for(NULL, ROOM, sizeof(Delayed))
+        self.room = ROOM
 
     def __dealloc__(self):
         PyMem_RawFree(self.items)
@@ -89,14 +89,10 @@ cdef class Later:
         return self.count
 
     cdef int push(self, Again* item) except -1:
-        cdef Delayed* items
         cdef Delayed fresh
         cdef Py_ssize_t at = self.count, parent
         if self.count == self.room:
-            items = <Delayed*>PyMem_RawRealloc(self.items, 2 * self.room * sizeof(Delayed))
-            if items == NULL:
-                raise MemoryError
-            self.items = items
+            self.items = <Delayed*>memory_for(self.items, 2 * self.room, sizeof(Delayed))
             self.room *= 2
         fresh.again = item[0]
         fresh.serial = self.serial
