@@ -126,6 +126,8 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     payload_days   numbers and field values of chunks that are done, counted from when they were begun
     chunk_days     chunks that are done, with what is left of them: their results too
     run_days       runs over a list, with their counters
+    list_days      people of lists that `sluice send` made of a file, counted from when it was read last, once its runs
+                   have nothing open; lists that were imported by a name stay
     inbound_days   what handsets wrote, as it came and as it was read
     event_days     events
     order_days     orders of operators that are no longer in force
@@ -135,6 +137,7 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     payload_days: Days = 30
     chunk_days: Days = 60
     run_days: Days = 400
+    list_days: Days = 30
     inbound_days: Days = 90
     event_days: Days = 30
     order_days: Days = 400

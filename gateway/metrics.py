@@ -23,8 +23,9 @@ from prometheus_client.registry import Collector
 from _fastpath.histogram import Histogram
 from gateway import logs
 from gateway.config import endpoint
+from gateway.dispatch.lane import Lane
 from gateway.dispatch.stops import Feed
-from gateway.dispatch.worker import Lane, Worker
+from gateway.dispatch.worker import Worker
 from gateway.errors import ConfigError, StoreError
 from gateway.message import RECEIPT_STATES, MessageClass
 from gateway.smpp import status as statuses
@@ -193,7 +194,7 @@ def families(
         median_us = ledger.submit_to_receipt.quantile(0.5)
         if median_us is not None:
             put("receipt_median_seconds", name, median_us / 1e6)
-        put("receipts_matched", name, counts["receipts_matched"] + lane.rescue.matched)
+        put("receipts_matched", name, lane.receipts_matched)
         for value, count in ledger.refusals().items():
             put("errors", (*name, statuses.name(value) if value < statuses.TABLE_OCTETS else "above the table"), count)
         for state, count in enumerate(counts["receipt_states"]):

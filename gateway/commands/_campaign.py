@@ -17,7 +17,8 @@ from rich.text import Text
 
 from gateway import app, logs
 from gateway.commands._options import plain, say
-from gateway.dispatch.worker import Lane, Worker
+from gateway.dispatch.lane import Lane
+from gateway.dispatch.worker import Worker
 from gateway.errors import StoreError
 from gateway.message import FINAL_RECEIPT_STATES, Refusal
 from gateway.smpp import status as statuses
@@ -172,7 +173,7 @@ async def _is_done(connections: postgres.Connections, run: runs.Run) -> bool:
 
 
 def _receipts(lane: Lane) -> int:
-    return int(lane.carrier.ledger.receipts_matched + lane.rescue.matched + lane.rescue.adopted)
+    return lane.receipts_matched
 
 
 def _trouble(lane: Lane) -> str:

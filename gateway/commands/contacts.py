@@ -15,6 +15,7 @@ from gateway.contacts.numbers import Forms, Numbers
 from gateway.contacts.reading import Reading
 from gateway.contacts.table import Table
 from gateway.errors import ConfigError, FileFault, StoreError
+from gateway.store import people
 
 
 @click.group()
@@ -115,6 +116,12 @@ def import_(as_json: bool, name: str, dsn: str, connections: int, **options: Any
 
     Exit code: 0 imported (rows may be refused: see the report), 2 the file cannot be read, 3 the database failed.
     """
+    if people.is_of_file(name):
+        raise click.BadParameter(
+            f"expected a name that does not end like those of files ({people.LIST_OF_FILE}), which are dropped after "
+            f"a time, found {name!r}",
+            param_hint="--list",
+        )
     try:
         reading = _open(**options)
         with reading.table:

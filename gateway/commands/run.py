@@ -172,5 +172,5 @@ def report(worker: Worker) -> None:
         say(
             f"{lane.name}: {'up' if lane.carrier.is_up else 'down'} {lane.intents.rate_per_s:,.0f}/s "
             f"window {lane.carrier.in_flight}/{lane.carrier.window_size} sent {ledger.submitted:,} "
-            f"accepted {ledger.accepted:,} receipts {ledger.receipts_matched + lane.rescue.matched:,}"
+            f"accepted {ledger.accepted:,} receipts {lane.receipts_matched:,}"
         )

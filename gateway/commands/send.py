@@ -45,7 +45,7 @@ from gateway.dispatch.route import plan_of, table_of
 from gateway.errors import EncodeError, FileFault, StoreError
 from gateway.message import Encoding, MessageClass, Policy, ReceiptPolicy
 from gateway.routing import RouteTable
-from gateway.store import runs
+from gateway.store import people, runs
 
 # Of a run, its source and a list: names are for people, and an index holds them.
 NAME_CHARACTERS = 200
@@ -301,8 +301,8 @@ async def enqueue(
             raise FileFault("changed", f"{options['contacts']}: has changed since it was judged; nothing was sent")
         keys = ("region", "forms", "mobile_only", "number_column", "encoding", "delimiter", "header")
         shape = json.dumps([options[key] for key in keys])
-        digest = hashlib.sha256((sha256 + shape).encode()).hexdigest()[:16]
-        loaded = await load(reading, database.dsn, f"{file_name}@{digest}", now=datetime.now(UTC))
+        name = people.name_of_file(file_name, hashlib.sha256((sha256 + shape).encode()).digest())
+        loaded = await load(reading, database.dsn, name, now=datetime.now(UTC))
     now, us = datetime.now(UTC), app.identity()
     async with database.connection() as connection:
         before = await runs.same_run(connection, loaded.list_id, template.text)

@@ -107,8 +107,8 @@ async def load(
 
         await _together([fill(connection) for connection in opened])
         steps = len(opened) * max(1, reading.report.sent // (len(opened) * people.ROWS_PER_UPSERT))
-        steps = min(steps, 256)
-        ranges = [range(256 * i // steps, 256 * (i + 1) // steps) for i in range(steps)]
+        steps = min(steps, people.BUCKETS)
+        ranges = [range(people.BUCKETS * i // steps, people.BUCKETS * (i + 1) // steps) for i in range(steps)]
         waiting = iter(ranges)
 
         async def upsert(connection: people.Connection) -> int:

@@ -8,12 +8,13 @@ Not here: what is kept (_fastpath/ring.pyx), what a tape is (smpp/capture.py), f
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from _fastpath.ring import Kept
 from gateway.dispatch.clock import Clock
+from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
 from gateway.smpp import capture
 from gateway.smpp.carrier import Carrier
@@ -34,23 +35,23 @@ class Captures:
         self,
         carriers: Sequence[Carrier],
         clock: Clock,
-        connect: Callable[[], Awaitable[postgres.Connection]],
+        connect: Connect,
         deadline_s: float,
         instance: str,
     ):
         self._carriers = carriers
         self._clock = clock
-        self._connect = connect
         self._deadline_s = deadline_s
         self._instance = instance
-        self._connection: postgres.Connection | None = None
+        self._line = Line(connect, self._hang)
+        self._bell: events.Bell | None = None
         self.last_error = ""
 
     async def run(self) -> None:
         """Answer until cancelled."""
         while True:
             try:
-                await self._listen()
+                await self._answer()
             except StoreError as error:
                 if not self.last_error:
                     log.warning("! capture: %s", error)
@@ -60,21 +61,23 @@ class Captures:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            await postgres.close(connection)
+        await self._line.close()
 
-    async def _listen(self) -> None:
-        self._connection = connection = await self._connect()
-        bell = events.Bell(connection, captures.CHANNEL)
+    async def _hang(self, connection: postgres.Connection) -> None:
+        self._bell = events.Bell(connection, captures.CHANNEL)
         async with postgres.deadline(connection, self._deadline_s, "capture"):
-            await bell.hang()
+            await self._bell.hang()
+
+    async def _answer(self) -> None:
+        """Answer until the connection is lost; StoreError."""
+        connection = await self._line.opened()
+        assert self._bell is not None
         while True:
             async with postgres.deadline(connection, self._deadline_s, "capture"):
                 for request in await captures.asked(connection, self._instance, self._clock.wall()):
                     await captures.answer(connection, request, await self._tapes(request), self._instance)
             self.last_error = ""
-            await bell.wait(LOOK_S)
+            await self._bell.wait(LOOK_S)
 
     async def _tapes(self, request: captures.Request) -> list[captures.Answer]:
         """Take what the binds keep that somebody wants to see."""

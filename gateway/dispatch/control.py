@@ -11,7 +11,7 @@ was read last holds. Not here: the orders themselves (store/control.py), what is
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -21,6 +21,7 @@ from gateway.config import CarrierSettings
 from gateway.countries import code_of
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.dispatcher import Dispatcher
+from gateway.dispatch.line import Connect, Line
 from gateway.dispatch.trial import Trial
 from gateway.errors import ConfigError, StoreError
 from gateway.smpp.carrier import Carrier
@@ -66,13 +67,12 @@ class Control:
     by  who takes a change back, as the order names it
     """
 
-    def __init__(self, clock: Clock, connect: Callable[[], Awaitable[postgres.Connection]], deadline_s: float, by: str):
+    def __init__(self, clock: Clock, connect: Connect, deadline_s: float, by: str):
         self._clock = clock
-        self._connect = connect
         self._deadline_s = deadline_s
         self._by = by
         self._steered: list[Steered] = []
-        self._connection: postgres.Connection | None = None
+        self._line = Line(connect, self._listen)
         self._rung = asyncio.Event()
         self._read_at = clock.monotonic()
         self._watched_until = 0.0
@@ -129,22 +129,23 @@ class Control:
 
     async def step(self) -> None:
         """Do one round."""
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
-            async with postgres.deadline(self._connection, self._deadline_s, "listen to orders"):
-                await control.listen(self._connection, self._heard)
-        async with postgres.deadline(self._connection, self._deadline_s, "read orders"):
-            self.state = await control.state(self._connection, self._clock.wall())
-            runs = await control.runs_of(self._connection, list(self.state.standing("campaign")))
+        connection = await self._line.opened()
+        async with postgres.deadline(connection, self._deadline_s, "read orders"):
+            self.state = await control.state(connection, self._clock.wall())
+            runs = await control.runs_of(connection, list(self.state.standing("campaign")))
         self._read_at = now = self._clock.monotonic()
         countries = tuple(code_of(letters) for letters in self.state.standing("country"))
         senders = tuple(self.state.standing("sender"))
         for one in self._steered:
             one.trial.look(now, one.carrier.ledger)
             self._stand(one)
-            await self._bar(self._connection, one, Paused(runs=tuple(runs), countries=countries, senders=senders))
+            await self._bar(connection, one, Paused(runs=tuple(runs), countries=countries, senders=senders))
             self._tune(one)
-            await self._judge(self._connection, one)
+            await self._judge(connection, one)
+
+    async def _listen(self, connection: postgres.Connection) -> None:
+        async with postgres.deadline(connection, self._deadline_s, "listen to orders"):
+            await control.listen(connection, self._heard)
 
     def _heard(self, what: str) -> None:
         if what == control.WATCH:
@@ -264,7 +265,4 @@ class Control:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            with contextlib.suppress(StoreError):
-                await postgres.close(self._connection)
-            self._connection = None
+        await self._line.close()

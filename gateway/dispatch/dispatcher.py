@@ -10,7 +10,6 @@ Not here: octets (_fastpath), settling (settlement.py), dead workers' chunks and
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from msgspec import Struct
@@ -21,6 +20,7 @@ from gateway.config import WorkerSettings
 from gateway.dispatch.clock import Clock, Watch
 from gateway.dispatch.compose import encoding_of, form_of
 from gateway.dispatch.intent import Intents
+from gateway.dispatch.line import Connect, Line
 from gateway.dispatch.stops import Feed
 from gateway.errors import EncodeError, StoreError
 from gateway.message import MessageClass, Refusal
@@ -61,7 +61,7 @@ class Dispatcher:
         intents: Intents,
         settings: WorkerSettings,
         clock: Clock,
-        connect: Callable[[], Awaitable[postgres.Connection]],
+        connect: Connect,
         deadline_s: float,
         instance: str,
         feed: Feed,
@@ -71,10 +71,9 @@ class Dispatcher:
         self._feed = feed
         self._settings = settings
         self._clock = clock
-        self._connect = connect
         self._deadline_s = deadline_s
         self._instance = instance
-        self._connection: postgres.Connection | None = None
+        self._line = Line(connect, self._listen)
         self._lost_claim = False
         self._forms: dict[tuple[int, str], Dress | EncodeError] = {}
         self._wake = asyncio.Event()
@@ -114,8 +113,7 @@ class Dispatcher:
                 if not self.last_error:
                     log.error("! lane %d: cannot claim: %s", self._carrier.lane, error)
                 self.last_error = str(error)
-                if not postgres.is_sound(self._connection, error):
-                    await self.close()
+                await self._line.mend(error)
             else:
                 self.last_error = ""
             with contextlib.suppress(TimeoutError):
@@ -148,20 +146,17 @@ class Dispatcher:
     async def claim(self, limit: int, last_class: int = MessageClass.BULK) -> int:
         """Claim up to `limit` chunks and hand them to the binds; -> how many were claimed."""
         carrier = self._carrier
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
-            async with postgres.deadline(self._connection, self._deadline_s, f"listen on lane {carrier.lane}"):
-                await queue.listen(self._connection, carrier.lane, self._wake.set)
-        if self._is_new and not await self._recall(self._connection):
+        connection = await self._line.opened()
+        if self._is_new and not await self._recall(connection):
             return 0
         now = self._clock.wall()
-        async with postgres.deadline(self._connection, self._deadline_s, f"claim on lane {carrier.lane}"):
+        async with postgres.deadline(connection, self._deadline_s, f"claim on lane {carrier.lane}"):
             if self._lost_claim:
-                await self._disown(self._connection)
+                await self._disown(connection)
             # Until the payload is here, what is claimed is in nobody's hands.
             self._lost_claim = True
             claimed = await queue.claim(
-                self._connection,
+                connection,
                 carrier.lane,
                 self._instance,
                 self.watch.due(strict=last_class <= LAST_URGENT) if self.watch is not None else now,
@@ -175,7 +170,7 @@ class Dispatcher:
                 unfit.append((chunk_id, epoch))
             for batch in claimed.batches:
                 source = claimed.sources.get(batch.chunk_id, "")
-                dressed = await self._form_of(batch, source)
+                dressed = await self._form_of(connection, batch, source)
                 if isinstance(dressed, EncodeError):
                     unfit.append((batch.chunk_id, batch.epoch))
                     continue
@@ -191,12 +186,17 @@ class Dispatcher:
                 carrier.backlog.add(batch)
             if unfit:
                 self.held += len(unfit)
-                await queue.hold(self._connection, carrier.lane, unfit)
+                await queue.hold(connection, carrier.lane, unfit)
             self._lost_claim = False
         if claimed.batches:
             self.claimed += len(claimed.batches)
             self._intents.wake.set()
         return len(claimed.batches)
+
+    async def _listen(self, connection: postgres.Connection) -> None:
+        lane = self._carrier.lane
+        async with postgres.deadline(connection, self._deadline_s, f"listen on lane {lane}"):
+            await queue.listen(connection, lane, self._wake.set)
 
     async def _disown(self, connection: postgres.Connection) -> None:
         in_hand = [batch.chunk_id for batch in self._carrier.backlog.batches() if not batch.dropped]
@@ -236,12 +236,11 @@ class Dispatcher:
         self._is_new = False
         return True
 
-    async def _form_of(self, batch: Batch, source: str) -> "Dress | EncodeError":
+    async def _form_of(self, connection: postgres.Connection, batch: Batch, source: str) -> "Dress | EncodeError":
         """What a batch's run is sent in from a sender of this carrier; a run never changes."""
         known = self._forms.get((batch.run, source))
         if known is None:
-            assert self._connection is not None
-            run = await runs.run_by_id(self._connection, batch.run)
+            run = await runs.run_by_id(connection, batch.run)
             try:
                 if run is None:
                     raise EncodeError(f"run {batch.run} is not known")
@@ -275,10 +274,9 @@ class Dispatcher:
                 carrier.backlog.drop(batch.chunk_id)
         if not self._owed:
             return
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
-        async with postgres.deadline(self._connection, self._deadline_s, f"give back on lane {carrier.lane}"):
-            await queue.release(self._connection, carrier.lane, self._owed)
+        connection = await self._line.opened()
+        async with postgres.deadline(connection, self._deadline_s, f"give back on lane {carrier.lane}"):
+            await queue.release(connection, carrier.lane, self._owed)
         self._owed.clear()
 
     def _take_waiting(self) -> None:
@@ -307,11 +305,9 @@ class Dispatcher:
     async def _requeue(self) -> None:
         """Commit what goes back to the queue; only then are the batches it was in finished with."""
         for batch, (positions, segments) in list(self._requeued.items()):
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await self._connect()
-            lane, now = self._carrier.lane, self._clock.wall()
-            async with postgres.deadline(self._connection, self._deadline_s, f"requeue on lane {lane}"):
-                await queue.requeue(self._connection, lane, batch.chunk_id, batch.epoch, positions, now)
+            connection, lane, now = await self._line.opened(), self._carrier.lane, self._clock.wall()
+            async with postgres.deadline(connection, self._deadline_s, f"requeue on lane {lane}"):
+                await queue.requeue(connection, lane, batch.chunk_id, batch.epoch, positions, now)
             del self._requeued[batch]
             self._carrier.backlog.let_go(batch, segments)
 
@@ -330,17 +326,13 @@ class Dispatcher:
         ]
         if not left and not self._lost_claim:
             return
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
-        async with postgres.deadline(self._connection, self._deadline_s, "release"):
-            await queue.release(self._connection, carrier.lane, left)
+        connection = await self._line.opened()
+        async with postgres.deadline(connection, self._deadline_s, "release"):
+            await queue.release(connection, carrier.lane, left)
             if self._lost_claim:
-                await self._disown(self._connection)
+                await self._disown(connection)
                 self._lost_claim = False
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            with contextlib.suppress(StoreError):
-                await postgres.close(self._connection)
-            self._connection = None
+        await self._line.close()

@@ -10,13 +10,13 @@ once take different chunks, and a message moves once (store/transfer.py).
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from gateway.config import CarrierSettings, Settings
 from gateway.dispatch.clock import Clock
+from gateway.dispatch.line import Connect, Line
 from gateway.dispatch.route import health_of
 from gateway.errors import StoreError
 from gateway.smpp import status as statuses
@@ -41,7 +41,6 @@ def rerouted_statuses(carrier: CarrierSettings) -> list[int]:
 class Failover:
     """The loop of one worker.
 
-    living     the workers that are not known to be gone, of those registered
     give_back  told the name of a carrier that is down, so that what this worker has claimed of it is queued again
     closed     carriers that somebody has closed: nothing waits for them
     """
@@ -50,18 +49,15 @@ class Failover:
         self,
         settings: Settings,
         clock: Clock,
-        connect: Callable[[], Awaitable[postgres.Connection]],
-        living: Callable[[list[runs.Worker]], list[runs.Worker]],
+        connect: Connect,
         give_back: Callable[[str], None],
         closed: Callable[[], Collection[str]] = tuple,
     ):
         self._settings = settings
         self._clock = clock
-        self._connect = connect
-        self._living = living
         self._give_back = give_back
         self._closed = closed
-        self._connection: postgres.Connection | None = None
+        self._line = Line(connect)
         self._down_since: dict[str, float] = {}
         self._looked: set[str] = set()
         self._rerouted = {name: rerouted_statuses(carrier) for name, carrier in settings.carriers.items()}
@@ -80,8 +76,7 @@ class Failover:
                 if not self.last_error:
                     log.warning("! no failover, no expiry: %s", error)
                 self.last_error = str(error)
-                if not postgres.is_sound(self._connection, error):
-                    await self.close()
+                await self._line.mend(error)
             await asyncio.sleep(STEP_S)
 
     async def step(self) -> None:
@@ -89,11 +84,10 @@ class Failover:
 
         raises  StoreError; behind all lanes that could be served where it is of lanes alone
         """
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
-        connection, deadline_s = self._connection, self._settings.database.deadline_s
+        connection, deadline_s = await self._line.opened(), self._settings.database.deadline_s
         async with postgres.deadline(connection, deadline_s, "failover"):
-            health = health_of(self._living(await runs.workers(connection)))
+            # Who is known to be gone has no row.
+            health = health_of(await runs.workers(connection))
             lanes = {name: lane for lane, name in (await runs.lanes(connection)).items()}
         is_up = {name for name, standing in health.items() if standing.is_up}
         # A carrier of another worker's settings may take what is ours: its lane is what counts.
@@ -155,7 +149,4 @@ class Failover:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            with contextlib.suppress(StoreError):
-                await postgres.close(self._connection)
-            self._connection = None
+        await self._line.close()

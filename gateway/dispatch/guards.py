@@ -13,9 +13,8 @@ Not here: how sizes and clocks are read (arguments), limits of traffic (smpp), o
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -23,6 +22,7 @@ from msgspec import Struct
 from gateway.dispatch.clock import Clock, Watch
 from gateway.dispatch.control import Control
 from gateway.dispatch.dispatcher import Dispatcher
+from gateway.dispatch.line import Connect, Line
 from gateway.dispatch.memory import Ladder, Limits, Stage
 from gateway.errors import StoreError
 from gateway.smpp.carrier import Carrier
@@ -84,17 +84,16 @@ class Guards:
         self,
         control: Control,
         clock: Clock,
-        connect: Callable[[], Awaitable[postgres.Connection]],
+        connect: Connect,
         deadline_s: float,
         surroundings: Surroundings,
     ):
         self._control = control
         self._clock = clock
-        self._connect = connect
         self._deadline_s = deadline_s
         self._around = surroundings
         self._guarded: list[Guarded] = []
-        self._connection: postgres.Connection | None = None
+        self._line = Line(connect)
         self._clock_orders: frozenset[int] = frozenset()
         self.memory = Ladder(surroundings.memory)
         self.watch = Watch(clock)
@@ -208,10 +207,9 @@ class Guards:
             await asyncio.sleep(BEAT_S)
             self.asked_at = self._clock.monotonic()
             try:
-                if self._connection is None or self._connection.is_closed():
-                    self._connection = await self._connect()
-                async with postgres.deadline(self._connection, self._deadline_s, "beat"):
-                    await history.beat(self._connection)
+                connection = await self._line.opened()
+                async with postgres.deadline(connection, self._deadline_s, "beat"):
+                    await history.beat(connection)
                 self.asked_at, self.answered_at = None, self._clock.monotonic()
                 self.is_away = False
                 self.last_error = ""
@@ -225,10 +223,7 @@ class Guards:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            with contextlib.suppress(StoreError):
-                await postgres.close(self._connection)
-            self._connection = None
+        await self._line.close()
 
     # -- telling ----------------------------------------------------------------------------------------------------
 

@@ -13,11 +13,12 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from _fastpath.batch import Batch
 from gateway.config import WorkerSettings
 from gateway.dispatch.clock import Clock
+from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
 from gateway.smpp.carrier import Carrier
 from gateway.store import postgres, queue
@@ -42,16 +43,15 @@ class Intents:
         unsettled: Callable[[], int],
         settings: WorkerSettings,
         clock: Clock,
-        connect: Callable[[], Awaitable[postgres.Connection]],
+        connect: Connect,
         deadline_s: float,
     ):
         self._carrier = carrier
         self._unsettled = unsettled
         self._settings = settings
         self._clock = clock
-        self._connect = connect
         self._deadline_s = deadline_s
-        self._connection: postgres.Connection | None = None
+        self._line = Line(connect)
         self._handed_out = 0
         self._planned_at = clock.monotonic()
         self._may_move = True
@@ -76,8 +76,7 @@ class Intents:
                 self.is_away = True
                 self.asked_at = None
                 self.last_error = str(error)
-                if not postgres.is_sound(self._connection, error):
-                    await self.close()
+                await self._line.mend(error)
                 await asyncio.sleep(RETRY_S)
                 continue
             pause = HUNGRY_S if self.is_hungry else CALM_S
@@ -103,11 +102,10 @@ class Intents:
         if not planned:
             return 0
         self.asked_at = now
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
-        async with postgres.deadline(self._connection, self._deadline_s, f"watermark of lane {carrier.lane}"):
+        connection = await self._line.opened()
+        async with postgres.deadline(connection, self._deadline_s, f"watermark of lane {carrier.lane}"):
             ours = await queue.advance(
-                self._connection,
+                connection,
                 carrier.lane,
                 [(batch.chunk_id, batch.epoch, upto) for batch, upto in planned],
             )
@@ -169,7 +167,4 @@ class Intents:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            with contextlib.suppress(StoreError):
-                await postgres.close(self._connection)
-            self._connection = None
+        await self._line.close()

@@ -15,12 +15,13 @@ Not here: which binds a worker opens (slots.py), what becomes of a dead one's ch
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.identity import Identity
+from gateway.dispatch.line import Connect, Line
 from gateway.errors import LeaseLost, NodeTaken, StoreError
 from gateway.store import membership, postgres, runs
 
@@ -114,7 +115,7 @@ class Membership:
         identity: Identity,
         lease_s: float,
         clock: Clock,
-        connect: Callable[[], Awaitable[postgres.Connection]],
+        connect: Connect,
         serving: Callable[[], Sequence[str]],
         on_hold: Callable[[float], None],
         on_departed: Callable[[], None],
@@ -123,11 +124,10 @@ class Membership:
         self._lease_s = lease_s
         self._answer_s = lease_s * ANSWER_SHARE
         self._clock = clock
-        self._connect = connect
         self._serving = serving
         self._on_hold = on_hold
         self._on_departed = on_departed
-        self._connection: postgres.Connection | None = None
+        self._line = Line(connect)
         self._watch = Watch(identity, lease_s)
         self._told: tuple[str, ...] = ()
         self._rung = asyncio.Event()
@@ -148,7 +148,7 @@ class Membership:
         since = self._clock.monotonic()
         while True:
             sent_at = self._clock.monotonic()
-            connection = await self._connected()
+            connection = await self._line.opened()
             async with postgres.deadline(connection, self._answer_s, "register"):
                 if await membership.register(connection, row):
                     self.is_registered = True
@@ -200,7 +200,7 @@ class Membership:
     async def step(self) -> None:
         """Do one round: beat, look at the others, fence the dead."""
         sent_at = self._clock.monotonic()
-        connection = await self._connected()
+        connection = await self._line.opened()
         async with postgres.deadline(connection, self._answer_s, "beat"):
             beat = await membership.beat(connection, self._us.instance, self._clock.wall(), list(self._serving()))
         if beat is None:
@@ -213,7 +213,7 @@ class Membership:
     async def leave(self) -> None:
         """Take this worker out: its slots are free from then on."""
         self._on_hold(float("-inf"))
-        connection = await self._connected()
+        connection = await self._line.opened()
         async with postgres.deadline(connection, self._answer_s, "leave"):
             await membership.leave(connection, self._us.instance)
         self.is_registered = False
@@ -228,17 +228,9 @@ class Membership:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            with contextlib.suppress(StoreError):
-                await postgres.close(self._connection)
-            self._connection = None
+        await self._line.close()
 
     # -- inside -----------------------------------------------------------------------------------------------------
-
-    async def _connected(self) -> postgres.Connection:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
-        return self._connection
 
     def _hold(self, sent_at: float) -> None:
         self.hold_until = sent_at + SEND_SHARE * self._lease_s
@@ -246,7 +238,7 @@ class Membership:
 
     async def _look(self) -> list[runs.Worker]:
         asked_at = self._clock.monotonic()
-        connection = await self._connected()
+        connection = await self._line.opened()
         async with postgres.deadline(connection, self._answer_s, "look at workers"):
             self.workers = await runs.workers(connection)
         before = set(self._told)
@@ -257,7 +249,7 @@ class Membership:
         return dead
 
     async def _fence(self, worker: runs.Worker, why: str) -> None:
-        connection = await self._connected()
+        connection = await self._line.opened()
         async with postgres.deadline(connection, self._answer_s, "fence"):
             is_ours = await membership.fence(connection, worker.instance, worker.beat)
         if is_ours:

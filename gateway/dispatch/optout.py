@@ -11,7 +11,6 @@ Not here: which words (gateway/keywords.py), the barrier (stops.py).
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Collection, Sequence
 
@@ -19,7 +18,8 @@ from msgspec import Struct
 
 from gateway.config import CarrierSettings, KeywordSettings
 from gateway.dispatch.clock import Clock
-from gateway.dispatch.stops import Connect, Stops
+from gateway.dispatch.line import Connect, Line
+from gateway.dispatch.stops import Stops
 from gateway.errors import StoreError
 from gateway.events import Event, event
 from gateway.keywords import number_of, words
@@ -60,9 +60,8 @@ class OptOuts:
         self._has_senders = keywords.scope == "sender"
         self._stops = stops_
         self._clock = clock
-        self._connect = connect
         self._deadline_s = deadline_s
-        self._connection: postgres.Connection | None = None
+        self._line = Line(connect)
         self._confirming = asyncio.Lock()
         self._reply_run: runs.Run | None = None
         # Of the flush in hand: it may be tried again. Event by message, seq by PDU, confirmations.
@@ -149,9 +148,7 @@ class OptOuts:
 
     async def _confirm(self, reply: Reply) -> None:
         """Queue the confirmation; its class passes every set."""
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
-        connection, now = self._connection, self._clock.wall()
+        connection, now = await self._line.opened(), self._clock.wall()
         async with postgres.deadline(connection, self._deadline_s, f"confirm a stop on lane {self._lane}"):
             if self._reply_run is None:
                 name, template = f"stop reply {self._name}", literal(self._settings.stop_reply)
@@ -175,10 +172,7 @@ class OptOuts:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._connection is not None:
-            with contextlib.suppress(StoreError):
-                await postgres.close(self._connection)
-            self._connection = None
+        await self._line.close()
 
 
 def told(message: Message, number: int, scope: str, is_stop: bool, is_new: bool) -> Event:

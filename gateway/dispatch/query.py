@@ -11,14 +11,13 @@ forgotten, and asked anew. Not here: what a message's state follows from (store/
 """
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from _fastpath.throttle import Throttle
 from gateway.dispatch.clock import Clock
+from gateway.dispatch.line import Connect, Line
 from gateway.errors import EncodeError, LocalProtocolError, StoreError
 from gateway.routing import address_of
 from gateway.smpp import status as statuses
@@ -52,15 +51,14 @@ class Queries:
         self,
         carrier: Carrier,
         clock: Clock,
-        connect: Callable[[], Awaitable[postgres.Connection]],
+        connect: Connect,
         deadline_s: float,
     ):
         settings = carrier.settings
         self._carrier = carrier
         self._clock = clock
-        self._connect = connect
         self._deadline_s = deadline_s
-        self._connection: postgres.Connection | None = None
+        self._line = Line(connect)
         self._after = timedelta(seconds=settings.query_after_s or settings.receipt_deadline_s)
         self._throttle = Throttle(settings.query_per_s)
         self._lot: deque[Unheard] = deque()
@@ -87,8 +85,7 @@ class Queries:
                 if not self.last_error:
                     log.warning("! lane %d: no queries: %s", self._carrier.lane, error)
                 self.last_error = str(error)
-                if not postgres.is_sound(self._connection, error):
-                    await self.close()
+                await self._line.mend(error)
             await asyncio.sleep(max(TIMER_S, until - self._clock.monotonic()))
 
     async def step(self, until: float) -> None:
@@ -136,24 +133,16 @@ class Queries:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            with contextlib.suppress(StoreError):
-                await postgres.close(self._connection)
-            self._connection = None
+        await self._line.close()
 
     # -- inside -----------------------------------------------------------------------------------------------------
-
-    async def _open(self) -> postgres.Connection:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
-        return self._connection
 
     async def _write(self) -> None:
         """Append what was answered; it is kept where Postgres is away."""
         told = list(self._told)
         if not told:
             return
-        connection, lane = await self._open(), self._carrier.lane
+        connection, lane = await self._line.opened(), self._carrier.lane
         async with postgres.deadline(connection, self._deadline_s, f"answers to queries of lane {lane}"):
             await queue.add_queried(connection, lane, told)
         del self._told[: len(told)]
@@ -170,7 +159,7 @@ class Queries:
             del self._not_before[key]
         if self._lot or now < self._look_at or len(self._not_before) >= MOST_REMEMBERED:
             return
-        connection, lane, wall = await self._open(), self._carrier.lane, self._clock.wall()
+        connection, lane, wall = await self._line.opened(), self._carrier.lane, self._clock.wall()
         # Where it takes too long, it is not begun again at once.
         self._look_at = now + self._deadline_s / LOOK_SHARE
         async with postgres.deadline(connection, self._deadline_s, f"queries of lane {lane}"):
@@ -184,7 +173,7 @@ class Queries:
         self._lot.extend(one for one in found if one.key not in self._not_before)
 
     async def _heard(self, few: list[Unheard]) -> set[tuple[int, int, int]]:
-        connection, lane = await self._open(), self._carrier.lane
+        connection, lane = await self._line.opened(), self._carrier.lane
         async with postgres.deadline(connection, self._deadline_s, f"queries of lane {lane}"):
             return await queue.heard(
                 connection, lane, few, asked_since=self._clock.wall() - AGAIN,

@@ -11,13 +11,13 @@ every 10 s             match    those of the last ten minutes; each 5 minutes of
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from gateway.config import WorkerSettings
 from gateway.dispatch.clock import Clock
+from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
 from gateway.events import event
 from gateway.smpp.carrier import Carrier
@@ -56,18 +56,17 @@ class Rescue:
         carrier: Carrier,
         settings: WorkerSettings,
         clock: Clock,
-        connect: Callable[[], Awaitable[postgres.Connection]],
+        connect: Connect,
         deadline_s: float,
         dead_of: Callable[[Sequence[str]], list[str]],
     ):
         self._carrier = carrier
         self._settings = settings
         self._clock = clock
-        self._connect = connect
         self._deadline_s = deadline_s
         self._dead_of = dead_of
         self._hurries = False
-        self._connection: postgres.Connection | None = None
+        self._line = Line(connect)
         self._seen_waiting = 0
         self._looks_until = clock.monotonic() + AFTERWARDS_S
         self._looked_at: dict[timedelta, datetime] = {}
@@ -97,8 +96,7 @@ class Rescue:
                 if not self.last_error:
                     log.warning("! lane %d: no rescue, no match: %s", self._carrier.lane, error)
                 self.last_error = str(error)
-                if not postgres.is_sound(self._connection, error):
-                    await self.close()
+                await self._line.mend(error)
                 slow_at = self._clock.monotonic() + slow_s
             await asyncio.sleep(self._settings.match_interval_s)
 
@@ -122,9 +120,7 @@ class Rescue:
 
     async def _step(self, is_slow: bool) -> None:
         lane = self._carrier.lane
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
-        connection = self._connection
+        connection = await self._line.opened()
         now = self._clock.wall()
         async with postgres.deadline(connection, self._deadline_s, f"match of lane {lane}"):
             if is_slow or self._hurries:
@@ -236,7 +232,4 @@ class Rescue:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            with contextlib.suppress(StoreError):
-                await postgres.close(self._connection)
-            self._connection = None
+        await self._line.close()

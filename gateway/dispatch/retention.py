@@ -1,7 +1,8 @@
 """Drops what is old, as one worker for all of them: whoever has the job in Postgres.
 
 every 10 min   take the job ─► roll each day of outcomes that is over ─► drop its partitions
-               ─► forget payload, chunks, runs, what handsets wrote, events, receipts without a message, orders
+               ─► forget payload, chunks, runs, lists of files, what handsets wrote, events, receipts without a
+                  message, orders
 
 Each step is one small transaction of one lane; between two of them it rests as long as the step took, so that it takes
 at most half of one connection. A worker that dies in the middle leaves nothing half done: the next one begins with what
@@ -17,8 +18,9 @@ from datetime import UTC, datetime, timedelta
 
 from gateway.config import RetentionSettings
 from gateway.dispatch.clock import Clock
+from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
-from gateway.store import postgres, retention, runs
+from gateway.store import people, postgres, retention, runs
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +44,13 @@ class Retention:
         self,
         settings: RetentionSettings,
         clock: Clock,
-        connect: Callable[[], Awaitable[postgres.Connection]],
+        connect: Connect,
         instance: str,
     ):
         self._settings = settings
         self._clock = clock
-        self._connect = connect
         self._instance = instance
-        self._connection: postgres.Connection | None = None
+        self._line = Line(connect, self._make_ready)
         self._epoch = 0
         self._missed: StoreError | None = None
         self.last_error = ""
@@ -68,8 +69,7 @@ class Retention:
                 if not self.last_error:
                     log.warning("! nothing old is dropped: %s", error)
                 self.last_error = str(error)
-                if not postgres.is_sound(self._connection, error):
-                    await self.close()
+                await self._line.mend(error)
             await asyncio.sleep(ROUND_S)
 
     async def round(self) -> bool:
@@ -77,16 +77,11 @@ class Retention:
 
         raises  StoreError; behind all lanes that could be served where it is of lanes alone
         """
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
-            # The server's limit of other connections is for statements of milliseconds.
-            async with postgres.deadline(self._connection, STEP_S, "retention"):
-                await self._connection.execute(f"SET statement_timeout = '{STEP_S:g}s'")
-        connection, now = self._connection, self._clock.wall()
+        connection, now = await self._line.opened(), self._clock.wall()
         self._epoch = 0
         self._missed = None
         try:
-            await self._keep_job()
+            await self._keep_job(connection)
             async with postgres.deadline(connection, STEP_S, "retention"):
                 lanes = sorted(await runs.lanes(connection))
             if self._settings.message_days:
@@ -106,19 +101,23 @@ class Retention:
                 raise
             self._missed = self._missed or error
 
-    async def _keep_job(self) -> None:
+    async def _make_ready(self, connection: postgres.Connection) -> None:
+        # The server's limit of other connections is for statements of milliseconds.
+        async with postgres.deadline(connection, STEP_S, "retention"):
+            await connection.execute(f"SET statement_timeout = '{STEP_S:g}s'")
+
+    async def _keep_job(self, connection: postgres.Connection) -> None:
         """See that the job is ours, and is still so since the round began."""
-        assert self._connection is not None
-        async with postgres.deadline(self._connection, STEP_S, "job"):
-            epoch = await retention.take_job(self._connection, self._instance)
+        async with postgres.deadline(connection, STEP_S, "job"):
+            epoch = await retention.take_job(connection, self._instance)
         if epoch is None or self._epoch not in (0, epoch):
             raise Lost
         self._epoch = epoch
 
-    async def _rest(self, begun: float) -> None:
+    async def _rest(self, connection: postgres.Connection, begun: float) -> None:
         """Leave the server to others for as long as a step took; then look whether the job is still ours."""
         await asyncio.sleep(self._clock.monotonic() - begun)
-        await self._keep_job()
+        await self._keep_job(connection)
 
     async def _roll(self, connection: postgres.Connection, lanes: Iterable[int], now: datetime) -> None:
         """Roll the days that are over into results and drop them, the oldest first."""
@@ -149,7 +148,7 @@ class Retention:
             log.info("= dropped %s", day.name)
         else:
             log.info("= %s is being read: it is dropped in a later round", day.name)
-        await self._rest(begun)
+        await self._rest(connection, begun)
         return is_dropped
 
     async def _roll_day(
@@ -162,12 +161,12 @@ class Retention:
                 found = await retention.unrolled(connection, lane, day, behind)
             if not found:
                 return
-            await self._rest(begun)
+            await self._rest(connection, begun)
             for chunk_ids in lots(found):
                 begun = self._clock.monotonic()
                 async with postgres.deadline(connection, STEP_S, f"roll of lane {lane}"):
                     self.rolled += await retention.roll(connection, lane, chunk_ids, day, now)
-                await self._rest(begun)
+                await self._rest(connection, begun)
             behind = found[-1][0]
 
     async def _forget(self, connection: postgres.Connection, lanes: list[int], now: datetime) -> None:
@@ -189,8 +188,21 @@ class Retention:
             raise self._missed
         if kept.run_days:
             await self._step(connection, retention.forget_runs(connection, lanes, self._before(now, kept.run_days)))
+        if kept.list_days:
+            await self._empty_lists(connection, lanes, self._before(now, kept.list_days))
         if kept.order_days:
             await self._step(connection, retention.forget_orders(connection, self._before(now, kept.order_days)))
+
+    async def _empty_lists(self, connection: postgres.Connection, lanes: list[int], before: datetime) -> None:
+        """Empty the lists of files that are over, a bucket a step; one that a crash left half empty is found again."""
+        async with postgres.deadline(connection, STEP_S, "lists"):
+            old = await retention.old_lists(connection, lanes, before)
+            await retention.begin_emptying(connection, old, before)
+        for bucket in range(people.BUCKETS) if old else ():
+            await self._step(connection, retention.empty_bucket(connection, old, bucket, before))
+        async with postgres.deadline(connection, STEP_S, "lists"):
+            await retention.end_emptying(connection, old)
+        await self._step(connection, retention.drop_lists(connection))
 
     def _before(self, now: datetime, days: int) -> datetime:
         return now - timedelta(days=days)
@@ -202,15 +214,12 @@ class Retention:
             rows = await work
         self.forgotten += rows
         if rows:
-            await self._rest(begun)
+            await self._rest(connection, begun)
         return rows
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            with contextlib.suppress(StoreError):
-                await postgres.close(self._connection)
-            self._connection = None
+        await self._line.close()
 
 
 def lots(found: list[tuple[int, int]]) -> list[list[int]]:

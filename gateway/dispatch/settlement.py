@@ -20,7 +20,6 @@ import contextlib
 import itertools
 import logging
 import math
-from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
@@ -28,6 +27,7 @@ from _fastpath.batch import Batch
 from gateway.config import WorkerSettings
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.intake import Intake, Taken
+from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
 from gateway.smpp.carrier import Carrier
 from gateway.smpp.link import Link
@@ -68,7 +68,7 @@ class Settlement:
         intake: Intake,
         settings: WorkerSettings,
         clock: Clock,
-        connect: Callable[[], Awaitable[postgres.Connection]],
+        connect: Connect,
         deadline_s: float,
         first_flush_id: int,
     ):
@@ -76,10 +76,9 @@ class Settlement:
         self._intake = intake
         self._settings = settings
         self._clock = clock
-        self._connect = connect
         self._deadline_s = deadline_s
         self._flush_ids = itertools.count(first_flush_id)
-        self._connection: postgres.Connection | None = None
+        self._line = Line(connect)
         self._in_hand: InHand | None = None
         self._turn = asyncio.Lock()
         self._is_stopping = False
@@ -179,9 +178,7 @@ class Settlement:
         self.asked_at = self._clock.monotonic()
         while True:
             try:
-                if self._connection is None or self._connection.is_closed():
-                    self._connection = await self._connect()
-                connection = self._connection
+                connection = await self._line.opened()
                 async with postgres.deadline(connection, self._deadline_s, f"flush of lane {lane}"):
                     if heals:
                         # What was refused for good may have been refused for a day without its partition.
@@ -201,20 +198,14 @@ class Settlement:
                     log.error("! lane %d: cannot settle, sending stops: %s", lane, error)
                 self.is_away = True
                 self.last_error = str(error)
-                if not postgres.is_sound(self._connection, error):
-                    self._disconnect()
+                if not self._line.is_sound(error):
+                    self._line.cut()
                 await asyncio.sleep(RETRY_S)
             except BaseException:
                 # Cancelled in the middle of a statement: the connection is good for nothing.
-                self._disconnect()
+                self._line.cut()
                 raise
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
 
     async def close(self) -> None:
         """Close the connection; what was taken has been settled."""
-        if self._connection is not None:
-            await postgres.close(self._connection)
+        await self._line.close()

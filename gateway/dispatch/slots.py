@@ -19,13 +19,14 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from gateway.config import CarrierSettings
 from gateway.dispatch.clock import Clock
+from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
 from gateway.smpp.carrier import Carrier
 from gateway.store import membership, postgres
@@ -194,7 +195,7 @@ class Slots:
         self,
         us: str,
         clock: Clock,
-        connect: Callable[[], Awaitable[postgres.Connection]],
+        connect: Connect,
         deadline_s: float,
         serving: Callable[[str], list[str]],
         on_gain: Callable[[str], None],
@@ -202,13 +203,12 @@ class Slots:
     ):
         self._us = us
         self._clock = clock
-        self._connect = connect
         self._deadline_s = deadline_s
         self._serving = serving
         self._on_gain = on_gain
         self._on_lose = on_lose
         self._divided: list[Divided] = []
-        self._connection: postgres.Connection | None = None
+        self._line = Line(connect, self._listen)
         self._rung = asyncio.Event()
         self.last_error = ""
 
@@ -222,7 +222,7 @@ class Slots:
 
     async def start(self) -> None:
         """Have the rows, and do a first round; StoreError."""
-        connection = await self._connected()
+        connection = await self._line.opened()
         for one in self._divided:
             async with postgres.deadline(connection, self._deadline_s, f"slots of {one.name}"):
                 await membership.make_slots(connection, one.carrier.lane, one.carrier.settings.binds)
@@ -252,7 +252,7 @@ class Slots:
     async def step(self) -> None:
         """Do one round over all carriers."""
         self._use()
-        connection = await self._connected()
+        connection = await self._line.opened()
         for one in self._divided:
             async with postgres.deadline(connection, self._deadline_s, f"slots of {one.name}"):
                 await self._step(connection, one)
@@ -371,12 +371,9 @@ class Slots:
                 }
         return {}
 
-    async def _connected(self) -> postgres.Connection:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
-            async with postgres.deadline(self._connection, self._deadline_s, "listen to slots"):
-                await membership.listen(self._connection, self._rung.set)
-        return self._connection
+    async def _listen(self, connection: postgres.Connection) -> None:
+        async with postgres.deadline(connection, self._deadline_s, "listen to slots"):
+            await membership.listen(connection, self._rung.set)
 
     async def stop(self) -> None:
         """Wait for drains that are under way; the worker stops, and frees its slots with its lease."""
@@ -384,7 +381,4 @@ class Slots:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            with contextlib.suppress(StoreError):
-                await postgres.close(self._connection)
-            self._connection = None
+        await self._line.close()

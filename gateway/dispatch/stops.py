@@ -21,7 +21,7 @@ Not here: the feed (store/stops.py), keywords of handsets (optout.py), what a se
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -29,6 +29,7 @@ from msgspec import Struct
 from _fastpath.backlog import Backlog
 from _fastpath.numbers import NumberSet
 from gateway.dispatch.clock import Clock
+from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
 from gateway.message import MessageClass
 from gateway.store import postgres, stops
@@ -51,8 +52,6 @@ LONGEST_LOOK_S = 0.1
 COPY_S = 5.0
 # The whole of it is read at the start, however large it is.
 LOAD_S = 300.0
-
-Connect = Callable[[], Awaitable[postgres.Connection]]
 
 
 class Acknowledged(Struct, frozen=True, kw_only=True):
@@ -79,8 +78,8 @@ class Stops:
         self._connect = connect
         self._deadline_s = deadline_s
         self._lease_s = lease_s
-        self._connections: dict[str, postgres.Connection] = {}
-        self._entering = asyncio.Lock()
+        # By use: what waits for who confirms must not hold up who enters.
+        self._lines: dict[str, tuple[Line, asyncio.Lock]] = {}
         self._looking = asyncio.Lock()
         self._newest = Acknowledged(seq=0)
         self._entered = 0
@@ -107,7 +106,7 @@ class Stops:
         seq = 0
         for at in range(0, len(numbers), MOST_ENTRIES):
             piece = numbers[at : at + MOST_ENTRIES]
-            async with self._entering, self._lent("enter") as connection:
+            async with self._lent("enter") as connection:
                 seq = await stops.enter(
                     connection, piece, [scope] * len(piece), is_stop=is_stop, at=self._clock.wall(), source=source,
                     note=note,
@@ -118,7 +117,7 @@ class Stops:
 
     async def hear(self, heard: Sequence[tuple[int, str, bool]], note: str = "") -> tuple[int, list[bool]]:
         """Enter what handsets ask for, (number, scope, is_stop); -> the last number, and of each whether it is new."""
-        async with self._entering, self._lent("enter") as connection:
+        async with self._lent("enter") as connection:
             seq, news = await stops.enter_heard(connection, heard, at=self._clock.wall(), note=note)
         self.entered += len(heard)
         self._entered = max(self._entered, seq)
@@ -126,7 +125,7 @@ class Stops:
 
     async def head(self) -> int:
         """Find the number of the newest entry."""
-        async with self._entering, self._lent("enter") as connection:
+        async with self._lent("enter") as connection:
             return await stops.head(connection)
 
     async def acknowledge(self, seq: int) -> Acknowledged:
@@ -175,24 +174,24 @@ class Stops:
         return copied
 
     @contextlib.asynccontextmanager
-    async def _lent(self, use: str) -> Any:
-        """Lend the connection of one use, under the deadline."""
-        connection = self._connections.get(use)
-        if connection is None or connection.is_closed():
-            self._connections[use] = connection = await self._connect()
-        try:
-            async with postgres.deadline(connection, self._deadline_s, f"{use} stops"):
-                yield connection
-        except BaseException:
-            # Its statement may still be at work there.
-            connection.terminate()
-            raise
+    async def _lent(self, use: str) -> AsyncIterator[postgres.Connection]:
+        """Lend the connection of one use to one after the other, each under the deadline."""
+        if use not in self._lines:
+            self._lines[use] = Line(self._connect), asyncio.Lock()
+        line, turn = self._lines[use]
+        async with turn:
+            connection = await line.opened()
+            try:
+                async with postgres.deadline(connection, self._deadline_s, f"{use} stops"):
+                    yield connection
+            except BaseException:
+                # Its statement may still be at work there.
+                line.cut()
+                raise
 
     async def close(self) -> None:
         """Close the connections."""
-        for connection in self._connections.values():
-            await postgres.close(connection)
-        self._connections.clear()
+        await asyncio.gather(*(line.close() for line, _ in self._lines.values()))
 
 
 class Feed:
@@ -203,10 +202,9 @@ class Feed:
 
     def __init__(self, clock: Clock, connect: Connect, deadline_s: float, instance: str):
         self._clock = clock
-        self._connect = connect
         self._deadline_s = deadline_s
         self._instance = instance
-        self._connection: postgres.Connection | None = None
+        self._line = Line(connect, self._listen)
         self._backlogs: list[Backlog] = []
         self._rung = asyncio.Event()
         self._confirmed = -1
@@ -263,7 +261,7 @@ class Feed:
         An acknowledgement does not wait for a worker that has confirmed nothing yet. So the first word is said, and the
         feed is read once more: every STOP that was acknowledged without us is in it.
         """
-        connection = await self._open()
+        connection = await self._line.opened()
         async with postgres.deadline(connection, max(LOAD_S, self._deadline_s), "load stops"):
             self.upto = await stops.load(connection, self._sets)
         await self.step()
@@ -289,7 +287,7 @@ class Feed:
 
     async def step(self) -> None:
         """Follow the feed to its end, and say so."""
-        connection = await self._open()
+        connection = await self._line.opened()
         is_behind = True
         while is_behind:
             sent_at = self._clock.monotonic()
@@ -313,12 +311,9 @@ class Feed:
                 if await stops.confirm(connection, self._instance, self.upto):
                     self._confirmed = self.upto
 
-    async def _open(self) -> postgres.Connection:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
-            async with postgres.deadline(self._connection, self._deadline_s, "listen to stops"):
-                await stops.listen(self._connection, self._rung.set)
-        return self._connection
+    async def _listen(self, connection: postgres.Connection) -> None:
+        async with postgres.deadline(connection, self._deadline_s, "listen to stops"):
+            await stops.listen(connection, self._rung.set)
 
     def _tell(self) -> None:
         """Log when promotional messages stop by themselves, and when they go on."""
@@ -331,10 +326,7 @@ class Feed:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            with contextlib.suppress(StoreError):
-                await postgres.close(self._connection)
-            self._connection = None
+        await self._line.close()
 
 
 async def keep_copy(feed_stops: Stops) -> None:

@@ -11,11 +11,8 @@ import contextlib
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
-
-import msgspec
-from msgspec import Struct
 
 from _fastpath.references import References
 from gateway.config import CarrierSettings, Settings
@@ -28,17 +25,18 @@ from gateway.dispatch.guards import Guards, Surroundings
 from gateway.dispatch.identity import Identity
 from gateway.dispatch.intake import Intake, first_id_of
 from gateway.dispatch.intent import Intents
+from gateway.dispatch.lane import Lane
+from gateway.dispatch.line import Connect, Line
 from gateway.dispatch.membership import Membership
 from gateway.dispatch.optout import OptOuts
 from gateway.dispatch.query import Queries
+from gateway.dispatch.report import Report
 from gateway.dispatch.rescue import Rescue
 from gateway.dispatch.retention import Retention
 from gateway.dispatch.settlement import Settlement
 from gateway.dispatch.slots import Slots
 from gateway.dispatch.stops import Feed, Stops, keep_copy
 from gateway.errors import LeaseLost, StoreError
-from gateway.smpp import status as statuses
-from gateway.smpp.bind import Bind
 from gateway.smpp.carrier import Carrier
 from gateway.store import postgres, runs
 
@@ -46,36 +44,11 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 2.0
 WATCHED_S = 1.0
-SPAN_S = 0.5
 LOOK_S = 0.25
 PARTITIONS_S = 3600.0
 # For answers and for segments that wait for another try, when a worker stops; and for Postgres after that.
 DRAIN_S = 30.0
 LEAVE_S = 2.0
-
-
-class Lane(Struct, frozen=True):
-    """All that serves one carrier on this worker."""
-
-    name: str
-    carrier: Carrier
-    intake: Intake
-    opt_outs: OptOuts
-    settlement: Settlement
-    intents: Intents
-    dispatcher: Dispatcher
-    rescue: Rescue
-    queries: Queries | None
-
-
-def receipts_of(lane: Lane) -> dict[str, Any]:
-    """Receipts heard and matched since the start, and how long after the submit they came."""
-    ledger, rescue = lane.carrier.ledger, lane.rescue
-    delays = [ledger.submit_to_receipt.quantile(q) for q in (0.5, 0.99)]
-    p50_ms, p99_ms = (None if us is None else us / 1e3 for us in delays)
-    heard = ledger.receipts_matched + ledger.receipts_waiting
-    matched = ledger.receipts_matched + rescue.matched + rescue.adopted
-    return {"heard": heard, "matched": matched, "p50_ms": p50_ms, "p99_ms": p99_ms}
 
 
 class Worker:
@@ -91,7 +64,7 @@ class Worker:
         self,
         settings: Settings,
         identity: Identity,
-        connect: Callable[[], Awaitable[postgres.Connection]],
+        connect: Connect,
         clock: Clock,
         chance: random.Random,
         carriers: Iterable[str] | None = None,
@@ -113,9 +86,7 @@ class Worker:
         self.guards = Guards(self.control, clock, connect, deadline_s, surroundings or Surroundings())
         self.feed = Feed(clock, self.connect, deadline_s, self.instance)
         self.stops = Stops(clock, self.connect, deadline_s, settings.worker.lease_s)
-        self.failover = Failover(
-            settings, clock, self.connect, self._living, self._give_back, lambda: self.control.drained
-        )
+        self.failover = Failover(settings, clock, self.connect, self._give_back, lambda: self.control.drained)
         self.retention = Retention(settings.retention, clock, self.connect, self.instance)
         self.membership = Membership(
             identity, settings.worker.lease_s, clock, connect, self._serving, self._hold, self._departed
@@ -124,11 +95,11 @@ class Worker:
             self.instance, clock, connect, settings.database.deadline_s, self.membership.serving, self._gain,
             self._give_back,
         )  # fmt: skip
-        self._connection: postgres.Connection | None = None
+        self._report = Report(self.lanes, clock, self.control, self.guards, self.slots, self.feed)
+        self._line = Line(connect)
         self._captures: Captures | None = None
         self._is_leaving = False
         self._beating: asyncio.Task[None] | None = None
-        self._rates: dict[str, tuple[float, int, float]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._loops: list[asyncio.Task[None]] = []
         self._settling: list[asyncio.Task[None]] = []
@@ -148,8 +119,7 @@ class Worker:
     async def _start(self) -> None:
         deadline_s = self._settings.database.deadline_s
         self.failed = asyncio.get_running_loop().create_future()
-        self._connection = connection = await self.connect()
-        now = self._clock.wall()
+        connection, now = await self._line.opened(), self._clock.wall()
         async with postgres.deadline(connection, deadline_s, "start"):
             await runs.ensure_partitions(connection, now)
             lanes = {name: await runs.lane_of(connection, name, now) for name in self._carriers}
@@ -197,10 +167,6 @@ class Worker:
         carriers = [lane.carrier for lane in self.lanes]
         self._captures = Captures(carriers, self._clock, self.connect, deadline_s, self.instance)
         self._tasks.append(self._guarded(self._captures.run(), "capture"))
-
-    def _living(self, registered: list[runs.Worker]) -> list[runs.Worker]:
-        """Those of the registered workers that nobody has taken for dead: those have no row."""
-        return registered
 
     def _serving(self) -> list[str]:
         """Name the carriers that this worker serves and that nobody has drained."""
@@ -262,64 +228,11 @@ class Worker:
     @property
     def is_up(self) -> bool:
         """Tell whether every carrier of which binds are ours can send, or stands still by order."""
-        return all(
-            lane.carrier.is_up or lane.carrier.is_stopped or lane.carrier.backlog.paused or not lane.carrier.places
-            for lane in self.lanes
-        )
+        return all(lane.is_up for lane in self.lanes)
 
     def report(self) -> str:
-        """How every carrier stands, as JSON: what `sluice status` shows of this worker."""
-        carriers = {}
-        for lane in self.lanes:
-            away = lane.settlement.last_error or lane.intents.last_error or lane.dispatcher.last_error
-            carriers[lane.name] = {
-                "up": lane.carrier.is_up,
-                "rate_per_s": round(lane.intents.rate_per_s, 1),
-                "claimed": lane.carrier.backlog.unsent,
-                "in_flight": lane.carrier.in_flight,
-                "window": lane.carrier.window_size,
-                "account": msgspec.structs.asdict(lane.carrier.account()),
-                "held_chunks": lane.dispatcher.held,
-                "slots": self.slots.report(lane.name),
-                "receipts": {
-                    **receipts_of(lane),
-                    "rule": lane.carrier.ledger.recall.rule,
-                    "strays": lane.carrier.ledger.recall.strays,
-                    "rule_changes": lane.carrier.ledger.recall.changes,
-                    "nameless": lane.carrier.ledger.nameless,
-                    "waited": lane.carrier.ledger.receipts_waiting,
-                    "matched_later": lane.rescue.matched,
-                    "adopted": lane.rescue.adopted,
-                    "contested": lane.rescue.contested,
-                    "orphaned": lane.rescue.orphaned,
-                },
-                **({"queries": lane.queries.report()} if lane.queries is not None else {}),
-                "encoding": {
-                    "transliterated": lane.carrier.ledger.transliterated,
-                    "segments_saved": lane.carrier.ledger.segments_saved,
-                },
-                "trouble": f"Postgres: {away}" if away else "",
-                "control": self.control.report(lane.name),
-                "statuses": {statuses.name(value): n for value, n in lane.carrier.ledger.refusals().items()},
-                "alarm": lane.carrier.alarm,
-                "binds": [
-                    {**msgspec.structs.asdict(told), "sent_per_s": self._rate_of(bind)}
-                    for told, bind in zip(lane.carrier.reports(), lane.carrier.binds, strict=True)
-                ],
-            }
-        obeyed = {"orders": sorted(self.control.state.ids), "trouble": self.control.trouble}
-        told = {"carriers": carriers, "control": obeyed, "guards": self.guards.report(), "stops": self.feed.report()}
-        return msgspec.json.encode(told).decode()
-
-    def _rate_of(self, bind: Bind) -> float:
-        """PDUs a second of a bind since it was reported last, half a second ago at least."""
-        now, sent = self._clock.monotonic(), bind.link.submitted if bind.link is not None else 0
-        at, before, rate = self._rates.get(bind.name, (now, sent, 0.0))
-        if now - at >= SPAN_S or sent < before:
-            rate = round(max(0, sent - before) / (now - at), 1) if now > at else 0.0
-            at, before = now, sent
-        self._rates[bind.name] = at, before, rate
-        return rate
+        """How this worker stands, as JSON: what `sluice status` and `sluice top` show of it."""
+        return self._report.text()
 
     async def stop(self, drain_s: float = DRAIN_S) -> None:
         """Stop in order; a clean stop leaves nothing in doubt.
@@ -336,7 +249,7 @@ class Worker:
         self.membership.ring()
         await self.control.stop()
         await self.slots.stop()
-        await asyncio.gather(*(self._drain(lane, drain_s) for lane in self.lanes))
+        await asyncio.gather(*(lane.drain(drain_s) for lane in self.lanes))
         for lane in self.lanes:
             lane.settlement.stop()
         # The flush in hand may end; it keeps its rows if it does not, and the last one tries once more.
@@ -355,11 +268,7 @@ class Worker:
         # Together: each takes a second where Postgres does not answer.
         closes = [self.failover.close(), self.retention.close(), self.control.close(), self.guards.close()]
         closes += [self.slots.close(), self.feed.close(), self.stops.close()]
-        for lane in self.lanes:
-            closes += [lane.settlement.close(), lane.intents.close(), lane.dispatcher.close(), lane.rescue.close()]
-            if lane.queries is not None:
-                closes.append(lane.queries.close())
-            closes.append(lane.opt_outs.close())
+        closes += [lane.close() for lane in self.lanes]
         if self._captures is not None:
             closes.append(self._captures.close())
         await asyncio.gather(*closes)
@@ -373,21 +282,7 @@ class Worker:
                     await self.membership.close()
                     await self.membership.leave()
         await self.membership.close()
-        if self._connection is not None:
-            await postgres.close(self._connection)
-            self._connection = None
-
-    async def _drain(self, lane: Lane, drain_s: float) -> None:
-        """Let end what was begun, then unbind; after `drain_s` the links are cut."""
-        lane.intents.drain()
-        try:
-            async with asyncio.timeout(drain_s):
-                await lane.carrier.stop()
-        except TimeoutError:
-            log.error("! %s did not come down within %g s", lane.name, drain_s)
-        # The loop tells links that were cut that they are lost, which puts their windows in doubt.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await self._line.close()
 
     def _guarded(self, loop: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         """Run a loop; if it breaks, the worker has failed and says so: the shell ends it."""
@@ -407,11 +302,6 @@ class Worker:
 
         return asyncio.create_task(run(), name=name)
 
-    def _standing(self) -> tuple[Any, ...]:
-        """What of the report is worth telling at once: every bind's phase and its last error, and the orders obeyed."""
-        binds = [(bind.phase.value, bind.last_error) for lane in self.lanes for bind in lane.carrier.binds]
-        return (*binds, self.control.state.ids, self.guards.hold)
-
     async def _heartbeat(self) -> None:
         """Report every 2 s, every second while somebody looks, and soon after a bind has come or gone."""
         deadline_s = self._settings.database.deadline_s
@@ -420,17 +310,15 @@ class Worker:
         beat_at = -math.inf
         while True:
             now_s = self._clock.monotonic()
-            standing = self._standing()
+            standing = self._report.gist()
             if standing != told or now_s - beat_at >= (WATCHED_S if self.control.is_watched else HEARTBEAT_S):
                 beat_at = now_s
                 try:
-                    if self._connection is None or self._connection.is_closed():
-                        self._connection = await self.connect()
-                    now = self._clock.wall()
-                    async with postgres.deadline(self._connection, deadline_s, "heartbeat"):
-                        await runs.seen(self._connection, self.instance, now, self.report())
+                    connection, now = await self._line.opened(), self._clock.wall()
+                    async with postgres.deadline(connection, deadline_s, "heartbeat"):
+                        await runs.seen(connection, self.instance, now, self.report())
                         if now_s >= partitions_at:
-                            await runs.ensure_partitions(self._connection, now)
+                            await runs.ensure_partitions(connection, now)
                             partitions_at = now_s + PARTITIONS_S
                     told = standing
                 except StoreError as error:

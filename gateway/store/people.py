@@ -10,6 +10,7 @@ Every wait stands in `deadline`; every error leaves as StoreError.
 """
 
 import hashlib
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,10 @@ PIECE_DEADLINE_S = 60.0
 """One piece is some ten thousand rows: less than a second where all is well."""
 SET_DEADLINE_S = 600.0
 ROWS_PER_UPSERT = 500_000
+# Of a number, by a fixed hash (_fastpath.peoplerows.bucket).
+BUCKETS = 256
+# Names of lists that are a file's own: `sluice send` makes one for each file, and retention empties it.
+LIST_OF_FILE = "@[0-9a-f]{16}$"
 _COLUMNS = ("bucket", "list", "number", "attributes")
 
 # The row of contact_list by its unique name: created once, taken again by every repeat. Index: contact_list_name_key.
@@ -84,6 +89,16 @@ class ContactList:
     fields: list[str]
     state: str
     entries: int
+
+
+def name_of_file(file_name: str, digest: bytes) -> str:
+    """Name the list of a file; the same content makes the same name."""
+    return f"{file_name}@{digest.hex()[:16]}"
+
+
+def is_of_file(name: str) -> bool:
+    """Whether a list is a file's own, by its name."""
+    return re.search(LIST_OF_FILE, name) is not None
 
 
 def _lock_key(name: str) -> int:
@@ -156,7 +171,7 @@ async def merge_entries(connection: Connection, rows: AsyncIterator[bytes]) -> N
             await connection.execute(_MERGE)
 
 
-async def upsert_endpoints(connection: Connection, list_id: int, now: datetime, buckets: range = range(256)) -> int:
+async def upsert_endpoints(connection: Connection, list_id: int, now: datetime, buckets: range = range(BUCKETS)) -> int:
     """Make endpoints of the people of a list, those of some buckets; return how many were new or changed.
 
     buckets  a range with step 1 within 0..256; disjoint ranges may run on several connections at once

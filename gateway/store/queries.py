@@ -8,6 +8,12 @@
 A block runs from its name to the next one. It holds at least one sentence, the index it relies on ("index: none" and
 why, if it needs none), and one statement: asyncpg prepares it, and a distributed table takes no more.
 
+What several statements must say alike is a piece of its own, in a file of pieces, and stands in them as @{answer}:
+
+    -- piece: answer
+    -- What the outcomes of a segment say.
+    min(CASE WHEN o.status = 0 THEN 0 … END)
+
 Not here: parameters and results; a statement is handed to asyncpg as it stands, its comments left out.
 """
 
@@ -16,12 +22,14 @@ import difflib
 import functools
 import importlib.resources
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources.abc import Traversable
 
 from gateway.store.statements import bare, split
 
 _NAME = re.compile(r"^--[ \t]*name:[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_PIECE = re.compile(r"^--[ \t]*piece:[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_USE = re.compile(r"@\{(\w+)\}")
 _INDEX = re.compile(r"^--[ \t]*index:[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
 
 
@@ -58,26 +66,55 @@ def all_queries() -> dict[str, Query]:
 def load(folder: Traversable) -> dict[str, Query]:
     """Read every .sql file of a folder; a folder that is not there holds none.
 
-    raises  ValueError as parse() does, and when two blocks share a name
+    raises  ValueError as parse() and pieces() do, and when two blocks share a name
     """
     found: dict[str, Query] = {}
     if not folder.is_dir():
         return found
-    for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if not file.name.endswith(".sql"):
+    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+    texts = {file.name: file.read_text(encoding="utf-8") for file in files}
+    shared: dict[str, str] = {}
+    for name, text in texts.items():
+        if _PIECE.search(text):
+            shared |= pieces(text, name)
+    for name, text in texts.items():
+        if _PIECE.search(text):
             continue
-        for one in parse(file.read_text(encoding="utf-8"), file.name):
+        for one in parse(text, name, shared):
             if one.name in found:
-                raise ValueError(f"{file.name}: {one.name} is also a query of {found[one.name].file}")
+                raise ValueError(f"{name}: {one.name} is also a query of {found[one.name].file}")
             found[one.name] = one
     return found
 
 
-def parse(text: str, file: str) -> Iterable[Query]:
+def pieces(text: str, file: str) -> dict[str, str]:
+    """Cut one file of pieces; -> each by its name.
+
+    raises  ValueError with file and line: a query among them, a name that is no identifier or stands twice, a piece
+            without a sentence or without anything to say
+    """
+    if _NAME.search(text):
+        raise ValueError(f"{file}: expected pieces alone, found a query: put it into a file of its own")
+    found: dict[str, str] = {}
+    names = list(_PIECE.finditer(text))
+    for match, end in zip(names, [one.start() for one in names[1:]] + [len(text)], strict=True):
+        where, name = f"{file}:{text.count(chr(10), 0, match.start()) + 1}", match[1]
+        if not name.isidentifier() or name in found:
+            raise ValueError(f"{where}: expected a name like answer, and each once, found {name!r}")
+        block = text[match.end() : end].strip()
+        sql = bare(block)
+        if not sql or sql == block:
+            raise ValueError(f"{where}: {name}: expected a sentence on what it says, and SQL")
+        found[name] = sql
+    return found
+
+
+def parse(text: str, file: str, shared: Mapping[str, str] | None = None) -> Iterable[Query]:
     """Cut one file into its queries.
 
+    shared  pieces by name
     raises  ValueError with file and line: SQL before the first name, a name that is no identifier, a block without a
-            sentence, without its index, or with more or less than one statement
+            sentence, without its index, or with more or less than one statement; a piece that is not known
     """
     names = list(_NAME.finditer(text))
     if split(text[: names[0].start()] if names else text):
@@ -100,4 +137,9 @@ def parse(text: str, file: str) -> Iterable[Query]:
         sentence = " ".join(filter(None, lines))
         if not sentence:
             raise ValueError(f"{where}: {name}: expected a sentence on what it does")
-        yield Query(name, sentence, index[1], sql, file)
+        for used in _USE.findall(sql):
+            if used not in (shared or {}):
+                raise ValueError(
+                    f"{where}: {name}: expected a piece of {', '.join(shared or {}) or 'none'}, found {used}"
+                )
+        yield Query(name, sentence, index[1], _USE.sub(lambda used: (shared or {})[used[1]], sql), file)

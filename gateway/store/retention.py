@@ -4,6 +4,7 @@
                         then the day's partition is dropped, and the receipts' one a day later
     chunk               with its payload, result, repeats and transfers, when nothing of it is left in those partitions
     run                 with its counters, when it has no chunk
+    list of a file      its entries when its runs are done, with people whom no list holds; its row with its last run
     inbound, inbound_message, event, orphan_receipt, receipt_waiting, control      by their time
 
 Each call is a small transaction on one lane and may be repeated; a roll locks its chunks, so that nothing is counted
@@ -19,6 +20,7 @@ from enum import IntEnum
 import asyncpg
 from msgspec import Struct
 
+from gateway.store.people import LIST_OF_FILE
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
@@ -27,6 +29,7 @@ JOB = "retention"
 STEPS_AN_E = 64
 CHUNKS_A_LIST = 20_000
 ROWS_A_STEP = 500
+LISTS_A_ROUND = 100
 # A reader of the partition lets us have it in a moment or at the next try; whoever appends waits behind us as long.
 DROP_LOCK_TIMEOUT_MS = 100
 # Citus hands SET LOCAL on to its nodes only where it is told to; a plain server ignores the name.
@@ -100,8 +103,8 @@ async def roll(connection: Connection, lane: int, chunk_ids: Sequence[int], day:
         await connection.execute("SET LOCAL work_mem = '64MB'")
         await connection.execute(query("hold_for_roll"), lane, list(chunk_ids))
         rolled = await connection.fetchval(
-            query("roll"), lane, list(chunk_ids), day.begin, day.end, min(chunk_ids), max(chunk_ids), day.begin - DAY,
-            now,
+            query("roll"), lane, list(chunk_ids), now, day.end, min(chunk_ids), max(chunk_ids), day.begin - DAY,
+            day.begin,
         )  # fmt: skip
     return int(rolled)
 
@@ -155,6 +158,47 @@ async def forget_runs(connection: Connection, lanes: Sequence[int], before: date
         for lane in lanes if ids else ():
             await connection.execute(query("drop_counters"), lane, sorted(ids))
         dropped += _rows(await connection.execute(query("drop_runs"), sorted(ids)))
+
+
+async def old_lists(connection: Connection, lanes: Sequence[int], before: datetime) -> list[int]:
+    """Find lists of files that were read last before a moment and whose runs have nothing open on any lane."""
+    found = {row["id"] for row in await connection.fetch(query("old_lists"), before, LIST_OF_FILE, LISTS_A_ROUND)}
+    list_by_run = {row["id"]: row["list"] for row in await connection.fetch(query("runs_of_lists"), sorted(found))}
+    for lane in lanes if list_by_run else ():
+        rows = await connection.fetch(query("open_runs"), lane, sorted(list_by_run))
+        found -= {list_by_run[row["run"]] for row in rows}
+    return sorted(found)
+
+
+async def begin_emptying(connection: Connection, list_ids: Sequence[int], before: datetime) -> None:
+    """Take lists for being emptied; one that was read again meanwhile is not."""
+    await connection.execute(query("begin_emptying"), list(list_ids), before)
+
+
+async def empty_bucket(connection: Connection, list_ids: Sequence[int], bucket: int, before: datetime) -> int:
+    """Drop one bucket's entries of lists, and the people that nothing else holds; -> rows.
+
+    before  people who changed since then stay
+    cost    reads the bucket's entries of all lists
+    """
+    async with connection.transaction():
+        ours = [row["id"] for row in await connection.fetch(query("hold_emptying"), list(list_ids))]
+        entries = [row["number"] for row in await connection.fetch(query("drop_entries"), bucket, ours)] if ours else []
+        if not entries:
+            return 0
+        # Two statements: the second one sees what those have committed who had a person before we locked him.
+        held = [row["number"] for row in await connection.fetch(query("hold_endpoints"), bucket, entries, before)]
+        return len(entries) + _rows(await connection.execute(query("drop_endpoints"), bucket, held))
+
+
+async def end_emptying(connection: Connection, list_ids: Sequence[int]) -> None:
+    """Call lists empty, behind the last bucket."""
+    await connection.execute(query("end_emptying"), list(list_ids))
+
+
+async def drop_lists(connection: Connection) -> int:
+    """Drop the rows of empty lists of files that no run names any more; -> how many."""
+    return _rows(await connection.execute(query("drop_lists")))
 
 
 async def forget_inbound(connection: Connection, lane: int, before: datetime) -> int:

@@ -16,13 +16,13 @@ from gateway.errors import StoreError
 from gateway.message import Encoding, MessageClass, Refusal
 from gateway.routing import Plan, by_weight
 from gateway.store import placement
+from gateway.store.people import BUCKETS
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 from gateway.store.queue import CHANNEL, CHUNK_BITS, FIRST_REPEAT
 
 CHUNK_POSITIONS = 1000
-# People of a list are spread over so many buckets; of a larger list than the sample some are counted.
-BUCKETS = 256
+# Of a larger list than this some people are counted.
 SAMPLE = 20_000
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 PARTITIONED = ("outcome", "receipt")

@@ -220,7 +220,7 @@ async def test_a_code_told_of_while_its_carrier_is_down_does_not_stop_the_worker
         e.port = 1  # nobody listens there
         worker = await e.start()
         dispatcher = only_lane(worker).dispatcher
-        await until(lambda: dispatcher._connection is None and not only_lane(worker).carrier.is_up, "it is down")
+        await until(lambda: dispatcher.claimed == 0 and not only_lane(worker).carrier.is_up, "it is down")
         # What a NOTIFY of an urgent chunk does; the loop of the dispatcher must still give way to everybody else.
         dispatcher._wake.set()
         await until(lambda: not dispatcher._wake.is_set(), "it has looked, and waits again", 5.0)

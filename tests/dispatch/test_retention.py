@@ -11,7 +11,7 @@ from gateway.dispatch import retention as rooms
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.retention import Retention, lots
 from gateway.errors import StoreError
-from gateway.store import membership, postgres, results, retention, runs
+from gateway.store import membership, people, postgres, results, retention, runs
 from gateway.store.runs import Run
 from tests.fixtures import campaign
 from tests.fixtures.campaign import numbers
@@ -22,7 +22,7 @@ DAY = timedelta(days=1)
 DAYS = 30
 MESSAGES = 10_000
 KEPT = RetentionSettings(
-    message_days=5, payload_days=3, chunk_days=8, run_days=12, inbound_days=4, event_days=4, order_days=4
+    message_days=5, payload_days=3, chunk_days=8, run_days=12, list_days=6, inbound_days=4, event_days=4, order_days=4
 )
 
 
@@ -45,10 +45,19 @@ class World:
         await membership.register(self.connection, one)
 
     async def traffic(self, lane: int, messages: int) -> Run:
-        """A day's messages as their workers leave them, accepted and delivered; and what else a day brings."""
+        """A day's messages as their workers leave them, accepted and delivered; and what else a day brings.
+
+        Each day has a file and people of its own.
+        """
         await runs.ensure_partitions(self.connection, self.now)
-        run = await campaign.make_run(self.connection, numbers(messages), [lane], now=self.now)
-        await self.connection.execute("DELETE FROM list_entry")
+        first = 447700900000 + (self.now - BEGIN).days * messages
+        run = await campaign.make_run(self.connection, numbers(messages, first), [lane], now=self.now)
+        await self.connection.execute(
+            "UPDATE contact_list SET name = $2, created_at = $3, finished_at = $3 WHERE id = $1",
+            run.list, people.name_of_file("day.csv", run.id.to_bytes(8)), self.now,
+        )  # fmt: skip
+        assert run.list is not None
+        await people.upsert_endpoints(self.connection, run.list, self.now)
         await self.connection.execute(
             "UPDATE chunk SET state = 2, sent_upto = n, first_claimed_at = $2 WHERE run = $1", run.id, self.now
         )
@@ -131,6 +140,10 @@ async def test_thirty_days_of_traffic_leave_tables_that_do_not_grow(world: World
             assert await world.states(run) == before and sum(messages for _, messages, _ in before) == MESSAGES
             told += 1
     assert KEPT.run_days <= told <= KEPT.run_days + 2
+    for table, days in (("list_entry", KEPT.list_days), ("endpoint", KEPT.list_days)):
+        kept = await world.connection.fetchval(f"SELECT count(*) FROM {table}")
+        assert days * MESSAGES <= kept <= (days + 1) * MESSAGES, table
+    assert await world.connection.fetchval("SELECT count(*) FROM contact_list") == told
 
 
 async def test_one_worker_has_the_job_and_another_goes_on_where_it_died(world: World) -> None:

@@ -96,7 +96,7 @@ async def test_a_flush_without_an_answer_is_written_once(
 
 async def test_a_flush_waits_for_the_node_of_its_lane_on_the_connection_that_it_has(bench: Bench) -> None:
     nodes = Nodes(bench.connect)
-    bench.settlement._connect = nodes.connect
+    bench.settlement._line._connect = nodes.connect
     bench.add(1)
     assert await bench.settlement.settle()
     nodes.away.add(1)
@@ -164,7 +164,7 @@ async def test_a_day_without_its_partition_is_healed(bench: Bench) -> None:
 
 
 async def test_postgres_away_is_said_and_unsaid(bench: Bench) -> None:
-    real, refused = bench.settlement._connect, []
+    real, refused = bench.settlement._line._connect, []
 
     async def connect() -> Any:
         if len(refused) < 2:
@@ -172,7 +172,7 @@ async def test_postgres_away_is_said_and_unsaid(bench: Bench) -> None:
             raise StoreError("connect: nobody there", retryable=True)
         return await real()
 
-    bench.settlement._connect = connect
+    bench.settlement._line._connect = connect
     bench.add(1)
     task = asyncio.create_task(bench.settlement.settle())
     await until(lambda: bench.settlement.is_away, "it is known that Postgres is away")

@@ -23,9 +23,7 @@ METHODS = {
     "copy_records_to_table", "add_listener", "remove_listener", "reset", "close", "prepare",
 }  # fmt: skip
 # (file, function): why it may. If you add one, say what ends the wait.
-REVIEWED: dict[tuple[str, str], str] = {
-    ("gateway/dispatch/dispatcher.py", "Dispatcher._form_of"): "`claim` alone calls it, inside its own deadline",
-}
+REVIEWED: dict[tuple[str, str], str] = {}
 # Rooms of the store that bound every wait of theirs (test below).
 BOUNDED_ROOMS = ("people",)
 

@@ -71,3 +71,57 @@ def test_every_query_of_the_package_is_one_statement_that_says_what_it_relies_on
     for one in queries.all_queries().values():
         assert len(split(one.sql)) == 1
         assert one.sentence and one.index
+
+
+PIECES = """-- What they are about.
+
+-- piece: answer
+-- The best of all; no more.
+min(o.status)
+
+-- piece: order
+-- The latest first.
+o.at DESC
+"""
+
+
+def test_piece_stands_in_every_query_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "pieces.sql").write_text(PIECES)
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.sql").write_text(f"-- name: {name}\n-- One.\n-- index: none\nSELECT @{{answer}} FROM o")
+    assert {one.sql for one in queries.load(tmp_path).values()} == {"SELECT min(o.status) FROM o"}
+
+
+def test_piece_that_nobody_knows_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    (tmp_path / "pieces.sql").write_text(PIECES)
+    (tmp_path / "a.sql").write_text("-- name: a\n-- One.\n-- index: none\nSELECT @{anwser}")
+    with pytest.raises(ValueError, match=r"a\.sql:1: a: expected a piece of answer, order, found anwser"):
+        queries.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("-- piece: a\n-- A.\nx\n-- name: b\n-- B.\n-- index: none\nSELECT 1", "expected pieces alone"),
+        ("-- piece: a\n-- A.\nx\n-- piece: a\n-- A.\nx", "x.sql:4: expected a name like answer, and each once"),
+        ("-- piece: two words\n-- A.\nx", "x.sql:1: expected a name"),
+        ("-- piece: a\nx", "x.sql:1: a: expected a sentence"),
+        ("-- piece: a\n-- A.\n", "x.sql:1: a: expected a sentence on what it says, and SQL"),
+    ],
+)
+def test_piece_that_says_too_little_is_refused(text: str, what: str) -> None:
+    with pytest.raises(ValueError, match="expected") as caught:
+        queries.pieces(text, "x.sql")
+    assert what in str(caught.value)
+
+
+def test_every_piece_of_the_package_stands_in_two_queries_or_more() -> None:
+    """Else it would better stand where it is used; states and what is rolled of them follow from the same words."""
+    folder = Path(queries.__file__).parent / "sql"
+    shared = queries.pieces((folder / "states.sql").read_text(), "states.sql")
+    sql = [one.sql for one in queries.all_queries().values()]
+    assert all(sum(piece in one for one in sql) >= 2 for piece in shared.values())
+    assert {one.name for one in queries.all_queries().values() if shared["answer"] in one.sql} == {
+        "message_states",
+        "roll",
+    }

@@ -2,14 +2,16 @@
 
 import asyncio
 import random
+from array import array
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from gateway.message import Policy, ReceiptPolicy
-from gateway.store import control, membership, postgres, queue, results, retention, runs, traces
+from _fastpath import peoplerows
+from gateway.message import ChunkState, Policy, ReceiptPolicy
+from gateway.store import control, membership, people, postgres, queue, results, retention, runs, traces
 from gateway.store.runs import Run
 from tests.fixtures import campaign
 from tests.fixtures.campaign import numbers
@@ -344,3 +346,137 @@ async def test_orders_in_force_stay_however_old_they_are(connection: Any) -> Non
     assert await retention.forget_orders(connection, LATER) == 3
     after = await control.state(connection, now)
     assert (after.orders, after.tuned) == (before.orders, before.tuned)
+
+
+# -- lists of files ----------------------------------------------------------------------------------------------
+
+
+async def list_of(connection: Any, name: str, people_: range, at: datetime = NOW) -> int:
+    """An import as it ends: entries and their endpoints."""
+    found = await people.open_list(connection, name, source_name="a.csv", source_sha256=b"", fields=[], now=at)
+    await people.merge_entries(connection, _octets(found.id, people_))
+    await people.upsert_endpoints(connection, found.id, at)
+    await people.finish_list(connection, found.id, at)
+    return found.id
+
+
+async def _octets(list_id: int, people_: range) -> AsyncIterator[bytes]:
+    yield peoplerows.HEADER
+    yield peoplerows.pack(array("q", people_), list_id, [], [])
+    yield peoplerows.TRAILER
+
+
+def file_name(nth: int) -> str:
+    return people.name_of_file("spring.csv", nth.to_bytes(8))
+
+
+async def run_over(connection: Any, list_id: int, lane: int, state: ChunkState, *, enqueued: bool = True) -> Run:
+    run = await runs.add_run(
+        connection, name="r", template="t", fields=(), class_=5, policy="once", lanes=[lane], list_id=list_id,
+        source=None, now=NOW,
+    )  # fmt: skip
+    if enqueued:
+        await runs.materialise(connection, run, [1], 10, NOW)
+        await connection.execute("UPDATE chunk SET state = $2 WHERE run = $1", run.id, state)
+    return run
+
+
+async def empty(connection: Any, lanes: list[int], before: datetime) -> list[int]:
+    old = await retention.old_lists(connection, lanes, before)
+    await retention.begin_emptying(connection, old, before)
+    for bucket in range(people.BUCKETS):
+        await retention.empty_bucket(connection, old, bucket, before)
+    await retention.end_emptying(connection, old)
+    return old
+
+
+async def numbers_of(connection: Any, table: str) -> set[int]:
+    return {row["number"] for row in await connection.fetch(f"SELECT DISTINCT number FROM {table}")}
+
+
+async def test_list_of_a_file_is_emptied_when_its_runs_are_done_and_one_of_a_name_never(connection: Any) -> None:
+    lane = await runs.lane_of(connection, "acme", NOW)
+    # Whole chunks, claimed ones, a run that is not enqueued, a file that nobody sent, one that was read today, a name.
+    done, going, new, unsent = [await list_of(connection, file_name(n), numbers(10, 10 * n + 1000)) for n in range(4)]
+    await list_of(connection, file_name(4), numbers(10, 1040), LATER)
+    await list_of(connection, "customers", numbers(10, 1050))
+    await run_over(connection, done, lane, ChunkState.DONE)
+    await run_over(connection, going, lane, ChunkState.CLAIMED)
+    await run_over(connection, new, lane, ChunkState.DONE, enqueued=False)
+    assert await empty(connection, [lane], LATER - DAY) == [done, unsent]
+    left = {*numbers(20, 1010), *numbers(20, 1040)}
+    assert await numbers_of(connection, "list_entry") == left == await numbers_of(connection, "endpoint")
+    assert await empty(connection, [lane], LATER - DAY) == [], "an empty list is not emptied again"
+    await connection.execute("UPDATE chunk SET state = 2")
+    assert await empty(connection, [lane], LATER - DAY) == [going]
+
+
+async def test_row_of_a_list_stays_with_its_runs_so_that_the_same_file_is_the_same_list(connection: Any) -> None:
+    lane = await runs.lane_of(connection, "acme", NOW)
+    sent, unsent = [await list_of(connection, file_name(n), numbers(10)) for n in range(2)]
+    run = await run_over(connection, sent, lane, ChunkState.DONE)
+    await empty(connection, [lane], LATER)
+    assert await retention.drop_lists(connection) == 1 and await people.find_list(connection, file_name(1)) is None
+    assert await list_of(connection, file_name(0), numbers(10), LATER) == sent != unsent
+    same = await runs.same_run(connection, sent, "t")
+    assert same is not None and same.id == run.id
+    assert len(await numbers_of(connection, "list_entry")) == 10 and await retention.drop_lists(connection) == 0
+
+
+async def test_person_of_another_list_and_one_who_has_changed_since_stay(connection: Any) -> None:
+    await list_of(connection, file_name(0), numbers(10, 1000))
+    await list_of(connection, "customers", numbers(3, 1000))
+    await connection.execute("UPDATE endpoint SET updated_at = $1 WHERE number = 1009", LATER)
+    await empty(connection, [], LATER - DAY)
+    assert await numbers_of(connection, "list_entry") == set(numbers(3, 1000))
+    assert await numbers_of(connection, "endpoint") == {1000, 1001, 1002, 1009}
+
+
+async def test_list_that_is_read_again_while_it_is_emptied_is_whole_afterwards(connection: Any) -> None:
+    one = await list_of(connection, file_name(0), numbers(2000))
+    old = await retention.old_lists(connection, [], LATER)
+    await retention.begin_emptying(connection, old, LATER)
+    for bucket in range(128):
+        await retention.empty_bucket(connection, old, bucket, LATER)
+    assert 0 < len(await numbers_of(connection, "list_entry")) < 2000
+    assert await list_of(connection, file_name(0), numbers(2000), LATER) == one
+    for bucket in range(128, 256):
+        assert await retention.empty_bucket(connection, old, bucket, LATER) == 0
+    await retention.end_emptying(connection, old)
+    assert len(await numbers_of(connection, "list_entry")) == 2000 == len(await numbers_of(connection, "endpoint"))
+    found = await people.find_list(connection, file_name(0))
+    assert found is not None and found.state == "ready" and found.entries == 2000
+
+
+async def test_list_that_a_crash_left_half_empty_is_emptied_by_the_next_round(connection: Any) -> None:
+    await list_of(connection, file_name(0), numbers(500))
+    old = await retention.old_lists(connection, [], LATER)
+    await retention.begin_emptying(connection, old, LATER)
+    await retention.empty_bucket(connection, old, 0, LATER)
+    assert await retention.drop_lists(connection) == 0, "something is left in it"
+    assert await empty(connection, [], LATER) == old
+    assert await numbers_of(connection, "list_entry") == set() == await numbers_of(connection, "endpoint")
+
+
+async def test_person_whom_an_import_counts_on_meanwhile_stays_or_comes_again(dsn: str, connection: Any) -> None:
+    """The import has committed an entry, and finds the person there, just before he would go."""
+    await list_of(connection, file_name(0), range(1, 2))
+    bucket = await connection.fetchval("SELECT bucket FROM endpoint")
+    other = await postgres.connect(dsn)
+    found = await people.open_list(other, "new", source_name="", source_sha256=b"", fields=[], now=LATER)
+    await people.merge_entries(other, _octets(found.id, range(1, 2)))
+    turn = other.transaction()
+    await turn.start()
+    await people.upsert_endpoints(other, found.id, LATER)
+    old = await retention.old_lists(connection, [], LATER)
+    await retention.begin_emptying(connection, old, LATER)
+    emptying = asyncio.create_task(retention.empty_bucket(connection, old, bucket, LATER))
+    watcher = await postgres.connect(dsn)
+    async with asyncio.timeout(10):
+        while not emptying.done() and not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.01)
+    await turn.commit()
+    assert await emptying == 1
+    assert await numbers_of(connection, "endpoint") == {1} == await numbers_of(connection, "list_entry")
+    for one in (other, watcher):
+        one.terminate()

@@ -1,18 +1,15 @@
 -- name: message_states
 -- Count a run's messages by state and lane.
--- A segment's state: its receipt's, final before interim, the first final one before later ones (or a delivery before all,
--- where the carrier's settings say so: receipt_habit); without a final one when the deadline has passed ($3 = now),
--- no_receipt; without any, that of its response. A message's state follows from its segments' by the run's receipt_policy
--- (gateway.message.ReceiptPolicy); partial = some parts were taken, one was rejected. Late answers overrule doubt; doubt about a whole position
--- (segment 0: a crash) is overruled when each of its segments has its answer. Positions sent again count where they were
--- sent again. What was rolled into results (sql/retention.sql, `roll`: change both) counts as it did then.
+-- What a state follows from is said in states.sql; $3 = now. Doubt about a whole position (segment 0: a crash) is overruled
+-- when each of its segments has its answer. Positions sent again count where they were sent again. What was rolled into
+-- results (retention.sql: roll) counts as it did then.
 -- index: chunk_run and result_run find the chunks; counter_run; outcome and receipt are read by partition
 WITH runs_chunks AS (
     SELECT k.lane, k.id, t.states FROM chunk k LEFT JOIN result t ON t.lane = k.lane AND t.chunk_id = k.id AND t.run = $1::bigint
     WHERE k.run = $1::bigint
 ), known AS (
     SELECT o.lane, o.chunk_id, o.pos, o.segment, max(o.segments) AS segments,
-           min(CASE WHEN o.status = 0 THEN 0 WHEN o.status > 0 OR o.status = -17 THEN 1 WHEN o.status < -1 THEN 2 ELSE 3 END) AS answer,
+           @{answer} AS answer,
            bool_and(o.status = -17) AS is_abandoned,
            min(o.at) FILTER (WHERE o.status = 0) AS accepted_at
     FROM outcome o JOIN runs_chunks k ON k.lane = o.lane AND k.id = o.chunk_id
@@ -35,38 +32,15 @@ WITH runs_chunks AS (
     FROM receipt r JOIN runs_chunks k ON k.lane = r.lane AND k.id = r.chunk_id
     LEFT JOIN receipt_habit h ON h.lane = r.lane
     WHERE r.at >= $2::timestamptz
-    ORDER BY r.lane, r.chunk_id, r.pos, r.segment,
-             (r.state = 2 AND h.delivered_wins IS TRUE) DESC,
-             (r.state IN (2, 3, 4, 5, 8, 9) OR (r.state = 7 AND h.unknown_is_final IS TRUE)) DESC, r.at
+    ORDER BY r.lane, r.chunk_id, r.pos, r.segment, @{most_telling}
 ), segments AS (
     SELECT a.lane, a.chunk_id, a.pos, a.segment,
-           CASE
-               -- Not sent, for another part was rejected: that one tells.
-               WHEN a.is_abandoned THEN NULL
-               WHEN r.state = 2 THEN 0
-               WHEN r.is_unknown THEN 4
-               WHEN r.state = 3 THEN 5
-               WHEN r.state IN (4, 5, 9) THEN 6
-               WHEN r.state = 8 THEN 7
-               WHEN a.answer = 0 AND a.accepted_at + make_interval(secs => h.deadline_s) <= $3::timestamptz THEN 3
-               WHEN r.state IS NOT NULL THEN 1
-               WHEN a.answer = 0 THEN 1
-               WHEN a.answer = 3 THEN 2
-               WHEN a.answer = 1 THEN 8
-               ELSE 9
-           END AS worst
+           @{state_of_segment} AS worst
     FROM answered a LEFT JOIN receipt_habit h ON h.lane = a.lane LEFT JOIN received r ON r.lane = a.lane AND r.chunk_id = a.chunk_id AND r.pos = a.pos
          AND (r.segment = a.segment OR r.segment = 0)
 ), messages AS (
     SELECT s.lane, s.chunk_id, s.pos, count(*) FILTER (WHERE s.worst < 9) AS segments,
-           CASE n.receipt_policy
-               WHEN 'all' THEN coalesce(max(s.worst) FILTER (WHERE s.worst IN (1, 2)), max(s.worst))
-               WHEN 'any' THEN CASE WHEN min(s.worst) = 0 THEN 0
-                                    ELSE coalesce(max(s.worst) FILTER (WHERE s.worst IN (1, 2)), min(s.worst)) END
-               WHEN 'last' THEN coalesce((array_agg(s.worst ORDER BY s.segment DESC, s.worst DESC))[1], 8)
-               ELSE coalesce(max(s.worst), 8)
-           END AS worst,
-           n.receipt_policy IN ('all', 'worst') AND bool_or(s.worst IN (0, 1, 3, 4, 5, 6, 7)) AS is_begun
+           @{state_of_message} AS worst, @{is_begun} AS is_begun
     FROM segments s JOIN run n ON n.id = $1::bigint
     WHERE NOT EXISTS (SELECT FROM repeated x WHERE x.lane = s.lane AND x.chunk_id = s.chunk_id AND x.pos = s.pos)
     GROUP BY s.lane, s.chunk_id, s.pos, n.receipt_policy
@@ -76,7 +50,7 @@ SELECT lane,
               'refused', 'partial'])[counted.state + 1] AS state,
        sum(messages)::bigint AS messages, sum(segments)::bigint AS segments
 FROM (
-    SELECT lane, CASE WHEN worst = 8 AND is_begun THEN 10 ELSE worst END AS state, count(*) AS messages, sum(segments) AS segments
+    SELECT lane, @{whole_state} AS state, count(*) AS messages, sum(segments) AS segments
     FROM messages GROUP BY lane, state
     UNION ALL
     SELECT lane, key AS state, messages, segments FROM counter WHERE run = $1::bigint AND what = 0

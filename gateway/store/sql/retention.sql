@@ -30,8 +30,8 @@ SELECT id FROM chunk WHERE lane = $1::int AND id = ANY($2::bigint[]) ORDER BY id
 
 -- name: roll
 -- Roll the positions of chunks ($2) whose first outcome came before $4 into results and counters; -> how many. A position is
--- rolled once, whole: what came of it later, over midnight, is read with it (outcomes since $3, receipts since $7). What a
--- state follows from is said at message_states, and is the same here: if you change one, change the other; as of $8.
+-- rolled once, whole: what came of it later, over midnight, is read with it (outcomes since $8, receipts since $7). What a
+-- state follows from is said in states.sql; as of $3.
 -- $5, $6 = the least and the greatest of $2.
 -- index: outcome_chunk; receipt_chunk; chunk_pkey; result_pkey; repeated_pkey
 WITH taken AS MATERIALIZED (
@@ -41,7 +41,7 @@ WITH taken AS MATERIALIZED (
 ), written AS MATERIALIZED (
     SELECT o.chunk_id, o.pos, o.segment, o.segments, o.status, o.at, o.rtt_us
     FROM outcome o JOIN taken k ON k.id = o.chunk_id
-    WHERE o.lane = $1::int AND o.at >= $3::timestamptz AND o.chunk_id BETWEEN $5::bigint AND $6::bigint
+    WHERE o.lane = $1::int AND o.at >= $8::timestamptz AND o.chunk_id BETWEEN $5::bigint AND $6::bigint
       AND (k.states IS NULL OR get_byte(k.states, o.pos) = 255)
 ), due AS MATERIALIZED (
     SELECT w.chunk_id, w.pos,
@@ -58,11 +58,11 @@ WITH taken AS MATERIALIZED (
            coalesce(bool_or(unknown_is_final), false) AS unknown_is_final, max(deadline_s) AS deadline_s
     FROM receipt_habit WHERE lane = $1::int
 ), known AS (
-    SELECT chunk_id, pos, segment, max(segments) AS segments,
-           min(CASE WHEN status = 0 THEN 0 WHEN status > 0 OR status = -17 THEN 1 WHEN status < -1 THEN 2 ELSE 3 END) AS answer,
-           bool_and(status = -17) AS is_abandoned,
-           min(at) FILTER (WHERE status = 0) AS accepted_at
-    FROM answers GROUP BY chunk_id, pos, segment
+    SELECT o.chunk_id, o.pos, o.segment, max(o.segments) AS segments,
+           @{answer} AS answer,
+           bool_and(o.status = -17) AS is_abandoned,
+           min(o.at) FILTER (WHERE o.status = 0) AS accepted_at
+    FROM answers o GROUP BY o.chunk_id, o.pos, o.segment
 ), resolved AS (
     SELECT n.chunk_id, n.pos
     FROM known d JOIN known n ON n.chunk_id = d.chunk_id AND n.pos = d.pos
@@ -76,43 +76,20 @@ WITH taken AS MATERIALIZED (
     SELECT DISTINCT ON (r.chunk_id, r.pos, r.segment) r.chunk_id, r.pos, r.segment, r.state,
            r.state = 7 AND h.unknown_is_final AS is_unknown
     FROM said r CROSS JOIN habit h
-    ORDER BY r.chunk_id, r.pos, r.segment, (r.state = 2 AND h.delivered_wins) DESC,
-             (r.state IN (2, 3, 4, 5, 8, 9) OR (r.state = 7 AND h.unknown_is_final)) DESC, r.at
+    ORDER BY r.chunk_id, r.pos, r.segment, @{most_telling}
 ), judged AS (
     SELECT a.chunk_id, a.pos, a.segment,
-           CASE
-               WHEN a.is_abandoned THEN NULL
-               WHEN r.state = 2 THEN 0
-               WHEN r.is_unknown THEN 4
-               WHEN r.state = 3 THEN 5
-               WHEN r.state IN (4, 5, 9) THEN 6
-               WHEN r.state = 8 THEN 7
-               WHEN a.answer = 0 AND a.accepted_at + make_interval(secs => h.deadline_s) <= $8::timestamptz THEN 3
-               WHEN r.state IS NOT NULL THEN 1
-               WHEN a.answer = 0 THEN 1
-               WHEN a.answer = 3 THEN 2
-               WHEN a.answer = 1 THEN 8
-               ELSE 9
-           END AS worst
+           @{state_of_segment} AS worst
     FROM answered a CROSS JOIN habit h
     LEFT JOIN received r ON r.chunk_id = a.chunk_id AND r.pos = a.pos AND (r.segment = a.segment OR r.segment = 0)
 ), messages AS (
     SELECT s.chunk_id, s.pos, k.run, count(*) FILTER (WHERE s.worst < 9) AS segments,
-           CASE WHEN d.went_on THEN 254 ELSE
-               CASE n.receipt_policy
-                   WHEN 'all' THEN coalesce(max(s.worst) FILTER (WHERE s.worst IN (1, 2)), max(s.worst))
-                   WHEN 'any' THEN CASE WHEN min(s.worst) = 0 THEN 0
-                                        ELSE coalesce(max(s.worst) FILTER (WHERE s.worst IN (1, 2)), min(s.worst)) END
-                   WHEN 'last' THEN coalesce((array_agg(s.worst ORDER BY s.segment DESC, s.worst DESC))[1], 8)
-                   ELSE coalesce(max(s.worst), 8)
-               END
-           END AS worst,
-           n.receipt_policy IN ('all', 'worst') AND bool_or(s.worst IN (0, 1, 3, 4, 5, 6, 7)) AS is_begun
+           CASE WHEN d.went_on THEN 254 ELSE @{state_of_message} END AS worst, @{is_begun} AS is_begun
     FROM judged s JOIN taken k ON k.id = s.chunk_id JOIN run n ON n.id = k.run
     JOIN due d ON d.chunk_id = s.chunk_id AND d.pos = s.pos
     GROUP BY s.chunk_id, s.pos, k.run, n.receipt_policy, d.went_on
 ), ended AS MATERIALIZED (
-    SELECT chunk_id, pos, run, segments, CASE WHEN worst = 8 AND is_begun THEN 10 ELSE worst END AS state FROM messages
+    SELECT chunk_id, pos, run, segments, @{whole_state} AS state FROM messages
 ), octets AS (
     SELECT k.id, k.run, k.n, k.states, k.segments, p.pos,
            coalesce(e.state, get_byte(k.states, p.pos), 255) AS state,
@@ -121,7 +98,7 @@ WITH taken AS MATERIALIZED (
     LEFT JOIN ended e ON e.chunk_id = k.id AND e.pos = p.pos
 ), kept AS (
     INSERT INTO result (lane, chunk_id, run, n, missing, at, states, segments)
-    SELECT $1::int, id, run, n, count(*) FILTER (WHERE state = 255), $8::timestamptz,
+    SELECT $1::int, id, run, n, count(*) FILTER (WHERE state = 255), $3::timestamptz,
            string_agg(set_byte('\x00'::bytea, 0, state), ''::bytea ORDER BY pos),
            string_agg(set_byte('\x00'::bytea, 0, took), ''::bytea ORDER BY pos)
     FROM octets o WHERE EXISTS (SELECT FROM due d WHERE d.chunk_id = o.id)
@@ -230,6 +207,69 @@ DELETE FROM counter WHERE lane = $1::int AND run = ANY($2::bigint[]);
 -- Drop runs.
 -- index: run_pkey
 DELETE FROM run WHERE id = ANY($1::bigint[]);
+
+-- name: old_lists
+-- Find lists of files (their names end as $2 says) that were read last before $1 and of which all runs are enqueued: those
+-- that hold entries, or may. Emptied ones: see end_emptying.
+-- index: none: contact_list has a row a file, and run a row a run
+SELECT l.id FROM contact_list l
+WHERE l.name ~ $2::text AND coalesce(l.finished_at, l.created_at) < $1::timestamptz
+  AND NOT (l.state = 'loading' AND l.finished_at IS NOT NULL AND l.entries = 0)
+  AND NOT EXISTS (SELECT FROM run n WHERE n.list = l.id AND n.enqueued_at IS NULL)
+ORDER BY l.id LIMIT $3::int;
+
+-- name: runs_of_lists
+-- Name the runs over some lists.
+-- index: none: run has a row a run
+SELECT id, list FROM run WHERE list = ANY($1::bigint[]);
+
+-- name: open_runs
+-- Say which of some runs have a chunk on a lane that is not done.
+-- index: chunk_run (lane, run)
+SELECT DISTINCT run FROM chunk WHERE lane = $1::int AND run = ANY($2::bigint[]) AND state NOT IN (2, 4, 5);
+
+-- name: begin_emptying
+-- Call lists that are still as old_lists has found them `loading`, with an end: whoever imports the file again takes the
+-- end away, and the list is his. entries > 0: something may be left in it.
+-- index: contact_list_pkey
+UPDATE contact_list SET state = 'loading', finished_at = coalesce(finished_at, created_at), entries = greatest(entries, 1)
+WHERE id = ANY($1::bigint[]) AND coalesce(finished_at, created_at) < $2::timestamptz;
+
+-- name: hold_emptying
+-- Lock those of some lists that are still being emptied: an import of one waits until our transaction ends.
+-- index: contact_list_pkey
+SELECT id FROM contact_list
+WHERE id = ANY($1::bigint[]) AND state = 'loading' AND finished_at IS NOT NULL ORDER BY id FOR UPDATE;
+
+-- name: drop_entries
+-- Drop a bucket's entries of lists; -> the numbers.
+-- index: list_entry_pkey (bucket, list, number)
+DELETE FROM list_entry WHERE bucket = $1::int AND list = ANY($2::bigint[]) RETURNING number;
+
+-- name: hold_endpoints
+-- Lock people of a bucket who have not changed since before $3: an import that is about to count on them waits.
+-- index: endpoint_pkey
+SELECT number FROM endpoint
+WHERE bucket = $1::int AND number = ANY($2::bigint[]) AND updated_at < $3::timestamptz ORDER BY number FOR UPDATE;
+
+-- name: drop_endpoints
+-- Drop those people of a bucket whom no list holds any more. Whatever else comes to hang on a person belongs in here.
+-- index: endpoint_pkey; of list_entry_pkey the bucket is read whole
+DELETE FROM endpoint p
+WHERE p.bucket = $1::int AND p.number = ANY($2::bigint[])
+  AND NOT EXISTS (SELECT FROM list_entry e WHERE e.bucket = $1::int AND e.number = p.number);
+
+-- name: end_emptying
+-- Call lists emptied that are still ours. Their rows stay as long as a run names them: the same file is the same list.
+-- index: contact_list_pkey
+UPDATE contact_list SET entries = 0 WHERE id = ANY($1::bigint[]) AND state = 'loading' AND finished_at IS NOT NULL;
+
+-- name: drop_lists
+-- Drop lists that were emptied and that no run names.
+-- index: none: contact_list has a row a file, and run a row a run
+DELETE FROM contact_list l
+WHERE l.state = 'loading' AND l.finished_at IS NOT NULL AND l.entries = 0
+  AND NOT EXISTS (SELECT FROM run n WHERE n.list = l.id);
 
 -- name: forget_inbound
 -- Drop what came from handsets before a moment, as it came; parts that wait for others stay.
