@@ -115,7 +115,9 @@ async def deadline(
     raises  StoreError, retryable when time is over or Postgres says so; errors that are not the database's pass
     cost    one timer; no task
     """
-    loop = asyncio.get_running_loop()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    cancels = task.cancelling()
     expired = False
 
     def expire() -> None:
@@ -132,6 +134,10 @@ async def deadline(
         async with asyncio.timeout_at(when):
             yield
     except Exception as error:
+        if task.cancelling() > cancels:
+            # A transaction that is cancelled while its connection breaks ends with the connection's error (asyncpg
+            # 0.32); the loop that asked would take it for one, go on, and never end.
+            raise asyncio.CancelledError from error
         # All of them: asyncpg leaves a COPY on a terminated connection with an AttributeError (0.32).
         if expired:
             raise StoreError(f"{what}: no answer within {seconds:g} s, connection dropped", retryable=True) from error

@@ -3,8 +3,10 @@
 More of them: ./dev simulate --seeds 1000 (docs/simulation.md).
 """
 
+from collections import Counter
 from typing import Any
 
+import asyncpg
 import pytest
 
 from gateway.dispatch.membership import Watch
@@ -12,6 +14,7 @@ from gateway.dispatch.stops import Feed
 from gateway.message import MessageClass, Policy
 from tests.simulation import run, world
 from tests.simulation.checks import Checks
+from tests.simulation.postgres import Request, Session, SimPostgres
 from tests.simulation.world import Event
 
 SEEDS = range(30)
@@ -80,6 +83,59 @@ def test_what_was_never_met_is_told_after_enough_worlds() -> None:
     told = run.never_met(met, run.ENOUGH)
     assert len(told) == len(run.SITUATIONS) - 1
     assert not any("throttled" in line for line in told)
+
+
+MISHAPS = ("lost on its way there", "lost on its way back", "refused by the server")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mishap", MISHAPS)
+def test_every_statement_that_fails_is_got_over(mishap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 20: each statement of a worker fails the second and the seventh time, in the middle of the work of others.
+
+    What follows a failure, a new connection or a rollback, fails like anything else.
+    """
+    send, reply = SimPostgres.send, SimPostgres.reply
+    begun: Counter[str] = Counter()
+    hit: set[str] = set()
+
+    def is_hit(session: Session, request: Request) -> bool:
+        if not session.connection.client:  # ours, not a worker's
+            return False
+        begun[request.name] += 1
+        if begun[request.name] not in (2, 7):
+            return False
+        hit.add(request.name)
+        return True
+
+    def sent(server: SimPostgres, session: Session, request: Request) -> None:
+        if mishap != MISHAPS[1] and not (mishap == MISHAPS[2] and request.steers) and is_hit(session, request):
+            if mishap == MISHAPS[0]:
+                server._after_travel(server._break, session)
+                return
+            request.run = refuse
+        send(server, session, request)
+
+    def refuse(session: Session) -> None:
+        raise asyncpg.SerializationError("could not serialize access")
+
+    def replied(server: SimPostgres, session: Session, request: Request, result: Any, error: Exception | None) -> None:
+        if mishap == MISHAPS[1] and is_hit(session, request):
+            if server.watch is not None and error is None:
+                server.watch("lost", (request.name,), result)
+            server._after_travel(server._break, session)
+            return
+        reply(server, session, request, result, error)
+
+    monkeypatch.setattr(SimPostgres, "send", sent)
+    monkeypatch.setattr(SimPostgres, "reply", replied)
+    for seed in (7, 8, 9):
+        begun.clear()
+        plan = together(seed, [Event(2.0, "kill", (0, 3.0)), Event(9.0, "roll", (0.5,))])
+        plan.stops = [world.StopPlan(place / 2, 1, place % 2 == 0) for place in range(20)]
+        result = world.World(plan).run()
+        assert not result.violations, "\n".join(result.violations)
+    assert len(hit) >= 60 and {"claim", "advance", "COPY outcome", "beat", "enter_stops"} <= hit, hit
 
 
 # -- many workers, and STOPs ------------------------------------------------------------------------------------------

@@ -170,6 +170,24 @@ async def test_values_of_rows_stand_neither_in_an_error_nor_in_what_is_chained_t
     assert "DETAIL" not in said and "c4n4ry" not in said.replace(statement, "")
 
 
+async def test_cancelled_in_a_transaction_whose_connection_breaks_is_cancelled_and_no_error(empty_dsn: str) -> None:
+    """Fault 20: the rollback that fails must not take the place of the cancellation, or a loop never ends."""
+    connection = await connect(empty_dsn)
+    began = asyncio.Event()
+
+    async def work() -> None:
+        async with deadline(connection, 10.0), connection.transaction():
+            began.set()
+            await asyncio.sleep(10.0)
+
+    task = asyncio.create_task(work())
+    await began.wait()
+    connection.terminate()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_error_of_the_caller_passes_the_deadline_untouched(
     connection: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
