@@ -65,8 +65,7 @@ async def open_orders(settings: Settings) -> AsyncIterator[tuple[postgres.Connec
     if not app.has_database(settings):
         raise StoreError(f"no database in {settings.data_root} yet: nothing was sent from here")
     async with app.open_database(settings, migrates=False) as database:
-        if missing := await migrate.pending(database.dsn):
-            raise StoreError(f"the schema lacks {', '.join(missing)}: bring it forward with `sluice migrate`")
+        await migrate.require(database.dsn)
         async with database.connection() as connection:
             yield connection, await control.state(connection, datetime.now(UTC))
 

@@ -14,7 +14,6 @@ from gateway.contacts.numbers import Numbers
 from gateway.contacts.reading import Reading
 from gateway.contacts.table import Table
 from gateway.dispatch.stops import Stops
-from gateway.errors import StoreError
 from gateway.store import migrate, postgres, stops
 
 
@@ -45,8 +44,7 @@ def numbers_in(path: Path, region: str | None) -> tuple[list[int], int]:
 async def open_feed(settings: Settings) -> AsyncIterator[tuple[Stops, postgres.Connection]]:
     """Reach the feed, making the database if there is none: STOPs are taken before anything is sent. StoreError."""
     async with app.open_database(settings, migrates=not app.has_database(settings)) as database:
-        if missing := await migrate.pending(database.dsn):
-            raise StoreError(f"the schema lacks {', '.join(missing)}: bring it forward with `sluice migrate`")
+        await migrate.require(database.dsn)
 
         async def connect() -> postgres.Connection:
             return await postgres.connect(

@@ -12,7 +12,7 @@ import click
 from gateway import app
 from gateway.commands._options import config_option, dsn_option, plain, said_plainly, say, settings_of
 from gateway.config import Settings
-from gateway.errors import ConfigError, StoreError
+from gateway.errors import ConfigError
 from gateway.store import events, migrate, postgres, runs
 from gateway.store import inbound as handsets
 from gateway.store.inbound import Message
@@ -43,9 +43,7 @@ def inbound(config: Path | None, dsn: str, carrier: str, limit: int, follow: boo
 async def show(settings: Settings, carrier: str, limit: int, follow: bool, as_json: bool) -> None:
     """Print what there is, then what comes; raises StoreError, ConfigError for a carrier that never was."""
     async with app.open_database(settings, migrates=False) as database:
-        missing = await migrate.pending(database.dsn)
-        if missing:
-            raise StoreError(f"the schema lacks {', '.join(missing)}: bring it forward with `sluice migrate`")
+        await migrate.require(database.dsn)
         async with database.connection() as connection:
             names = lanes_of(await runs.lanes(connection), carrier)
             # Where to go on is read first: what comes in between is shown twice rather than not at all, and once below.

@@ -9,7 +9,6 @@ from gateway import app
 from gateway.commands import _wire
 from gateway.commands._options import config_option, dsn_option, plain, said_plainly, say, settings_of
 from gateway.config import Settings
-from gateway.errors import StoreError
 from gateway.smpp.capture import Tape, pcap_of, pdus_of
 from gateway.store import migrate
 
@@ -64,9 +63,7 @@ async def collect(
 ) -> tuple[list[tuple[str, Tape]], set[str]]:
     """Ask; raises StoreError."""
     async with app.open_database(settings, migrates=False) as database:
-        missing = await migrate.pending(database.dsn)
-        if missing:
-            raise StoreError(f"the schema lacks {', '.join(missing)}: bring it forward with `sluice migrate`")
+        await migrate.require(database.dsn)
         async with database.connection(QUERY_S) as connection:
             return await _wire.tapes(connection, carrier, patience_s, place=place, redacts=redacts)
 

@@ -15,7 +15,6 @@ from gateway.commands._control import said
 from gateway.commands._options import config_option, dsn_option, plain, said_plainly, say, settings_of
 from gateway.config import Settings
 from gateway.dispatch.identity import is_dead
-from gateway.errors import StoreError
 from gateway.message import MessageClass
 from gateway.store import control, migrate, postgres, results, runs
 from gateway.store.control import Order
@@ -61,12 +60,10 @@ def status(config: Path | None, dsn: str, run_id: int | None, limit: int, as_jso
 async def look(settings: Settings, run_id: int | None, limit: int) -> Standing:
     """Read all of it; raises StoreError."""
     async with app.open_database(settings, migrates=False) as database:
-        missing = await migrate.pending(database.dsn)
-        if any(name.startswith("0001_") for name in missing):
+        if any(name.startswith("0001_") for name in await migrate.pending(database.dsn)):
             say("the database has no tables yet: nothing was sent from here")
             return Standing(at=datetime.now(UTC))
-        if missing:
-            raise StoreError(f"the schema lacks {', '.join(missing)}: bring it forward with `sluice migrate`")
+        await migrate.require(database.dsn)
         async with database.connection() as connection:
             return await look_through(connection, run_id, limit)
 

@@ -232,8 +232,7 @@ async def watch(settings: Settings, once: bool, as_json: bool, interval: float) 
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(app.stop_signals(stop.set))
         database = await stack.enter_async_context(app.open_database(settings, migrates=False))
-        if missing := await migrate.pending(database.dsn):
-            raise StoreError(f"the schema lacks {', '.join(missing)}: bring it forward with `sluice migrate`")
+        await migrate.require(database.dsn)
         connections = database.connections()
         stack.push_async_callback(connections.close)
         live = None

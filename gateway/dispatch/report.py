@@ -17,6 +17,7 @@ from gateway.dispatch.slots import Slots
 from gateway.dispatch.stops import Feed
 from gateway.smpp import status as statuses
 from gateway.smpp.bind import Bind
+from gateway.store import migrate
 
 # A bind's rate is that since the last report, of so long ago at least.
 SPAN_S = 0.5
@@ -42,6 +43,7 @@ class Report:
         """The whole of it, as JSON."""
         return msgspec.json.encode(
             {
+                "schema": migrate.known(),
                 "carriers": {lane.name: self._carrier(lane) for lane in self._lanes},
                 "control": {"orders": sorted(self._control.state.ids), "trouble": self._control.trouble},
                 "guards": self._guards.report(),

@@ -18,17 +18,24 @@ On Citus the schema is made before the extension is, and distributed by a step o
 table takes in one statement (a column with its CHECK, 0003) a distributed one may not. Files that come later run on
 distributed tables, and are held to that by a test.
 
-Forward only: what was applied may not change, and a database from a newer program is refused.
+Forward only: what was applied may not change. Programs are replaced while others of the version before still run:
+
+    NNNN_name.sql, NNNN_pre_name.sql   adds: a program that does not know the file goes on over it (a test holds that)
+    NNNN_post_name.sql                 takes away: applied when every registered worker knows the file, and refused by a
+                                       program that does not; the program that brings it must do without it as well
+
 Not here: the tables themselves.
 """
 
 import asyncio
+import functools
 import hashlib
 import importlib.resources
+import logging
 import re
 import time
 from importlib.resources.abc import Traversable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
 
@@ -37,12 +44,17 @@ from gateway.store import placement
 from gateway.store.postgres import close, connect, deadline
 from gateway.store.statements import bare, split
 
+log = logging.getLogger(__name__)
+
 # "sluice" in ASCII: one key for the whole product, in the database it migrates.
 LOCK_KEY = 0x736C75696365
 LOCK_TIMEOUT_S = 60.0
 # DDL that waits for a lock makes everybody behind it wait: rather give up and come back.
 TABLE_LOCK_TIMEOUT_S = 5.0
 STATEMENT_TIMEOUT_S = 600.0
+
+# A worker that has told nothing for so long holds nobody up: others fence it long before.
+SILENT_S = 60.0
 
 _FILE = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _NO_TRANSACTION = re.compile(r"^--\s*no transaction\b", re.IGNORECASE | re.MULTILINE)
@@ -58,6 +70,15 @@ CREATE TABLE IF NOT EXISTS schema_version (
 )"""
 
 
+# Workers that have told something lately, with the schema that their program knows.
+_WORKERS = """
+SELECT instance, host, pid, coalesce((report ->> 'schema')::int, 0) AS schema FROM worker
+WHERE seen_at > now() - make_interval(secs => $1::float8) ORDER BY instance
+"""
+
+Applied: TypeAlias = "dict[int, asyncpg.Record] | dict[int, dict[str, Any]]"
+
+
 class Migration(NamedTuple):
     """One file: its number, its name, the SHA-256 of its text with Unix line ends, and its statements."""
 
@@ -65,6 +86,23 @@ class Migration(NamedTuple):
     name: str
     sha256: str
     statements: list[str]
+
+    @property
+    def is_post(self) -> bool:
+        """Whether programs that do not know it cannot go on over it."""
+        return is_post(self.name)
+
+
+def is_post(name: str) -> bool:
+    """Whether a file's name says that programs of the version before cannot go on over it."""
+    return name[4:].startswith("_post_")
+
+
+@functools.cache
+def known() -> int:
+    """The number of the newest file that this program has: what a worker tells of itself."""
+    names = (entry.name for entry in importlib.resources.files("gateway.store").joinpath("migrations").iterdir())
+    return max(int(match[1]) for name in names if (match := _FILE.fullmatch(name)))
 
 
 async def migrate(
@@ -78,7 +116,8 @@ async def migrate(
 
     folder  instead of the package's migrations
     raises  StoreError: a file or the database is not as it must be, Postgres refuses a statement (said with file and
-            statement; what came before it stays), or another runner held the lock for lock_timeout_s (retryable)
+            statement; what came before it stays), a post file waits for workers of an older program and files behind
+            it are needed, or another runner held the lock for lock_timeout_s (retryable)
     cost    about 5 ms when nothing is missing
     """
     files = read(folder if folder is not None else importlib.resources.files("gateway.store").joinpath("migrations"))
@@ -94,13 +133,24 @@ async def migrate(
             await connection.execute(_CREATE)
             rows = await connection.fetch("SELECT version, name, sha256, steps FROM schema_version ORDER BY version")
         done = {row["version"]: row for row in rows}
-        check(files, done)
+        for name in check(files, done):
+            log.warning("= the database has %s applied, which this program does not know: it goes on over it", name)
         if any(file.version not in done or done[file.version]["sha256"] is None for file in files):
             await _refuse_half_a_cluster(connection)
         applied = []
         for file in files:
             row = done.get(file.version)
             if row is None or row["sha256"] is None:
+                if file.is_post and (older := await _older(connection, file.version)):
+                    behind = [one.name for one in files if one.version > file.version and not one.is_post]
+                    if behind:
+                        raise StoreError(
+                            f"{behind[0]}: expected {file.name} before it, which waits until no worker of an older "
+                            f"program is left, found {older}: stop or roll them, and repeat",
+                            retryable=True,
+                        )
+                    log.warning("= %s waits until no worker of an older program is left: %s", file.name, older)
+                    break
                 await _apply(connection, file, list(row["steps"]) if row else None, statement_timeout_s)
                 applied.append(file.name)
         return applied
@@ -108,10 +158,23 @@ async def migrate(
         await close(connection)
 
 
-async def pending(dsn: str, folder: Traversable | None = None) -> list[str]:
-    """Name the files that migrate() would apply; changes nothing.
+async def require(dsn: str) -> None:
+    """Refuse a database whose schema is older than this program needs; changes nothing.
 
-    raises  StoreError as migrate() does
+    A post file that comes last is not needed: it takes away what nobody asks for any more.
+    raises  StoreError
+    """
+    missing = await pending(dsn)
+    while missing and is_post(missing[-1]):
+        del missing[-1]
+    if missing:
+        raise StoreError(f"the schema lacks {', '.join(missing)}: bring it forward with `sluice migrate`")
+
+
+async def pending(dsn: str, folder: Traversable | None = None) -> list[str]:
+    """Name the files that are not applied; changes nothing.
+
+    raises  StoreError: a file or the database is not as it must be
     """
     files = read(folder if folder is not None else importlib.resources.files("gateway.store").joinpath("migrations"))
     connection = await connect(dsn, application_name="sluice migrate")
@@ -156,17 +219,24 @@ def read(folder: Traversable) -> list[Migration]:
     return [found[version] for version in sorted(found)]
 
 
-def check(files: list[Migration], done: "dict[int, asyncpg.Record] | dict[int, dict[str, Any]]") -> None:
-    """Hold the files against what the database says was applied.
+def check(files: list[Migration], done: Applied) -> list[str]:
+    """Hold the files against what the database says was applied; -> applied ones that are not known and may be.
 
-    raises  StoreError: an applied file or an applied statement of an unfinished one has changed, the database is
-            ahead of the files, or a file comes before one that is applied already
+    raises  StoreError: an applied file or an applied statement of an unfinished one has changed, a post file was
+            applied that is not known, or a file comes before one that is applied already
     """
     by_version = {file.version: file for file in files}
+    unknown = []
     for version, row in sorted(done.items()):
         file = by_version.get(version)
         if file is None:
-            raise StoreError(f"the database has {row['name']} applied, which this program does not know: it is newer")
+            if is_post(row["name"]):
+                raise StoreError(
+                    f"expected a schema that this program can work on, found {row['name']} applied, which it does not "
+                    "know: the database is of a newer program, run that one"
+                )
+            unknown.append(row["name"])
+            continue
         if row["sha256"] is not None and row["sha256"] != file.sha256:
             raise StoreError(f"{file.name} was changed after it was applied: put it back, and write a new file")
         for number, step in enumerate(row["steps"] if row["sha256"] is None else []):
@@ -178,6 +248,18 @@ def check(files: list[Migration], done: "dict[int, asyncpg.Record] | dict[int, d
             raise StoreError(
                 f"{file.name} comes before {done[last]['name']}, which is applied: give it the next number"
             )
+    return unknown
+
+
+async def _older(connection: "asyncpg.Connection[Any]", version: int) -> str:
+    """Name the workers whose program does not know a file; empty: there are none."""
+    async with deadline(connection, 10.0, "workers"):
+        if await connection.fetchval("SELECT to_regclass('worker')") is None:
+            return ""
+        rows = await connection.fetch(_WORKERS, SILENT_S)
+    return ", ".join(
+        f"{row['instance']} (pid {row['pid']} on {row['host']})" for row in rows if row["schema"] < version
+    )
 
 
 async def _refuse_half_a_cluster(connection: "asyncpg.Connection[Any]") -> None:

@@ -17,7 +17,7 @@ WATCHED = ("gateway/dispatch", "gateway/commands", "gateway/contacts", "gateway/
 # dispatch/stops.py yields inside the deadline that it sets.
 BOUNDS = {"deadline", "take", "connection", "open_orders", "open_feed", "_lent"}
 # Of the store, with a deadline of their own inside, each reviewed: gateway/store/postgres.py and migrate.py.
-ENDS_BY_ITSELF = {"postgres.connect", "postgres.close", "migrate.pending", "migrate.migrate"}
+ENDS_BY_ITSELF = {"postgres.connect", "postgres.close", "migrate.pending", "migrate.require", "migrate.migrate"}
 METHODS = {
     "fetch", "fetchrow", "fetchval", "execute", "executemany", "copy_from_query", "copy_to_table",
     "copy_records_to_table", "add_listener", "remove_listener", "reset", "close", "prepare",

@@ -118,11 +118,76 @@ async def test_applied_file_may_not_change_but_for_its_line_ends(empty_dsn: str,
         await migrate(empty_dsn, folder)
 
 
-async def test_database_of_a_newer_program_is_refused(empty_dsn: str, folder: Path) -> None:
+async def test_database_of_a_newer_program_is_gone_on_with_and_that_is_said(
+    empty_dsn: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     await migrate(empty_dsn, folder)
-    (folder / "0002_second.sql").unlink()
-    with pytest.raises(StoreError, match=r"0002_second\.sql.*newer"):
-        await migrate(empty_dsn, folder)
+    for name in ("0003_pre_third.sql", "0004_fourth.sql"):
+        (folder / name).write_text("SELECT 1")
+    await migrate(empty_dsn, folder)
+    for name in ("0003_pre_third.sql", "0004_fourth.sql"):
+        (folder / name).unlink()
+    assert await migrate(empty_dsn, folder) == [] == await pending(empty_dsn, folder)
+    assert [name in caplog.text for name in ("0003_pre_third.sql", "0004_fourth.sql")] == [True, True]
+
+
+async def test_database_that_only_a_newer_program_can_work_on_is_refused(empty_dsn: str, folder: Path) -> None:
+    (folder / "0003_post_third.sql").write_text("DROP TABLE one")
+    await migrate(empty_dsn, folder)
+    (folder / "0003_post_third.sql").unlink()
+    for ask in (migrate, pending):
+        with pytest.raises(StoreError, match=r"expected a schema .* found 0003_post_third\.sql applied.*newer program"):
+            await ask(empty_dsn, folder)
+
+
+async def a_worker(dsn: str, instance: str, schema: int | None, seen: str = "0 s") -> None:
+    report = "{}" if schema is None else f'{{"schema": {schema}}}'
+    await rows(
+        dsn,
+        "INSERT INTO worker (instance, host, boot, pid, started_at, seen_at, node, place, carriers, report) VALUES "
+        f"('{instance}', 'h', '', 7, now(), now() - interval '{seen}', '{instance}', 0, '{{}}', '{report}')",
+    )
+
+
+async def test_file_that_takes_away_waits_for_the_last_worker_that_does_not_know_it(
+    dsn: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    package = Path(runner.__file__).parent / "migrations"
+    for file in (*folder.glob("*.sql"), *package.glob("*.sql")):
+        (folder / file.name).write_bytes(file.read_bytes()) if file.parent == package else file.unlink()
+    number = runner.known() + 1
+    name = f"{number:04}_post_away.sql"
+    (folder / name).write_text("CREATE TABLE post (id int)")
+    await a_worker(dsn, "old", None)
+    await a_worker(dsn, "new", number)
+    await a_worker(dsn, "gone", None, "90 s")
+    assert await migrate(dsn, folder) == [] and await pending(dsn, folder) == [name]
+    assert f"{name} waits" in caplog.text and "old (pid 7 on h)" in caplog.text and "gone" not in caplog.text
+    (folder / f"{number + 1:04}_pre_needed.sql").write_text("CREATE TABLE pre (id int)")
+    with pytest.raises(StoreError, match=rf"{number + 1:04}_pre_needed\.sql: expected {name} before it.*old") as caught:
+        await migrate(dsn, folder)
+    assert caught.value.retryable
+    await rows(dsn, "DELETE FROM worker WHERE instance = 'old'")
+    assert await migrate(dsn, folder) == [name, f"{number + 1:04}_pre_needed.sql"]
+
+
+async def test_schema_that_is_older_than_needed_is_refused_and_one_that_lacks_a_last_post_file_is_not(
+    dsn: str, empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StoreError, match=r"the schema lacks 0001_queue\.sql, .*`sluice migrate`"):
+        await runner.require(empty_dsn)
+    await runner.require(dsn)
+    for missing, is_enough in ((["0099_post_x.sql"], True), (["0098_post_x.sql", "0099_pre_y.sql"], False)):
+
+        async def found(_: str, missing: list[str] = missing) -> list[str]:
+            return list(missing)
+
+        monkeypatch.setattr(runner, "pending", found)
+        if is_enough:
+            await runner.require(dsn)
+        else:
+            with pytest.raises(StoreError, match="lacks 0098_post_x"):
+                await runner.require(dsn)
 
 
 async def test_file_that_comes_too_late_is_refused(empty_dsn: str, folder: Path) -> None:

@@ -423,13 +423,17 @@ async def test_row_of_a_list_stays_with_its_runs_so_that_the_same_file_is_the_sa
     assert len(await numbers_of(connection, "list_entry")) == 10 and await retention.drop_lists(connection) == 0
 
 
-async def test_person_of_another_list_and_one_who_has_changed_since_stay(connection: Any) -> None:
+async def test_person_of_another_list_of_a_profile_and_one_who_has_changed_since_stay(connection: Any) -> None:
     await list_of(connection, file_name(0), numbers(10, 1000))
     await list_of(connection, "customers", numbers(3, 1000))
     await connection.execute("UPDATE endpoint SET updated_at = $1 WHERE number = 1009", LATER)
+    await connection.execute(
+        "INSERT INTO profile (bucket, id, number, created_at, updated_at) "
+        "SELECT bucket, 1, number, created_at, created_at FROM endpoint WHERE number = 1008"
+    )
     await empty(connection, [], LATER - DAY)
     assert await numbers_of(connection, "list_entry") == set(numbers(3, 1000))
-    assert await numbers_of(connection, "endpoint") == {1000, 1001, 1002, 1009}
+    assert await numbers_of(connection, "endpoint") == {1000, 1001, 1002, 1008, 1009}
 
 
 async def test_list_that_is_read_again_while_it_is_emptied_is_whole_afterwards(connection: Any) -> None:

@@ -253,11 +253,13 @@ SELECT number FROM endpoint
 WHERE bucket = $1::int AND number = ANY($2::bigint[]) AND updated_at < $3::timestamptz ORDER BY number FOR UPDATE;
 
 -- name: drop_endpoints
--- Drop those people of a bucket whom no list holds any more. Whatever else comes to hang on a person belongs in here.
--- index: endpoint_pkey; of list_entry_pkey the bucket is read whole
+-- Drop those people of a bucket whom no list holds any more, and who are no profile's. What else comes to hang on a number
+-- belongs in here.
+-- index: endpoint_pkey; profile_number; of list_entry_pkey the bucket is read whole
 DELETE FROM endpoint p
 WHERE p.bucket = $1::int AND p.number = ANY($2::bigint[])
-  AND NOT EXISTS (SELECT FROM list_entry e WHERE e.bucket = $1::int AND e.number = p.number);
+  AND NOT EXISTS (SELECT FROM list_entry e WHERE e.bucket = $1::int AND e.number = p.number)
+  AND NOT EXISTS (SELECT FROM profile f WHERE f.bucket = $1::int AND f.number = p.number);
 
 -- name: end_emptying
 -- Call lists emptied that are still ours. Their rows stay as long as a run names them: the same file is the same list.
