@@ -17,6 +17,8 @@ from tests.fixtures.citus_rules import faults_of, faults_of_all_lanes, faults_of
 STORE = Path(__file__).parents[2] / "gateway" / "store"
 
 REPORT = "a report on a run, which is on many lanes; asked by a person"
+BATCH = "a batch of what is told of many persons; they are held in their order"
+FEW = "once for each person that is shown, joined or erased: their names are in many buckets"
 ENQUEUE = "once a run, for all its lanes"
 # Statements over all lanes or buckets, each with why it may ask every node. None is on the path of a message.
 ALL_LANES = {
@@ -36,6 +38,32 @@ ALL_LANES = {
     "materialise_chunks": ENQUEUE,
     "refuse_unrouted": ENQUEUE,
     "count_positions": ENQUEUE,
+    "see_events": BATCH,
+    "seen_otherwise": BATCH,
+    "hold_persons": BATCH,
+    "profiles_held": BATCH,
+    "add_profiles": BATCH,
+    "attributes_of": BATCH,
+    "write_attributes": BATCH,
+    "add_person_events": BATCH,
+    "touch_profiles": BATCH,
+    "mark_profiles": BATCH,
+    "add_totals": BATCH,
+    "session_ends": BATCH,
+    "session_neighbours": BATCH,
+    "open_sessions": BATCH,
+    "orders_told": BATCH,
+    "write_orders": BATCH,
+    "spent_of": BATCH,
+    "write_spent": BATCH,
+    "identities_of": BATCH,
+    "profiles_of_numbers": BATCH,
+    "hold_numbers": BATCH,
+    "add_identities": BATCH,
+    "point_identities": BATCH,
+    "named_profiles": BATCH,
+    "identities_of_profile": FEW,
+    "hand_identities": FEW,
     "people._ANY_ENTRY": "once an import",
     "people._UPSERT": "once an import, by ranges of buckets",
     "people._COUNT": "once an import",
@@ -46,6 +74,14 @@ ALLOWED = {
         ["tables of different groups in one statement: ['chunk', 'endpoint'] [27]"],
         "people become messages: the rows change their key, by way of every node (rule 28: 1.5 M/s)",
     ),
+    **{
+        name: (
+            ["keys are equal to different parameters: [1, 3] [24]"],
+            "a person moves, or becomes another: two buckets",
+        )
+        for name in ("move_person_events", "move_totals", "move_orders", "move_session", "keys_of_both")
+    },
+    "move_profile": (["keys are equal to different parameters: [1, 2] [24]"], "a person moves: two buckets"),
     "people._MERGE": (
         ["list_entry (written): no key equal to a parameter [15]"],
         "a piece of an import comes from a temporary table of the session, once",

@@ -1,0 +1,135 @@
+-- name: identities_of
+-- Find whom identities name.
+-- index: identity_pkey
+SELECT i.kind, i.value, i.profile_bucket, i.profile
+FROM unnest($1::int[], $2::text[], $3::text[]) AS k (bucket, kind, value)
+JOIN identity i ON i.bucket = k.bucket AND i.kind = k.kind AND i.value = k.value;
+
+-- name: profiles_of_numbers
+-- Find who has numbers; of several the oldest stands first.
+-- index: profile_number
+SELECT p.bucket, p.id, p.number FROM unnest($1::int[], $2::bigint[]) AS k (bucket, number)
+JOIN profile p ON p.bucket = k.bucket AND p.number = k.number ORDER BY p.id;
+
+-- name: hold_numbers
+-- Make endpoints of numbers, and let nobody else find out who has them before our transaction ends.
+-- index: endpoint_pkey, as the arbiter
+INSERT INTO endpoint (bucket, number, created_at, updated_at)
+SELECT k.bucket, k.number, $3::timestamptz, $3::timestamptz FROM unnest($1::int[], $2::bigint[]) AS k (bucket, number)
+ON CONFLICT (bucket, number) DO UPDATE SET updated_at = endpoint.updated_at;
+
+-- name: add_identities
+-- Let identities name persons, those that name nobody yet.
+-- index: identity_pkey, as the arbiter
+INSERT INTO identity (bucket, kind, value, profile_bucket, profile)
+SELECT k.bucket, k.kind, k.value, k.profile_bucket, k.profile
+FROM unnest($1::int[], $2::text[], $3::text[], $4::int[], $5::bigint[]) AS k (bucket, kind, value, profile_bucket, profile)
+ON CONFLICT (bucket, kind, value) DO NOTHING;
+
+-- name: point_identities
+-- Let identities name others than they did: a device that another person uses now.
+-- index: identity_pkey
+UPDATE identity i SET profile_bucket = k.profile_bucket, profile = k.profile
+FROM unnest($1::int[], $2::text[], $3::text[], $4::int[], $5::bigint[]) AS k (bucket, kind, value, profile_bucket, profile)
+WHERE i.bucket = k.bucket AND i.kind = k.kind AND i.value = k.value;
+
+-- name: named_profiles
+-- Say which of some persons have an identity.
+-- index: identity_profile
+SELECT DISTINCT profile FROM identity WHERE profile = ANY($1::bigint[]);
+
+-- name: identities_of_profile
+-- List the identities of a person.
+-- index: identity_profile
+SELECT kind, value FROM identity WHERE profile = $1::bigint ORDER BY kind, value;
+
+-- name: hand_identities
+-- Let all that names one person name another, or where they stand now.
+-- index: identity_profile
+UPDATE identity SET profile_bucket = $1::int, profile = $2::bigint WHERE profile = $3::bigint;
+
+-- name: move_profile
+-- Put a person into another bucket under another number.
+-- index: profile_pkey
+INSERT INTO profile (bucket, id, number, external_id, email, attributes, attribute_at, country, language, zone, first_seen_at,
+                     last_seen_at, session_at, sessions, first_order_at, last_order_at, orders, spent, last_click_at,
+                     last_reply_at, utm_first, utm_last, created_at, updated_at)
+SELECT $1::int, p.id, $4::bigint, p.external_id, p.email, p.attributes, p.attribute_at, p.country, p.language, p.zone,
+       p.first_seen_at, p.last_seen_at, p.session_at, p.sessions, p.first_order_at, p.last_order_at, p.orders, p.spent,
+       p.last_click_at, p.last_reply_at, p.utm_first, p.utm_last, p.created_at, p.updated_at
+FROM profile p WHERE p.bucket = $2::int AND p.id = $3::bigint;
+
+-- name: number_profile
+-- Change the number of a person where the bucket stays.
+-- index: profile_pkey
+UPDATE profile SET number = $3::bigint WHERE bucket = $1::int AND id = $2::bigint;
+
+-- name: move_person_events
+-- Give what one person did to another, or to the same elsewhere.
+-- index: person_event_profile
+INSERT INTO person_event (bucket, flags, profile, id, occurred_at, received_at, source, event_id, name, properties)
+SELECT $1::int, v.flags, $2::bigint, v.id, v.occurred_at, v.received_at, v.source, v.event_id, v.name, v.properties
+FROM person_event v WHERE v.bucket = $3::int AND v.profile = $4::bigint;
+
+-- name: move_totals
+-- Add the counts of one person to another's.
+-- index: event_total_pkey
+INSERT INTO event_total AS t (bucket, profile, name, count, first_at, last_at)
+SELECT $1::int, $2::bigint, o.name, o.count, o.first_at, o.last_at
+FROM event_total o WHERE o.bucket = $3::int AND o.profile = $4::bigint
+ON CONFLICT (bucket, profile, name) DO UPDATE
+SET count = t.count + excluded.count, first_at = least(t.first_at, excluded.first_at),
+    last_at = greatest(t.last_at, excluded.last_at);
+
+-- name: keys_of_both
+-- Find orders of which something was said of each of two persons: $1, $2 and $3, $4.
+-- index: person_order_pkey
+SELECT o.key FROM person_order o JOIN person_order x ON x.key = o.key
+WHERE o.bucket = $1::int AND o.profile = $2::bigint AND x.bucket = $3::int AND x.profile = $4::bigint;
+
+-- name: move_orders
+-- Give the orders of one person to another who has none of that key.
+-- index: person_order_pkey, as the arbiter
+INSERT INTO person_order (bucket, profile, key, placed_at, stated_at, stated_id, amount, currency, refunded, is_cancelled,
+                          is_refunded, is_counted)
+SELECT $1::int, $2::bigint, o.key, o.placed_at, o.stated_at, o.stated_id, o.amount, o.currency, o.refunded, o.is_cancelled,
+       o.is_refunded, o.is_counted
+FROM person_order o WHERE o.bucket = $3::int AND o.profile = $4::bigint
+ON CONFLICT (bucket, profile, key) DO NOTHING;
+
+-- name: move_session
+-- Let the open session of one person be looked at as another's.
+-- index: session_open_pkey, as the arbiter
+INSERT INTO session_open (bucket, profile, check_at)
+SELECT $1::int, $2::bigint, s.check_at FROM session_open s WHERE s.bucket = $3::int AND s.profile = $4::bigint
+ON CONFLICT (bucket, profile) DO NOTHING;
+
+-- name: drop_profile
+-- Drop a person's own row.
+-- index: profile_pkey
+DELETE FROM profile WHERE bucket = $1::int AND id = $2::bigint;
+
+-- name: drop_person_events
+-- Drop what a person did.
+-- index: person_event_profile
+DELETE FROM person_event WHERE bucket = $1::int AND profile = $2::bigint;
+
+-- name: drop_totals
+-- Drop the counts of a person.
+-- index: event_total_pkey
+DELETE FROM event_total WHERE bucket = $1::int AND profile = $2::bigint;
+
+-- name: drop_orders
+-- Drop the orders of a person.
+-- index: person_order_pkey
+DELETE FROM person_order WHERE bucket = $1::int AND profile = $2::bigint;
+
+-- name: drop_session
+-- Have the session of a person looked at no more.
+-- index: session_open_pkey
+DELETE FROM session_open WHERE bucket = $1::int AND profile = $2::bigint;
+
+-- name: drop_changed
+-- Have a person looked at no more.
+-- index: person_changed_pkey
+DELETE FROM person_changed WHERE bucket = $1::int AND profile = $2::bigint;
