@@ -5,6 +5,7 @@
     hidden      a limit L that is not known, enforced in four ways, at three distances, L 100 → 40 → 100, a third of the
                 messages in three parts: virtual time
     known       a limit that is known, four binds, one dies and comes back: virtual time
+    chance      a share of answers says throttled whatever the rate is, with and without a limit: virtual time
     far         500 a second, while the way to the SMSC grows from 10 to 200 ms: virtual time
     late        1000 a second through a window of 100, to an SMSC that answers after 20 ms: sockets
     receipts-early   2000 a second, receipts 5 ms before their responses: sockets, Postgres (benchmarks/receipts.py)
@@ -28,7 +29,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from _fastpath.backlog import Backlog
@@ -57,8 +58,11 @@ SHORT = "Your parcel is on its way"
 LONG = "word " * 80
 # Timers come late by up to a millisecond, where there are no finer ones than the event loop's.
 TIMER_S = 0.001
+# Even pacing has the kernel's (smpp/wake.py).
+TIMER_GAP_S = 0.0001
 MODELS = ("second", "sliding", "gap", "slow")
 STEADY_S = 15.0
+RTHROTTLED = 0x58
 
 
 class Course:
@@ -66,9 +70,13 @@ class Course:
 
     rtt_ms     there and back; half of it is the way there
     model, tps how the centre limits, and to what; `at` changes either later
+    errors     (command_status, share): refusals that have nothing to do with the rate
     """
 
-    def __init__(self, settings: CarrierSettings, *, model: str, tps: int, rtt_ms: float, gap_slack: float = 0.1):
+    def __init__(
+        self, settings: CarrierSettings, *, model: str, tps: int, rtt_ms: float, gap_slack: float = 0.1,
+        errors: Sequence[tuple[int, float]] = (), seed: int = 1,
+    ):  # fmt: skip
         self.now = 1000.0
         self.rtt_s = rtt_ms / 1e3
         self.settings = settings
@@ -78,8 +86,9 @@ class Course:
         self.ledger = Ledger(1, 1 << 18)
         self.flow = Flow(settings, self.backlog, self.ledger, self.now)
         self.centre = Centre(
-            self._ns(), seed=1, accounts=(("test", tps, 0),), limit=model, receipts="never", gap_slack=gap_slack
-        )
+            self._ns(), seed=seed, accounts=(("test", tps, 0),), limit=model, receipts="never", gap_slack=gap_slack,
+            errors=errors,
+        )  # fmt: skip
         self._slack = gap_slack
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
@@ -165,7 +174,8 @@ class Course:
         at = self.flow.wake_at(self.now, self.exchanges)
         if at is not None and (self._wake_at is None or at < self._wake_at):
             # A loop's timer fires at the next whole millisecond.
-            at = -(-at // TIMER_S) * TIMER_S
+            timer_s = TIMER_GAP_S if self.flow.has_gap else TIMER_S
+            at = -(-at // timer_s) * timer_s
             self._wake_at = at
             self._at(at, lambda: self._woken(at))
 
@@ -297,6 +307,34 @@ def hidden_limit(model: str, rtt_ms: float, quick: bool = False) -> dict[str, An
     }
 
 
+def by_chance(tps: int, share: float, seed: int, model: str = "none", limit: int = 0) -> dict[str, Any]:
+    """Refuse a share for speed at any rate; with a limit it is halved after 120 s and lifted after 240.
+
+    ->  shares of what could be sent and refused shares of the answers: from the 60th second on, or of each part from
+        its 40th second on; seconds until 95 % of tps are sent again behind the lifting
+    """
+    settings = CarrierSettings(host="nowhere", tps=tps, window=200, binds=2)
+    errors = ((RTHROTTLED, share),) if share else ()
+    course = Course(settings, model=model, tps=limit, rtt_ms=50.0, errors=errors, seed=seed)
+    if not limit:
+        course.run(180.0)
+        _, _, sent = course.between(60.0, 180.0)
+        refused = course.ledger.responses - course.ledger.accepted
+        return {"sent": [sent / tps], "refused": [refused / course.ledger.responses]}
+    course.at(120.0, lambda: course.limit(limit // 2))
+    course.at(240.0, lambda: course.limit(10 * tps))
+    course.run(360.0)
+    parts = [(40.0, 120.0, limit), (160.0, 240.0, limit // 2)]
+    found = [course.between(start, end) + (most,) for start, end, most in parts]
+    up_s = next((at for at in range(115) if course.between(240.0 + at, 245.0 + at)[2] >= 0.95 * tps), math.inf)
+    return {
+        "sent": [sent / most for _, _, sent, most in found],
+        "refused": [throttled for _, throttled, _, _ in found],
+        "up_s": up_s,
+        "reasons": list(course.flow.pace.reasons(course.now)) if course.flow.pace else [],
+    }
+
+
 def far(quick: bool = False) -> dict[str, Any]:
     """500 a second, and after ten seconds every answer takes 200 ms instead of 10; -> window and rates."""
     settings = CarrierSettings(host="nowhere", tps=500, window=200, adaptive_start=1.0)
@@ -409,6 +447,26 @@ def known_case(quick: bool) -> tuple[Figures, dict[str, Any]]:
     ], {"run": run}
 
 
+def chance_case(quick: bool) -> tuple[Figures, dict[str, Any]]:
+    """Refusals that do not follow the rate."""
+    found, details = [], {}
+    for share in (0.002, 0.01, 0.05):
+        runs = [by_chance(1000, share, seed) for seed in range(1, 3 if quick else 6)]
+        details[f"{share:.1%}"] = runs
+        found.append(
+            figures.figure(f"{share:.1%} refused by chance", [run["sent"][0] for run in runs], "of tps", floor=0.95)
+        )
+    for model in ("sliding", "second"):
+        runs = [by_chance(1000, 0.01, seed, model, 600) for seed in range(1, 3 if quick else 6)]
+        details[model] = runs
+        name = f"1.0% refused by chance, limit by {model}"
+        found.append(figures.figure(name, [run["sent"][0] for run in runs], "of the limit", floor=0.9))
+        found.append(
+            figures.figure(f"{name}, lifted", [run["up_s"] for run in runs], "s", better=figures.LOWER, floor=90.0)
+        )
+    return found, details
+
+
 def far_case(quick: bool) -> tuple[Figures, dict[str, Any]]:
     """The way grows from 10 to 200 ms."""
     run = far(quick)
@@ -478,6 +536,7 @@ def known_live_case(quick: bool) -> tuple[Figures, dict[str, Any]]:
 CASES: dict[str, Case] = {
     "hidden": hidden_case,
     "known": known_case,
+    "chance": chance_case,
     "far": far_case,
     "late": late_case,
     "gaps": gaps_case,

@@ -10,6 +10,14 @@
 the search halves what lies between them. `ceiling` is what the carrier was last seen to accept while it refused: up to
 0.97 of it the way back is a slow start, above it only a probe goes. A raise is judged as soon as its answers come and
 all else by whole seconds: a second in which some are refused is the measure of what a carrier accepts.
+A cut is a question too: refusals that are as many at a rate a tenth lower say nothing of the rate (background.py). They
+are borne from then on, the rate goes back up by half a second, and only what exceeds them speaks against it.
+
+    floor      a PDU a second; among refusals by chance, a quarter of the answers at most, at least 0.95 of a limit
+               that is set is sent from the 60th second on, 0.9 of one below 200
+    recovery   a limit that falls is followed within 15 s, one that is lifted within 90 s, for the next probe must be
+               due; among refusals by chance within 120 s (tests/smpp/test_pace.py, docs/decisions/0009)
+
 Not here: counting (flow.py), the limit itself (throttle.pyx), what a status means (status.py).
 """
 
@@ -19,6 +27,7 @@ from collections import deque
 from msgspec import Struct
 
 from gateway.config import CarrierSettings
+from gateway.smpp.background import ENOUGH, Background
 
 # What an account without a configured limit starts from, PDUs a second, and where its search ends.
 UNKNOWN_START_PER_S = 20
@@ -37,8 +46,14 @@ TEMPORARY_AGAIN_S = 30.0
 PROBE_LONGEST_S = 60.0
 # Single refusals at a settled rate within so long mean that it is a hair too high.
 DRIPS, DRIPS_S = 3, 10.0
+# Lowered again so soon, it is for the same refusals.
+AGAIN_S = 30.0
+# Where some are refused anyway, so many more than twice as many are those that came too soon.
+GAPS_SHARE = 0.05
 # A carrier that was found to count is not taken for one that measures gaps for so long.
 COUNTS_S = 600.0
+# Nor is one whose refusals went on under even pacing, for so long.
+NO_GAP_S = 60.0
 # congestion_state (SMPP 5.0 §4.8.4.18): 70 to 89 is the optimum, 90 and above nearly congested.
 OPTIMUM, NEARLY, CONGESTED = 70, 90, 100
 # A window larger than Little's by so much, so that one slow answer does not stop a bind.
@@ -127,7 +142,7 @@ class Pace:
         self.last_cut: Cut | None = None
         self.is_soft = False
         self._probe_s = settings.probe_interval_s
-        self._gap_since = -math.inf
+        self._gap_since, self._gap_share = -math.inf, 0.0
         self._counts_until = -math.inf
         self._temporary_cut_at = -math.inf
         # (moment, p50) of the last minute: what a response takes while nothing holds it up is the least of them.
@@ -136,6 +151,10 @@ class Pace:
         self._shrinks_from: float | None = None
         self._far_until = -math.inf
         self._soft_until = -math.inf
+        self._background = Background()
+        # The rate of the last look, since when it holds, and when a second of it was counted last.
+        self._held, self._held_since, self._counted_at = 0, now, now
+        self._lowered_at = self._cut_at = -math.inf
         self._begin(now)
 
     def _set_cap(self, tps: int) -> None:
@@ -190,6 +209,7 @@ class Pace:
         before = self.rate, self.window, self.pacing
         hold_until, silence_until = self._hold_until, self._silence_until
         self._size_window(now, signals)
+        self._count(now, signals)
         if not self._judge(now, signals):
             self._raise(now, signals)
         if before == (self.rate, self.window, self.pacing) and hold_until == self._hold_until and not signals.timeouts:
@@ -221,6 +241,9 @@ class Pace:
             )
         else:
             said.append(f"ceiling {self.ceiling}/s: what the carrier accepted while it refused more")
+        background = self._background.share(now, self.rate)
+        if background:
+            said.append(f"{background:.1%} of the answers refuse for speed at lower rates too: that lowers nothing")
         if self.last_cut is not None:
             cut = self.last_cut
             said.append(f"cut from {cut.before}/s to {cut.after}/s {now - cut.at:.0f} s ago: {cut.cause}")
@@ -255,6 +278,16 @@ class Pace:
             self._lower(now, f"congestion_state {congestion}")
             return True
         share = refused / max(1, signals.answered)
+        background = self._background
+        if refused and background.bears(now, self.rate, signals.answered, refused):
+            # They say nothing of this rate; how many they are where it is lower is still being counted.
+            if background.is_open(now, self.rate):
+                return True
+            if now == self._counted_at and background.lasts(now, self.rate):
+                self.high = self.rate
+                self._lower(now, "for ten seconds more were refused than at a lower rate")
+                return True
+            refused = 0
         if refused:
             self._refused_since = now if self._refused_since is None else self._refused_since
             is_trial = self._is_trial(now)
@@ -265,6 +298,7 @@ class Pace:
                 cause = f"{refused} of {signals.answered} answers in a second were refused for speed"
                 # A raise has its answer at once; otherwise a whole second of refusals measures what is accepted.
                 if is_trial or now - self._refused_since >= 1.0:
+                    self._background.blame(now, min(self.rate, round(signals.ok / signals.span_s)), share)
                     self._cut(now, signals, cause, is_trial)
             elif is_trial:
                 self._take_back(now)
@@ -281,6 +315,31 @@ class Pace:
             self._cut(now, signals, f"{temporary} of {signals.answered} answers in a second were temporary errors")
             return True
         return congestion >= OPTIMUM or temporary > TEMPORARY_SHARE * signals.answered
+
+    def _count(self, now: float, signals: Signals) -> None:
+        """Keep each whole second that was sent at one rate, and see whether that was blamed wrongly."""
+        if self.rate != self._held:
+            self._held, self._held_since = self.rate, now
+        if now - max(self._held_since + self._rtt_s, self._counted_at) < signals.span_s:
+            return
+        self._counted_at = now
+        background = self._background
+        background.add(now, self.rate, signals.answered, signals.throttled)
+        if self.pacing == "gap" and self._settings.pacing == "auto":
+            answered, refused = background.below(now, self.rate, self._gap_since + 1.0 + self._rtt_s)
+            if refused >= ENOUGH and refused >= self._gap_share / 4 * answered:
+                # Even pacing has not helped, so it was not that.
+                self.pacing = "bucket"
+                self._counts_until = now + NO_GAP_S
+        if now >= self._guard_until and background.acquits(now):
+            self.ceiling = self.high = None
+            self.clean = self.rate
+            self._step = SLOW_START
+            self._is_searching = True
+            self._probe_s = self._settings.probe_interval_s
+            self._lowered_at = -math.inf
+            self._drips.clear()
+            self._why = "as many are refused at a lower rate"
 
     def _is_trial(self, now: float) -> bool:
         """Whether the rate is one that was raised just now and never held for a second."""
@@ -300,13 +359,13 @@ class Pace:
         if is_trial:
             self.ceiling = min(failed, max(accepted, self.clean))
         else:
-            last = self.last_cut
-            if last is not None and now - last.at < self._settings.throttle_hold_s + 3.0:
+            if now - self._cut_at < self._settings.throttle_hold_s + 3.0:
                 after = min(after, failed // 2)
             self.ceiling = min(failed, accepted)
             self.clean = 0
             self._step = SEARCH_STEP
         self.high = failed
+        self._cut_at = now
         self._fail_probe(now)
         self._is_searching = True
         self.rate = max(1, after)
@@ -347,6 +406,10 @@ class Pace:
             self.high = self.rate
             # Where timers are coarse less than the rate is sent: below what was sent is what counts.
             self.rate = min(self.rate, int(signals.sent / signals.span_s) + 1)
+            # One after the other is one question: whether they cease on the way to a rate that is a tenth lower.
+            is_again, self._lowered_at = now - self._lowered_at < AGAIN_S, now
+            if not is_again:
+                self._background.blame(now, self.rate, DRIPS / max(DRIPS, DRIPS_S * signals.answered))
             self._lower(now, "single refusals kept coming")
 
     def _lower(self, now: float, cause: str) -> None:
@@ -374,12 +437,15 @@ class Pace:
                 self.pacing = "bucket"
                 self._counts_until = now + COUNTS_S
             return False
+        share, background = signals.throttled / max(1, signals.answered), self._background.share(now, self.rate)
+        if background and share < 2.0 * background + GAPS_SHARE:
+            return False
         is_idle = signals.sent <= 0.7 * (self.clean or self.rate) * signals.span_s
         if now < self._counts_until or not (is_idle or 0 < self.rate <= self.clean):
             return False
         self.pacing = "gap"
         self._why = "the carrier may refuse what comes too soon after the one before"
-        self._gap_since = now
+        self._gap_since, self._gap_share = now, share
         self._guard_until = now + self._rtt_s + 1.0
         return True
 
@@ -388,7 +454,7 @@ class Pace:
     def _raise(self, now: float, signals: Signals) -> None:
         """Raise after a clean second in which the rate was what bounded us; once a second at most."""
         since = max(self._raised_at, self._hold_until - 1.0)
-        if now < self._hold_until or now < since + 1.0 + self._rtt_s or signals.throttled:
+        if now < self._hold_until or now < since + 1.0 + self._rtt_s:
             return
         is_bound = signals.rate_held >= 0.5 and signals.sent >= 0.8 * self.rate * signals.span_s
         # One PDU a second is never seen to be bound by it within a second.

@@ -184,6 +184,37 @@ def test_rule_3_above_the_ceiling_goes_only_a_probe_after_half_a_minute_and_afte
     assert account.pace.rate < 610 and account.pace._probe_at - account.now > 50.0
 
 
+def test_rule_3_refusals_that_are_as_many_at_the_lower_rate_are_borne_and_the_rate_comes_back():
+    account = Account()
+    account.climb(1000)
+    cut(account, throttled=20, ok=980)
+    for _ in range(400):
+        few = max(1, account.pace.rate // 50)
+        account.feed(throttled=few)
+    assert account.pace.rate == 1000
+    said = account.pace.reasons(account.now)
+    assert any("refuse for speed at lower rates too" in reason for reason in said), said
+
+
+def test_rule_3_single_refusals_that_do_not_cease_on_the_way_down_are_borne():
+    account = Account(pacing="bucket")
+    account.climb(1000)
+    lowest = 1000
+    for number in range(20 * 300):
+        account.feed(throttled=int(number % 40 < 20))
+        lowest = min(lowest, account.pace.rate)
+    assert lowest < 950 and account.pace.rate == 1000
+
+
+def test_rule_3_refusals_beyond_those_of_a_lower_rate_cut_as_ever():
+    account = Account()
+    account.climb(1000)
+    cut(account, throttled=20, ok=980)
+    for _ in range(400):
+        account.feed(throttled=account.pace.rate // 50)
+    assert cut(account, throttled=320, ok=680) <= 0.85 * 680
+
+
 # -- rule 4 -----------------------------------------------------------------------------------------------------------
 
 
@@ -281,6 +312,18 @@ def test_rule_9_pacing_that_is_set_stays(pacing):
     assert account.pace.pacing == pacing
 
 
+def test_rule_9_even_pacing_that_does_not_help_is_given_up():
+    account = Account()
+    account.climb(1000)
+    account.feed(sent=700, answered=700, ok=699, throttled=1, rate_held=0.1)
+    assert account.pace.pacing == "gap"
+    for number in range(20 * 300):
+        account.feed(throttled=int(number % 40 < 20))
+        if account.pace.pacing == "bucket":
+            return
+    raise AssertionError("it goes on pacing evenly")
+
+
 # -- rule 10 ----------------------------------------------------------------------------------------------------------
 
 
@@ -320,6 +363,27 @@ def test_hidden_limit_is_found_kept_and_followed_in_virtual_time(model):
     assert min(found["steady"]) >= 0.95 and found["throttled_steady"] <= 0.005, found
     assert found["down_s"] <= 15.0 and found["up_s"] <= 90.0 and found["longest_gap_s"] <= 2.0, found
     assert (found["lost"], found["sent_twice"], found["uncertain"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("tps", "share"), [(1000, 0.01), (200, 0.002), (200, 0.01), (200, 0.05), (50, 0.01)])
+def test_refusals_by_chance_leave_95_hundredths_of_the_ceiling_or_90_of_a_low_one(tps, share, seed):
+    found = carriers.by_chance(tps, share, seed)
+    assert found["sent"][0] >= (0.95 if tps >= 200 else 0.9), found
+    assert found["refused"][0] == pytest.approx(share, abs=0.01), "the refusals that were ordered came"
+
+
+@pytest.mark.parametrize("model", ["sliding", "second"])
+def test_hard_limit_at_60_hundredths_is_used_followed_to_its_half_and_left_when_it_is_lifted(model):
+    found = carriers.by_chance(1000, 0.0, 1, model, 600)
+    assert min(found["sent"]) >= 0.95 and max(found["refused"]) <= 0.005 and found["up_s"] <= 60.0, found
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("model", ["sliding", "second"])
+def test_hard_limit_is_found_and_followed_among_refusals_by_chance(model, seed):
+    found = carriers.by_chance(1000, 0.01, seed, model, 600)
+    assert min(found["sent"]) >= 0.9 and max(found["refused"]) <= 0.02 and found["up_s"] <= 120.0, found
 
 
 def test_window_follows_a_response_time_that_grows_twentyfold_and_the_rate_stays():
