@@ -10,6 +10,7 @@ from gateway.smpp import link as links
 from gateway.smpp.bind import Phase
 from tests.fixtures.carriers import UNCERTAIN, add, all_bound, outcomes
 from tests.fixtures.now import PATIENCE_S, Now, until
+from tests.oracle.throttle import most_in_a_second
 
 RECEIPT = {
     "esm_class": 4,
@@ -426,6 +427,30 @@ async def test_close_does_not_wait_for_ever_on_a_peer_that_does_not_read(esme, s
     link.close("enough")
     await until(lambda: link.is_lost, "it is gone")
     assert carrier.binds[0].last_error == "enough" and carrier.binds[0].phase is not Phase.BOUND
+
+
+async def test_what_is_written_long_after_it_was_decided_counts_in_the_second_that_it_left_in(
+    esme, scripted_smsc, monkeypatch
+):
+    clock = Now()
+    carrier, _ = await bound(esme, scripted_smsc, clock=clock, tps=200, window=2000)
+    link, late_s, left_at = carrier.binds[0].link, 0.0, []
+    compose = link._compose
+
+    def compose_late(now):
+        before = carrier.ledger.submitted
+        compose(now)
+        clock.forward(late_s)
+        left_at.extend([clock.at] * (carrier.ledger.submitted - before))
+
+    monkeypatch.setattr(link, "_compose", compose_late)
+    add(carrier, 1200)
+    # A turn every 5 ms, or later and with more to send; of some the writing is late, for the processor was another's.
+    for turn in range(1000):
+        clock.forward(0.005 if turn % 400 else 0.06)
+        late_s = {0: 0.3, 7: 0.003, 14: 0.02}.get(turn % 400, 0.0)
+        link.pump(clock())
+    assert most_in_a_second(left_at) <= 200 and len(left_at) >= 800
 
 
 async def test_nodelay_is_on(esme, scripted_smsc):
