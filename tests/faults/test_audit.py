@@ -77,6 +77,15 @@ def test_what_is_sound_passes() -> None:
     audit.nothing_after_stop({FIRST: 1000})
 
 
+def test_id_that_a_receipt_and_a_late_answer_tell_of_stands_at_one_message_only_where_that_was_in_doubt() -> None:
+    audit = sound()
+    audit.rows += [row(FIRST, -1, segment=0), row(FIRST, segment=0)]
+    audit.check(doubt_at_most=1, receipts=True)
+    audit.rows.append(row(SECOND))
+    with pytest.raises(AssertionError, match="an id stands twice"):
+        audit.sent_is_true()
+
+
 def lose_a_state(audit: Audit) -> None:
     audit.states = {"delivered": 1}
 

@@ -344,10 +344,11 @@ async def wall_clock_jumps(rig: Rig, chance: random.Random) -> None:
 
 
 class Tally(Struct, kw_only=True):
-    """What was done and what was checked, over all rounds."""
+    """What was done and what was checked, over all rounds; of kills too how many hit while messages still left."""
 
     rounds: int = 0
     messages: int = 0
+    in_traffic: int = 0
     doubted: int = 0
     doubt_allowed: int = 0
     most_in_doubt_per_kill: int = 0
@@ -489,6 +490,8 @@ async def kills(
         assert not strangers, f"in doubt though their owner was not killed: { {s: by_owner[s] for s in strangers} }"
         tally.most_in_doubt_per_kill = max([by_owner[instance] for instance in instances], default=0)
         tally.intents_compared += audit.intents_are_older(rig.wall_less_monotonic_ns)
+        last_ns = max(message.at_ns for message in audit.arrived)
+        tally.in_traffic = sum(hurt.what == "kill" and hurt.at_ns < last_ns for hurt in rig.hurts)
         rate(rig, audit, tally, [])
         tally.widest_window = invariants.windows_hold(rig.ledger, rig.window)
         tally.count("T2")
