@@ -9,7 +9,7 @@ The clock on the wall decides: an instant is inside when the local time it shows
 that shows its end, so what had closed before the clocks went back stays closed when they show the hour again; a time
 that does not exist is the first instant after the gap (DL-5). Half-open to the second: 09:00:00 is in, 20:00:00 is out.
 
-Everything is computed for a block of weeks at once and kept; a question is then a bisection, about a microsecond.
+Everything is computed for a block of weeks at once and kept; a question is then a bisection, some microseconds.
 Not here: where a recipient is (zones.py), what the law says (law.py), who else may say no (admission.py).
 """
 
@@ -228,7 +228,7 @@ class Hours:
     def table_at(self, now: datetime | int, ids: Iterable[int]) -> Table:
         """Say it for sets of places by their numbers; the table of the last call, with what it lacks, while it holds.
 
-        cost  a microsecond and a half a set once its block is known; a set's first question some hundred
+        cost  five microseconds a set; its first question in a week about a millisecond
         """
         if self._sets is None:
             raise ValueError("Hours: expected sets of places, found none")

@@ -205,13 +205,18 @@ def test_instant_of_a_local_time_is_what_the_clock_first_shows(zone: str, day: i
 
 
 def test_window_that_ended_before_the_clock_went_back_does_not_open_twice_dl_5() -> None:
-    hours, places = only({"sat": "22:00-01:30"}, "America/New_York", MessageClass.BULK)
-    rules = Rules(class_=MessageClass.BULK, layers=hours.rules.layers)
-    pieces = instants(
-        rules.layers[0].window, "America/New_York", frozenset(), *(int(at(f"2026-11-0{d}").timestamp()) for d in (1, 2))
-    )
+    saturday = window({"sat": "22:00-01:30"})
+    begin, end = (int(at(f"2026-11-0{day}").timestamp()) for day in (1, 2))
+    pieces = instants(saturday, "America/New_York", frozenset(), begin, end)
     assert pieces == [(int(at("2026-11-01T02:00").timestamp()), int(at("2026-11-01T05:30").timestamp()))]
-    assert places
+
+
+def test_window_that_begins_in_the_repeated_hour_pauses_while_the_clock_shows_less_dl_5() -> None:
+    sunday = window({"sun": "01:30-05:00"})
+    begin, end = (int(at(f"2026-11-0{day}").timestamp()) for day in (1, 2))
+    pieces = instants(sunday, "America/New_York", frozenset(), begin, end)
+    walls = [("05:30", "06:00"), ("06:30", "10:00")]
+    assert pieces == [tuple(int(at(f"2026-11-01T{text}").timestamp()) for text in each) for each in walls]
 
 
 # Intersections.
