@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import gc
 import hashlib
+import logging
 import math
 import os
 import random
@@ -32,6 +33,8 @@ from gateway.store import postgres, results, runs
 from gateway.store.embedded import Embedded
 from gateway.store.migrate import migrate
 from gateway.store.standing import History
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -196,8 +199,17 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
     # What start-up made stays; the collector looks at it no more, and less often at what comes (3 % of a busy worker).
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        return runner.run(main)
+    is_done = False
+    try:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            result = runner.run(main)
+            is_done = True
+    except RuntimeError as error:
+        # The loop's end starts a thread to wait for others; at the end of the address space there is no room for one.
+        if not is_done or "thread" not in str(error):
+            raise
+        log.warning("! threads are not waited for: %s", error)
+    return result
 
 
 class Database:

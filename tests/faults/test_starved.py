@@ -1,11 +1,14 @@
 """A worker with too little of the processor, or of memory; the limits are the kernel's."""
 
 import asyncio
+import os
+import resource
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures import audit as invariants
+from tests.fixtures.engine import until
 from tests.fixtures.rig import Rig
 from tests.fixtures.starved import starved, throttled_s
 
@@ -32,3 +35,28 @@ async def test_worker_with_three_hundredths_of_a_processor_is_late_and_loses_no_
         assert rig.ledger.read_text().count("\nB,") == binds, rig.said("worker")
         invariants.windows_hold(rig.ledger, rig.window)
         invariants.rate_holds([message.at_ns for message in audit.arrived], rig.tps)
+
+
+@pytest.mark.slow
+async def test_worker_at_the_end_of_its_address_space_says_so_stops_in_order_and_loses_nothing(
+    tmp_path: Path, data_root: Path
+) -> None:
+    """Fault 10: RLIMIT_AS just above what it takes; it claims nothing, ends when told, and the next one does it all."""
+    async with Rig(tmp_path, data_root, tps=500) as rig:
+        run = await rig.enqueue(3000)
+        await rig.start("worker")
+        await rig.until_taken(300)
+        pages = int(Path(f"/proc/{rig.processes['worker'].pid}/statm").read_text().split()[0])
+        assert await rig.stop_worker() == 0, rig.said("worker")
+        rig.limits = {resource.RLIMIT_AS: round(pages * os.sysconf("SC_PAGE_SIZE") / 0.97)}
+        await rig.start("worker")
+        await until(lambda: "claims nothing, takes no receipts" in rig.said("worker"), "memory is told of", 30.0)
+        stands = rig.taken()
+        await asyncio.sleep(2.0)
+        # What it had claimed before it looked may have left.
+        assert rig.taken() - stands < 2000 and rig.is_alive("worker"), rig.said("worker")
+        assert await rig.stop_worker() == 0, rig.said("worker")
+        rig.limits = {}
+        await rig.start("worker")
+        audit = await rig.audit_when_over(run)
+        audit.check(doubt_at_most=0, receipts=True)
