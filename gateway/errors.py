@@ -3,6 +3,7 @@
     GatewayError
     ├── ConfigError               the operator's: key, what was expected, what was found
     ├── FileFault                 the customer's: a file of contacts that cannot be read; nothing was written
+    ├── AudienceFault             the author's: an audience that means nothing; where, what was expected and found
     ├── EncodeError               the caller's: what cannot be put on the wire    from NotEncodable | TooManyParts
     ├── ProtocolError
     │   ├── LocalProtocolError    ours: the session's state forbids what we asked
@@ -36,6 +37,15 @@ class FileFault(GatewayError):
     def __init__(self, fault: str, message: str):
         super().__init__(message)
         self.fault = fault
+
+
+class AudienceFault(GatewayError):
+    """An audience cannot be read, or means nothing; it was neither kept nor asked. line, column: from 1."""
+
+    def __init__(self, line: int, column: int, message: str):
+        self.line = line
+        self.column = column
+        super().__init__(f"line {line}, column {column}: {message}")
 
 
 class EncodeError(GatewayError):

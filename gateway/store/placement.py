@@ -97,6 +97,10 @@ PLACES: dict[str, Place] = {
     "person_order": BY_BUCKET,
     "session_open": BY_BUCKET,
     "person_changed": BY_BUCKET,
+    "audience_member": BY_BUCKET,
+    "audience_change": BY_BUCKET,
+    "list_change": BY_BUCKET,
+    "rfm": BY_BUCKET,
     "schema_version": LOCAL,
     "worker": LOCAL,
     "bind_slot": LOCAL,
@@ -110,6 +114,9 @@ PLACES: dict[str, Place] = {
     "suppression_upto": LOCAL,
     "person_feed": LOCAL,
     "event_file": LOCAL,
+    "audience": LOCAL,
+    "audience_salt": LOCAL,
+    "rfm_version": LOCAL,
 }
 
 
