@@ -75,9 +75,14 @@ async def measure(dsn: str, arguments: argparse.Namespace, pid: int) -> list[dic
         if number == 0 and arguments.history:
             past = NOW - timedelta(days=1)
             told += [
-                Item(who=Who(external_id="busy"), event_id=f"h{at}", name="visit", occurred_at=past + timedelta(milliseconds=at))
+                Item(
+                    who=Who(external_id="busy"),
+                    event_id=f"h{at}",
+                    name="visit",
+                    occurred_at=past + timedelta(milliseconds=at),
+                )
                 for at in range(arguments.history)
-            ]  # fmt: skip
+            ]
         batches = [told[at : at + arguments.batch] for at in range(0, len(told), arguments.batch)]
         if number == 0:
             await asyncio.gather(*(bring(one, batches, kinds, now) for one in connections))
@@ -93,7 +98,9 @@ async def measure(dsn: str, arguments: argparse.Namespace, pid: int) -> list[dic
         }
         print(json.dumps(figures), flush=True)
         found.append(figures)
-    counted = await connections[0].fetchval("SELECT sum(count) FROM event_total WHERE name IN ('visit', 'order_placed')")
+    counted = await connections[0].fetchval(
+        "SELECT sum(count) FROM event_total WHERE name IN ('visit', 'order_placed')"
+    )
     assert counted == size * (arguments.rounds + 1) + arguments.history, counted
     for one in connections:
         await postgres.close(one)

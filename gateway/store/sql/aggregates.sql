@@ -79,3 +79,19 @@ FROM unnest($2::bigint[]) AS k (id) LEFT JOIN times t ON t.profile = k.id LEFT J
 LEFT JOIN firsts f ON f.profile = k.id LEFT JOIN lasts l ON l.profile = k.id
 LEFT JOIN bought o ON o.profile = k.id LEFT JOIN spent s ON s.profile = k.id
 WHERE p.bucket = $1::int AND p.id = k.id;
+
+-- name: sessions_due
+-- Find persons of a bucket whose session may have ended by $2.
+-- index: session_open_check (bucket, check_at)
+SELECT profile FROM session_open WHERE bucket = $1::int AND check_at <= $2::timestamptz ORDER BY check_at LIMIT $3::int;
+
+-- name: look_later
+-- Have sessions that go on looked at when they may have ended.
+-- index: session_open_pkey
+UPDATE session_open s SET check_at = k.check_at FROM unnest($2::bigint[], $3::timestamptz[]) AS k (profile, check_at)
+WHERE s.bucket = $1::int AND s.profile = k.profile;
+
+-- name: close_sessions
+-- Have persons who run no session looked at no more.
+-- index: session_open_pkey
+DELETE FROM session_open WHERE bucket = $1::int AND profile = ANY($2::bigint[]);

@@ -1,0 +1,1 @@
+"""The campaign engine: loops over all people, each of them one job that one worker has for all."""
