@@ -1,8 +1,9 @@
 """Ends of sessions, told once: who has done nothing for the timeout gets a session_ended of ours (EV-10).
 
 It has happened at the last event + the timeout, whenever we come to tell it. Who tells holds the person, and ends the
-running session in the same transaction: neither two who tell, nor a crash, nor an event that comes meanwhile tell one end
-twice or none.
+running session in the same transaction: neither two who tell, nor a crash, nor an event that comes meanwhile tell one
+end twice or none.
+Not here: who looks, and when (gateway.automation.sessions); ends that an event tells by coming later (aggregates.py).
 """
 
 from datetime import datetime
