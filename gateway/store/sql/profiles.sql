@@ -202,3 +202,15 @@ ON CONFLICT (name) DO NOTHING;
 INSERT INTO event_property_kind (event, name, kind, seen_at)
 SELECT k.event, k.name, k.kind, $4::timestamptz FROM unnest($1::text[], $2::text[], $3::text[]) AS k (event, name, kind)
 ON CONFLICT (event, name) DO NOTHING;
+
+-- name: event_file_upto
+-- Read how far a file is taken in as of a source.
+-- index: event_file_pkey
+SELECT lines, octets FROM event_file WHERE sha256 = $1::bytea AND source = $2::text;
+
+-- name: event_file_went
+-- Write down how far a file is taken in.
+-- index: event_file_pkey, as the arbiter
+INSERT INTO event_file (sha256, source, lines, octets, at)
+VALUES ($1::bytea, $2::text, $3::bigint, $4::bigint, $5::timestamptz)
+ON CONFLICT (sha256, source) DO UPDATE SET lines = excluded.lines, octets = excluded.octets, at = excluded.at;
