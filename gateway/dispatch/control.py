@@ -9,7 +9,6 @@ was read last holds. Not here: the orders themselves (store/control.py), what is
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +21,7 @@ from gateway.countries import code_of
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.line import Connect, Line
+from gateway.dispatch.rest import Rest
 from gateway.dispatch.trial import Trial
 from gateway.errors import ConfigError, StoreError
 from gateway.smpp.carrier import Carrier
@@ -73,7 +73,7 @@ class Control:
         self._by = by
         self._steered: list[Steered] = []
         self._line = Line(connect, self._listen)
-        self._rung = asyncio.Event()
+        self._rung = Rest()
         self._read_at = clock.monotonic()
         self._watched_until = 0.0
         self.state = State()
@@ -113,9 +113,7 @@ class Control:
     async def run(self) -> None:
         """Obey until cancelled."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
-                    await self._rung.wait()
+            await self._rung.wait(POLL_S)
             self._rung.clear()
             try:
                 await self.step()

@@ -7,8 +7,6 @@ Codes and other urgent classes are claimed past a full backlog, as soon as Postg
 Not here: octets (_fastpath), settling (settlement.py), dead workers' chunks and waiting receipts (rescue.py).
 """
 
-import asyncio
-import contextlib
 import logging
 from datetime import timedelta
 
@@ -21,6 +19,7 @@ from gateway.dispatch.clock import Clock, Watch
 from gateway.dispatch.compose import encoding_of, form_of
 from gateway.dispatch.intent import Intents
 from gateway.dispatch.line import Connect, Line
+from gateway.dispatch.rest import Rest
 from gateway.dispatch.stops import Feed
 from gateway.errors import EncodeError, StoreError
 from gateway.message import MessageClass, Refusal
@@ -76,7 +75,7 @@ class Dispatcher:
         self._line = Line(connect, self._listen)
         self._lost_claim = False
         self._forms: dict[tuple[int, str], Dress | EncodeError] = {}
-        self._wake = asyncio.Event()
+        self._wake = Rest()
         self._urgent_at = 0.0
         self._is_new = True
         self._owed: list[tuple[int, int, int]] = []
@@ -116,9 +115,7 @@ class Dispatcher:
                 await self._line.mend(error)
             else:
                 self.last_error = ""
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SOON_S if found else IDLE_S if wanted else BUSY_S):
-                    await self._wake.wait()
+            await self._wake.wait(SOON_S if found else IDLE_S if wanted else BUSY_S)
 
     def _wanted(self) -> tuple[int, int]:
         """Chunks to claim now, and of which classes.

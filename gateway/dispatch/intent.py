@@ -10,7 +10,6 @@ Not here: outcomes and receipts (settlement.py).
 """
 
 import asyncio
-import contextlib
 import logging
 import math
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from _fastpath.batch import Batch
 from gateway.config import WorkerSettings
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
+from gateway.dispatch.rest import Rest
 from gateway.errors import StoreError
 from gateway.smpp.carrier import Carrier
 from gateway.store import postgres, queue
@@ -26,9 +26,10 @@ from gateway.store import postgres, queue
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.25
-# Between two steps while a bind waits for one, and otherwise.
+# Between two steps while a bind waits for one, otherwise, and while nothing is in hand: a claim ends it.
 HUNGRY_S = 0.002
 CALM_S = 0.01
+IDLE_S = 0.25
 
 
 class Intents:
@@ -61,7 +62,7 @@ class Intents:
         self.asked_at: float | None = None
         self.answered_at = -math.inf
         self.last_error = ""
-        self.wake = asyncio.Event()
+        self.wake = Rest()
 
     async def run(self) -> None:
         """Move watermarks until cancelled."""
@@ -79,11 +80,9 @@ class Intents:
                 await self._line.mend(error)
                 await asyncio.sleep(RETRY_S)
                 continue
-            pause = HUNGRY_S if self.is_hungry else CALM_S
+            pause = IDLE_S if self._carrier.backlog.is_empty else HUNGRY_S if self.is_hungry else CALM_S
             self.wake.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self.wake.wait()
+            await self.wake.wait(pause)
 
     @property
     def is_hungry(self) -> bool:
@@ -138,6 +137,13 @@ class Intents:
             self.rate_per_s = max(current, self.rate_per_s * 0.5 ** (elapsed / 0.25))
             self._handed_out = handed_out
             self._planned_at = now
+        if not self._may_move or not carrier.is_up:
+            return []
+        open_ = [
+            batch for batch in backlog.batches() if batch.next_rank < batch.n and not batch.dropped and not batch.paused
+        ]
+        if all(batch.committed >= batch.n for batch in open_):
+            return []
         limit = carrier.flow.rate_per_s
         # Measured over 10 ms a throttle that was at rest seems to allow several times what it does.
         step = int(min(self.rate_per_s, limit or math.inf) * self._settings.intent_s)
@@ -149,14 +155,10 @@ class Intents:
         # Segments with a moment of their own (a recipient's full queue) are in doubt beside that: they hold up nobody.
         waiting = len(backlog.delayed) + len(backlog.urgent_delayed)
         wanted = min(wanted, carrier.window_size + 2 * step - (backlog.in_flight - waiting) - self._unsettled())
-        if not carrier.is_up or not self._may_move:
-            return []
         planned = []
-        for batch in backlog.batches():
+        for batch in open_:
             if wanted <= 0:
                 break
-            if batch.dropped or batch.paused or batch.next_rank >= batch.n:
-                continue
             ahead = batch.committed - batch.next_rank
             upto = min(batch.n, batch.next_rank + wanted)
             if upto > batch.committed:

@@ -13,7 +13,6 @@ Not here: which binds a worker opens (slots.py), what becomes of a dead one's ch
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
@@ -22,6 +21,7 @@ import msgspec
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.identity import Identity
 from gateway.dispatch.line import Connect, Line
+from gateway.dispatch.rest import Rest
 from gateway.errors import LeaseLost, NodeTaken, StoreError
 from gateway.store import membership, postgres, runs
 
@@ -130,7 +130,7 @@ class Membership:
         self._line = Line(connect)
         self._watch = Watch(identity, lease_s)
         self._told: tuple[str, ...] = ()
-        self._rung = asyncio.Event()
+        self._rung = Rest()
         self.is_registered = False
         self.workers: list[runs.Worker] = []
         self.hold_until = float("-inf")
@@ -189,9 +189,7 @@ class Membership:
                 await self.close()
                 pause_s /= 4
             self._rung.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, pause_s - (self._clock.monotonic() - began))):
-                    await self._rung.wait()
+            await self._rung.wait(max(0.0, pause_s - (self._clock.monotonic() - began)))
 
     def ring(self) -> None:
         """Beat soon: which carriers are served has changed."""

@@ -16,7 +16,6 @@ Not here: watermarks (intent.py), claiming (dispatcher.py), what waits for its m
 """
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import math
@@ -28,6 +27,7 @@ from gateway.config import WorkerSettings
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.intake import Intake, Taken
 from gateway.dispatch.line import Connect, Line
+from gateway.dispatch.rest import Rest
 from gateway.errors import StoreError
 from gateway.smpp.carrier import Carrier
 from gateway.smpp.link import Link
@@ -88,7 +88,7 @@ class Settlement:
         self.asked_at: float | None = None
         self.answered_at = -math.inf
         self.last_error = ""
-        self.wake = asyncio.Event()
+        self.wake = Rest()
 
     async def run(self) -> None:
         """Flush until `stop`, or until cancelled."""
@@ -100,9 +100,7 @@ class Settlement:
             self.wake.clear()
             if self._is_stopping:
                 break
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self.wake.wait()
+            await self.wake.wait(pause)
 
     def stop(self) -> None:
         """End `run` behind the flush in hand."""

@@ -16,7 +16,6 @@ Not here: who is alive (membership.py), binds and throttle (smpp/carrier.py).
 """
 
 import asyncio
-import contextlib
 import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -27,6 +26,7 @@ from msgspec import Struct
 from gateway.config import CarrierSettings
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
+from gateway.dispatch.rest import Rest
 from gateway.errors import StoreError
 from gateway.smpp.carrier import Carrier
 from gateway.store import membership, postgres
@@ -209,7 +209,7 @@ class Slots:
         self._on_lose = on_lose
         self._divided: list[Divided] = []
         self._line = Line(connect, self._listen)
-        self._rung = asyncio.Event()
+        self._rung = Rest()
         self.last_error = ""
 
     def divide(self, name: str, carrier: Carrier) -> None:
@@ -233,9 +233,7 @@ class Slots:
         while True:
             next_at = min((one.share.next_at() for one in self._divided), default=math.inf)
             pause_s = min(POLL_S, max(0.0, next_at - self._clock.monotonic()))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await self._rung.wait()
+            await self._rung.wait(pause_s)
             self._rung.clear()
             try:
                 await self.step()

@@ -30,6 +30,7 @@ from _fastpath.backlog import Backlog
 from _fastpath.numbers import NumberSet
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
+from gateway.dispatch.rest import Rest
 from gateway.errors import StoreError
 from gateway.message import MessageClass
 from gateway.store import postgres, stops
@@ -206,7 +207,7 @@ class Feed:
         self._instance = instance
         self._line = Line(connect, self._listen)
         self._backlogs: list[Backlog] = []
-        self._rung = asyncio.Event()
+        self._rung = Rest()
         self._confirmed = -1
         self._read_at = -1e9
         self._is_stale = False
@@ -273,9 +274,7 @@ class Feed:
         while True:
             now = self._clock.monotonic()
             next_at = next_at + POLL_S if next_at + POLL_S > now else now
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, next_at - now)):
-                    await self._rung.wait()
+            await self._rung.wait(max(0.0, next_at - now))
             self._rung.clear()
             try:
                 await self.step()

@@ -321,8 +321,8 @@ class Link(asyncio.BufferedProtocol):
         self._transport.write(piece)
         if self._transport.get_write_buffer_size() == 0:
             self._in_transport = 0
-            self._site.centre.handed(self.number, len(piece), now_ns)
-            asyncio.get_running_loop().call_soon(self._go_on)
+            if self._site.centre.handed(self.number, len(piece), now_ns):
+                asyncio.get_running_loop().call_soon(self._go_on)
 
     def _go_on(self) -> None:
         if self.number in self._site.links:
@@ -395,6 +395,7 @@ class Site:
         self._server: asyncio.Server | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_ns = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._settling = False
         self._bound: Counter[int] = Counter()
         self._refusals = [list(map(status_value, account.bind_refusals)) for account in carrier.account]
@@ -520,7 +521,10 @@ class Site:
             self._alarm_ns = due_ns
             # Loops count milliseconds, and an alarm that is early would be set again at once.
             wait_ms = math.ceil(max(due_ns - now_ns, 0) / 1e6)
-            self._alarm = asyncio.get_running_loop().call_later(wait_ms / 1e3, self._alarmed)
+            if self._loop is None:
+                # Asked once: CPython before 3.12 makes a system call of it.
+                self._loop = asyncio.get_running_loop()
+            self._alarm = self._loop.call_later(wait_ms / 1e3, self._alarmed)
 
     def _alarmed(self) -> None:
         self._alarm = None

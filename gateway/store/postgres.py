@@ -105,50 +105,76 @@ def is_sound(connection: "asyncpg.Connection[Any] | None", error: StoreError) ->
     return error.elsewhere and connection is not None and not (connection.is_closed() or connection.is_in_transaction())
 
 
-@contextlib.asynccontextmanager
-async def deadline(
-    connection: "asyncpg.Connection[Any]", seconds: float, what: str = "postgres"
-) -> AsyncIterator[None]:
+class Deadline:
+    """What `deadline` gives its block."""
+
+    __slots__ = (
+        "_cancelling",
+        "_connection",
+        "_has_cancelled",
+        "_is_over",
+        "_loop",
+        "_seconds",
+        "_task",
+        "_timer",
+        "_what",
+    )
+
+    def __init__(self, connection: "asyncpg.Connection[Any]", seconds: float, what: str):
+        self._connection, self._seconds, self._what = connection, seconds, what
+        self._is_over = self._has_cancelled = False
+
+    async def __aenter__(self) -> None:
+        """Set the timer."""
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self._loop)
+        assert task is not None
+        self._task, self._cancelling = task, task.cancelling()
+        self._timer: asyncio.Handle = self._loop.call_later(self._seconds, self._expire)
+
+    def _expire(self) -> None:
+        # The connection goes first: a ROLLBACK that the cancelled block sends would wait like the statement before it.
+        self._is_over = True
+        self._connection.terminate()
+        # Ends waits that are not the connection's, and those of asyncpg that a terminated connection does not wake (a
+        # COPY whose socket is full).
+        self._timer = self._loop.call_soon(self._cancel)
+
+    def _cancel(self) -> None:
+        self._has_cancelled = True
+        self._task.cancel()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Say what the block ended in."""
+        self._timer.cancel()
+        if self._has_cancelled and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            error = TimeoutError()
+        if error is None or not isinstance(error, Exception):
+            return
+        if self._task.cancelling() > self._cancelling:
+            # A transaction that is cancelled while its connection breaks ends with the connection's error (asyncpg
+            # 0.32); the loop that asked would take it for one, go on, and never end.
+            raise asyncio.CancelledError from error
+        if self._is_over:
+            # Whatever it is: asyncpg leaves a COPY on a terminated connection with an AttributeError (0.32).
+            raise StoreError(
+                f"{self._what}: no answer within {self._seconds:g} s, connection dropped", retryable=True
+            ) from error
+        if isinstance(error, asyncpg.InternalClientError):
+            self._connection.terminate()
+            raise store_error(error) from error
+        if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | ConnectionError | TimeoutError):
+            raise store_error(error) from error
+
+
+def deadline(connection: "asyncpg.Connection[Any]", seconds: float, what: str = "postgres") -> Deadline:
     """Give the block `seconds`; then the connection is terminated and the block ends in a StoreError.
 
     what    named in the error's text
     raises  StoreError, retryable when time is over or Postgres says so; errors that are not the database's pass
     cost    one timer; no task
     """
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    cancels = task.cancelling()
-    expired = False
-
-    def expire() -> None:
-        # The connection goes first: a ROLLBACK that the cancelled block sends would wait like the statement before it.
-        nonlocal expired
-        expired = True
-        connection.terminate()
-
-    when = loop.time() + seconds
-    timer = loop.call_at(when, expire)
-    try:
-        # The second timer of the same instant ends waits that are not the connection's, and those of asyncpg that a
-        # terminated connection does not wake (a COPY whose socket is full).
-        async with asyncio.timeout_at(when):
-            yield
-    except Exception as error:
-        if task.cancelling() > cancels:
-            # A transaction that is cancelled while its connection breaks ends with the connection's error (asyncpg
-            # 0.32); the loop that asked would take it for one, go on, and never end.
-            raise asyncio.CancelledError from error
-        # All of them: asyncpg leaves a COPY on a terminated connection with an AttributeError (0.32).
-        if expired:
-            raise StoreError(f"{what}: no answer within {seconds:g} s, connection dropped", retryable=True) from error
-        if isinstance(error, asyncpg.InternalClientError):
-            connection.terminate()
-            raise store_error(error) from error
-        if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | ConnectionError | TimeoutError):
-            raise store_error(error) from error
-        raise
-    finally:
-        timer.cancel()
+    return Deadline(connection, seconds, what)
 
 
 async def connect(

@@ -141,7 +141,8 @@ async def test_drained_carrier_finishes_what_is_begun_unbinds_and_binds_again(ds
         assert lane.carrier.in_flight
         await give(e, "drain")
         await until(lambda: report(worker)["carriers"]["acme"]["control"]["stands"] == "drained", "it is drained")
-        assert {bind.phase for bind in lane.carrier.binds} == {"down"}
+        # Down, and from the next look at the slots on no binds of ours at all.
+        assert {bind.phase for bind in lane.carrier.binds} <= {"down"}
 
         async def is_given_back() -> bool:
             return {row["state"] for row in await e.connection.fetch("SELECT DISTINCT state FROM chunk")} <= {

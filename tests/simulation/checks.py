@@ -136,7 +136,9 @@ class Checks:
         self.submits = 0
         # Segments that may be in doubt, by what happened; see A5.
         self.may_doubt = 0
-        self.lives: dict[int, list[str]] = {}
+        self.lives: dict[int, list[tuple[float, str, tuple[Any, ...]]]] = {}
+        # At the end: the outcomes of each number.
+        self.rows: dict[int, list[Any]] = {}
         self._places: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self._known_payloads = 0
         self._order: dict[tuple[int, int, bytes], int] = {}
@@ -146,13 +148,21 @@ class Checks:
         """Note a violation."""
         self.told[kind] += 1
         if self.told[kind] <= MOST:
-            life = self.lives.get(number, [])
-            told = "".join(f"\n      {line}" for line in life)
+            told = "".join(f"\n      {line}" for line in self.life_of(number))
             self.violations.append(f"seed {self.seed} at {self.loop.now:.6f} s: {kind}: {text}{told}")
 
-    def note(self, number: int, text: str) -> None:
-        """Write into a message's biography."""
-        self.lives.setdefault(number, []).append(f"{self.loop.now:.6f} {text}")
+    def note(self, number: int, text: str, *values: Any) -> None:
+        """Write into a message's biography; it is put into words where somebody asks for it."""
+        self.lives.setdefault(number, []).append((self.loop.now, text, values))
+
+    def life_of(self, number: int) -> list[str]:
+        """Tell the biography of a message, and at the end its rows."""
+        told = [f"{at:.6f} {text.format(*values)}" for at, text, values in self.lives.get(number, ())]
+        return told + [
+            f"outcome lane {row.lane} chunk {row.chunk_id} pos {row.pos} part {row.segment}/{row.segments} "
+            f"epoch {row.epoch} status {row.status} id {row.message_id} at {row.at:%H:%M:%S.%f}"
+            for row in self.rows.get(number, ())
+        ]
 
     # -- the wire ---------------------------------------------------------------------------------------------------
 
@@ -196,7 +206,12 @@ class Checks:
         self.submits += 1
         number, place = destination_of(pdu)
         self.note(
-            number, f"written to {carrier.name}, connection {connection.number}, sequence {sequence}, part {place}"
+            number,
+            "written to {}, connection {}, sequence {}, part {}",
+            carrier.name,
+            connection.number,
+            sequence,
+            place,
         )
         # A2: below a committed watermark of a chunk that holds it.
         if not self._is_intended(carrier.lane, number):
@@ -388,7 +403,9 @@ class Checks:
         for name, lines in ledgers.items():
             for message in ledger.fold(ledger.cut(lines.octets.decode("latin-1").splitlines(keepends=True))):
                 number = int(message.destination)
-                self.note(number, f"at {name}: status {message.status:#x} id {message.message_id} link {message.link}")
+                self.note(
+                    number, "at {}: status {:#x} id {} link {}", name, message.status, message.message_id, message.link
+                )
                 if message.status:
                     continue
                 copies[number, part_of(message)] += 1
@@ -400,7 +417,7 @@ class Checks:
                         answered[lane_of[name], message.message_id] = number
                 if len([one for one in message.receipts if one.state == "DELIVRD"]) > 1:
                     self.reached["duplicate_receipt"] += 1
-        self._tell_rows(rows)
+        self.rows = rows
         stored = self._receipts(accepted)
         self._conservation(runs, rows, copies)
         self._duplicates(runs, copies, repeated)
@@ -426,15 +443,6 @@ class Checks:
                 f"{len(doubted)} segments in doubt, at most {self.may_doubt} unanswered on lost sessions or behind "
                 f"their timers and {extra_doubt * parts} by kills",
             )
-
-    def _tell_rows(self, rows: dict[int, list[Any]]) -> None:
-        for number, found in rows.items():
-            for row in found:
-                self.note(
-                    number,
-                    f"outcome lane {row.lane} chunk {row.chunk_id} pos {row.pos} part {row.segment}/{row.segments} "
-                    f"epoch {row.epoch} status {row.status} id {row.message_id} at {row.at:%H:%M:%S.%f}",
-                )
 
     def _receipts(self, accepted: dict[tuple[int, str], int]) -> set[tuple[int, str]]:
         """Judge receipts that were matched; -> (lane, message_id) of all that are kept."""

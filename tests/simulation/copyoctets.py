@@ -1,5 +1,6 @@
 """Binary COPY, both ways, in plain Python: what the compiled rows write is read, what the claim reads is written."""
 
+import functools
 import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -23,6 +24,21 @@ _READERS: dict[str, Callable[[bytes], Any]] = {
 }
 
 
+_length = struct.Struct(">i")
+
+
+@functools.cache
+def _plan_of(types: tuple[str, ...]) -> tuple[struct.Struct, tuple[int, ...], list[int], list[Callable[[bytes], Any]]]:
+    """Say how rows of such types begin: columns of fixed width, how wide, which are moments; and who reads each."""
+    front = 0
+    while front < len(types) and types[front] in _FORMS:
+        front += 1
+    fixed = struct.Struct(">h" + "".join("i" + _FORMS[one] for one in types[:front]))
+    widths = tuple(struct.calcsize(">" + _FORMS[one]) for one in types[:front])
+    moments = [place for place in range(front) if types[place] == "timestamptz"]
+    return fixed, widths, moments, [_READERS[one] for one in types]
+
+
 def read_copy(octets: bytes, types: Sequence[str]) -> list[tuple[Any, ...]]:
     """Read rows of such types.
 
@@ -30,29 +46,22 @@ def read_copy(octets: bytes, types: Sequence[str]) -> list[tuple[Any, ...]]:
     """
     if octets[: len(SIGNATURE)] != SIGNATURE:
         raise ValueError(f"copy: expected the signature, found {octets[:11]!r}")
-    at = len(SIGNATURE) + 8
-    front = 0
-    while front < len(types) and types[front] in _FORMS:
-        front += 1
-    fixed = struct.Struct(">h" + "".join("i" + _FORMS[one] for one in types[:front]))
-    widths = [struct.calcsize(">" + _FORMS[one]) for one in types[:front]]
-    moments = [place for place in range(front) if types[place] == "timestamptz"]
-    readers = [_READERS[one] for one in types]
-    length = struct.Struct(">i")
+    at, n = len(SIGNATURE) + 8, len(types)
+    fixed, widths, moments, readers = _plan_of(tuple(types))
     rows = []
     while octets[at : at + 2] != END:
         values: list[Any] = []
         if len(octets) >= at + fixed.size:
             found = fixed.unpack_from(octets, at)
-            if list(found[1::2]) == widths:
+            if found[1::2] == widths:
                 values = list(found[2::2])
                 for place in moments:
                     values[place] = at_us(values[place])
-        if len(octets) < at + 2 or struct.unpack_from(">h", octets, at)[0] != len(types):
-            raise ValueError(f"copy: expected a row of {len(types)} columns at octet {at}")
+        if len(octets) < at + 2 or (octets[at] << 8) + octets[at + 1] != n:
+            raise ValueError(f"copy: expected a row of {n} columns at octet {at}")
         at = at + fixed.size if values else at + 2
-        for place in range(len(values), len(types)):
-            (size,) = length.unpack_from(octets, at)
+        for place in range(len(values), n):
+            (size,) = _length.unpack_from(octets, at)
             at += 4
             if size < 0:
                 values.append(None)

@@ -46,22 +46,28 @@ class Handle:
     __slots__ = ("args", "callback", "context", "host", "is_cancelled", "is_read", "loop", "when_ns")
 
     def __init__(
-        self, loop: "SimLoop", callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context
+        self,
+        loop: "SimLoop",
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: contextvars.Context,
+        host: "Host | None",
+        when_ns: int,
     ):
-        self.loop, self.callback, self.args, self.context = loop, callback, args, context
-        self.host: Host | None = context.get(_host)
+        self.loop = loop
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self.host = host
         self.is_cancelled = False
         self.is_read = False
-        self.when_ns = -1
+        self.when_ns = when_ns
 
     def cancel(self) -> None:
         """Never call it."""
-        if not self.is_cancelled:
-            self.is_cancelled = True
-            if self.when_ns >= 0:
-                self.loop.timers_cancelled += 1
-            # A coroutine is not kept by a timer that will not ring.
-            self.callback, self.args = _nothing, ()
+        self.is_cancelled = True
+        # A coroutine is not kept by a timer that will not ring.
+        self.callback, self.args = _nothing, ()
 
     def cancelled(self) -> bool:
         """Tell whether it was cancelled."""
@@ -83,6 +89,8 @@ class Host:
         self.wall_offset = timedelta(0)
         self.is_dead = False
         self.is_frozen = False
+        # Dead or frozen: nothing of it runs.
+        self.is_still = False
         self.parked: list[Handle] = []
         self.tasks: list[asyncio.Task[Any]] = []
         # What else lives and dies with the process: called with the host when it crashes.
@@ -90,7 +98,9 @@ class Host:
 
     def monotonic(self) -> float:
         """Read the monotonic clock."""
-        return self.loop.seconds_of(self.loop.now_ns, self)
+        # Asked more often than anything else: seconds_of() written out.
+        now_ns = self.loop.now_ns
+        return self.offset_s + (now_ns + now_ns * self.drift) / 1e9
 
     def monotonic_ns(self) -> int:
         """Read it in nanoseconds."""
@@ -122,7 +132,7 @@ class Host:
         """End as kill -9 does: nothing of it runs any more, not even what tidies up."""
         if self.is_dead:
             return
-        self.is_dead = True
+        self.is_dead = self.is_still = True
         self.loop.graves.extend(self.tasks)
         self.parked.clear()
         for call in self.at_crash:
@@ -130,12 +140,12 @@ class Host:
 
     def freeze(self) -> None:
         """Stop as SIGSTOP does; time goes on."""
-        self.is_frozen = True
+        self.is_frozen = self.is_still = True
 
     def thaw(self) -> None:
         """Go on: everything that came due meanwhile is late, and what came over the network is read first."""
         if self.is_frozen and not self.is_dead:
-            self.is_frozen = False
+            self.is_frozen = self.is_still = False
             parked, self.parked = self.parked, []
             self.loop.ready.extend(handle for handle in parked if handle.is_read)
             self.loop.ready.extend(handle for handle in parked if not handle.is_read)
@@ -153,7 +163,6 @@ class SimLoop(asyncio.AbstractEventLoop):
         self.now_ns = 0
         self.ready: deque[Handle] = deque()
         self.turns = 0
-        self.timers_cancelled = 0
         self.host: Host | None = None
         # Tasks of dead hosts: a coroutine that nobody holds would be closed, and its `finally` blocks would run.
         self.graves: list[asyncio.Task[Any]] = []
@@ -195,7 +204,11 @@ class SimLoop(asyncio.AbstractEventLoop):
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> Handle:  # type: ignore[override]
         """Call behind all that is ready."""
-        handle = Handle(self, callback, args, context if context is not None else contextvars.copy_context())
+        # Code that runs is its host's, whose context it has.
+        if context is None:
+            handle = Handle(self, callback, args, contextvars.copy_context(), self.host, -1)
+        else:
+            handle = Handle(self, callback, args, context, context.get(_host), -1)
         if not self._is_closed:
             self.ready.append(handle)
         return handle
@@ -209,30 +222,38 @@ class SimLoop(asyncio.AbstractEventLoop):
     def call_later(
         self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> Handle:  # type: ignore[override]
-        """Call when so many seconds have passed on the clock of the caller's host."""
-        return self.call_at(self.time() + delay, callback, *args, context=context)
+        """Call when so many seconds have passed on the clock of the caller's host, never too soon."""
+        host = self.host
+        if host is not None:
+            delay /= 1.0 + host.drift
+        when_ns = self.now_ns + max(0, int(delay * 1e9) + 1)
+        if context is None:
+            return self._set(Handle(self, callback, args, contextvars.copy_context(), host, when_ns))
+        return self._set(Handle(self, callback, args, context, context.get(_host), when_ns))
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> Handle:  # type: ignore[override]
         """Call at a moment of the clock of the caller's host."""
-        handle = Handle(self, callback, args, context if context is not None else contextvars.copy_context())
-        return self._set(handle, self.ns_of(when, self.host))
+        when_ns = max(self.ns_of(when, self.host), self.now_ns)
+        if context is None:
+            return self._set(Handle(self, callback, args, contextvars.copy_context(), self.host, when_ns))
+        return self._set(Handle(self, callback, args, context, context.get(_host), when_ns))
 
     def at_ns(self, when_ns: int, callback: Callable[..., object], *args: Any, context: contextvars.Context) -> Handle:
         """Call at a moment of true time."""
-        return self._set(Handle(self, callback, args, context), when_ns)
+        return self._set(Handle(self, callback, args, context, context.get(_host), max(when_ns, self.now_ns)))
 
-    def _set(self, handle: Handle, when_ns: int) -> Handle:
-        handle.when_ns = max(when_ns, self.now_ns, 0)
+    def _set(self, handle: Handle) -> Handle:
         if not self._is_closed:
             self._serial += 1
-            heappush(self._timers, (handle.when_ns, self._serial, handle))
-            if len(self._timers) > self._prune_at:
+            timers = self._timers
+            heappush(timers, (handle.when_ns, self._serial, handle))
+            if len(timers) > self._prune_at:
                 # Timers are mostly deadlines that were kept.
-                self._timers = [entry for entry in self._timers if not entry[2].is_cancelled]
-                heapify(self._timers)
-                self._prune_at = max(256, 2 * len(self._timers))
+                timers[:] = [entry for entry in timers if not entry[2].is_cancelled]
+                heapify(timers)
+                self._prune_at = max(256, 2 * len(timers))
         return handle
 
     def create_future(self) -> "asyncio.Future[Any]":
@@ -323,36 +344,34 @@ class SimLoop(asyncio.AbstractEventLoop):
             asyncio._set_running_loop(None)
 
     def _run(self, main: "asyncio.Future[Any]") -> None:
-        ready, turns = self.ready, 0
+        ready, timers, turns = self.ready, self._timers, 0
+        take = ready.popleft
         while not main.done():
-            timers = self._timers
             if not ready:
                 turns = 0
                 while timers and timers[0][2].is_cancelled:
                     heappop(timers)
                 if not timers:
                     raise Deadlock(f"nothing is ready and no timer is set:\n{self.stacks()}")
-                self.now_ns = max(self.now_ns, timers[0][0])
-            while timers and timers[0][0] <= self.now_ns:
+                if timers[0][0] > self.now_ns:
+                    self.now_ns = timers[0][0]
+            now_ns = self.now_ns
+            while timers and timers[0][0] <= now_ns:
                 handle = heappop(timers)[2]
                 if not handle.is_cancelled:
-                    # It rings: to cancel it does nothing more to the heap.
-                    handle.when_ns = -1
                     ready.append(handle)
             turns += 1
             if turns > MOST_TURNS:
                 raise Spin(f"{turns} turns without a timer that was waited for:\n{self.stacks()}")
             for _ in range(len(ready)):
-                handle = ready.popleft()
+                handle = take()
                 if handle.is_cancelled:
                     continue
                 host = self.host = handle.host
-                if host is not None:
-                    if host.is_dead:
-                        continue
-                    if host.is_frozen:
+                if host is not None and host.is_still:
+                    if not host.is_dead:
                         host.parked.append(handle)
-                        continue
+                    continue
                 try:
                     handle.context.run(handle.callback, *handle.args)
                 except Exception as error:

@@ -283,7 +283,7 @@ class Connection:
         if room <= 0:
             return
         octets = bytes(buffer[:room])
-        del buffer[: len(octets)]
+        del buffer[:room]
         self.under_way[side] += len(octets)
         cut_at, self.sent[side] = self.cut_at[side], self.sent[side] + len(octets)
         is_cut = cut_at is not None and self.sent[side] >= cut_at
@@ -309,7 +309,9 @@ class Connection:
     def _later(self, side: int, delay_s: float, call: Callable[..., None], *args: Any) -> None:
         """Call in the order of the direction, behind everything before."""
         loop = self.network.loop
-        when_ns = max(self.last_ns[side], loop.now_ns + (int(delay_s * 1e9)))
+        when_ns = loop.now_ns + int(delay_s * 1e9)
+        if when_ns < self.last_ns[side]:
+            when_ns = self.last_ns[side]
         # Of one direction two pieces may arrive at once, and then in order; behind a drip each waits for the other.
         if self.drips[side]:
             when_ns = max(when_ns, self.last_ns[side] + int(delay_s * 1e9))

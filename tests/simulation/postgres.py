@@ -18,6 +18,7 @@ Not here: rows and locks (tables.py).
 import asyncio
 import contextvars
 import itertools
+import operator
 import random
 import re
 from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -128,7 +129,7 @@ def record_of(columns: tuple[str, ...]) -> type[Record]:
     return found
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, slots=True)
 class Request:
     """One statement on its way."""
 
@@ -436,12 +437,13 @@ class Connection:
         self._check_open()
         if self._waiter is not None:
             raise asyncpg.InterfaceError("cannot perform operation: another operation is in progress")
-        answer = asyncio.get_running_loop().create_future()
-        self._waiter = answer
+        answer = self._waiter = self.server.loop.create_future()
         self.server.asked[name] = self.server.asked.get(name, 0) + 1
         request = Request(answer=answer, run=run, name=name, args=args, steers=steers)
         self.server.send(self.session, request)
         try:
+            if timeout is None:
+                return await answer
             async with asyncio.timeout(timeout):
                 return await answer
         except (asyncio.CancelledError, TimeoutError):
@@ -481,7 +483,7 @@ class Connection:
         """Hand on what was told."""
         if not self._is_closed:
             for callback, context in self._listeners.get(channel, ()):
-                asyncio.get_running_loop().call_soon(callback, self, pid, channel, payload, context=context)
+                self.server.loop.call_soon(callback, self, pid, channel, payload, context=context)
 
     # -- its end -------------------------------------------------------------------------------------------------------
 
@@ -568,17 +570,12 @@ def _copy_in(transaction: Transaction, name: str, columns: Sequence[str], octets
     if name in LOGS:
         log = transaction.tables.logs[name]
         rows = read_copy(octets, [log.shape.columns[column].type for column in columns])
-        places = [columns.index(column) if column in columns else None for column in log.shape.columns]
-        defaults = log.defaults
-        return transaction.append(
-            name,
-            [
-                log.type._make(
-                    [default if at is None else row[at] for at, default in zip(places, defaults, strict=True)]
-                )
-                for row in rows
-            ],
-        )
+        # What is not in the columns stands behind them.
+        left = dict(zip(log.shape.columns, log.defaults, strict=True))
+        rest = tuple(left[column] for column in left if column not in columns)
+        order = [*columns, *(column for column in left if column not in columns)]
+        arranged = operator.itemgetter(*(order.index(column) for column in left))
+        return transaction.append(name, [log.type._make(arranged(row + rest)) for row in rows])
     return _copy_into(transaction, name, columns, octets)
 
 
@@ -618,6 +615,8 @@ class SimPostgres:
         self.watch: Callable[[str, Sequence[Any], Any], None] | None = None
         self._context = contextvars.copy_context()
         self._thawed: asyncio.Event | None = None
+        # Of whoever connected last.
+        self.loop: asyncio.AbstractEventLoop
 
     # -- clients -------------------------------------------------------------------------------------------------------
 
@@ -628,6 +627,8 @@ class SimPostgres:
 
         raises  StoreError, retryable: the server is down, or says nothing
         """
+        # Asked once for each: CPython before 3.12 makes a system call of it.
+        self.loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await asyncio.sleep(self._travel())
@@ -698,29 +699,30 @@ class SimPostgres:
 
     def later(self, delay_s: float, call: Callable[..., None], *args: Any) -> asyncio.TimerHandle:
         """Do something of the server's later."""
-        return asyncio.get_running_loop().call_later(delay_s, call, *args, context=self._context)
+        return self.loop.call_later(delay_s, call, *args, context=self._context)
 
     def soon(self, call: Callable[..., None], *args: Any) -> None:
         """Do something of the server's in the next turn."""
-        asyncio.get_running_loop().call_soon(call, *args, context=self._context)
+        self.loop.call_soon(call, *args, context=self._context)
 
     def _after_travel(self, call: Callable[..., None], *args: Any) -> None:
         delay_s = self._travel()
         if delay_s:
-            self.later(delay_s, call, *args)
+            self.loop.call_later(delay_s, call, *args, context=self._context)
         else:
-            self.soon(call, *args)
+            self.loop.call_soon(call, *args, context=self._context)
 
     def _travel(self) -> float:
-        least, most = self.faults.slow_s if self._is_hit(self.faults.slow) else self.faults.travel_s
-        return self.chance.uniform(least, most) if most else 0.0
+        faults = self.faults
+        least, most = faults.slow_s if faults.slow and self._is_hit(faults.slow) else faults.travel_s
+        return least + (most - least) * self.chance.random() if most else 0.0
 
     def _is_hit(self, likelihood: float) -> bool:
         return likelihood > 0 and self.chance.random() < likelihood
 
     def send(self, session: Session, request: Request) -> None:
         """Carry a request to the server."""
-        if self._is_hit(self.faults.lost_request):
+        if self.faults.lost_request and self._is_hit(self.faults.lost_request):
             self._after_travel(self._break, session)
             return
         session.on_its_way = request
@@ -728,7 +730,7 @@ class SimPostgres:
 
     def reply(self, session: Session, request: Request, result: Any, error: Exception | None) -> None:
         """Carry an answer back."""
-        if self._is_hit(self.faults.lost_answer):
+        if self.faults.lost_answer and self._is_hit(self.faults.lost_answer):
             if self.watch is not None and error is None:
                 self.watch("lost", (request.name,), result)
             self._after_travel(self._break, session)

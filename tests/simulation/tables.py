@@ -15,6 +15,7 @@ Not here: sessions, latency and faults (postgres.py); what statements do (querie
 import collections
 import functools
 import importlib.resources
+import operator
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -133,6 +134,14 @@ def _add_column(shape: Shape, line: str) -> None:
     shape.columns[name] = Column(name, type_[0], rest[type_.end() :])
 
 
+def key_of(columns: tuple[str, ...]) -> Callable[[Values], tuple[Any, ...]]:
+    """Make what takes a row's values of some columns out of it."""
+    if len(columns) == 1:
+        name = columns[0]
+        return lambda values: (values[name],)
+    return operator.itemgetter(*columns)
+
+
 class Row:
     """One row; see above."""
 
@@ -161,6 +170,9 @@ class Table:
         self.groups: dict[tuple[str, ...], dict[tuple[Any, ...], dict[Row, None]]] = {
             columns: {} for columns in GROUPS.get(shape.name, ())
         }
+        # Where a version of a row stands in its groups.
+        self._places = [(groups, key_of(columns)) for columns, groups in self.groups.items()]
+        self._place_by = {columns: key_of(columns) for columns in self.groups}
         self.all: dict[Row, None] = {}
 
     def row(self, tx: "Transaction", *key: Any) -> Row | None:
@@ -175,9 +187,10 @@ class Table:
 
     def group(self, tx: "Transaction", columns: tuple[str, ...], *key: Any) -> Iterator[tuple[Row, Values]]:
         """All rows of a group that this transaction sees, in the order in which they came into it."""
+        place = self._place_by[columns]
         for row in list(self.groups[columns].get(key, ())):
-            values = tx.sees(row)
-            if values is not None and all(values[name] == one for name, one in zip(columns, key, strict=True)):
+            values = row.new if row.holder is tx and row.new is not KEPT else row.old
+            if values is not None and place(values) == key:
                 yield row, values
 
     def rows(self, tx: "Transaction") -> Iterator[tuple[Row, Values]]:
@@ -189,14 +202,14 @@ class Table:
 
     def enter(self, row: Row, values: Values) -> None:
         """Let a version be found in its groups."""
-        for columns, groups in self.groups.items():
-            groups.setdefault(tuple(values[name] for name in columns), {})[row] = None
+        for groups, place in self._places:
+            groups.setdefault(place(values), {})[row] = None
 
     def leave(self, row: Row, values: Values, kept: Values | None) -> None:
         """Let a version be found no more, unless the one that is kept stands in the same group."""
-        for columns, groups in self.groups.items():
-            key = tuple(values[name] for name in columns)
-            if kept is not None and key == tuple(kept[name] for name in columns):
+        for groups, place in self._places:
+            key = place(values)
+            if kept is not None and key == place(kept):
                 continue
             if (group := groups.get(key)) is not None:
                 group.pop(row, None)

@@ -71,6 +71,9 @@ CLASSES = (
 TEXTS = ("Hello", "Your code is 4711", "Sale: everything must go, from Monday to Friday, at all of our shops. " * 3)
 
 
+_moment = struct.Struct(">QIBI")
+
+
 class CarrierPlan(Struct, kw_only=True):
     """A carrier: our settings for it, and its personality as fields of behaviour.Carrier."""
 
@@ -696,8 +699,7 @@ class World:
         self.checks.on_read(connection, side, octets)
 
     def _trace(self, connection: Any, what: int, octets: bytes) -> None:
-        self._hash.update(struct.pack(">QIBI", self.loop.now_ns, connection.number, what, len(octets)))
-        self._hash.update(octets)
+        self._hash.update(_moment.pack(self.loop.now_ns, connection.number, what, len(octets)) + octets)
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Do something later, as nobody's code."""
