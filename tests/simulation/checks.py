@@ -2,7 +2,7 @@
 
     a gateway's write ─► A2 intent before octets · T1 sliding second · T2 window · O1 order of segments
     the end           ─► A1 conservation · A3 duplicates explained · A4 sent is true · A5 doubt is bounded ·
-                         R1 answered receipts are kept
+                         A6 no outcome twice · A7 late responses are believed · R1 answered receipts are kept
 
 The carrier's truth is the simulator's ledger, the gateway's the committed rows of its tables; a number gets one message
 of a run, so it joins the two without trusting either. What is found wrong is said once a kind and message, with the
@@ -96,7 +96,8 @@ class Session:
         self.outstanding: dict[int, float] = {}
         self.numbers: dict[int, int] = {}
         self.is_over = False
-        self.timed_out: dict[int, float] = {}
+        # sequence_number of what was given up → whose it is.
+        self.timed_out: dict[int, int] = {}
 
 
 class Checks:
@@ -127,6 +128,9 @@ class Checks:
         # Unanswered submit_sm on sessions that ended, by instance.
         self.lost_of: Counter[str] = Counter()
         self.doubted = 0
+        # Acceptances that came behind their timer: (instance, number, message_id); instances that did not end in order.
+        self.late: list[tuple[str, int, str]] = []
+        self.broken: dict[str, None] = {}
         self.loop, self.store, self.carriers, self.seed = loop, store, carriers, seed
         self.violations: list[str] = []
         self.reached: Counter[str] = Counter()
@@ -193,7 +197,7 @@ class Checks:
             if command == SUBMIT:
                 self._submitted(connection, session, sequence, octets[at : at + length])
             elif command == SUBMIT_RESP and side != TO_SERVER:
-                self._answered(session, sequence, status)
+                self._answered(session, sequence, status, octets[at + 16 : at + length])
             elif side == TO_SERVER and command in (BIND_TRANSMITTER, BIND_TRANSCEIVER):
                 self._binds(session)
             elif command == DELIVER_RESP and sequence in self.handsets and status == 0 and side == TO_SERVER:
@@ -321,19 +325,23 @@ class Checks:
         for sequence, at in list(session.outstanding.items()):
             if now - at >= limit:
                 del session.outstanding[sequence]
-                session.numbers.pop(sequence, None)
-                session.timed_out[sequence] = at
+                session.timed_out[sequence] = session.numbers.pop(sequence, 0)
                 self.may_doubt += 1
 
-    def _answered(self, session: Session, sequence: int, status: int) -> None:
+    def _answered(self, session: Session, sequence: int, status: int, body: bytes) -> None:
         at = session.outstanding.pop(sequence, None)
-        session.numbers.pop(sequence, None)
+        number = session.numbers.pop(sequence, 0)
+        is_late = False
         if at is None:
-            if session.timed_out.pop(sequence, None) is not None:
-                self.reached["late_response"] += 1
+            number = session.timed_out.pop(sequence, 0)
+            is_late = number > 0
         elif self.loop.now - at >= session.carrier.response_timeout_s:
             self.may_doubt += 1
+            is_late = True
+        if is_late:
             self.reached["late_response"] += 1
+            if status == 0:
+                self.late.append((session.owner, number, body.rstrip(b"\0").decode()))
         if status in (0x58, 0x14):
             self.reached["throttled"] += 1
         elif status:
@@ -424,6 +432,8 @@ class Checks:
         self._repeats(runs, numbers_of)
         self._suppressed(rows)
         self._truth(rows, copies, accepted)
+        self._once_each()
+        self._late(rows)
         for (lane, message_id), number in answered.items():
             if (lane, message_id) not in stored:
                 self.say("R1", f"the receipt of {message_id} of {number} was answered and is not in the store", number)
@@ -496,6 +506,20 @@ class Checks:
                 self.reached["suppressed"] += 1
                 if number not in self.stops or number not in self.in_scope:
                     self.say("S1", f"{number} was not sent for a STOP that nobody has asked for", number)
+
+    def _once_each(self) -> None:
+        """A6: no outcome stands there twice."""
+        for row, count in Counter(self.store.outcomes()).items():
+            if count > 1:
+                self.say("A6", f"an outcome is stored {count} times: {row}")
+
+    def _late(self, rows: dict[int, list[Any]]) -> None:
+        """A7: a response behind its timer, on the same session, is believed."""
+        for owner, number, message_id in self.late:
+            if owner not in self.broken and not any(
+                row.status == 0 and row.message_id == message_id for row in rows.get(number, ())
+            ):
+                self.say("A7", f"{number} was accepted late as {message_id}, and nobody wrote it down", number)
 
     def _truth(self, rows: dict[int, list[Any]], copies: Counter[Any], accepted: dict[tuple[int, str], int]) -> None:
         taken = {number for number, _ in copies}

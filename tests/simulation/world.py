@@ -17,7 +17,7 @@ import random
 import struct
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -114,6 +114,8 @@ class RunPlan(Struct, kw_only=True):
     at_s: float
     chunks: list[tuple[int, list[int]]]
     parts: int
+    # What its lane cannot send goes to the other lanes.
+    falls_back: bool = False
 
     @property
     def numbers(self) -> list[int]:
@@ -232,6 +234,7 @@ def plan_of(seed: int, *, messages: int = MESSAGES, many_stops: bool = False) ->
                 parts=2 if len(text) > 160 else 1,
             )
         )
+    _routes(random.Random(f"{seed} routes"), carriers, planned)
     kinds = chance.sample(list(FAULTS), len(FAULTS) // 2)
     span_s = chance.choice((2.0, 5.0, 10.0))
     events = sorted(
@@ -261,6 +264,17 @@ def plan_of(seed: int, *, messages: int = MESSAGES, many_stops: bool = False) ->
         heal_s=span_s + 1.0,
         stops=_stops(random.Random(f"{seed} stops"), sum(len(run.numbers) for run in planned), many_stops),
     )
+
+
+def _routes(chance: random.Random, carriers: list[CarrierPlan], planned: list[RunPlan]) -> None:
+    """Draw who has other lanes to go to, and when it goes there."""
+    if len(carriers) == 1:
+        return
+    for carrier in carriers:
+        carrier.settings["failover_after_s"] = chance.choice((0.5, 2.0))
+        carrier.settings["statuses"] = chance.choice(({}, {"RINVDSTADR": "reroute"}))
+    for run in planned:
+        run.falls_back = chance.random() < 0.5
 
 
 def _stops(chance: random.Random, messages: int, many: bool) -> list[StopPlan]:
@@ -417,6 +431,8 @@ class Process:
             elif failure is not None and not isinstance(failure, GatewayError):
                 world.checks.say("B1", f"a loop of {host.name} broke: {failure!r}")
             self.is_draining = failure is None
+            if failure is not None:
+                world.checks.broken[host.name] = None
             lost = world.checks.lost_of.get(host.name, 0)
             await worker.stop(DRAIN_S)
             if failure is None and world.checks.lost_of.get(host.name, 0) == lost:
@@ -445,6 +461,7 @@ class Process:
         if world.checks.in_flight():
             world.checks.reached["worker_killed_in_flight"] += 1
         world.doubt_by_kills += world.kill_bound()
+        world.checks.broken[host.name] = None
         world.look_at_takeover(host.name)
         self.machine.pids.pop(self.pid, None)
         self.host = self.worker = None
@@ -576,9 +593,13 @@ class Store:
         """Committed rows."""
         return [row.old for row in self.postgres.tables.tables[table].all if row.old is not None]
 
+    def on_their_way(self) -> list[dict[str, Any]]:
+        """Messages that have left a lane and not arrived in another."""
+        return [row for row in self.rows("transfer") if row["arrived_at"] is None]
+
     def is_over(self) -> bool:
         """Tell whether nothing is queued, claimed or on its way to another lane."""
-        return all(row["state"] not in (0, 1) for row in self.rows("chunk")) and not self.rows("transfer")
+        return all(row["state"] not in (0, 1) for row in self.rows("chunk")) and not self.on_their_way()
 
 
 class World:
@@ -601,6 +622,8 @@ class World:
         self.store.postgres.watch = self._on_store
         self._slots: dict[tuple[int, int], tuple[str | None, int]] = {}
         self._stops_seen = 1
+        # How far the watermark of each chunk was asked to go, ever.
+        self._marks: dict[tuple[int, int], int] = {}
         self._stops_chance = random.Random(f"{plan.seed} stops of the world")
         self._handset_stops: dict[int, int] = {}
         self.checks.on_handset_answered = self._handset_stops.pop
@@ -642,8 +665,10 @@ class World:
     def _on_store(self, name: str, args: Any, result: Any) -> None:
         """Hear what Postgres does."""
         reached, tables = self.checks.reached, self.store.postgres.tables.tables
-        if name == "advance":
-            lane, ids, epochs, _ = args
+        if name in ("advance", "finish"):
+            lane, ids, epochs = args[:3]
+            if name == "advance":
+                self._advanced(lane, ids, args[3])
             if len(result) < len(ids):
                 for chunk_id, epoch in zip(ids, epochs, strict=True):
                     row = tables["chunk"].indexes[0].get((lane, chunk_id))
@@ -661,6 +686,18 @@ class World:
                     self._stops_committed(int(payload))
                 elif channel == "sluice_slots":
                     self._slots_committed()
+
+    def _advanced(self, lane: int, ids: Sequence[int], upto: Sequence[int]) -> None:
+        """A5: a step of the watermarks is `intent_s` of the rate at most, where the rate is limited."""
+        tps = next(carrier.tps for carrier in self.plan.carriers if carrier.lane == lane)
+        most = max(1, int(tps * self.plan.worker["intent_s"])) + 1
+        for chunk_id, mark in zip(ids, upto, strict=True):
+            before = self._marks.get((lane, chunk_id), 0)
+            self._marks[lane, chunk_id] = max(before, mark)
+            if tps and mark - before > most:
+                self.checks.say(
+                    "A5", f"the watermark of chunk {chunk_id} went from {before} to {mark}, at most {most} in a step"
+                )
 
     def _stops_committed(self, upto: int) -> None:
         feed = self.store.postgres.tables.tables["stop_feed"].indexes[0]
@@ -862,7 +899,7 @@ class World:
         workers = [process.worker.report() for process in self.processes if process.worker is not None]
         self.checks.say(
             "L1",
-            f"{PATIENCE_S:g} s after the last fault {len(left)} chunks are open, {len(self.store.rows('transfer'))} "
+            f"{PATIENCE_S:g} s after the last fault {len(left)} chunks are open, {len(self.store.on_their_way())} "
             f"messages are on their way to another lane: {left[:2]}; {workers}",
         )
 
@@ -886,7 +923,9 @@ class World:
                         )  # fmt: skip
                     lane = self.plan.carriers[carrier].lane
                     if not self._is_queued(lane, numbers[0]):
-                        await runs.enqueue_few(connection, run, lane, numbers, None, now)
+                        lanes = [one.lane for one in self.plan.carriers]
+                        others = (lanes[carrier + 1 :] + lanes[:carrier]) if plan.falls_back else []
+                        await runs.enqueue_few(connection, run, lane, numbers, None, now, fallback=others)
                     done = True
                 except Exception as error:
                     self.told.append(f"{self.loop.now:.3f} enqueue: {error!r}")
@@ -972,6 +1011,7 @@ class World:
         host = self._process(which).host
         if host is not None:
             host.freeze()
+            self.checks.broken[host.name] = None
             self.doubt_by_kills += self.kill_bound()
             self.checks.reached["worker_frozen"] += 1
             self.later(seconds, host.thaw)
