@@ -20,6 +20,8 @@ from gateway.store import eventfiles, postgres, profiles
 
 BATCH = 1000
 SHOWN = 20
+# New months among them, and other batches of the same persons that go first.
+BATCH_S = 120.0
 
 
 class Imported(Struct):
@@ -79,7 +81,8 @@ async def _import(connection: postgres.Connection, file: BinaryIO, source: str, 
     while octets := file.read(1 << 20):
         whole.update(octets)
     sha256 = whole.digest()
-    begin = await eventfiles.upto(connection, sha256, source)
+    async with postgres.deadline(connection, BATCH_S, "event file"):
+        begin = await eventfiles.upto(connection, sha256, source)
     done = Imported(resumed_at=begin.lines)
     kinds, chance = profiles.Kinds(), random.Random()
     lines: list[Line] = []
@@ -114,13 +117,12 @@ async def _take(
                 say("more lines are refused")
         else:
             items.append(eventfiles.as_history(line.told) if historical else line.told)
-    if items:
-        async with postgres.deadline(connection, profiles.BATCH_DEADLINE_S, "months"):
-            await profiles.ensure_months(connection, eventfiles.months(items, now))
+    async with postgres.deadline(connection, BATCH_S, "events"):
+        await profiles.ensure_months(connection, eventfiles.months(items, now))
         found = await profiles.ingest(connection, items, now, chance, kinds)
-        done.events += found.events
-        done.duplicates += found.duplicates
-        done.conflicts += found.conflicts
-        done.created += found.created
-        done.merged += found.merged
-    await eventfiles.went(connection, *file, lines[-1].number, lines[-1].end, now)
+        await eventfiles.went(connection, *file, lines[-1].number, lines[-1].end, now)
+    done.events += found.events
+    done.duplicates += found.duplicates
+    done.conflicts += found.conflicts
+    done.created += found.created
+    done.merged += found.merged
