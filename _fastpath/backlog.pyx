@@ -221,6 +221,13 @@ cdef class Backlog:
                 total += batch.n - batch.next_rank
         return total
 
+    def closed(self, double now):
+        """Batches with something left to send, the window of one of whose messages has closed (QH-6)."""
+        cdef Batch batch
+        return [
+            batch for batch in self.open
+            if now >= batch.closes_at and not batch.dropped and (batch.next_rank < batch.n or batch.in_flight)]
+
     @property
     def in_flight(self):
         """Segments written, or waiting for another try, whose outcome is not known."""
@@ -338,6 +345,9 @@ cdef class Backlog:
                     self.recheck_at = min(self.recheck_at, batch.held_until)
                     i += 1
                     continue
+                if now >= batch.closes_at:
+                    i += 1
+                    continue
                 if batch.next_rank < batch.committed:
                     found = batch
                 else:
@@ -347,7 +357,7 @@ cdef class Backlog:
                 continue
             if class_ <= LAST_STRICT:
                 self.head = found
-                self.head_until = self.recheck_at
+                self.head_until = min(self.recheck_at, found.closes_at)
                 self.turn = ENDLESS
                 return found
             if class_ == LAST_STRICT + 1:
@@ -356,13 +366,13 @@ cdef class Backlog:
             if triggered is not None and not self.is_bulks_turn:
                 break
             self.head = found
-            self.head_until = min(self.recheck_at, self.promotional_until_)
+            self.head_until = min(self.recheck_at, self.promotional_until_, found.closes_at)
             self.turn = ENDLESS if triggered is None else BULK_TURN
             self.is_bulks_turn = False
             return found
         if triggered is not None:
             self.head = triggered
-            self.head_until = min(self.recheck_at, self.promotional_until_)
+            self.head_until = min(self.recheck_at, self.promotional_until_, triggered.closes_at)
             self.turn = TRIGGERED_TURN
             self.is_bulks_turn = True
         return triggered

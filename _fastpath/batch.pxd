@@ -2,6 +2,10 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
 
 from _fastpath.numbers cimport NumberSet
 
+cdef enum:
+    # Of a verdict: the position went on in another chunk, which waits. 0 = it may go, below 0 the reason why it never goes.
+    HELD = 1
+
 
 cdef class Batch:
     cdef readonly int64_t chunk_id
@@ -31,10 +35,20 @@ cdef class Batch:
     cdef readonly tuple suppressed  # sets of numbers that have said STOP to its sender, or to all; alive and growing
     cdef void* suppressed_at[4]     # the same, borrowed
     cdef int suppressed_count
+    cdef int16_t* verdicts          # of the gate, a position each; NULL = nothing asks the gate
+    cdef double* until              # when its window closes, a position each
+    cdef readonly double closes_at  # the first of them: from then on the rest is asked anew; infinity = none closes
     cdef set broken                 # positions of which a part was refused for good; None = none yet
     cdef double held_until          # one of its limits has no room before that moment
     cdef readonly bint dropped      # the chunk belongs to another owner now
     cdef int classify(self, int class_, int country) except -1
+    cdef int prepare_verdicts(self) except -1
+    cdef int judge(self, int32_t pos, int16_t verdict, double until) except -1
+    cdef inline double ends_at(self, int32_t pos) noexcept nogil:
+        """When a message is worth nothing any more, or may not lie with the carrier any more (QH-6)."""
+        if self.until == NULL or self.until[pos] > self.expires_at:
+            return self.expires_at
+        return self.until[pos]
     cdef inline bint is_suppressed(self, int32_t pos) noexcept nogil:
         cdef int i
         for i in range(self.suppressed_count):

@@ -85,8 +85,11 @@ cdef class Batch:
         self.class_ = LAST_CLASS
         self.limits = ()
         self.suppressed = ()
+        self.closes_at = INFINITY
 
     def __dealloc__(self):
+        PyMem_RawFree(self.verdicts)
+        PyMem_RawFree(self.until)
         PyMem_RawFree(self.numbers)
         PyMem_RawFree(self.starts)
         PyMem_RawFree(self.lengths)
@@ -132,6 +135,35 @@ cdef class Batch:
         self.class_ = class_
         self.country = country
         return 0
+
+    cdef int prepare_verdicts(self) except -1:
+        """Have a place for what the gate says; until it speaks, everything may go."""
+        cdef int32_t i
+        if self.verdicts == NULL:
+            self.verdicts = <int16_t*>PyMem_RawCalloc(<size_t>self.n, sizeof(int16_t))
+            self.until = <double*>PyMem_RawCalloc(<size_t>self.n, sizeof(double))
+            if self.verdicts == NULL or self.until == NULL:
+                raise MemoryError
+        for i in range(self.n):
+            self.verdicts[i] = 0
+            self.until[i] = INFINITY
+        self.closes_at = INFINITY
+        return 0
+
+    cdef int judge(self, int32_t pos, int16_t verdict, double until) except -1:
+        if not 0 <= pos < self.n:
+            raise IndexError(pos)
+        self.verdicts[pos] = verdict
+        self.until[pos] = until
+        if until < self.closes_at:
+            self.closes_at = until
+        return 0
+
+    def verdict(self, int32_t pos):
+        """What the gate has said of a position: 0 go, 1 it waits in another chunk, below 0 never; None = it was not asked."""
+        if not 0 <= pos < self.n:
+            raise IndexError(pos)
+        return None if self.verdicts == NULL else self.verdicts[pos]
 
     def dress(self, form, double expires_at=INFINITY, limits=(), suppressed=()):
         """Give the batch the form its messages are written in, and the monotonic moment after which none may leave.

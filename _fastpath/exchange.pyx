@@ -667,7 +667,10 @@ and its number. What lacks room below the bind waits aside, and the next batch g
                 return False
             pos = batch.cursor
             form = <Form>batch.form
-            if batch.suppressed_count and batch.is_suppressed(pos):
+            if batch.verdicts != NULL and batch.verdicts[pos]:
+                # The gate has spoken: never, with its reason, or in another chunk that waits.
+                count = batch.verdicts[pos] if batch.verdicts[pos] < 0 else 0
+            elif batch.suppressed_count and batch.is_suppressed(pos):
                 count = SUPPRESSED
             else:
                 count = EXPIRED if now >= batch.expires_at else self.composer.load(form, batch, pos)
@@ -684,6 +687,8 @@ and its number. What lacks room below the bind waits aside, and the next batch g
                 batch.cursor -= batch.n
             backlog.handed_out += 1
             backlog.turn -= 1
+            if count == 0:
+                continue
             if count < 0:
                 backlog.refuse(batch)
                 self.refuse(
@@ -721,6 +726,11 @@ and its number. What lacks room below the bind waits aside, and the next batch g
             if again.segment <= 1:
                 # Nothing of it is out. A message of which something is goes to its end: a fragment says less than it.
                 if batch.class_ > LAST_STRICT and now >= backlog.promotional_until_ and not batch.dropped:
+                    again.not_before = now + PAUSED_S
+                    backlog.delay(&again)
+                    continue
+                if now >= batch.closes_at and not batch.dropped:
+                    # Who claims takes it back, and the gate is asked again.
                     again.not_before = now + PAUSED_S
                     backlog.delay(&again)
                     continue

@@ -401,8 +401,8 @@ cdef class Composer:
         cdef int i = 0, reason
         if batch.numbers[pos] < 1:
             return NOT_ENCODABLE
-        if self.worn is not form or self.worn_until != batch.expires_at:
-            self.wear(form, batch.expires_at)
+        if self.worn is not form or self.worn_until != batch.ends_at(pos):
+            self.wear(form, batch.ends_at(pos))
         # A text without fields is in the scratch already, encoded and cut.
         if self.constant_form is form:
             return self.count

@@ -1,0 +1,293 @@
+"""The gate over columns, held against the obvious one, and its octets."""
+
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from _fastpath import gate
+from _fastpath.batch import Batch
+from _fastpath.gate import Questions, Rules, Windows, Zones
+from _fastpath.peoplerows import bucket
+from gateway import reasons
+from gateway.reasons import Reason
+from tests.oracle.gate import judge
+
+NOW = 1_770_000_000_000_000
+MINUTE = 60_000_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+SPANS = [(NOW - 9 * HOUR, NOW + 15 * HOUR), (NOW - 3 * DAY, NOW + 4 * DAY), (NOW - 20 * DAY, NOW + 9 * DAY)]
+ANYWHERE = Zones([0], [1])
+SIGNATURE = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+MILLENNIUM_US = 946684800000000
+
+
+def batch_of(numbers, chunk_id=1, sent_upto=0):
+    return Batch.of(chunk_id, numbers, sent_upto=sent_upto)
+
+
+def rows(*found):
+    """Octets of a binary COPY: a value is (struct code, number) or octets."""
+    out = bytearray(SIGNATURE)
+    for row in found:
+        out += struct.pack(">h", len(row))
+        for value in row:
+            packed = value if isinstance(value, bytes) else struct.pack(">" + value[0], value[1])
+            out += struct.pack(">i", len(packed)) + packed
+    return bytes(out + b"\xff\xff")
+
+
+def packed(numbers):
+    return b"".join(struct.pack(">q", number) for number in sorted(numbers))
+
+
+def consent_rows(people):
+    """One row a page; people: number -> (state octet, zone)."""
+    pages = {}
+    for number in sorted(people):
+        pages.setdefault((bucket(number), gate.page(number)), []).append(number)
+    return rows(
+        *(
+            (
+                ("i", place[0]), ("i", place[1]), packed(numbers), bytes(people[number][0] for number in numbers),
+                b"".join(struct.pack(">H", people[number][1]) for number in numbers),
+            )
+            for place, numbers in pages.items()
+        )
+    )  # fmt: skip
+
+
+def contact_rows(*contacts):
+    return rows(
+        *(
+            (
+                ("i", bucket(one["number"])), ("i", gate.page(one["number"])), ("q", one["at_us"] - MILLENNIUM_US),
+                ("q", one["run"]), ("h", one["kind"]), ("h", one["class"]), ("h", one["brand"]), ("h", one["priority"]),
+                ("i", one["sender"]), ("q", one["tags"]), packed([one["number"]]),
+            )
+            for one in contacts
+        )
+    )  # fmt: skip
+
+
+def contact(number, at_us=NOW - HOUR, run=99, kind=gate.RESERVED, **more):
+    values = {"class": 5, "brand": 1, "priority": 0, "sender": 0, "tags": 0}
+    return values | {"number": number, "at_us": at_us, "run": run, "kind": kind} | more
+
+
+def windows(key=1, closes=NOW + 5 * HOUR, opens=NOW + 20 * HOUR):
+    table = Windows(NOW)
+    table.enter(key, closes, opens, spans=SPANS)
+    return table
+
+
+def test_the_reasons_of_the_gate_are_those_of_the_closed_list():
+    questions = Questions([batch_of([447700900001])], ANYWHERE)
+    questions.judge(Rules(run=1, class_=5, needs=1), windows())
+    assert questions.verdicts() == {Reason.NO_CONSENT: 1}
+    assert gate.HOLD == 1 and len(gate.CHECKS) == 7
+
+
+@pytest.mark.parametrize(
+    ("state", "needs", "verdict"),
+    [(0b10, 1, 0), (0b01, 1, Reason.PENDING_CONSENT), (0b11, 1, Reason.STOP), (0b1000, 1, Reason.NO_CONSENT),
+     (0b1000, 2, 0), (0b10, 2, 0), (0b1111, 2, Reason.STOP), (0b1011, 2, 0)],
+)  # fmt: skip
+def test_promotional_consent_includes_transactional_and_not_the_other_way_round_CN_2(state, needs, verdict):
+    questions = Questions([batch_of([447700900001])], ANYWHERE)
+    questions.read_consent(consent_rows({447700900001: (state, 0)}))
+    questions.judge(Rules(run=1, class_=5, needs=needs), windows())
+    assert questions.verdict(447700900001)[0] == verdict
+
+
+def test_a_number_whose_zone_is_known_is_judged_by_it_and_not_by_its_digits_QH_3():
+    questions = Questions([batch_of([14155550100, 14155550101])], Zones([0, 141555501000000], [1, 7]))
+    questions.read_consent(consent_rows({14155550100: (2, 9), 14155550101: (2, 0)}))
+    assert questions.keys() == {9, 7}
+    table = Windows(NOW)
+    table.enter(9, None, NOW + HOUR, spans=SPANS)
+    table.enter(7, NOW + HOUR, NOW + DAY, spans=SPANS)
+    questions.judge(Rules(run=1, class_=5, hold_until_us=NOW + DAY), table)
+    assert questions.verdict(14155550100) == (gate.HOLD, NOW + HOUR)
+    assert questions.verdict(14155550101)[0] == gate.SEND
+
+
+def test_less_than_five_minutes_of_a_window_are_none_QH_6():
+    questions = Questions([batch_of([447700900001])], ANYWHERE)
+    rules = Rules(run=1, class_=5, hold_until_us=NOW + 2 * DAY, min_left_us=5 * MINUTE)
+    questions.judge(rules, windows(closes=NOW + 5 * MINUTE))
+    assert questions.verdict(447700900001) == (gate.HOLD, NOW + 20 * HOUR)
+    questions.judge(rules, windows(closes=NOW + 5 * MINUTE + 1))
+    assert questions.verdict(447700900001)[0] == gate.SEND
+
+
+def test_what_a_window_lets_go_may_not_lie_with_the_carrier_beyond_it_QH_6():
+    batch = batch_of([447700900001, 447700900002])
+    questions = Questions([batch], ANYWHERE)
+    questions.judge(Rules(run=1, class_=5), windows(closes=NOW + HOUR))
+    assert questions.apply(1000.0) == {}
+    assert batch.closes_at == 1000.0 + 3600.0 and batch.verdict(0) == 0
+
+
+def test_what_waits_is_released_over_a_time_and_not_at_the_first_second_QH_7():
+    numbers = list(range(447700900000, 447700900300))
+    questions = Questions([batch_of(numbers)], ANYWHERE)
+    rules = Rules(run=1, class_=5, hold_until_us=NOW + 2 * DAY, spread_us=30 * MINUTE)
+    questions.judge(rules, windows(closes=None))
+    until = [questions.verdict(number)[1] - NOW - 20 * HOUR for number in numbers]
+    assert set(until) == {5 * MINUTE * slot for slot in range(6)}
+    assert max(until.count(one) for one in set(until)) < 80
+
+
+def test_a_window_that_opens_too_late_ends_the_message_QH_5():
+    questions = Questions([batch_of([447700900001])], ANYWHERE)
+    questions.judge(Rules(run=1, class_=5, hold_until_us=NOW + HOUR), windows(closes=None))
+    assert questions.verdict(447700900001)[0] == Reason.WINDOW_EXPIRED
+    questions.judge(Rules(run=1, class_=5), windows(closes=None))
+    assert questions.verdict(447700900001)[0] == Reason.OUTSIDE_WINDOW
+
+
+def test_one_number_twice_in_a_run_is_admitted_once_TH_9():
+    batches = [batch_of([447700900001, 447700900002]), batch_of([447700900001], chunk_id=2)]
+    questions = Questions(batches, ANYWHERE)
+    questions.judge(Rules(run=1, class_=5), windows())
+    assert questions.verdicts() == {0: 2, Reason.DUPLICATE_ENDPOINT: 1}
+
+
+def test_what_this_run_has_reserved_before_is_reserved_no_second_time_and_not_counted_CP_3():
+    questions = Questions([batch_of([447700900001, 447700900002])], ANYWHERE)
+    rules = Rules(run=7, class_=5, caps=[(1, 0, DAY, 0b110000, 0, -1, 0, False)])
+    questions.read_contacts(contact_rows(contact(447700900001, run=7)))
+    questions.judge(rules, windows())
+    assert questions.admitted == 2
+    again = Questions([batch_of([447700900001, 447700900002])], ANYWHERE)
+    again.read_contacts(questions.reservations(rules))
+    again.judge(Rules(run=8, class_=5, caps=[(1, 0, DAY, 0b110000, 0, -1, 0, False)]), windows())
+    assert again.verdict(447700900002)[0] == reasons.cap(0)
+    assert again.verdict(447700900001)[0] == gate.SEND
+
+
+def test_a_reservation_that_was_returned_is_none_CP_2():
+    questions = Questions([batch_of([447700900001])], ANYWHERE)
+    questions.read_contacts(
+        contact_rows(
+            contact(447700900001),
+            contact(447700900001, at_us=NOW - MINUTE, kind=gate.RETURNED),
+        )
+    )
+    questions.judge(Rules(run=7, class_=5, caps=[(1, 0, DAY, 0b110000, 0, -1, 0, False)]), windows())
+    assert questions.admitted == 1
+
+
+def test_a_message_of_higher_priority_that_is_due_soon_has_the_last_place_CP_4():
+    due = contact(447700900001, at_us=NOW + 10 * MINUTE, kind=gate.DUE, priority=-5)
+    rules = {"run": 7, "class_": 5, "caps": [(1, 0, DAY, 0b110000, 0, -1, 0, False)], "arbitration_us": 15 * MINUTE}
+    questions = Questions([batch_of([447700900001])], ANYWHERE)
+    questions.read_contacts(contact_rows(due))
+    questions.judge(Rules(**rules), windows())
+    assert questions.verdict(447700900001)[0] == Reason.ARBITRATION_LOST
+    questions.judge(Rules(**rules, priority=-6), windows())
+    assert questions.admitted == 1
+
+
+def test_only_positions_that_were_not_handed_out_are_asked_for():
+    batch = batch_of([447700900001, 447700900002, 447700900003], sent_upto=2)
+    questions = Questions([batch], ANYWHERE)
+    assert len(questions) == 1
+    assert questions.numbers_text() == "{%d}" % batch.number(batch.ranks(2, 3)[0])
+
+
+def test_what_is_not_of_the_form_is_refused_with_its_place():
+    questions = Questions([batch_of([447700900001])], ANYWHERE)
+    with pytest.raises(ValueError, match="expected the COPY signature"):
+        questions.read_consent(b"no octets of a copy")
+    with pytest.raises(ValueError, match="expected 5 columns, got 2"):
+        questions.read_consent(rows((("i", 1), ("i", 2))))
+    with pytest.raises(ValueError, match="end early"):
+        questions.read_consent(consent_rows({447700900001: (2, 0)})[:-7])
+    with pytest.raises(ValueError, match="1 octets of numbers"):
+        questions.read_consent(rows((("i", 1), ("i", 2), b"1", b"", b"")))
+    with pytest.raises(ValueError, match="expected a reason below 0"):
+        questions.read_refusals(rows((("q", 447700900001), ("h", 3))))
+    with pytest.raises(ValueError, match="key 1 of 447700900001 was not entered"):
+        questions.judge(Rules(run=1, class_=5), Windows(NOW))
+
+
+def test_every_check_of_a_chain_is_told_though_the_first_decides():
+    questions = Questions([batch_of([447700900001])], ANYWHERE)
+    questions.read_refusals(rows((("q", 447700900001), ("h", Reason.EXCEPTION))))
+    questions.read_contacts(contact_rows(contact(447700900001)))
+    caps = [(1, 0, DAY, 0b110000, 0, -1, 0, False)]
+    facts, checks = questions.explain(447700900001, Rules(run=7, class_=5, needs=1, caps=caps), windows())
+    assert facts["counts"] == [1] and facts["last_us"] == NOW - HOUR and facts["promotional"] == gate.NONE
+    assert [name for name, _, _ in checks] == list(gate.CHECKS)
+    assert [verdict for _, verdict, _ in checks] == [0, Reason.NO_CONSENT, Reason.EXCEPTION, 0, 0, reasons.cap(0), 0]
+    with pytest.raises(KeyError):
+        questions.explain(447700900009, Rules(run=7, class_=5), windows())
+
+
+TIMES = st.integers(min_value=NOW - 9 * DAY, max_value=NOW + HOUR)
+CONTACTS = st.fixed_dictionaries(
+    {
+        "kind": st.integers(0, 2), "run": st.integers(1, 4), "class": st.integers(0, 5), "brand": st.integers(1, 2),
+        "priority": st.integers(-2, 2), "sender": st.integers(0, 2), "tags": st.integers(0, 3), "at_us": TIMES,
+    }
+)  # fmt: skip
+CAPS = st.tuples(
+    st.integers(0, 3), st.integers(0, 3), st.sampled_from([HOUR, DAY, 7 * DAY]), st.integers(1, 63), st.integers(0, 3),
+    st.sampled_from([-1, 1, 2]), st.sampled_from([0, 1]), st.booleans(),
+)  # fmt: skip
+PEOPLE = st.fixed_dictionaries(
+    {
+        "promotional": st.integers(0, 3), "transactional": st.integers(0, 3), "night": st.integers(0, 3),
+        "refusal": st.sampled_from([0, 0, 0, Reason.STOP, Reason.ERASED, Reason.EXCEPTION, Reason.AUDIENCE_LEFT]),
+        "contacts": st.lists(CONTACTS, max_size=5),
+    }
+)  # fmt: skip
+RULES = st.fixed_dictionaries(
+    {
+        "run": st.integers(1, 4), "class_": st.integers(0, 5), "brand": st.integers(1, 2), "priority": st.integers(-2, 2),
+        "needs": st.integers(0, 2), "caps": st.lists(CAPS, max_size=3), "gap_us": st.sampled_from([0, 10 * MINUTE, DAY]),
+        "defer_until_us": st.sampled_from([0, NOW + HOUR, NOW + 9 * DAY]), "uses_night": st.booleans(),
+        "hold_until_us": st.sampled_from([0, NOW + HOUR, NOW + 2 * DAY]), "min_left_us": st.sampled_from([0, 5 * MINUTE]),
+        "arbitration_us": st.sampled_from([0, 15 * MINUTE]), "has_bypass": st.booleans(), "has_windows": st.booleans(),
+    }
+)  # fmt: skip
+OPENINGS = st.fixed_dictionaries(
+    {
+        "closes": st.sampled_from([None, NOW + 1, NOW + 5 * MINUTE, NOW + 5 * MINUTE + 1, NOW + HOUR]),
+        "opens": st.sampled_from([None, NOW + HOUR, NOW + HOUR + 1, NOW + DAY]),
+        "begins": st.just([begin for begin, _ in SPANS]),
+        "ends": st.just([end for _, end in SPANS]),
+    }
+)
+
+
+@settings(max_examples=400)
+@given(st.dictionaries(st.integers(1, 10**15 - 1), PEOPLE, min_size=1, max_size=12), RULES, OPENINGS)
+def test_columns_decide_as_the_obvious_gate_does(people, rules, opening):
+    numbers = list(people)
+    batches = [batch_of(numbers[at : at + 5], chunk_id=at) for at in range(0, len(numbers), 5)]
+    questions = Questions(batches, ANYWHERE)
+    states = {
+        number: (one["promotional"] | one["transactional"] << 2 | one["night"] << 4, 0)
+        for number, one in people.items()
+    }
+    questions.read_consent(consent_rows(states))
+    questions.read_contacts(
+        contact_rows(*(one | {"number": number} for number, person in people.items() for one in person["contacts"]))
+    )
+    questions.read_refusals(
+        rows(*((("q", number), ("h", one["refusal"])) for number, one in people.items() if one["refusal"]))
+    )
+    questions.judge(Rules(**rules), windows(closes=opening["closes"], opens=opening["opens"]))
+    for number, person in people.items():
+        expected, until = judge(person, rules, opening, NOW)
+        verdict, found = questions.verdict(number)
+        assert verdict == expected
+        if verdict == gate.HOLD:
+            assert found == until
+    assert questions.admitted + questions.held + questions.refused == len(questions) == len(numbers)
+    assert sum(questions.verdicts().values()) == len(numbers)
