@@ -196,7 +196,7 @@ def test_only_positions_that_were_not_handed_out_are_asked_for():
     batch = batch_of([447700900001, 447700900002, 447700900003], sent_upto=2)
     questions = Questions([batch], ANYWHERE)
     assert len(questions) == 1
-    assert questions.numbers_text() == "{%d}" % batch.number(batch.ranks(2, 3)[0])
+    assert questions.numbers_text() == f"{{{batch.number(batch.ranks(2, 3)[0])}}}"
 
 
 def test_what_is_not_of_the_form_is_refused_with_its_place():
@@ -248,10 +248,12 @@ PEOPLE = st.fixed_dictionaries(
 )  # fmt: skip
 RULES = st.fixed_dictionaries(
     {
-        "run": st.integers(1, 4), "class_": st.integers(0, 5), "brand": st.integers(1, 2), "priority": st.integers(-2, 2),
-        "needs": st.integers(0, 2), "caps": st.lists(CAPS, max_size=3), "gap_us": st.sampled_from([0, 10 * MINUTE, DAY]),
+        "run": st.integers(1, 4), "class_": st.integers(0, 5), "brand": st.integers(1, 2),
+        "priority": st.integers(-2, 2), "needs": st.integers(0, 2), "caps": st.lists(CAPS, max_size=3),
+        "gap_us": st.sampled_from([0, 10 * MINUTE, DAY]),
         "defer_until_us": st.sampled_from([0, NOW + HOUR, NOW + 9 * DAY]), "uses_night": st.booleans(),
-        "hold_until_us": st.sampled_from([0, NOW + HOUR, NOW + 2 * DAY]), "min_left_us": st.sampled_from([0, 5 * MINUTE]),
+        "hold_until_us": st.sampled_from([0, NOW + HOUR, NOW + 2 * DAY]),
+        "min_left_us": st.sampled_from([0, 5 * MINUTE]),
         "arbitration_us": st.sampled_from([0, 15 * MINUTE]), "has_bypass": st.booleans(), "has_windows": st.booleans(),
     }
 )  # fmt: skip

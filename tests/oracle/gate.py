@@ -1,7 +1,7 @@
 """The gate, slow and obvious: one person at a time, dicts and lists, no pages.
 
-Held against _fastpath.gate by tests/fastpath/test_gate.py. Rules are those of Rules(...) as a dict; a contact is a dict of
-kind, run, class, brand, priority, sender, tags, at_us.
+Held against _fastpath.gate by tests/fastpath/test_gate.py. Rules are those of Rules(...) as a dict; a contact is a dict
+of kind, run, class, brand, priority, sender, tags, at_us.
 """
 
 from collections.abc import Mapping, Sequence
