@@ -58,7 +58,6 @@ cdef enum:
     DUPLICATE_ENDPOINT = -52
     FIRST_CAP = -100
     MOST_CAPS = 16
-    KEYS = 65536
     CONTACT_COLUMN_COUNT = 11
     CONTACT_OCTETS = 2 + 11 * 4 + 4 + 4 + 8 + 8 + 2 + 2 + 2 + 2 + 4 + 8
     SLOTS = 6
@@ -92,6 +91,7 @@ cdef struct Opening:
     int64_t opens_us        # next opening behind now; INT64_MAX = none
     int64_t begins_us[3]    # of the day, week and month in that zone
     int64_t ends_us[3]
+    uint32_t pair           # zone << 16 | key
     bint is_guess
     bint is_known
 
@@ -103,7 +103,7 @@ cdef struct Question:
     int32_t batch
     int32_t pos
     uint16_t zone           # stated; 0 = by the number
-    uint16_t key            # of its window
+    uint16_t key            # by the number
     int16_t refusal
     int16_t verdict
     uint8_t state
@@ -239,48 +239,75 @@ cdef class Zones:
 
 @cython.final
 cdef class Windows:
-    """What is open at one instant, by key."""
+    """What is open at one instant: by what a number says of where it is, and by the zone that is stated, 0 = none."""
     cdef Opening* openings
+    cdef Py_ssize_t count, room
     cdef readonly int64_t now_us
 
     def __cinit__(self, int64_t now_us):
         self.now_us = now_us
-        self.openings = <Opening*>PyMem_RawCalloc(KEYS, sizeof(Opening))
+        self.room = 64
+        self.openings = <Opening*>PyMem_RawCalloc(64, sizeof(Opening))
         if self.openings == NULL:
             raise MemoryError
 
     def __dealloc__(self):
         PyMem_RawFree(self.openings)
 
-    def enter(self, int key, closes_us, opens_us, *, spans, bint is_guess=False):
-        """Say what holds for a key.
+    def enter(self, int key, int zone, closes_us, opens_us, *, spans, bint is_guess=False):
+        """Say what holds for a key and a stated zone.
 
         closes_us  when what is open closes; None = closed now
         opens_us   the next opening behind now; None = there is none
-        spans      (begins, ends) of the day, the week and the month in that zone, each in microseconds
+        spans      (begin, end) of the day, the week and the month in that zone, each in microseconds
         is_guess   the zone is a guess (QH-4)
         """
         cdef Opening* one
         cdef int i
-        if not 0 <= key < KEYS:
-            raise ValueError(f"key: expected 0 to {KEYS - 1}, got {key}")
+        if not 0 <= key <= 0xFFFF or not 0 <= zone <= 0xFFFF:
+            raise ValueError(f"windows: expected a key and a zone of 16 bits, got {key} and {zone}")
         if len(spans) != 3:
             raise ValueError(f"spans: expected those of day, week and month, got {len(spans)}")
-        one = &self.openings[key]
+        if closes_us is not None and closes_us <= self.now_us:
+            raise ValueError(f"closes_us: expected behind {self.now_us}, got {closes_us}")
+        if opens_us is not None and opens_us <= self.now_us:
+            raise ValueError(f"opens_us: expected behind {self.now_us}, got {opens_us}")
+        if 2 * (self.count + 1) > self.room:
+            self.grow()
+        one = self.place(<uint32_t>zone << 16 | <uint32_t>key)
+        self.count += not one.is_known
+        one.pair = <uint32_t>zone << 16 | <uint32_t>key
         one.closes_us = INT64_MIN if closes_us is None else closes_us
         one.opens_us = INT64_MAX if opens_us is None else opens_us
-        if closes_us is not None and one.closes_us <= self.now_us:
-            raise ValueError(f"closes_us: expected behind {self.now_us}, got {closes_us}")
-        if one.opens_us <= self.now_us:
-            raise ValueError(f"opens_us: expected behind {self.now_us}, got {opens_us}")
         for i in range(3):
             one.begins_us[i], one.ends_us[i] = spans[i]
         one.is_guess = is_guess
         one.is_known = True
 
-    def knows(self, int key):
-        """Whether a key was entered."""
-        return 0 <= key < KEYS and self.openings[key].is_known
+    cdef int grow(self) except -1:
+        cdef Opening* old = self.openings
+        cdef Py_ssize_t i, before = self.room
+        self.openings = <Opening*>PyMem_RawCalloc(<size_t>(2 * before), sizeof(Opening))
+        if self.openings == NULL:
+            self.openings = old
+            raise MemoryError
+        self.room = 2 * before
+        for i in range(before):
+            if old[i].is_known:
+                self.place(old[i].pair)[0] = old[i]
+        PyMem_RawFree(old)
+        return 0
+
+    cdef Opening* place(self, uint32_t pair) noexcept nogil:
+        """Where a pair stands, or would stand."""
+        cdef Py_ssize_t at = <Py_ssize_t>(spread(pair) & <uint64_t>(self.room - 1))
+        while self.openings[at].is_known and self.openings[at].pair != pair:
+            at = (at + 1) & (self.room - 1)
+        return &self.openings[at]
+
+    def knows(self, int key, int zone=0):
+        """Whether a key and a zone were entered."""
+        return self.place(<uint32_t>zone << 16 | <uint32_t>key).is_known
 
 
 @cython.final
@@ -573,7 +600,7 @@ cdef class Questions:
         cdef int k
         cdef const Row* row
         cdef int64_t since_us
-        cdef Opening* opening = &windows.openings[question.key]
+        cdef Opening* opening = windows.place(<uint32_t>question.zone << 16 | question.key)
         question.mine = False
         question.last_us = INT64_MIN
         memset(question.counts, 0, MOST_CAPS)
@@ -606,7 +633,7 @@ cdef class Questions:
     cdef int64_t free_us(self, Question* question, Rules rules, int k, Windows windows) except? -1:
         """When a cap has room for this number again: the oldest of those that fill it has left the period."""
         cdef CapRule* rule = &rules.caps[k]
-        cdef Opening* opening = &windows.openings[question.key]
+        cdef Opening* opening = windows.place(<uint32_t>question.zone << 16 | question.key)
         cdef Py_ssize_t low, high, i, found = 0
         cdef int64_t* times
         cdef int64_t at
@@ -672,12 +699,12 @@ cdef class Questions:
             return STOPPED if state == 3 else PENDING_CONSENT if state == 1 else NO_CONSENT
         if check == 2:
             return 0 if LAST_SUPPRESSED <= question.refusal <= STOPPED else question.refusal
-        opening = &windows.openings[question.key]
+        opening = windows.place(<uint32_t>question.zone << 16 | question.key)
         if check == 3:
             if not rules.has_windows:
                 question.until_us = INT64_MAX
                 return 0
-            if opening.closes_us > windows.now_us + rules.min_left_us:
+            if opening.closes_us != INT64_MIN and opening.closes_us - windows.now_us >= rules.min_left_us:
                 question.until_us = opening.closes_us
                 return 0
             if rules.uses_night and question.state >> 4 & 3 == IS_GRANTED:
@@ -713,19 +740,26 @@ cdef class Questions:
         return 0
 
     cdef int prepare(self, Question* question, Windows windows) except -1:
-        question.key = question.zone if question.zone else self.zones.key_of(question.number)
-        if not windows.openings[question.key].is_known:
-            raise ValueError(f"windows: key {question.key} of {question.number} was not entered")
+        question.key = self.zones.key_of(question.number)
+        if not windows.place(<uint32_t>question.zone << 16 | question.key).is_known:
+            raise ValueError(
+                f"windows: key {question.key} and zone {question.zone} of {question.number} were not entered")
         return 0
 
     def keys(self):
-        """The keys of `Windows` that these questions need; after read_consent."""
+        """The (key, zone) pairs of `Windows` that these questions need; after read_consent."""
         cdef Py_ssize_t i
         cdef Question* question
+        cdef int64_t pair, last = -1
         found = set()
         for i in range(self.count):
             question = &self.questions[i]
-            found.add(question.zone if question.zone else self.zones.key_of(question.number))
+            question.key = self.zones.key_of(question.number)
+            pair = <int64_t>question.zone << 16 | question.key
+            # Neighbours are alike, mostly.
+            if pair != last:
+                found.add((question.key, question.zone))
+                last = pair
         return found
 
     def judge(self, Rules rules not None, Windows windows not None):
@@ -758,7 +792,7 @@ cdef class Questions:
             before = question
             if verdict == 0:
                 self.admitted += 1
-                self.guessed += windows.openings[question.key].is_guess
+                self.guessed += windows.place(<uint32_t>question.zone << 16 | question.key).is_guess
             elif verdict == HELD:
                 self.held += 1
             else:
@@ -794,7 +828,7 @@ cdef class Questions:
             "last_us": None if question.last_us == INT64_MIN else question.last_us,
             "counts": [question.counts[k] for k in range(rules.cap_count)],
             "rivals": [question.rivals[k] for k in range(rules.cap_count)],
-            "is_guess": bool(windows.openings[question.key].is_guess),
+            "is_guess": bool(windows.place(<uint32_t>question.zone << 16 | question.key).is_guess),
         }
         return facts, checks
 

@@ -79,7 +79,7 @@ def contact(number, at_us=NOW - HOUR, run=99, kind=gate.RESERVED, **more):
 
 def windows(key=1, closes=NOW + 5 * HOUR, opens=NOW + 20 * HOUR):
     table = Windows(NOW)
-    table.enter(key, closes, opens, spans=SPANS)
+    table.enter(key, 0, closes, opens, spans=SPANS)
     return table
 
 
@@ -105,10 +105,10 @@ def test_promotional_consent_includes_transactional_and_not_the_other_way_round_
 def test_a_number_whose_zone_is_known_is_judged_by_it_and_not_by_its_digits_QH_3():
     questions = Questions([batch_of([14155550100, 14155550101])], Zones([0, 141555501000000], [1, 7]))
     questions.read_consent(consent_rows({14155550100: (2, 9), 14155550101: (2, 0)}))
-    assert questions.keys() == {9, 7}
+    assert questions.keys() == {(7, 9), (7, 0)}
     table = Windows(NOW)
-    table.enter(9, None, NOW + HOUR, spans=SPANS)
-    table.enter(7, NOW + HOUR, NOW + DAY, spans=SPANS)
+    table.enter(7, 9, None, NOW + HOUR, spans=SPANS)
+    table.enter(7, 0, NOW + HOUR, NOW + DAY, spans=SPANS)
     questions.judge(Rules(run=1, class_=5, hold_until_us=NOW + DAY), table)
     assert questions.verdict(14155550100) == (gate.HOLD, NOW + HOUR)
     assert questions.verdict(14155550101)[0] == gate.SEND
@@ -117,9 +117,9 @@ def test_a_number_whose_zone_is_known_is_judged_by_it_and_not_by_its_digits_QH_3
 def test_less_than_five_minutes_of_a_window_are_none_QH_6():
     questions = Questions([batch_of([447700900001])], ANYWHERE)
     rules = Rules(run=1, class_=5, hold_until_us=NOW + 2 * DAY, min_left_us=5 * MINUTE)
-    questions.judge(rules, windows(closes=NOW + 5 * MINUTE))
+    questions.judge(rules, windows(closes=NOW + 5 * MINUTE - 1))
     assert questions.verdict(447700900001) == (gate.HOLD, NOW + 20 * HOUR)
-    questions.judge(rules, windows(closes=NOW + 5 * MINUTE + 1))
+    questions.judge(rules, windows(closes=NOW + 5 * MINUTE))
     assert questions.verdict(447700900001)[0] == gate.SEND
 
 
@@ -211,7 +211,7 @@ def test_what_is_not_of_the_form_is_refused_with_its_place():
         questions.read_consent(rows((("i", 1), ("i", 2), b"1", b"", b"")))
     with pytest.raises(ValueError, match="expected a reason below 0"):
         questions.read_refusals(rows((("q", 447700900001), ("h", 3))))
-    with pytest.raises(ValueError, match="key 1 of 447700900001 was not entered"):
+    with pytest.raises(ValueError, match="key 1 and zone 0 of 447700900001 were not entered"):
         questions.judge(Rules(run=1, class_=5), Windows(NOW))
 
 
@@ -226,6 +226,15 @@ def test_every_check_of_a_chain_is_told_though_the_first_decides():
     assert [verdict for _, verdict, _ in checks] == [0, Reason.NO_CONSENT, Reason.EXCEPTION, 0, 0, reasons.cap(0), 0]
     with pytest.raises(KeyError):
         questions.explain(447700900009, Rules(run=7, class_=5), windows())
+
+
+def test_windows_of_many_zones_are_all_found_again():
+    table = Windows(NOW)
+    for zone in range(1000):
+        table.enter(zone * 7 % 300, zone, None, NOW + 1 + zone, spans=SPANS)
+    assert all(table.knows(zone * 7 % 300, zone) for zone in range(1000)) and not table.knows(1, 0)
+    with pytest.raises(ValueError, match="opens_us: expected behind"):
+        table.enter(1, 0, None, NOW, spans=SPANS)
 
 
 TIMES = st.integers(min_value=NOW - 9 * DAY, max_value=NOW + HOUR)
@@ -259,7 +268,7 @@ RULES = st.fixed_dictionaries(
 )  # fmt: skip
 OPENINGS = st.fixed_dictionaries(
     {
-        "closes": st.sampled_from([None, NOW + 1, NOW + 5 * MINUTE, NOW + 5 * MINUTE + 1, NOW + HOUR]),
+        "closes": st.sampled_from([None, NOW + 1, NOW + 5 * MINUTE - 1, NOW + 5 * MINUTE, NOW + HOUR]),
         "opens": st.sampled_from([None, NOW + HOUR, NOW + HOUR + 1, NOW + DAY]),
         "begins": st.just([begin for begin, _ in SPANS]),
         "ends": st.just([end for _, end in SPANS]),
