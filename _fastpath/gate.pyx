@@ -91,7 +91,8 @@ cdef struct Opening:
     int64_t opens_us        # next opening behind now; INT64_MAX = none
     int64_t begins_us[3]    # of the day, week and month in that zone
     int64_t ends_us[3]
-    uint32_t pair           # zone << 16 | key
+    uint64_t pair           # night << 32 | zone << 16 | key
+    uint32_t caps           # a bit each cap of the rules that holds there
     bint is_guess
     bint is_known
 
@@ -140,6 +141,10 @@ cdef inline uint64_t spread(uint64_t h) noexcept nogil:
     h *= 0x9E3779B97F4A7C15ULL
     h = (h ^ (h >> 30)) * 0xBF58476D1CE4E5B9ULL
     return h ^ (h >> 31)
+
+
+cdef inline uint64_t pair_of(uint16_t key, uint16_t zone, bint has_night) noexcept nogil:
+    return <uint64_t>has_night << 32 | <uint64_t>zone << 16 | key
 
 
 cdef int by_place(const void* a, const void* b) noexcept nogil:
@@ -254,9 +259,11 @@ cdef class Windows:
     def __dealloc__(self):
         PyMem_RawFree(self.openings)
 
-    def enter(self, int key, int zone, closes_us, opens_us, *, spans, bint is_guess=False):
-        """Say what holds for a key and a stated zone.
+    def enter(self, int key, int zone, bint has_night, closes_us, opens_us, *, spans, bint is_guess=False,
+              uint32_t caps=0xFFFFFFFF):
+        """Say what holds for a key and a stated zone, with or without a grant for the night.
 
+        caps       a bit each cap of the rules that holds there: a law is a country's
         closes_us  when what is open closes; None = closed now
         opens_us   the next opening behind now; None = there is none
         spans      (begin, end) of the day, the week and the month in that zone, each in microseconds
@@ -274,9 +281,10 @@ cdef class Windows:
             raise ValueError(f"opens_us: expected behind {self.now_us}, got {opens_us}")
         if 2 * (self.count + 1) > self.room:
             self.grow()
-        one = self.place(<uint32_t>zone << 16 | <uint32_t>key)
+        one = self.place(pair_of(<uint16_t>key, <uint16_t>zone, has_night))
         self.count += not one.is_known
-        one.pair = <uint32_t>zone << 16 | <uint32_t>key
+        one.pair = pair_of(<uint16_t>key, <uint16_t>zone, has_night)
+        one.caps = caps
         one.closes_us = INT64_MIN if closes_us is None else closes_us
         one.opens_us = INT64_MAX if opens_us is None else opens_us
         for i in range(3):
@@ -298,16 +306,19 @@ cdef class Windows:
         PyMem_RawFree(old)
         return 0
 
-    cdef Opening* place(self, uint32_t pair) noexcept nogil:
+    cdef Opening* place(self, uint64_t pair) noexcept nogil:
         """Where a pair stands, or would stand."""
         cdef Py_ssize_t at = <Py_ssize_t>(spread(pair) & <uint64_t>(self.room - 1))
         while self.openings[at].is_known and self.openings[at].pair != pair:
             at = (at + 1) & (self.room - 1)
         return &self.openings[at]
 
-    def knows(self, int key, int zone=0):
-        """Whether a key and a zone were entered."""
-        return self.place(<uint32_t>zone << 16 | <uint32_t>key).is_known
+    cdef Opening* of(self, const Question* question) noexcept nogil:
+        return self.place(pair_of(question.key, question.zone, question.state >> 4 & 3 == IS_GRANTED))
+
+    def knows(self, int key, int zone=0, bint has_night=False):
+        """Whether it was said what holds there."""
+        return bool(self.place(pair_of(<uint16_t>key, <uint16_t>zone, has_night)).is_known)
 
 
 @cython.final
@@ -325,7 +336,6 @@ cdef class Rules:
     arbitration_us a message of a run of lower priority number that is due so soon goes before (CP-4); 0 = first come
     has_bypass     caps that are no law are passed over (CP-6)
     has_windows    whether windows count at all for its class
-    uses_night     a recipient with a grant for the night is not held
     """
     cdef CapRule caps[MOST_CAPS]
     cdef int cap_count
@@ -333,12 +343,12 @@ cdef class Rules:
     cdef readonly int class_, brand, priority, sender, needs
     cdef readonly uint64_t tags
     cdef readonly int64_t gap_us, defer_until_us, hold_until_us, min_left_us, spread_us, arbitration_us
-    cdef readonly bint has_bypass, has_windows, uses_night
+    cdef readonly bint has_bypass, has_windows
 
     def __init__(self, *, int64_t run, int class_, int brand=0, int priority=0, int sender=0, uint64_t tags=0,
                  int needs=0, caps=(), int64_t gap_us=0, int64_t defer_until_us=0, int64_t hold_until_us=0,
                  int64_t min_left_us=0, int64_t spread_us=0, int64_t arbitration_us=0, bint has_bypass=False,
-                 bint has_windows=True, bint uses_night=False):
+                 bint has_windows=True):
         cdef CapRule* rule
         if not 0 <= class_ <= 5:
             raise ValueError(f"class: expected 0 to 5, got {class_}")
@@ -353,7 +363,7 @@ cdef class Rules:
         self.tags, self.needs = tags, needs
         self.gap_us, self.defer_until_us, self.hold_until_us = gap_us, defer_until_us, hold_until_us
         self.min_left_us, self.spread_us, self.arbitration_us = min_left_us, spread_us, arbitration_us
-        self.has_bypass, self.has_windows, self.uses_night = has_bypass, has_windows, uses_night
+        self.has_bypass, self.has_windows = has_bypass, has_windows
         for limit, span, period_us, classes, cap_tags, cap_brand, cap_sender, is_legal in caps:
             if not 0 <= limit <= 254:
                 raise ValueError(f"cap: expected a limit of 0 to 254, got {limit}")
@@ -600,7 +610,7 @@ cdef class Questions:
         cdef int k
         cdef const Row* row
         cdef int64_t since_us
-        cdef Opening* opening = windows.place(<uint32_t>question.zone << 16 | question.key)
+        cdef Opening* opening = windows.of(question)
         question.mine = False
         question.last_us = INT64_MIN
         memset(question.counts, 0, MOST_CAPS)
@@ -633,7 +643,7 @@ cdef class Questions:
     cdef int64_t free_us(self, Question* question, Rules rules, int k, Windows windows) except? -1:
         """When a cap has room for this number again: the oldest of those that fill it has left the period."""
         cdef CapRule* rule = &rules.caps[k]
-        cdef Opening* opening = windows.place(<uint32_t>question.zone << 16 | question.key)
+        cdef Opening* opening = windows.of(question)
         cdef Py_ssize_t low, high, i, found = 0
         cdef int64_t* times
         cdef int64_t at
@@ -699,16 +709,13 @@ cdef class Questions:
             return STOPPED if state == 3 else PENDING_CONSENT if state == 1 else NO_CONSENT
         if check == 2:
             return 0 if LAST_SUPPRESSED <= question.refusal <= STOPPED else question.refusal
-        opening = windows.place(<uint32_t>question.zone << 16 | question.key)
+        opening = windows.of(question)
         if check == 3:
             if not rules.has_windows:
                 question.until_us = INT64_MAX
                 return 0
             if opening.closes_us != INT64_MIN and opening.closes_us - windows.now_us >= rules.min_left_us:
                 question.until_us = opening.closes_us
-                return 0
-            if rules.uses_night and question.state >> 4 & 3 == IS_GRANTED:
-                question.until_us = INT64_MAX
                 return 0
             if rules.hold_until_us == 0:
                 return OUTSIDE_WINDOW
@@ -730,7 +737,7 @@ cdef class Questions:
             # It was counted when this run reserved it.
             return 0
         for k in range(rules.cap_count):
-            if rules.caps[k].is_legal != (check == 4) or (check == 5 and rules.has_bypass):
+            if rules.caps[k].is_legal != (check == 4) or (check == 5 and rules.has_bypass) or not opening.caps >> k & 1:
                 continue
             if question.counts[k] >= rules.caps[k].limit:
                 return self.wait(question, self.free_us(question, rules, k, windows), rules.defer_until_us,
@@ -741,13 +748,13 @@ cdef class Questions:
 
     cdef int prepare(self, Question* question, Windows windows) except -1:
         question.key = self.zones.key_of(question.number)
-        if not windows.place(<uint32_t>question.zone << 16 | question.key).is_known:
+        if not windows.of(question).is_known:
             raise ValueError(
                 f"windows: key {question.key} and zone {question.zone} of {question.number} were not entered")
         return 0
 
     def keys(self):
-        """The (key, zone) pairs of `Windows` that these questions need; after read_consent."""
+        """The (key, zone, has_night) of `Windows` that these questions need; after read_consent."""
         cdef Py_ssize_t i
         cdef Question* question
         cdef int64_t pair, last = -1
@@ -755,10 +762,10 @@ cdef class Questions:
         for i in range(self.count):
             question = &self.questions[i]
             question.key = self.zones.key_of(question.number)
-            pair = <int64_t>question.zone << 16 | question.key
+            pair = <int64_t>pair_of(question.key, question.zone, question.state >> 4 & 3 == IS_GRANTED)
             # Neighbours are alike, mostly.
             if pair != last:
-                found.add((question.key, question.zone))
+                found.add((question.key, question.zone, question.state >> 4 & 3 == IS_GRANTED))
                 last = pair
         return found
 
@@ -792,7 +799,7 @@ cdef class Questions:
             before = question
             if verdict == 0:
                 self.admitted += 1
-                self.guessed += windows.place(<uint32_t>question.zone << 16 | question.key).is_guess
+                self.guessed += windows.of(question).is_guess
             elif verdict == HELD:
                 self.held += 1
             else:
@@ -828,7 +835,7 @@ cdef class Questions:
             "last_us": None if question.last_us == INT64_MIN else question.last_us,
             "counts": [question.counts[k] for k in range(rules.cap_count)],
             "rivals": [question.rivals[k] for k in range(rules.cap_count)],
-            "is_guess": bool(windows.place(<uint32_t>question.zone << 16 | question.key).is_guess),
+            "is_guess": bool(windows.of(question).is_guess),
         }
         return facts, checks
 

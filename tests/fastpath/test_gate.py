@@ -79,7 +79,8 @@ def contact(number, at_us=NOW - HOUR, run=99, kind=gate.RESERVED, **more):
 
 def windows(key=1, closes=NOW + 5 * HOUR, opens=NOW + 20 * HOUR):
     table = Windows(NOW)
-    table.enter(key, 0, closes, opens, spans=SPANS)
+    table.enter(key, 0, False, closes, opens, spans=SPANS)
+    table.enter(key, 0, True, NOW + HOUR, NOW + DAY, spans=SPANS)
     return table
 
 
@@ -105,10 +106,10 @@ def test_promotional_consent_includes_transactional_and_not_the_other_way_round_
 def test_a_number_whose_zone_is_known_is_judged_by_it_and_not_by_its_digits_QH_3():
     questions = Questions([batch_of([14155550100, 14155550101])], Zones([0, 141555501000000], [1, 7]))
     questions.read_consent(consent_rows({14155550100: (2, 9), 14155550101: (2, 0)}))
-    assert questions.keys() == {(7, 9), (7, 0)}
+    assert questions.keys() == {(7, 9, False), (7, 0, False)}
     table = Windows(NOW)
-    table.enter(7, 9, None, NOW + HOUR, spans=SPANS)
-    table.enter(7, 0, NOW + HOUR, NOW + DAY, spans=SPANS)
+    table.enter(7, 9, False, None, NOW + HOUR, spans=SPANS)
+    table.enter(7, 0, False, NOW + HOUR, NOW + DAY, spans=SPANS)
     questions.judge(Rules(run=1, class_=5, hold_until_us=NOW + DAY), table)
     assert questions.verdict(14155550100) == (gate.HOLD, NOW + HOUR)
     assert questions.verdict(14155550101)[0] == gate.SEND
@@ -228,13 +229,33 @@ def test_every_check_of_a_chain_is_told_though_the_first_decides():
         questions.explain(447700900009, Rules(run=7, class_=5), windows())
 
 
+def test_who_has_granted_the_night_is_judged_by_its_windows():
+    questions = Questions([batch_of([447700900001, 447700900002])], ANYWHERE)
+    questions.read_consent(consent_rows({447700900001: (0b100010, 0), 447700900002: (0b110010, 0)}))
+    assert questions.keys() == {(1, 0, True), (1, 0, False)}
+    questions.judge(Rules(run=1, class_=5, needs=1), windows(closes=None))
+    assert questions.verdict(447700900001)[0] == gate.SEND
+    assert questions.verdict(447700900002)[0] == Reason.OUTSIDE_WINDOW
+
+
+def test_a_law_of_one_country_caps_nobody_elsewhere_CP_7():
+    caps = [(1, 0, DAY, 0b110000, 0, -1, 0, True)]
+    for mask, verdict in ((1, Reason.LEGAL_CAP), (0, gate.SEND)):
+        questions = Questions([batch_of([447700900001])], ANYWHERE)
+        questions.read_contacts(contact_rows(contact(447700900001)))
+        table = Windows(NOW)
+        table.enter(1, 0, False, NOW + HOUR, NOW + DAY, spans=SPANS, caps=mask)
+        questions.judge(Rules(run=7, class_=5, caps=caps, has_bypass=True), table)
+        assert questions.verdict(447700900001)[0] == verdict
+
+
 def test_windows_of_many_zones_are_all_found_again():
     table = Windows(NOW)
     for zone in range(1000):
-        table.enter(zone * 7 % 300, zone, None, NOW + 1 + zone, spans=SPANS)
+        table.enter(zone * 7 % 300, zone, False, None, NOW + 1 + zone, spans=SPANS)
     assert all(table.knows(zone * 7 % 300, zone) for zone in range(1000)) and not table.knows(1, 0)
     with pytest.raises(ValueError, match="opens_us: expected behind"):
-        table.enter(1, 0, None, NOW, spans=SPANS)
+        table.enter(1, 0, False, None, NOW, spans=SPANS)
 
 
 TIMES = st.integers(min_value=NOW - 9 * DAY, max_value=NOW + HOUR)
@@ -260,7 +281,7 @@ RULES = st.fixed_dictionaries(
         "run": st.integers(1, 4), "class_": st.integers(0, 5), "brand": st.integers(1, 2),
         "priority": st.integers(-2, 2), "needs": st.integers(0, 2), "caps": st.lists(CAPS, max_size=3),
         "gap_us": st.sampled_from([0, 10 * MINUTE, DAY]),
-        "defer_until_us": st.sampled_from([0, NOW + HOUR, NOW + 9 * DAY]), "uses_night": st.booleans(),
+        "defer_until_us": st.sampled_from([0, NOW + HOUR, NOW + 9 * DAY]),
         "hold_until_us": st.sampled_from([0, NOW + HOUR, NOW + 2 * DAY]),
         "min_left_us": st.sampled_from([0, 5 * MINUTE]),
         "arbitration_us": st.sampled_from([0, 15 * MINUTE]), "has_bypass": st.booleans(), "has_windows": st.booleans(),
@@ -295,7 +316,8 @@ def test_columns_decide_as_the_obvious_gate_does(people, rules, opening):
     )
     questions.judge(Rules(**rules), windows(closes=opening["closes"], opens=opening["opens"]))
     for number, person in people.items():
-        expected, until = judge(person, rules, opening, NOW)
+        at_night = opening | {"closes": NOW + HOUR, "opens": NOW + DAY}
+        expected, until = judge(person, rules, at_night if person["night"] == gate.GRANTED else opening, NOW)
         verdict, found = questions.verdict(number)
         assert verdict == expected
         if verdict == gate.HOLD:

@@ -68,7 +68,7 @@ def judge(
         return refusal, None
     if rules["has_windows"]:
         is_open = opening["closes"] is not None and opening["closes"] - now >= rules["min_left_us"]
-        if not is_open and not (rules["uses_night"] and person["night"] == 2):
+        if not is_open:
             if not rules["hold_until_us"]:
                 return Reason.OUTSIDE_WINDOW, None
             if opening["opens"] is None:

@@ -1,0 +1,150 @@
+"""What the gate asks of a run: column `gate` of `run`, as JSON, and the words in which people write it.
+
+    caps = ["1 per day", "4 per 7d", {limit = 1, per = "7d", tags = ["exclusive"]}]
+            limit per period: Nh, Nd, Nw rolling; day, week, month of the recipient's calendar (CP-1)
+
+A message counts once, whatever its parts; conversations, codes and confirmations never do, transactional ones where a
+cap names the class (CP-2). Windows are those of rules.py; what a reason is called, of reasons.py.
+Not here: how it is decided (campaign.admission, _fastpath.gate), whom a run is for (predicate).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from gateway.message import MessageClass
+from gateway.routing import Problem
+
+Needs = Literal["none", "transactional", "promotional"]
+Scope = Literal["brand", "endpoint", "sender"]
+ClassName = Literal["transactional", "triggered", "bulk"]
+CLASS_BY_NAME: Mapping[str, MessageClass] = {
+    "transactional": MessageClass.TRANSACTIONAL,
+    "triggered": MessageClass.TRIGGERED,
+    "bulk": MessageClass.BULK,
+}
+PERIODS = ("day", "week", "month")
+_HOURS = {"h": 1, "d": 24, "w": 168}
+MOST_HOURS = 24 * 366
+_WORDS = re.compile(r"\s*(\d{1,3})\s+per\s+(\S+)\s*")
+
+
+class Cap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """At most `limit` messages per period.
+
+    per      day, week or month of the recipient's calendar, or a length: 16h, 7d, 4w
+    classes  that count
+    tags     one of these on the message counted; none: any
+    scope    brand: messages of this brand; endpoint: of all brands; sender: from this sender to this number
+    """
+
+    limit: Annotated[int, Meta(ge=0, le=254)]
+    per: str
+    classes: tuple[ClassName, ...] = ("triggered", "bulk")
+    tags: tuple[str, ...] = ()
+    scope: Scope = "brand"
+
+    @property
+    def words(self) -> str:
+        """How people write it: `4 per 7d`."""
+        tags = f" tagged {'/'.join(self.tags)}" if self.tags else ""
+        return f"{self.limit} per {self.per}{tags}" + ("" if self.scope == "brand" else f" a {self.scope}")
+
+    @property
+    def hours(self) -> int:
+        """Length of a rolling period; 0: it is a calendar's."""
+        return 0 if self.per in PERIODS else hours_of(self.per)
+
+
+class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a run asks of everybody at the moment of sending.
+
+    brand             who writes; "" = nobody's: no consent is known then
+    needs             which consent (CN-2)
+    caps, gap_s       how often a person is written to (CP-1); the gap between any two messages
+    on_cap            what a cap or the gap meets is skipped, or waits for at most defer_s (CP-5)
+    windows           those of the brand, the campaign and the step, by name: all must be open, with the law's (QH-1)
+    zones             whose clock a window is by, where not the recipient's (S1.9), by the same names
+    outside           what meets a closed window waits, or is skipped (QH-5); hold_s = for at most so long, 0 = as the run
+    spread_s          over which what waited is released (QH-7)
+    arbitration_s     a message of higher priority that is due so soon goes before (CP-4)
+    tags              of this run's messages, for caps
+    audience          tree of who must still match (SG-6); exception: of what must not have happened since `since` (EX-2)
+    bypass            why caps that are no law are passed over; "" = they are not (CP-6)
+    to_hard_limit     the windows that the law allows at most, where a pack's own are narrower
+    """
+
+    brand: str = ""
+    needs: Needs = "promotional"
+    caps: tuple[Cap, ...] = ()
+    gap_s: Annotated[int, Meta(ge=0, le=86400 * 31)] = 600
+    on_cap: Literal["skip", "defer"] = "skip"
+    defer_s: Annotated[int, Meta(ge=0, le=86400 * 31)] = 86400
+    windows: Mapping[str, Any] = {}
+    zones: Mapping[str, str] = {}
+    outside: Literal["hold", "skip"] = "hold"
+    hold_s: Annotated[int, Meta(ge=0, le=86400 * 366)] = 0
+    least_left_s: Annotated[int, Meta(ge=0, le=86400)] = 300
+    spread_s: Annotated[int, Meta(ge=0, le=86400)] = 1800
+    arbitration_s: Annotated[int, Meta(ge=0, le=86400)] = 900
+    tags: tuple[str, ...] = ()
+    audience: Any = None
+    exception: Any = None
+    bypass: str = ""
+    to_hard_limit: bool = False
+
+
+def hours_of(per: str) -> int:
+    """Read a length of time: 16h, 7d, 4w; -> hours.
+
+    raises  ValueError
+    """
+    found = re.fullmatch(r"(\d{1,4})([hdw])", per)
+    hours = int(found[1]) * _HOURS[found[2]] if found else 0
+    if not 1 <= hours <= MOST_HOURS:
+        raise ValueError(f"expected day, week, month or a length such as 16h, 7d, 4w up to a year, found {per!r}")
+    return hours
+
+
+def read_cap(value: Any, key: str, problems: list[Problem]) -> Cap | None:
+    """Read one cap, as words or as a table; None and a problem where it is none."""
+    if isinstance(value, str):
+        found = _WORDS.fullmatch(value)
+        if found is None:
+            problems.append(Problem(key, 'a cap such as "4 per 7d"', repr(value)))
+            return None
+        value = {"limit": int(found[1]), "per": found[2]}
+    try:
+        cap = msgspec.convert(value, Cap)
+    except msgspec.ValidationError as error:
+        problems.append(Problem(key, "a cap: limit, per, classes, tags, scope", str(error)))
+        return None
+    if cap.per not in PERIODS:
+        try:
+            hours_of(cap.per)
+        except ValueError as error:
+            problems.append(Problem(f"{key}.per", str(error).partition(", found ")[0].removeprefix("expected "), repr(cap.per)))
+            return None
+    return cap
+
+
+def read_caps(values: Sequence[Any], key: str, problems: list[Problem]) -> tuple[Cap, ...]:
+    """Read caps; those that are none become problems."""
+    read = (read_cap(value, f"{key}[{at}]", problems) for at, value in enumerate(values))
+    return tuple(cap for cap in read if cap is not None)
+
+
+def gate_of(text: str | None) -> Gate | None:
+    """Read the column; None: nothing is asked.
+
+    raises  ValueError when it is not of that form
+    """
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=Gate)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise ValueError(f"gate: {error}") from error
