@@ -406,7 +406,7 @@ async def repeat(connection: Connection, lane: int, doubted_before: datetime, no
     total = 0
     for chunk_id, found in positions.items():
         async with connection.transaction():
-            total += await _copy(connection, lane, chunk_id, found, now)
+            total += len((await copy_positions(connection, lane, chunk_id, found, now))[1])
     return total
 
 
@@ -420,19 +420,21 @@ async def requeue(
     async with connection.transaction():
         if not await connection.fetchval(query("own_chunk"), lane, chunk_id, epoch):
             return 0
-        return await _copy(connection, lane, chunk_id, positions, now)
+        return len((await copy_positions(connection, lane, chunk_id, positions, now))[1])
 
 
-async def _copy(connection: Connection, lane: int, chunk_id: int, positions: Sequence[int], now: datetime) -> int:
-    """Make a chunk of some positions of another; those that were copied before are left out."""
+async def copy_positions(
+    connection: Connection, lane: int, chunk_id: int, positions: Sequence[int], now: datetime
+) -> tuple[int, list[int]]:
+    """Make a chunk of some positions of another; -> its id, and those in it: what was copied before is left out."""
     first = (chunk_id >> CHUNK_BITS << CHUNK_BITS) + FIRST_REPEAT
-    copy = await connection.fetchval(query("next_repeat_id"), lane, first, first + FIRST_REPEAT)
+    copy: int = await connection.fetchval(query("next_repeat_id"), lane, first, first + FIRST_REPEAT)
     noted = await connection.fetch(query("note_repeated"), lane, chunk_id, positions, copy, now)
     fresh = [row["pos"] for row in noted]
     if fresh:
         await connection.execute(query("repeat_payload"), lane, chunk_id, fresh, copy)
         await connection.execute(query("repeat_chunk"), lane, chunk_id, copy, len(fresh))
-    return len(fresh)
+    return copy, fresh
 
 
 async def forget_flushes(connection: Connection, lane: int, before: datetime) -> None:

@@ -223,10 +223,10 @@ def doubt(
         doubted = {"lane": lane, "chunk_id": chunk_id, "epoch": epoch, "status": -1, "at": now, "rtt_us": 0}
         for rank in range(upto):
             pos = (rank * stride + chunk_id % n) % n
-            if pos not in known:
+            if pos not in known and not is_repeated(tx, lane, chunk_id, pos):
                 made.append(log.row(pos=pos, segment=0, segments=0, **doubted))
         for pos, most in segments.items():
-            if most > 1 and 0 not in known[pos]:
+            if most > 1 and 0 not in known[pos] and not is_repeated(tx, lane, chunk_id, pos):
                 made += [
                     log.row(pos=pos, segment=segment, segments=most, **doubted)
                     for segment in range(1, most + 1)

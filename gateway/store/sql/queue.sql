@@ -351,8 +351,8 @@ FOR UPDATE SKIP LOCKED;
 -- The crash rule: a position below the watermark without an outcome is in doubt; so is a segment whose brothers have one.
 -- One chunk a place of the arrays: $2 = ids, $3 = strides, $4 = positions, $5 = watermarks, $6 = epochs; rank r stands for
 -- (r * stride + id) mod n. $8 = before the first of them was first claimed: older outcomes are none of theirs. A position
--- that was rolled into a result is known, though its outcomes are gone.
--- index: outcome_chunk; result_pkey; outcome is read once for all chunks, by its partitions since $8
+-- that was rolled into a result is known, though its outcomes are gone; one that went on in another chunk stands there.
+-- index: outcome_chunk; result_pkey; repeated_pkey; outcome is read once for all chunks, by its partitions since $8
 WITH taken AS (
     SELECT id, stride, n, upto, epoch
     FROM unnest($2::bigint[], $3::bigint[], $4::int[], $5::int[], $6::int[]) AS u (id, stride, n, upto, epoch)
@@ -363,6 +363,9 @@ WITH taken AS (
     SELECT t.chunk_id, p.pos, 0::smallint, 0::smallint
     FROM result t CROSS JOIN LATERAL generate_series(0, t.n - 1) AS p (pos)
     WHERE t.lane = $1::int AND t.chunk_id = ANY($2::bigint[]) AND get_byte(t.states, p.pos) <> 255
+    UNION ALL
+    SELECT x.chunk_id, x.pos, 0::smallint, 0::smallint
+    FROM repeated x WHERE x.lane = $1::int AND x.chunk_id = ANY($2::bigint[])
 )
 INSERT INTO outcome (lane, chunk_id, pos, segment, segments, epoch, status, at, rtt_us, message_id)
 SELECT $1::int, missing.chunk_id, missing.pos, missing.segment, missing.segments, missing.epoch, -1, $7::timestamptz, 0, NULL

@@ -1,0 +1,213 @@
+"""What a run asks of everybody, made into numbers: rules and windows for the compiled gate.
+
+    Gate (gateway/gate.py) + packs of law ─► RunRules ─┬─ rules(now, expires) ─► _fastpath.gate.Rules
+                                                        └─ windows(now, keys)  ─► _fastpath.gate.Windows
+
+Both are made once for a few thousand people: what is asked of one of them is asked in C (_fastpath/gate.pyx, where the
+checks and their order stand). A claim, a preview and `sluice explain` go this way alike.
+Not here: facts about people (store/admission.py), instants of windows (quiet_hours.py), where a number is (zones.py).
+"""
+
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+
+from _fastpath import gate as compiled
+from gateway.campaign import law
+from gateway.campaign.quiet_hours import NEVER, Hours, Layer, instant_of
+from gateway.campaign.quiet_hours import Rules as HourRules
+from gateway.campaign.zones import PlaceSets, zone
+from gateway.gate import CLASS_BY_NAME, PERIODS, Cap, Gate
+from gateway.message import MessageClass
+from gateway.rules import PackCap, read_window
+
+_US = 1_000_000
+_HOUR_US = 3600 * _US
+_DAY_US = 24 * _HOUR_US
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NEEDS = {"none": 0, "promotional": 1, "transactional": 2}
+# What is pressed by a person's own act waits for no window and counts for nothing (QH-10, CP-2).
+EXEMPT = (MessageClass.OTP, MessageClass.COMPLIANCE, MessageClass.CONVERSATION)
+TRIGGERED_HOLD_S = 86400
+ENDLESS_US = 2**63 - 2
+
+
+def micros(at: datetime) -> int:
+    """Microseconds since 1970 of a moment."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def moment_of(us: int) -> datetime:
+    """Return the moment of microseconds since 1970; the latest one there is for those past it."""
+    return _EPOCH + timedelta(microseconds=min(us, _LATEST_US))
+
+
+_LATEST_US = micros(datetime(9999, 1, 1, tzinfo=UTC))
+
+
+def sender_key(sender: str) -> int:
+    """Fold the name of a sender into 31 bits, never 0: what contact pages carry of it."""
+    return zlib.crc32(sender.encode()) & 0x7FFFFFFF or 1
+
+
+def as_cap(cap: PackCap) -> Cap:
+    """Turn a cap of law into one of ours: of the brand, promotional messages."""
+    kind, _, length = cap.per.partition("_")
+    return Cap(limit=cap.n, per=length if kind == "rolling" else length)
+
+
+class RunRules:
+    """Rules and windows of one run, from one sender.
+
+    brand_id  0 = nobody's; tags: bit by name, every tag that the gate names among them
+    places    sets of places by number; its law is of these
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        run: int,
+        class_: MessageClass,
+        priority: int,
+        sender: str,
+        brand_id: int,
+        tags: Mapping[str, int],
+        places: PlaceSets,
+    ):
+        self.gate = gate
+        self._run, self._class, self._priority = run, class_, priority
+        self._sender, self._brand_id, self._tags, self._places = sender_key(sender), brand_id, tags, places
+        self.is_exempt = class_ in EXEMPT
+        mine = {name for name, value in CLASS_BY_NAME.items() if value == class_}
+        self.caps: list[Cap] = [] if self.is_exempt else [cap for cap in gate.caps if mine & set(cap.classes)]
+        self._legal_from = len(self.caps)
+        laws = {} if class_ not in law.PROMOTIONAL else _legal_caps()
+        self.caps += [as_cap(cap) for cap in laws]
+        self._place_by_law = {cap: self._legal_from + at for at, cap in enumerate(laws)}
+        problems: list[tuple[str, str, str]] = []
+        layers = []
+        for name, value in gate.windows.items():
+            window = read_window(value, f"windows.{name}", problems)
+            if window is not None:
+                layers.append(Layer(name=name, window=window, zone=gate.zones.get(name, "")))
+        if problems:
+            raise ValueError("; ".join(f"{key}: expected {expected}, found {found}" for key, expected, found in problems))
+        self._hours = {
+            has_night: Hours(
+                HourRules(
+                    class_=class_, layers=tuple(layers), has_night_consent=has_night, to_hard_limit=gate.to_hard_limit
+                ),
+                places,
+            )
+            for has_night in (False, True)
+        }
+
+    @property
+    def cap_words(self) -> list[str]:
+        """Every cap as people write it, in the order of their places."""
+        return [cap.words + (" by law" if at >= self._legal_from else "") for at, cap in enumerate(self.caps)]
+
+    def rules(self, now: datetime, expires_at: datetime | None = None) -> compiled.Rules:
+        """Return what is asked at an instant."""
+        gate, now_us = self.gate, micros(now)
+        ends_us = ENDLESS_US if expires_at is None else micros(expires_at)
+        hold_s = gate.hold_s or (TRIGGERED_HOLD_S if self._class == MessageClass.TRIGGERED else 0)
+        hold_us = min(ends_us, now_us + hold_s * _US) if hold_s else ends_us
+        return compiled.Rules(
+            run=self._run,
+            class_=self._class,
+            brand=self._brand_id,
+            priority=self._priority,
+            sender=self._sender,
+            tags=sum(1 << self._tags[tag] for tag in gate.tags),
+            needs=0 if self.is_exempt else NEEDS[gate.needs],
+            caps=[self._cap(cap, at) for at, cap in enumerate(self.caps)],
+            gap_us=0 if self.is_exempt else gate.gap_s * _US,
+            defer_until_us=min(ends_us, now_us + gate.defer_s * _US) if gate.on_cap == "defer" else 0,
+            hold_until_us=hold_us if gate.outside == "hold" else 0,
+            min_left_us=gate.least_left_s * _US,
+            spread_us=gate.spread_s * _US,
+            arbitration_us=gate.arbitration_s * _US,
+            has_bypass=bool(gate.bypass),
+            has_windows=not self.is_exempt,
+        )
+
+    def _cap(self, cap: Cap, at: int) -> tuple[int, int, int, int, int, int, int, bool]:
+        span = PERIODS.index(cap.per) + 1 if cap.per in PERIODS else 0
+        return (
+            cap.limit,
+            span,
+            cap.hours * _HOUR_US,
+            sum(1 << CLASS_BY_NAME[name] for name in cap.classes),
+            sum(1 << self._tags[tag] for tag in cap.tags),
+            -1 if cap.scope == "endpoint" else self._brand_id,
+            self._sender if cap.scope == "sender" else 0,
+            at >= self._legal_from,
+        )
+
+    def windows(
+        self, now: datetime, keys: Iterable[tuple[int, int, bool]], zone_names: Mapping[int, str]
+    ) -> compiled.Windows:
+        """Return what is open at an instant, for every (key, zone, has_night) that questions have.
+
+        zone_names  of the zones that pages carry
+        """
+        asked = [
+            (key, zone_id, has_night, self._places.of_key(key, zone_names.get(zone_id, "")) if zone_id else key)
+            for key, zone_id, has_night in keys
+        ]
+        now_us = micros(now)
+        table = compiled.Windows(now_us)
+        seconds, rest = divmod(now_us, _US)
+        tables = {
+            has_night: self._hours[has_night].table_at(seconds, {set_ for *_, night, set_ in asked if night == has_night})
+            for has_night in {night for _, _, night, _ in asked}
+        }
+        for key, zone_id, has_night, set_ in asked:
+            found = tables[has_night]
+            opens, closes = found.opens_at[set_], found.closes_at[set_]
+            places = self._places[set_]
+            table.enter(
+                key,
+                zone_id,
+                has_night,
+                min(closes * _US, ENDLESS_US) if found.is_open[set_] else None,
+                None if opens >= NEVER else opens * _US,
+                spans=_spans(places[0].zone, now),
+                is_guess=bool(found.is_guess[set_]),
+                caps=self._caps_in(set_),
+            )
+        return table
+
+    def _caps_in(self, set_: int) -> int:
+        """A bit each cap that holds in a set of places: ours everywhere, a law where it may be in force."""
+        held = (1 << self._legal_from) - 1
+        if self._place_by_law:
+            for place in self._places[set_]:
+                for pack in law.packs_of(place.country, place.region):
+                    for cap in pack.legal_max:
+                        held |= 1 << self._place_by_law[cap]
+        return held
+
+
+@lru_cache(maxsize=1)
+def _legal_caps() -> tuple[PackCap, ...]:
+    """Every cap that some law has, once."""
+    packs = [part for pack in law.packs().values() for part in (pack, *pack.regions.values())]
+    return tuple(dict.fromkeys(cap for pack in packs for cap in pack.legal_max))
+
+
+def _spans(name: str, now: datetime) -> list[tuple[int, int]]:
+    """Begin and end of the day, the week from Monday and the month that it is in a zone."""
+    return _spans_of(name or "UTC", now.astimezone(zone(name or "UTC")).date())
+
+
+@lru_cache(maxsize=4096)
+def _spans_of(name: str, today: date) -> list[tuple[int, int]]:
+    monday = today - timedelta(days=today.weekday())
+    first = today.replace(day=1)
+    next_month = (first + timedelta(days=32)).replace(day=1)
+    ends = ((today, today + timedelta(days=1)), (monday, monday + timedelta(days=7)), (first, next_month))
+    return [(micros(instant_of(begin, 0, name)), micros(instant_of(end, 0, name))) for begin, end in ends]

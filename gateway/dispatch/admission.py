@@ -1,0 +1,146 @@
+"""The gate at the claim: between the chunks that were claimed and the backlog that hands them out.
+
+    claimed batches of a run ─► Questions ─┬─ hold buckets, read pages        one transaction on the people's tables
+                                           ├─ judge, in C
+                                           └─ reserve, COMMIT
+        ─► verdicts ride on the batches ─► who waits is put off, or aside, on the lane's side
+
+What was reserved and did not go after all gives its place back later (returns.py); what waits meets the gate again when
+it is claimed again, and so does the rest of a batch whose window closed while it stood in the backlog.
+Not here: the decision itself (campaign.admission, _fastpath.gate).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from _fastpath.batch import Batch
+from _fastpath.gate import Questions, Zones
+from _fastpath.numbers import NumberSet
+from gateway.campaign.admission import RunRules, moment_of
+from gateway.campaign.zones import PlaceSets
+from gateway.dispatch.clock import Clock
+from gateway.dispatch.line import Connect, Line
+from gateway.gate import Gate
+from gateway.message import MessageClass
+from gateway.store import admission, postgres
+from gateway.store.runs import Run
+
+# Rules of so many runs and senders are kept.
+KEPT = 1024
+# How far ahead a run may be due that takes a place from this one (gate.arbitration_s is at most a day).
+AHEAD = timedelta(days=1)
+
+
+class Waiting(Struct, frozen=True):
+    """What of a batch may not go yet: all that is left of it until a moment, or some positions, by moment."""
+
+    until: datetime | None
+    positions: Mapping[datetime, Sequence[int]]
+
+
+class Admission:
+    """The gate of one lane.
+
+    places  sets of places by number, of this process
+    """
+
+    def __init__(self, connect: Connect, clock: Clock, deadline_s: float, places: PlaceSets):
+        self._line = Line(connect)
+        self._clock = clock
+        self._deadline_s = deadline_s
+        self._places = places
+        self._zones = Zones(places.starts, places.ids)
+        self._zone_names: dict[int, str] = {}
+        self._rules: dict[tuple[int, str], RunRules] = {}
+        self.admitted = 0
+        self.held = 0
+        self.refused = 0
+
+    async def admit(
+        self, batches: Sequence[Batch], run: Run, gate: Gate, sender: str, suppressed: Sequence[NumberSet]
+    ) -> dict[Batch, Waiting]:
+        """Decide about batches of a run; -> what of them waits. Their verdicts are on them when this returns.
+
+        suppressed  sets of those who have said STOP to this sender or to all
+        raises      StoreError: nothing was decided, or it is not known whether it was: to be asked again either way
+        """
+        questions = Questions(batches, self._zones)
+        if not len(questions):
+            return {}
+        connection = await self._line.opened()
+        try:
+            async with postgres.deadline(connection, self._deadline_s, f"gate of run {run.id}"):
+                rules_of = await self._rules_of(connection, run, gate, sender)
+                await self._decide(connection, questions, rules_of, run, suppressed)
+        except BaseException as error:
+            if not isinstance(error, postgres.StoreError) or not self._line.is_sound(error):
+                self._line.cut()
+            raise
+        self.admitted += questions.admitted
+        self.held += questions.held
+        self.refused += questions.refused
+        return _waiting(questions.apply(self._clock.monotonic()))
+
+    async def _decide(
+        self,
+        connection: postgres.Connection,
+        questions: Questions,
+        rules_of: RunRules,
+        run: Run,
+        suppressed: Sequence[NumberSet],
+    ) -> None:
+        now = self._clock.wall()
+        rules = rules_of.rules(now, run.expires_at)
+        buckets, pages = questions.places()
+        async with connection.transaction():
+            await admission.hold_buckets(connection, buckets)
+            if rules.needs:
+                questions.read_consent(await admission.consent(connection, buckets, pages, rules_of.gate.brand))
+            if not rules_of.is_exempt:
+                since = now - timedelta(microseconds=rules.reach_us)
+                questions.read_contacts(await admission.contacts(connection, buckets, pages, since, now + AHEAD))
+            keys = questions.keys()
+            if any(zone and zone not in self._zone_names for _, zone, _ in keys):
+                self._zone_names = dict(await admission.zone_names(connection))
+            questions.judge(rules, rules_of.windows(now, keys, self._zone_names))
+            if not rules_of.is_exempt and (octets := questions.reservations(rules)):
+                await admission.reserve(connection, octets)
+
+    async def _rules_of(self, connection: postgres.Connection, run: Run, gate: Gate, sender: str) -> RunRules:
+        known = self._rules.get((run.id, sender))
+        if known is None:
+            brand_id = await admission.id_of(connection, "brand", gate.brand) if gate.brand else 0
+            names = {*gate.tags, *(tag for cap in gate.caps for tag in cap.tags)}
+            tags = {name: await admission.id_of(connection, "tag", name) for name in sorted(names)}
+            known = RunRules(
+                gate,
+                run=run.id,
+                class_=MessageClass(run.class_),
+                priority=run.priority,
+                sender=sender,
+                brand_id=brand_id,
+                tags=tags,
+                places=self._places,
+            )
+            if len(self._rules) >= KEPT:
+                del self._rules[next(iter(self._rules))]
+            self._rules[run.id, sender] = known
+        return known
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._line.close()
+
+
+def _waiting(holds: Mapping[Batch, Mapping[int, Sequence[int]]]) -> dict[Batch, Waiting]:
+    """Say what waits: a batch of which nobody may be written to now goes back whole, with one of its moments."""
+    found = {}
+    for batch, by_moment in holds.items():
+        moments = sorted(by_moment)
+        if sum(map(len, by_moment.values())) == batch.n - batch.next_rank:
+            found[batch] = Waiting(moment_of(moments[batch.chunk_id % len(moments)]), {})
+        else:
+            found[batch] = Waiting(None, {moment_of(at): by_moment[at] for at in moments})
+    return found

@@ -1,0 +1,120 @@
+"""What the gate asks Postgres, and what it tells: pages of consent, pages of contacts, chunks that wait.
+
+    hold_buckets ─► consent, contacts, why_suppressed ─► (the gate decides) ─► reserve ─► COMMIT        people's side
+    put_off, put_aside                                                                                    the lane's side
+
+Everything of the first line is one transaction on the people's tables: who races for the same people waits for its
+COMMIT, and sees what it has reserved (CP-3). Octets go from Postgres to _fastpath.gate and back; a person is no row here.
+Statements: sql/admission.sql. Not here: who decides (campaign.admission), consent itself (consents.py).
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+from _fastpath.gate import CONTACT_COLUMNS, page
+from _fastpath.peoplerows import bucket
+from gateway.errors import StoreError
+from gateway.store import queue
+from gateway.store.postgres import Connection
+from gateway.store.queries import query
+
+Kind = Literal["brand", "tag", "zone"]
+LAST_TAG = 62
+
+
+async def hold_buckets(connection: Connection, buckets: Sequence[int]) -> None:
+    """Let nobody else decide about people of some buckets until this transaction ends."""
+    await connection.fetch(query("hold_buckets"), sorted(set(buckets)))
+
+
+async def consent(connection: Connection, buckets: Sequence[int], pages: Sequence[int], brand: str) -> bytes:
+    """Read the consent of everybody in some pages; -> octets for Questions.read_consent."""
+    return await _copied(connection, "consent_pages", buckets, pages, brand)
+
+
+async def contacts(
+    connection: Connection, buckets: Sequence[int], pages: Sequence[int], since: datetime, until: datetime
+) -> bytes:
+    """Read who of some pages was written to since, or is to be until; -> octets for Questions.read_contacts."""
+    return await _copied(connection, "contact_pages", buckets, pages, since, until)
+
+
+async def why_suppressed(connection: Connection, numbers: Sequence[int], scopes: Sequence[str]) -> dict[int, str]:
+    """Read what has suppressed numbers; -> source by number, those that the copy of the feed does not have yet left out."""
+    rows = await connection.fetch(query("why_suppressed"), numbers, scopes)
+    return {row["number"]: row["source"] for row in rows}
+
+
+async def reserve(connection: Connection, octets: bytes) -> None:
+    """Write contact rows: octets of gate.CONTACT_COLUMNS."""
+    await connection.copy_to_table("contact_page", source=_once(octets), columns=CONTACT_COLUMNS, format="binary")
+
+
+async def refresh_consent_pages(connection: Connection, changed: Iterable[tuple[int, str]]) -> None:
+    """Write the pages of (number, brand) anew from consent_state: in the transaction that has changed it, behind that.
+
+    cost  a statement for all; some tenths of a millisecond a page
+    """
+    places = sorted({(bucket(number), page(number), brand) for number, brand in changed})
+    if places:
+        buckets, pages, brands = zip(*places, strict=True)
+        await connection.execute(query("open_consent_pages"), buckets, pages, brands)
+        await connection.execute(query("fill_consent_pages"), buckets, pages, brands)
+
+
+async def id_of(connection: Connection, kind: Kind, name: str) -> int:
+    """Find the small number of a name, or give it one.
+
+    raises  StoreError: there is none left
+    """
+    for _ in range(20):
+        found = await connection.fetchval(query("name_id"), kind, name)
+        if found is not None:
+            return int(found)
+        await connection.execute(query(f"add_{kind}"), name)
+    raise StoreError(f"{kind} {name!r}: no number could be given")
+
+
+async def zone_names(connection: Connection) -> Mapping[int, str]:
+    """Name the zones that pages carry."""
+    return {row["id"]: row["name"] for row in await connection.fetch(query("zone_names"))}
+
+
+async def put_off(
+    connection: Connection, lane: int, chunks: Sequence[tuple[int, int, int, datetime]]
+) -> int:
+    """Give chunks back until their moment, (chunk id, epoch, what really left, moment); -> how many were still ours."""
+    ids, epochs, upto, until = zip(*chunks, strict=True)
+    return len(await connection.fetch(query("put_off"), lane, ids, epochs, upto, until))
+
+
+async def put_aside(
+    connection: Connection, lane: int, chunk_id: int, epoch: int, waiting: Mapping[datetime, Sequence[int]], now: datetime
+) -> bool:
+    """Let some positions of a claimed chunk wait in chunks of their own, by moment; -> False: it is not ours any more.
+
+    Committed before the batch is handed out: a position that waits leaves nothing behind when its rank is passed.
+    """
+    async with connection.transaction():
+        if not await connection.fetchval(query("own_chunk"), lane, chunk_id, epoch):
+            return False
+        for until, positions in sorted(waiting.items()):
+            copy, copied = await queue.copy_positions(connection, lane, chunk_id, positions, now)
+            if copied:
+                await connection.execute(query("wait_chunk"), lane, copy, until)
+    return True
+
+
+async def _copied(connection: Connection, name: str, *values: object) -> bytes:
+    pieces: list[bytes] = []
+
+    async def take(octets: bytes) -> None:
+        pieces.append(octets)
+
+    await connection.copy_from_query(query(name), *values, output=take, format="binary")
+    return b"".join(pieces)
+
+
+async def _once(octets: bytes) -> AsyncIterator[bytes]:
+    yield octets
