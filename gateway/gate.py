@@ -114,19 +114,19 @@ def read_cap(value: Any, key: str, problems: list[Problem]) -> Cap | None:
     if isinstance(value, str):
         found = _WORDS.fullmatch(value)
         if found is None:
-            problems.append(Problem(key, 'a cap such as "4 per 7d"', repr(value)))
+            problems.append((key, 'a cap such as "4 per 7d"', repr(value)))
             return None
         value = {"limit": int(found[1]), "per": found[2]}
     try:
         cap = msgspec.convert(value, Cap)
     except msgspec.ValidationError as error:
-        problems.append(Problem(key, "a cap: limit, per, classes, tags, scope", str(error)))
+        problems.append((key, "a cap: limit, per, classes, tags, scope", str(error)))
         return None
     if cap.per not in PERIODS:
         try:
             hours_of(cap.per)
         except ValueError as error:
-            problems.append(Problem(f"{key}.per", str(error).partition(", found ")[0].removeprefix("expected "), repr(cap.per)))
+            problems.append((f"{key}.per", str(error).partition(", found ")[0].removeprefix("expected "), repr(cap.per)))
             return None
     return cap
 

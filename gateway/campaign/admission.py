@@ -17,7 +17,7 @@ from _fastpath import gate as compiled
 from gateway.campaign import law
 from gateway.campaign.quiet_hours import NEVER, Hours, Layer, instant_of
 from gateway.campaign.quiet_hours import Rules as HourRules
-from gateway.campaign.zones import PlaceSets, zone
+from gateway.campaign.zones import PlaceSets, in_zone, is_zone, zone
 from gateway.gate import CLASS_BY_NAME, PERIODS, Cap, Gate
 from gateway.message import MessageClass
 from gateway.rules import PackCap, read_window
@@ -79,6 +79,7 @@ class RunRules:
         self.gate = gate
         self._run, self._class, self._priority = run, class_, priority
         self._sender, self._brand_id, self._tags, self._places = sender_key(sender), brand_id, tags, places
+        self._set_by_zone: dict[tuple[int, str], int] = {}
         self.is_exempt = class_ in EXEMPT
         mine = {name for name, value in CLASS_BY_NAME.items() if value == class_}
         self.caps: list[Cap] = [] if self.is_exempt else [cap for cap in gate.caps if mine & set(cap.classes)]
@@ -155,7 +156,7 @@ class RunRules:
         zone_names  of the zones that pages carry
         """
         asked = [
-            (key, zone_id, has_night, self._places.of_key(key, zone_names.get(zone_id, "")) if zone_id else key)
+            (key, zone_id, has_night, self._set_of(key, zone_names.get(zone_id, "")))
             for key, zone_id, has_night in keys
         ]
         now_us = micros(now)
@@ -181,6 +182,15 @@ class RunRules:
             )
         return table
 
+    def _set_of(self, key: int, name: str) -> int:
+        """The set of places of whoever has stated a zone; that of the number where it is no zone."""
+        if not is_zone(name):
+            return key
+        known = self._set_by_zone.get((key, name))
+        if known is None:
+            known = self._set_by_zone[key, name] = self._places.intern(in_zone(name, self._places[key]))
+        return known
+
     def _caps_in(self, set_: int) -> int:
         """A bit each cap that holds in a set of places: ours everywhere, a law where it may be in force."""
         held = (1 << self._legal_from) - 1
@@ -190,6 +200,12 @@ class RunRules:
                     for cap in pack.legal_max:
                         held |= 1 << self._place_by_law[cap]
         return held
+
+
+@lru_cache(maxsize=1)
+def place_sets() -> PlaceSets:
+    """Every set of places that a number may mean, made once a process: where the law is strict, its whole country."""
+    return PlaceSets(strict_countries=[country for country, pack in law.packs().items() if pack.zone_mode == "strict"])
 
 
 @lru_cache(maxsize=1)

@@ -18,10 +18,10 @@ from msgspec import Struct
 from _fastpath.batch import Batch
 from _fastpath.gate import Questions, Zones
 from _fastpath.numbers import NumberSet
-from gateway.campaign.admission import RunRules, moment_of
-from gateway.campaign.zones import PlaceSets
+from gateway.campaign.admission import RunRules, moment_of, place_sets
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
+from gateway.errors import StoreError
 from gateway.gate import Gate
 from gateway.message import MessageClass
 from gateway.store import admission, postgres
@@ -41,17 +41,14 @@ class Waiting(Struct, frozen=True):
 
 
 class Admission:
-    """The gate of one lane.
+    """The gate of one lane."""
 
-    places  sets of places by number, of this process
-    """
-
-    def __init__(self, connect: Connect, clock: Clock, deadline_s: float, places: PlaceSets):
+    def __init__(self, connect: Connect, clock: Clock, deadline_s: float):
         self._line = Line(connect)
         self._clock = clock
         self._deadline_s = deadline_s
-        self._places = places
-        self._zones = Zones(places.starts, places.ids)
+        # Where numbers are: 40 ms to make, and only where somebody asks the gate.
+        self._zones: Zones | None = None
         self._zone_names: dict[int, str] = {}
         self._rules: dict[tuple[int, str], RunRules] = {}
         self.admitted = 0
@@ -66,6 +63,9 @@ class Admission:
         suppressed  sets of those who have said STOP to this sender or to all
         raises      StoreError: nothing was decided, or it is not known whether it was: to be asked again either way
         """
+        if self._zones is None:
+            places = place_sets()
+            self._zones = Zones(places.starts, places.ids)
         questions = Questions(batches, self._zones)
         if not len(questions):
             return {}
@@ -75,7 +75,7 @@ class Admission:
                 rules_of = await self._rules_of(connection, run, gate, sender)
                 await self._decide(connection, questions, rules_of, run, suppressed)
         except BaseException as error:
-            if not isinstance(error, postgres.StoreError) or not self._line.is_sound(error):
+            if not isinstance(error, StoreError) or not self._line.is_sound(error):
                 self._line.cut()
             raise
         self.admitted += questions.admitted
@@ -122,7 +122,7 @@ class Admission:
                 sender=sender,
                 brand_id=brand_id,
                 tags=tags,
-                places=self._places,
+                places=place_sets(),
             )
             if len(self._rules) >= KEPT:
                 del self._rules[next(iter(self._rules))]

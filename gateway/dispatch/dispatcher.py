@@ -15,6 +15,7 @@ from msgspec import Struct
 from _fastpath.batch import Batch
 from _fastpath.outbound import Form
 from gateway.config import WorkerSettings
+from gateway.dispatch.admission import Admission
 from gateway.dispatch.clock import Clock, Watch
 from gateway.dispatch.compose import encoding_of, form_of
 from gateway.dispatch.intent import Intents
@@ -22,10 +23,12 @@ from gateway.dispatch.line import Connect, Line
 from gateway.dispatch.rest import Rest
 from gateway.dispatch.stops import Feed
 from gateway.errors import EncodeError, StoreError
+from gateway.gate import Gate, gate_of
 from gateway.message import MessageClass, Refusal
 from gateway.smpp.carrier import Carrier
 from gateway.smpp.limits import Spent
-from gateway.store import postgres, queue, runs
+from gateway.store import admission, postgres, queue, runs
+from gateway.store.runs import Run
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +47,15 @@ FORMS = 1024
 
 
 class Dress(Struct, frozen=True):
-    """What the batches of a run wear on this carrier: their form, the monotonic moment it ends, its campaign."""
+    """What the batches of a run wear on this carrier: their form, and the monotonic moment it ends.
+
+    gate  what it asks of everybody; None = nothing
+    """
 
     form: Form
     ends_at: float
-    campaign: str
+    run: Run
+    gate: Gate | None
 
 
 class Dispatcher:
@@ -64,7 +71,9 @@ class Dispatcher:
         deadline_s: float,
         instance: str,
         feed: Feed,
+        admission: Admission,
     ):
+        self._admission = admission
         self._carrier = carrier
         self._intents = intents
         self._feed = feed
@@ -102,6 +111,8 @@ class Dispatcher:
                 if self._owed or self._requeued or (self.gives_back and not self._carrier.is_up):
                     await self.give_back()
                 self.gives_back = self.gives_back and not self._carrier.is_up
+                if self._carrier.backlog.closed(self._clock.monotonic()):
+                    await self._shut()
                 if wanted:
                     self._wake.clear()
                     if self.watch is not None and self.watch.distrusts and last_class > LAST_URGENT:
@@ -162,6 +173,7 @@ class Dispatcher:
                 self.paused,
             )
             unfit = []
+            gated: dict[tuple[int, str], tuple[Dress, list[Batch]]] = {}
             for chunk_id, epoch, why in claimed.unread:
                 log.error("! lane %d: chunk %d is held: %s", carrier.lane, chunk_id, why)
                 unfit.append((chunk_id, epoch))
@@ -172,7 +184,7 @@ class Dispatcher:
                     unfit.append((batch.chunk_id, batch.epoch))
                     continue
                 sender = source or carrier.settings.source
-                limits = carrier.limits.of_batch(sender, dressed.campaign, batch.country)
+                limits = carrier.limits.of_batch(sender, dressed.run.name, batch.country)
                 suppressed = self._feed.suppressed(batch.class_, sender)
                 try:
                     batch.dress(dressed.form, dressed.ends_at, limits, suppressed)
@@ -180,7 +192,12 @@ class Dispatcher:
                     log.error("! lane %d: chunk %d is held: %s", carrier.lane, batch.chunk_id, error)
                     unfit.append((batch.chunk_id, batch.epoch))
                     continue
-                carrier.backlog.add(batch)
+                if dressed.gate is None:
+                    carrier.backlog.add(batch)
+                else:
+                    gated.setdefault((batch.run, sender), (dressed, []))[1].append(batch)
+            for (_, sender), (dressed, batches) in gated.items():
+                unfit += await self._admit(connection, dressed, batches, sender)
             if unfit:
                 self.held += len(unfit)
                 await queue.hold(connection, carrier.lane, unfit)
@@ -194,6 +211,48 @@ class Dispatcher:
         lane = self._carrier.lane
         async with postgres.deadline(connection, self._deadline_s, f"listen on lane {lane}"):
             await queue.listen(connection, lane, self._wake.set)
+
+    async def _admit(
+        self, connection: postgres.Connection, dressed: Dress, batches: list[Batch], sender: str
+    ) -> list[tuple[int, int]]:
+        """Ask the gate about the batches of a run, and hand those that may go to the binds; -> those to be set aside.
+
+        What waits is committed to wait before the batch is handed out.
+        """
+        carrier, gate, run = self._carrier, dressed.gate, dressed.run
+        assert gate is not None
+        try:
+            waiting = await self._admission.admit(batches, run, gate, sender, batches[0].suppressed)
+        except ValueError as error:
+            log.error("! lane %d: run %d cannot pass the gate, it is held: %s", carrier.lane, run.id, error)
+            return [(batch.chunk_id, batch.epoch) for batch in batches]
+        put_off = []
+        for batch in batches:
+            held = waiting.get(batch)
+            if held is not None and held.until is not None:
+                put_off.append((batch.chunk_id, batch.epoch, batch.next_rank, held.until))
+                continue
+            if held is not None and not await admission.put_aside(
+                connection, carrier.lane, batch.chunk_id, batch.epoch, held.positions, self._clock.wall()
+            ):
+                continue
+            carrier.backlog.add(batch)
+        if put_off:
+            await admission.put_off(connection, carrier.lane, put_off)
+        return []
+
+    async def _shut(self) -> None:
+        """Take back what was in hand when its window closed: the gate is asked again when it is claimed again (QH-6)."""
+        carrier = self._carrier
+        closed = carrier.backlog.closed(self._clock.monotonic())
+        if any(batch.in_flight for batch in closed) and carrier.backlog.again_at() is not None:
+            self._take_waiting()
+            await self._requeue()
+        for batch in closed:
+            if not batch.in_flight and not batch.is_finished:
+                self._owed.append((batch.chunk_id, batch.epoch, batch.next_rank))
+                carrier.backlog.drop(batch.chunk_id)
+        await self._give_owed()
 
     async def _disown(self, connection: postgres.Connection) -> None:
         in_hand = [batch.chunk_id for batch in self._carrier.backlog.batches() if not batch.dropped]
@@ -246,10 +305,10 @@ class Dispatcher:
                     ends = self._clock.monotonic() + (run.expires_at - self._clock.wall()).total_seconds()
                 encoding = encoding_of(run.encoding)
                 form = form_of(run.template, self._carrier.settings, run.fields, encoding, source)
-                known = Dress(form, ends, run.name)
-            except EncodeError as error:
+                known = Dress(form, ends, run, gate_of(run.gate))
+            except (EncodeError, ValueError) as error:
                 log.error("! lane %d: run %d cannot be composed, it is held: %s", self._carrier.lane, batch.run, error)
-                known = error
+                known = error if isinstance(error, EncodeError) else EncodeError(str(error))
             if len(self._forms) >= FORMS:
                 del self._forms[next(iter(self._forms))]
             self._forms[batch.run, source] = known
@@ -269,11 +328,14 @@ class Dispatcher:
             if not (batch.dropped or batch.in_flight or batch.is_finished):
                 self._owed.append((batch.chunk_id, batch.epoch, batch.next_rank))
                 carrier.backlog.drop(batch.chunk_id)
+        await self._give_owed()
+
+    async def _give_owed(self) -> None:
         if not self._owed:
             return
         connection = await self._line.opened()
-        async with postgres.deadline(connection, self._deadline_s, f"give back on lane {carrier.lane}"):
-            await queue.release(connection, carrier.lane, self._owed)
+        async with postgres.deadline(connection, self._deadline_s, f"give back on lane {self._carrier.lane}"):
+            await queue.release(connection, self._carrier.lane, self._owed)
         self._owed.clear()
 
     def _take_waiting(self) -> None:
@@ -331,5 +393,5 @@ class Dispatcher:
                 self._lost_claim = False
 
     async def close(self) -> None:
-        """Close the connection."""
-        await self._line.close()
+        """Close the connections."""
+        await asyncio.gather(self._line.close(), self._admission.close())

@@ -16,6 +16,7 @@ from typing import Any
 
 from _fastpath.references import References
 from gateway.config import CarrierSettings, Settings
+from gateway.dispatch.admission import Admission
 from gateway.dispatch.capture import Captures
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.control import Control
@@ -218,8 +219,9 @@ class Worker:
         carrier.ledger.wall_offset_us = self._clock.offset_us()
         settlement = Settlement(carrier, intake, worker, self._clock, self.connect, deadline_s, first_id)
         intents = Intents(carrier, lambda: settlement.unsettled, worker, self._clock, self.connect, deadline_s)
+        admission = Admission(self.connect, self._clock, deadline_s)
         dispatcher = Dispatcher(
-            carrier, intents, worker, self._clock, self.connect, deadline_s, self.instance, self.feed
+            carrier, intents, worker, self._clock, self.connect, deadline_s, self.instance, self.feed, admission
         )
         rescue = Rescue(carrier, worker, self._clock, self.connect, deadline_s, self.membership.dead_of)
         queries = Queries(carrier, self._clock, self.connect, deadline_s) if settings.query_sm else None

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.errors import StoreError
+from gateway.gate import Gate
 from gateway.message import Encoding, MessageClass, Refusal
 from gateway.routing import Plan, by_weight
 from gateway.store import placement
@@ -52,6 +53,8 @@ class Run(Struct, frozen=True, kw_only=True):
     # JSON of gateway.message.Encoding; who composes reads it.
     encoding: str = "{}"
     receipt_policy: str = "worst"
+    # JSON of gateway.gate.Gate; None: the gate is not asked.
+    gate: str | None = None
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -112,6 +115,7 @@ async def add_run(
     expires_at: datetime | None = None,
     encoding: Encoding | None = None,
     receipt_policy: str = "worst",
+    gate: Gate | None = None,
 ) -> Run:
     """Create a run. Its id is the millisecond it was made in, or the next one free."""
     run_id = int((now - _EPOCH) / timedelta(milliseconds=1))
@@ -119,7 +123,7 @@ async def add_run(
         made = await connection.fetchval(
             query("add_run"), run_id, name, template, list(fields), class_, priority, policy, list(lanes), list_id,
             source, not_before or now, expires_at, now, msgspec.json.encode(encoding or Encoding()).decode(),
-            receipt_policy,
+            receipt_policy, None if gate is None else msgspec.json.encode(gate).decode(),
         )  # fmt: skip
         if made is not None:
             found = await run_by_id(connection, run_id)

@@ -12,7 +12,7 @@ from tests.simulation.tables import Transaction, Values, Waiting
 
 RUN_COLUMNS = (
     "id", "name", "template", "fields", "class", "priority", "policy", "lanes", "list", "source", "recipients",
-    "not_before", "expires_at", "created_at", "enqueued_at", "encoding", "receipt_policy",
+    "not_before", "expires_at", "created_at", "enqueued_at", "encoding", "receipt_policy", "gate",
 )  # fmt: skip
 _MASK = 0xFFFFFFFF
 
@@ -110,10 +110,11 @@ def add_run(tx: Transaction, run_id: int, *rest: Any) -> Waiting:
     """Create a run, unless its id is taken."""
     names = (
         "name", "template", "fields", "class", "priority", "policy", "lanes", "list", "source", "not_before",
-        "expires_at", "created_at", "encoding", "receipt_policy",
+        "expires_at", "created_at", "encoding", "receipt_policy", "gate",
     )  # fmt: skip
     values = {"id": run_id, **dict(zip(names, rest, strict=True))}
     values["encoding"] = jsonb(values["encoding"])
+    values["gate"] = None if values["gate"] is None else jsonb(values["gate"])
     made, _ = yield from tx.insert("run", values, on_conflict="keep")
     return [] if made is None else [(run_id,)]
 

@@ -1,6 +1,7 @@
 -- The gate: what it asks of people, in pages, and what it was told of a run.
 -- page = 1/256 of a bucket (_fastpath.gate.page): (number % 1000003 * 48271 % 2147483647) >> 8 & 255. What lies in a page is packed,
 -- sorted by number, so that one row answers for dozens of people.
+-- Post: a worker that does not know of the gate would send what it holds back.
 
 -- Small numbers for names that pages carry. A brand's 0 is "no brand"; a tag is a bit, 0 to 62; a zone's 0 is "by the number".
 CREATE TABLE IF NOT EXISTS brand (
@@ -28,7 +29,7 @@ CREATE TABLE IF NOT EXISTS zone (
 );
 
 -- Who decides for people of a bucket holds its row until the COMMIT: of two runs that race for the last place under a cap
--- one sees what the other has reserved (CP-3).
+-- one sees what the other has reserved (CP-3). A local table of the coordinator: rows of several shards are not locked at once.
 CREATE TABLE IF NOT EXISTS bucket_gate (
     bucket int NOT NULL,
     CONSTRAINT bucket_gate_pkey PRIMARY KEY (bucket),
@@ -100,7 +101,6 @@ BEGIN
         PERFORM create_reference_table('brand');
         PERFORM create_reference_table('tag');
         PERFORM create_reference_table('zone');
-        PERFORM create_distributed_table('bucket_gate', 'bucket', colocate_with => 'endpoint');
         PERFORM create_distributed_table('consent_page', 'bucket', colocate_with => 'endpoint');
         PERFORM create_distributed_table('contact_page', 'bucket', colocate_with => 'endpoint');
         PERFORM create_distributed_table('run_skipped', 'bucket', colocate_with => 'endpoint');
