@@ -66,13 +66,15 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     needs             which consent (CN-2)
     caps, gap_s       how often a person is written to (CP-1); the gap between any two messages
     on_cap            what a cap or the gap meets is skipped, or waits for at most defer_s (CP-5)
-    windows           those of the brand, the campaign and the step, by name: all must be open, with the law's (QH-1)
+    windows           of the brand, the campaign and the step, by name: all must be open, with the law's (QH-1)
     zones             whose clock a window is by, where not the recipient's (S1.9), by the same names
-    outside           what meets a closed window waits, or is skipped (QH-5); hold_s = for at most so long, 0 = as the run
+    outside           what meets a closed window waits, or is skipped (QH-5)
+    hold_s            for at most so long; 0 = as long as the run, a triggered message a day
     spread_s          over which what waited is released (QH-7)
     arbitration_s     a message of higher priority that is due so soon goes before (CP-4)
     tags              of this run's messages, for caps
-    audience          tree of who must still match (SG-6); exception: of what must not have happened since `since` (EX-2)
+    audience          tree of who must still match (SG-6)
+    exception         tree of what must not have happened (EX-2)
     bypass            why caps that are no law are passed over; "" = they are not (CP-6)
     to_hard_limit     the windows that the law allows at most, where a pack's own are narrower
     """
@@ -126,7 +128,9 @@ def read_cap(value: Any, key: str, problems: list[Problem]) -> Cap | None:
         try:
             hours_of(cap.per)
         except ValueError as error:
-            problems.append((f"{key}.per", str(error).partition(", found ")[0].removeprefix("expected "), repr(cap.per)))
+            problems.append(
+                (f"{key}.per", str(error).partition(", found ")[0].removeprefix("expected "), repr(cap.per))
+            )
             return None
     return cap
 

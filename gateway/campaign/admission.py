@@ -94,7 +94,9 @@ class RunRules:
             if window is not None:
                 layers.append(Layer(name=name, window=window, zone=gate.zones.get(name, "")))
         if problems:
-            raise ValueError("; ".join(f"{key}: expected {expected}, found {found}" for key, expected, found in problems))
+            raise ValueError(
+                "; ".join(f"{key}: expected {expected}, found {found}" for key, expected, found in problems)
+            )
         self._hours = {
             has_night: Hours(
                 HourRules(
@@ -163,7 +165,9 @@ class RunRules:
         table = compiled.Windows(now_us)
         seconds, rest = divmod(now_us, _US)
         tables = {
-            has_night: self._hours[has_night].table_at(seconds, {set_ for *_, night, set_ in asked if night == has_night})
+            has_night: self._hours[has_night].table_at(
+                seconds, {set_ for *_, night, set_ in asked if night == has_night}
+            )
             for has_night in {night for _, _, night, _ in asked}
         }
         for key, zone_id, has_night, set_ in asked:

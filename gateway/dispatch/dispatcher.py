@@ -242,7 +242,7 @@ class Dispatcher:
         return []
 
     async def _shut(self) -> None:
-        """Take back what was in hand when its window closed: the gate is asked again when it is claimed again (QH-6)."""
+        """Take back what was in hand when its window closed: claimed again, it meets the gate again (QH-6)."""
         carrier = self._carrier
         closed = carrier.backlog.closed(self._clock.monotonic())
         if any(batch.in_flight for batch in closed) and carrier.backlog.again_at() is not None:

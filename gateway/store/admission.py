@@ -1,10 +1,10 @@
 """What the gate asks Postgres, and what it tells: pages of consent, pages of contacts, chunks that wait.
 
-    hold_buckets ─► consent, contacts, why_suppressed ─► (the gate decides) ─► reserve ─► COMMIT        people's side
-    put_off, put_aside                                                                                    the lane's side
+    hold_buckets ─► consent, contacts, why_suppressed ─► (the gate decides) ─► reserve ─► COMMIT      people's side
+    put_off, put_aside                                                                                  the lane's side
 
 Everything of the first line is one transaction on the people's tables: who races for the same people waits for its
-COMMIT, and sees what it has reserved (CP-3). Octets go from Postgres to _fastpath.gate and back; a person is no row here.
+COMMIT, and sees what it has reserved (CP-3). Octets go from Postgres to _fastpath.gate and back: nobody is a row here.
 Statements: sql/admission.sql. Not here: who decides (campaign.admission), consent itself (consents.py).
 """
 
@@ -41,7 +41,7 @@ async def contacts(
 
 
 async def why_suppressed(connection: Connection, numbers: Sequence[int], scopes: Sequence[str]) -> dict[int, str]:
-    """Read what has suppressed numbers; -> source by number, those that the copy of the feed does not have yet left out."""
+    """Read what has suppressed numbers; -> source by number; what the copy of the feed lacks yet is left out."""
     rows = await connection.fetch(query("why_suppressed"), numbers, scopes)
     return {row["number"]: row["source"] for row in rows}
 
@@ -81,16 +81,19 @@ async def zone_names(connection: Connection) -> Mapping[int, str]:
     return {row["id"]: row["name"] for row in await connection.fetch(query("zone_names"))}
 
 
-async def put_off(
-    connection: Connection, lane: int, chunks: Sequence[tuple[int, int, int, datetime]]
-) -> int:
+async def put_off(connection: Connection, lane: int, chunks: Sequence[tuple[int, int, int, datetime]]) -> int:
     """Give chunks back until their moment, (chunk id, epoch, what really left, moment); -> how many were still ours."""
     ids, epochs, upto, until = zip(*chunks, strict=True)
     return len(await connection.fetch(query("put_off"), lane, ids, epochs, upto, until))
 
 
 async def put_aside(
-    connection: Connection, lane: int, chunk_id: int, epoch: int, waiting: Mapping[datetime, Sequence[int]], now: datetime
+    connection: Connection,
+    lane: int,
+    chunk_id: int,
+    epoch: int,
+    waiting: Mapping[datetime, Sequence[int]],
+    now: datetime,
 ) -> bool:
     """Let some positions of a claimed chunk wait in chunks of their own, by moment; -> False: it is not ours any more.
 

@@ -1,0 +1,232 @@
+"""The gate at the claim, on a real Postgres: who may go goes, who may not has a reason, who waits waits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from _fastpath import gate as compiled
+from gateway.dispatch.admission import Admission
+from gateway.dispatch.clock import Clock
+from gateway.errors import StoreError
+from gateway.gate import Cap, Gate
+from gateway.message import ChunkState, MessageClass
+from gateway.reasons import Reason, word_of
+from gateway.store import admission, postgres, queue, results, runs
+from gateway.store.migrate import migrate
+from tests.fixtures.campaign import make_run, numbers
+from tests.fixtures.engine import engine, until
+from tests.fixtures.pages import contacts_of, note_contacts, set_consent
+
+pytestmark = pytest.mark.database
+MONDAY_NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+NEAR_THE_END = datetime(2026, 3, 2, 19, 56, tzinfo=UTC)
+NIGHT = datetime(2026, 3, 2, 23, tzinfo=UTC)
+TUESDAY_NINE = datetime(2026, 3, 3, 9, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.csv"
+
+
+class Keeper:
+    """The gate of lane 1 at an instant that a test sets; what it is asked about is claimed anew each time."""
+
+    def __init__(self, dsn: str, connection: Any):
+        self.now = MONDAY_NOON
+        clock = Clock(monotonic=lambda: self.now.timestamp(), wall=lambda: self.now)
+        self.connection, self.dsn, self.lane = connection, dsn, 0
+        self.admission = Admission(lambda: postgres.connect(dsn), clock, 10.0)
+
+    async def run(self, people: Any, gate: Gate, class_: MessageClass = MessageClass.BULK, **how: Any) -> runs.Run:
+        """Enqueue."""
+        return await make_run(
+            self.connection, people, [self.lane], gate=gate, class_=class_, now=MONDAY_NOON - 9 * HOUR, **how
+        )
+
+    async def ask(self, run: runs.Run, gate: Gate, *, releases: bool = True) -> dict[str, int]:
+        """Claim what there is of a run and ask the gate; -> how many by the word for it."""
+        claimed = await queue.claim(self.connection, self.lane, "me", self.now, 64)
+        mine = [batch for batch in claimed.batches if batch.run == run.id]
+        given = [(batch.chunk_id, batch.epoch, batch.next_rank) for batch in claimed.batches]
+        try:
+            self.waiting = await self.admission.admit(mine, run, gate, "", ())
+        except StoreError:
+            await queue.release(self.connection, self.lane, given)
+            raise
+        counted: dict[str, int] = {}
+        for batch in mine:
+            for pos in range(batch.n):
+                verdict = batch.verdict(pos) or 0
+                word = {0: "send", 1: "hold"}.get(verdict) or word_of(verdict)
+                counted[word] = counted.get(word, 0) + 1
+        if releases:
+            await queue.release(self.connection, self.lane, given)
+        self.batches = mine
+        return counted
+
+
+@pytest.fixture
+async def keeper(dsn: str) -> AsyncIterator[Keeper]:
+    """Hand out the gate of one lane, on a Monday at noon."""
+    await migrate(dsn)
+    connection = await postgres.connect(dsn)
+    keeper = Keeper(dsn, connection)
+    keeper.lane = await runs.lane_of(connection, "acme", MONDAY_NOON)
+    yield keeper
+    await keeper.admission.close()
+    await connection.close()
+
+
+async def test_only_whom_the_gate_lets_pass_is_written_to_and_the_others_have_their_reason(
+    dsn: str, ledger: Path
+) -> None:
+    async with engine(dsn, ledger) as e:
+        now = datetime.now(UTC)
+        people = numbers(300)
+        await set_consent(e.connection, "acme", people[:200])
+        gate = Gate(brand="acme", caps=(Cap(limit=1, per="48h", classes=("transactional", "bulk")),))
+        await note_contacts(
+            e.connection, people[150:180], now - 30 * HOUR, brand=await admission.id_of(e.connection, "brand", "acme")
+        )
+        run = await e.run(people, gate=gate, class_=MessageClass.TRANSACTIONAL)
+        await e.start()
+        await e.ends(run)
+        assert await e.states(run) == {"delivered": 170, "refused": 130}
+        went = [*people[:150], *people[180:200]]
+        assert sorted(int(one.destination) for one in (await e.audit(run)).taken) == went
+        assert await contacts_of(e.connection, run.id) == went
+        refusals = await results.refusals(e.connection, run.id, now - timedelta(days=1))
+        assert {one.status: one.messages for one in refusals} == {Reason.NO_CONSENT: 100, -100: 30}
+
+
+async def test_a_run_without_a_gate_asks_nobody(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger) as e:
+        run = await e.run(numbers(50))
+        await e.start()
+        await e.ends(run)
+        assert await e.states(run) == {"delivered": 50}
+        assert await e.connection.fetchval("SELECT count(*) FROM contact_page") == 0
+
+
+async def test_a_run_whose_gate_cannot_be_read_is_held_and_sends_nothing(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger) as e:
+        run = await e.run(numbers(50), gate=Gate(windows={"brand": {"mon": ["09:00-09:00"]}}))
+        await e.start()
+
+        async def is_held() -> bool:
+            states = await e.connection.fetch("SELECT state FROM chunk WHERE run = $1", run.id)
+            return [row["state"] for row in states] == [ChunkState.HELD]
+
+        await until(is_held, "its chunk is set aside")
+        assert (await e.audit(run)).taken == []
+
+
+async def test_at_night_a_chunk_waits_whole_for_the_morning_of_its_recipients_QH_5(keeper: Keeper) -> None:
+    gate = Gate(needs="none", spread_s=0)
+    run = await keeper.run(numbers(100), gate)
+    keeper.now = NIGHT
+    assert await keeper.ask(run, gate) == {"hold": 100}
+    (held,) = keeper.waiting.values()
+    assert held.until == TUESDAY_NINE and not held.positions
+    keeper.now = TUESDAY_NINE
+    assert await keeper.ask(run, gate) == {"send": 100}
+
+
+async def test_who_waits_in_another_zone_waits_in_a_chunk_of_his_own_and_nobody_else_does_QH_3(keeper: Keeper) -> None:
+    """California is asleep at noon in London; who says that his clock is London's is not."""
+    gate = Gate(needs="none", spread_s=0)
+    californians = numbers(40, 14155550100)
+    run = await keeper.run([*numbers(60), *californians], gate)
+    assert await keeper.ask(run, gate, releases=False) == {"send": 60, "hold": 40}
+    ((batch, held),) = keeper.waiting.items()
+    assert held.until is None and sum(map(len, held.positions.values())) == 40
+    assert await admission.put_aside(
+        keeper.connection, keeper.lane, batch.chunk_id, batch.epoch, held.positions, keeper.now
+    )
+    copies = await keeper.connection.fetch(
+        "SELECT n, not_before FROM chunk WHERE run = $1 AND repeats IS NOT NULL", run.id
+    )
+    (opens,) = held.positions
+    assert [(copy["n"], copy["not_before"]) for copy in copies] == [(40, opens)]
+    assert opens.astimezone(UTC).hour == 17  # nine in the morning there
+    # A chunk that somebody else has by now is not touched.
+    assert not await admission.put_aside(
+        keeper.connection, keeper.lane, batch.chunk_id, batch.epoch + 1, held.positions, keeper.now
+    )
+
+
+async def test_with_less_than_five_minutes_left_nobody_is_written_to_QH_6(keeper: Keeper) -> None:
+    gate = Gate(needs="none", spread_s=0)
+    run = await keeper.run(numbers(10), gate)
+    keeper.now = NEAR_THE_END
+    assert await keeper.ask(run, gate) == {"hold": 10}
+    keeper.now = NEAR_THE_END - timedelta(minutes=1)
+    assert await keeper.ask(run, gate) == {"send": 10}
+    (batch,) = keeper.batches
+    assert batch.closes_at == (NEAR_THE_END + timedelta(minutes=4)).timestamp()
+
+
+async def test_codes_and_answers_pass_by_night_and_are_counted_nowhere_QH_10_CP_2(keeper: Keeper) -> None:
+    gate = Gate(needs="none", caps=(Cap(limit=0, per="day"),))
+    keeper.now = NIGHT
+    for class_ in (MessageClass.OTP, MessageClass.COMPLIANCE, MessageClass.CONVERSATION):
+        run = await keeper.run(numbers(5), gate, class_)
+        assert await keeper.ask(run, gate) == {"send": 5}
+        assert await contacts_of(keeper.connection, run.id) == []
+
+
+async def test_a_claim_that_is_repeated_reserves_nothing_twice_CP_3(keeper: Keeper) -> None:
+    gate = Gate(needs="none", caps=(Cap(limit=1, per="day"),))
+    run = await keeper.run(numbers(20), gate)
+    for _ in range(3):
+        assert await keeper.ask(run, gate) == {"send": 20}
+    assert await contacts_of(keeper.connection, run.id) == list(numbers(20))
+    other = await keeper.run(numbers(20), gate, name="other")
+    assert await keeper.ask(other, gate) == {"cap:0": 20}
+
+
+async def test_64_gates_that_race_for_one_place_let_one_message_pass_CP_3(keeper: Keeper) -> None:
+    gate = Gate(needs="none", caps=(Cap(limit=1, per="day"),), gap_s=0)
+    people = numbers(8)
+    racing = [await keeper.run(people, gate, name=f"run {at}") for at in range(64)]
+    claimed = await queue.claim(keeper.connection, keeper.lane, "me", keeper.now, 64)
+    gates = [Keeper(keeper.dsn, keeper.connection) for _ in racing]
+    by_run = {batch.run: batch for batch in claimed.batches}
+    await asyncio.gather(
+        *(one.admission.admit([by_run[run.id]], run, gate, "", ()) for one, run in zip(gates, racing, strict=True))
+    )
+    passed = [by_run[run.id].number(pos) for run in racing for pos in range(8) if by_run[run.id].verdict(pos) == 0]
+    assert sorted(passed) == list(people)
+    for one in gates:
+        await one.admission.close()
+
+
+async def test_what_did_not_go_after_all_gives_its_place_back_CP_2(keeper: Keeper) -> None:
+    gate = Gate(needs="none", caps=(Cap(limit=1, per="day"),))
+    await note_contacts(keeper.connection, numbers(10), keeper.now - HOUR, run=5)
+    await note_contacts(keeper.connection, numbers(4), keeper.now - HOUR / 2, run=5, kind=compiled.RETURNED)
+    run = await keeper.run(numbers(10), gate)
+    assert await keeper.ask(run, gate) == {"send": 4, "cap:0": 6}
+
+
+async def test_a_gate_that_gets_no_answer_decides_nothing_and_is_asked_again(keeper: Keeper) -> None:
+    gate = Gate(needs="none", caps=(Cap(limit=1, per="day"),))
+    run = await keeper.run(numbers(20), gate)
+    async with keeper.connection.transaction():
+        await admission.hold_buckets(keeper.connection, range(256))
+        impatient = Keeper(keeper.dsn, keeper.connection)
+        impatient.admission = Admission(
+            lambda: postgres.connect(keeper.dsn), Clock(monotonic=lambda: 0.0, wall=lambda: MONDAY_NOON), 0.2
+        )
+        impatient.lane = keeper.lane
+        with pytest.raises(StoreError, match="gate of run"):
+            await impatient.ask(run, gate)
+        await impatient.admission.close()
+    assert await contacts_of(keeper.connection, run.id) == []
+    assert await keeper.ask(run, gate) == {"send": 20}
