@@ -21,6 +21,7 @@ BATCH = "a batch of what is told of many persons; they are held in their order"
 FEW = "once for each person that is shown, joined or erased: their names are in many buckets"
 ENQUEUE = "once a run, for all its lanes"
 # Statements over all lanes or buckets, each with why it may ask every node. None is on the path of a message.
+CLAIMED = "once a claim, for the people of its chunks: of a large run those of one bucket or two"
 ALL_LANES = {
     "message_states": REPORT,
     "late_conflicts": REPORT,
@@ -64,6 +65,10 @@ ALL_LANES = {
     "named_profiles": BATCH,
     "identities_of_profile": FEW,
     "hand_identities": FEW,
+    "consent_pages": CLAIMED,
+    "contact_pages": CLAIMED,
+    "open_consent_pages": BATCH,
+    "fill_consent_pages": BATCH,
     "people._ANY_ENTRY": "once an import",
     "people._UPSERT": "once an import, by ranges of buckets",
     "people._COUNT": "once an import",
