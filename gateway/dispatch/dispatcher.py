@@ -7,6 +7,7 @@ Codes and other urgent classes are claimed past a full backlog, as soon as Postg
 Not here: octets (_fastpath), settling (settlement.py), dead workers' chunks and waiting receipts (rescue.py).
 """
 
+import asyncio
 import logging
 from datetime import timedelta
 
