@@ -136,7 +136,7 @@ def compile(
     with_changes  next_change is asked for: a little dearer
     """
     writer = _Writer(terms, list(parameters), buckets, by_person, with_changes)
-    condition = writer.condition(tree)
+    condition = writer.whole(tree)
     if buckets is not None:
         low, high = (writer.given(one, "int") for one in buckets)
         condition = f"p.bucket BETWEEN {low} AND {high} AND ({condition})"
@@ -195,6 +195,23 @@ class _Writer:
         return f"{letter}{self._number}"
 
     # conditions
+
+    def whole(self, tree: Predicate) -> str:
+        """Write who belongs: what has to hold of everybody may be a semi-join, which all processes share."""
+        if isinstance(tree, And):
+            return "(" + " AND ".join(self.whole(one) for one in tree.of) + ")"
+        is_any = (
+            isinstance(tree, Compare)
+            and isinstance(tree.what, Count)
+            and (tree.op, tree.to) in ((">=", 1), (">", 0))
+            and (tree.what.window != Window() or tree.what.where is not None)
+        )
+        if not is_any or self._with_changes:
+            return self.condition(tree)
+        # As IN and not as a sum that is joined: each process of a parallel plan would reckon that sum for itself, whole.
+        assert isinstance(tree, Compare) and isinstance(tree.what, Count)
+        conditions = self._where(tree.what.event, tree.what.window, tree.what.where)
+        return f"(p.bucket, p.id) IN (SELECT v.bucket, v.profile FROM person_event v WHERE {conditions})"
 
     def condition(self, tree: Predicate) -> str:
         """Write who belongs; NULL is no."""

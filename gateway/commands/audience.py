@@ -1,0 +1,254 @@
+"""`sluice audience`: ask who belongs to an audience, keep it by a name, freeze it into a list."""
+
+import asyncio
+import hashlib
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import click
+import msgspec
+
+from gateway import predicate
+from gateway.campaign import audience as language
+from gateway.commands._options import Refused, config_option, dsn_option, said_plainly, settings_of
+from gateway.errors import AudienceFault, ConfigError
+from gateway.predicate import Predicate
+from gateway.store import people, postgres, selection
+from gateway.store.audiences import Terms
+
+Result = TypeVar("Result")
+PATIENCE_S = 600.0
+
+
+class Zone(click.ParamType[ZoneInfo]):
+    """An IANA zone."""
+
+    name = "zone"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ZoneInfo:
+        """Refuse what names none."""
+        try:
+            return value if isinstance(value, ZoneInfo) else ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            self.fail(f"expected a zone such as Europe/Berlin, found {value!r}", param, ctx)
+
+
+class Instant(click.ParamType[datetime]):
+    """A time with its offset."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Refuse what is none."""
+        found = value if isinstance(value, datetime) else predicate.time_in(value)
+        if found is None:
+            self.fail(f"expected a time such as 2026-01-31T18:00:00Z, found {value!r}", param, ctx)
+        return found
+
+
+@click.group()
+def audience() -> None:
+    """Say who is meant: see docs/audiences.md for the language."""
+
+
+def _database_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    return config_option(dsn_option(command))
+
+
+def _asking_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        [
+            click.argument("text"),
+            click.option("--zone", type=Zone(), default="UTC", show_default=True, help="Of its calendar days."),
+            click.option("--at", type=Instant(), help="As of then, and not now."),
+            click.option("--allow-unknown", is_flag=True, help="Take names that nobody has used yet."),
+        ]
+    ):
+        command = option(command)
+    return _database_options(command)
+
+
+def _read(text: str) -> str:
+    """Take what is written, or what stands in the file behind an @."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise Refused(f"{text[1:]}: expected a file of UTF-8, found {error}") from error
+
+
+async def _tree(connection: postgres.Connection, text: str, *, allow_unknown: bool) -> tuple[Predicate, Predicate]:
+    """Read an audience, of JSON where it begins with a brace; -> the tree, and with others in their places."""
+    segments = {name: one.tree for name, one in (await selection.kept(connection)).items()}
+    names = await selection.known(connection)
+    known = language.Known(
+        attributes=None if allow_unknown else names.attributes,
+        properties=None if allow_unknown else names.properties,
+        lists=names.lists,
+        segments=segments,
+    )
+    if text.lstrip().startswith("{"):
+        tree = predicate.decode(text)
+        language.check(tree, known)
+    else:
+        tree = language.parse(text, known)
+    return tree, language.expand(tree, segments)
+
+
+def _run(config: Path | None, dsn: str, work: Callable[[postgres.Connection], Awaitable[Result]]) -> Result:
+    """Do something with a connection; say what is refused and end with 65."""
+
+    async def connected() -> Result:
+        settings = settings_of(config, dsn)
+        if not settings.database.dsn:
+            raise ConfigError([("database.dsn", "a Postgres to ask ($SLUICE_DSN, --dsn)", "none")])
+        connection = await postgres.connect(
+            settings.database.dsn, application_name="sluice audience", statement_timeout_s=PATIENCE_S
+        )
+        try:
+            return await work(connection)
+        finally:
+            await postgres.close(connection)
+
+    with said_plainly():
+        try:
+            return asyncio.run(connected())
+        except (AudienceFault, msgspec.DecodeError) as error:
+            raise Refused(f"audience: {error}") from error
+
+
+async def _terms(connection: postgres.Connection, zone: ZoneInfo, at: datetime | None) -> Terms:
+    salt = await selection.salt(connection, secrets.token_hex(16))
+    return Terms(now=at or datetime.now(UTC), zone=zone, salt=salt)
+
+
+@audience.command()
+@_asking_options
+def count(text: str, zone: ZoneInfo, at: datetime | None, allow_unknown: bool, config: Path | None, dsn: str) -> None:
+    """Count the people whom TEXT matches; @FILE reads it from a file."""
+
+    async def work(connection: postgres.Connection) -> selection.Counted:
+        _, tree = await _tree(connection, _read(text), allow_unknown=allow_unknown)
+        return await selection.count(connection, tree, await _terms(connection, zone, at))
+
+    found = _run(config, dsn, work)
+    click.echo(f"{found.people:,} people, {found.with_number:,} of them with a number; {found.numbers:,} numbers")
+
+
+@audience.command()
+@_asking_options
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True)
+def members(
+    text: str, zone: ZoneInfo, at: datetime | None, allow_unknown: bool, limit: int, config: Path | None, dsn: str
+) -> None:
+    """Name some of the people whom TEXT matches, one a line: profile and number."""
+
+    async def work(connection: postgres.Connection) -> list[tuple[int, int | None]]:
+        _, tree = await _tree(connection, _read(text), allow_unknown=allow_unknown)
+        return await selection.members(connection, tree, await _terms(connection, zone, at), limit)
+
+    for profile, number in _run(config, dsn, work):
+        click.echo(f"{profile}\t{'' if number is None else f'+{number}'}")
+
+
+@audience.command()
+@_asking_options
+@click.option("--list", "name", required=True, metavar="NAME", help="The list to write, which does not exist yet.")
+@click.option("--field", "fields", multiple=True, metavar="NAME", help="An attribute that the message will need.")
+def freeze(
+    text: str,
+    zone: ZoneInfo,
+    at: datetime | None,
+    allow_unknown: bool,
+    name: str,
+    fields: tuple[str, ...],
+    config: Path | None,
+    dsn: str,
+) -> None:
+    """Write the numbers of the people whom TEXT matches into a list, each once: what a run is then sent to."""
+
+    async def work(connection: postgres.Connection) -> int:
+        asked, tree = await _tree(connection, _read(text), allow_unknown=allow_unknown)
+        terms = await _terms(connection, zone, at)
+        await people.lock_list(connection, name)
+        before = await people.find_list(connection, name)
+        if before is not None and before.state == "ready":
+            raise Refused(f"audience: expected a list that does not exist yet, found {name!r}")
+        said = language.write(asked)
+        made = await people.open_list(
+            connection,
+            name,
+            source_name=f"audience as of {terms.now.isoformat()}: {said}"[:1000],
+            source_sha256=hashlib.sha256(said.encode()).digest(),
+            fields=list(fields),
+            now=terms.now,
+        )
+        await selection.freeze(connection, tree, terms, made.id, fields)
+        return await people.finish_list(connection, made.id, terms.now)
+
+    click.echo(f"list {name!r}: {_run(config, dsn, work):,} numbers")
+
+
+@audience.command()
+@click.argument("name")
+@_asking_options
+def add(
+    name: str, text: str, zone: ZoneInfo, at: datetime | None, allow_unknown: bool, config: Path | None, dsn: str
+) -> None:
+    """Keep TEXT as the audience NAME, or change the one of that name; others ask for it by in_segment('NAME')."""
+
+    async def work(connection: postgres.Connection) -> selection.Audience:
+        tree, whole = await _tree(connection, _read(text), allow_unknown=allow_unknown)
+        segments = {one: kept.tree for one, kept in (await selection.kept(connection)).items()} | {name: tree}
+        for one in segments.values():
+            language.expand(one, segments)
+        await selection.estimate(connection, whole, await _terms(connection, zone, at))
+        now = at or datetime.now(UTC)
+        return await selection.keep(connection, name, language.write(tree), tree, zone.key, now)
+
+    made = _run(config, dsn, work)
+    click.echo(f"audience {made.name!r}, version {made.version}: {made.text}")
+
+
+@audience.command(name="list")
+@_database_options
+def list_(config: Path | None, dsn: str) -> None:
+    """Name the audiences that are kept."""
+    for made in _run(config, dsn, selection.kept).values():
+        click.echo(f"{made.name}\tversion {made.version}\t{made.text}")
+
+
+@audience.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="As a tree of JSON.")
+@_database_options
+def show(name: str, as_json: bool, config: Path | None, dsn: str) -> None:
+    """Print what the audience NAME asks."""
+    found = _run(config, dsn, selection.kept).get(name)
+    if found is None:
+        raise Refused(f"audience: expected one that is kept, found {name!r}")
+    click.echo(
+        json.dumps(json.loads(predicate.encode(found.tree)), ensure_ascii=False, indent=2) if as_json else found.text
+    )
+
+
+@audience.command()
+@click.argument("name")
+@_database_options
+def forget(name: str, config: Path | None, dsn: str) -> None:
+    """Drop the audience NAME, which no other one may ask for."""
+
+    async def work(connection: postgres.Connection) -> bool:
+        for other in (await selection.kept(connection)).values():
+            if any(isinstance(node, predicate.InSegment) and node.name == name for node in predicate.walk(other.tree)):
+                raise Refused(f"audience: {name!r} is asked for by {other.name!r}")
+        return await selection.forget(connection, name)
+
+    if not _run(config, dsn, work):
+        raise Refused(f"audience: expected one that is kept, found {name!r}")

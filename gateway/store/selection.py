@@ -1,0 +1,198 @@
+"""Audiences kept by name, counted, listed, and frozen into lists that a run is made of.
+
+    keep ─► find, kept ─► compile (audiences.py) ─► estimate ─► count, members, freeze
+
+A frozen list is the snapshot of SG-6: each number once, however many people share it and whatever audiences they are in
+(TH-9). Not here: what a tree may say (campaign/audience.py), the statements of trees (audiences.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway import predicate
+from gateway.errors import StoreError
+from gateway.predicate import Predicate
+from gateway.store import audiences
+from gateway.store.audiences import Terms
+from gateway.store.postgres import Connection, deadline
+
+STATEMENT_DEADLINE_S = 10.0
+SET_DEADLINE_S = 600.0
+# What the planner reckons a look through all of some hundred million people and their events to cost; beyond, a person
+# has to ask for less (SG-12). Five million with twice as many events are about 400,000.
+MOST_COST = 50_000_000.0
+# Sums of events are hashed in memory, or they are written to disk and read again. The planner takes a comparison of
+# JSON for one that hardly anybody passes, and would look up a million people one by one (2.3 times as long as by hash).
+SET_WISE = ("SET LOCAL work_mem = '128MB'", "SET LOCAL enable_nestloop = off")
+
+_KEEP = """
+INSERT INTO audience (name, text, tree, zone, created_at, updated_at)
+VALUES ($1::text, $2::text, $3::text::jsonb, $4::text, $5::timestamptz, $5::timestamptz)
+ON CONFLICT (name) DO UPDATE
+SET text = excluded.text, tree = excluded.tree, zone = excluded.zone, updated_at = excluded.updated_at,
+    version = audience.version
+              + CASE WHEN (audience.tree, audience.zone) = (excluded.tree, excluded.zone) THEN 0 ELSE 1 END
+RETURNING id, name, text, tree::text AS tree, zone, version
+"""
+_KEPT = "SELECT id, name, text, tree::text AS tree, zone, version FROM audience ORDER BY name"
+_FORGET = "DELETE FROM audience WHERE name = $1::text"
+_ATTRIBUTES = "SELECT name, kind FROM attribute_kind"
+_PROPERTIES = "SELECT event, name, kind FROM event_property_kind"
+_LISTS = "SELECT name FROM contact_list"
+_MAKE_SALT = "INSERT INTO audience_salt (id, salt) VALUES (1, $1::text) ON CONFLICT (id) DO NOTHING"
+_SALT = "SELECT salt FROM audience_salt WHERE id = 1"
+
+
+class Audience(Struct, frozen=True, kw_only=True):
+    """An audience that has a name; version rises when its meaning changes."""
+
+    id: int
+    name: str
+    text: str
+    tree: Predicate
+    zone: str
+    version: int
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """The names in use, for checks: attributes and properties of events with their types, lists."""
+
+    attributes: Mapping[str, str]
+    properties: Mapping[str, Mapping[str, str]]
+    lists: frozenset[str]
+
+
+class Counted(Struct, frozen=True, kw_only=True):
+    """How many people an audience has, how many of them have a number, and how many numbers those are."""
+
+    people: int
+    with_number: int
+    numbers: int
+
+
+def _audience(row: Mapping[str, Any]) -> Audience:
+    values = dict(row)
+    return Audience(tree=predicate.decode(values.pop("tree")), **values)
+
+
+async def keep(connection: Connection, name: str, text: str, tree: Predicate, zone: str, now: datetime) -> Audience:
+    """Keep an audience by its name, or change the one that has it."""
+    async with deadline(connection, STATEMENT_DEADLINE_S, "keep audience"):
+        row = await connection.fetchrow(_KEEP, name, text, predicate.encode(tree), zone, now)
+    if row is None:
+        raise StoreError(f"audience {name!r}: not kept")
+    return _audience(row)
+
+
+async def kept(connection: Connection) -> dict[str, Audience]:
+    """Read every audience, by its name."""
+    async with deadline(connection, STATEMENT_DEADLINE_S, "audiences"):
+        rows = await connection.fetch(_KEPT)
+    return {row["name"]: _audience(row) for row in rows}
+
+
+async def forget(connection: Connection, name: str) -> bool:
+    """Drop an audience; -> whether there was one."""
+    async with deadline(connection, STATEMENT_DEADLINE_S, "forget audience"):
+        return bool(await connection.execute(_FORGET, name) == "DELETE 1")
+
+
+async def known(connection: Connection) -> Known:
+    """Read the names that audiences may use."""
+    async with deadline(connection, STATEMENT_DEADLINE_S, "names in use"):
+        attributes = {row["name"]: row["kind"] for row in await connection.fetch(_ATTRIBUTES)}
+        properties: dict[str, dict[str, str]] = {}
+        for row in await connection.fetch(_PROPERTIES):
+            properties.setdefault(row["event"], {})[row["name"]] = row["kind"]
+        lists = frozenset(row["name"] for row in await connection.fetch(_LISTS))
+    return Known(attributes=attributes, properties=properties, lists=lists)
+
+
+async def salt(connection: Connection, fresh: str) -> str:
+    """Read what random buckets are drawn with. fresh: taken where there is none yet, and then for ever (SG-8)."""
+    async with deadline(connection, STATEMENT_DEADLINE_S, "salt of buckets"):
+        await connection.execute(_MAKE_SALT, fresh)
+        return str(await connection.fetchval(_SALT))
+
+
+async def estimate(connection: Connection, tree: Predicate, terms: Terms) -> float:
+    """Ask the planner what it costs to look for everybody, in its own unit.
+
+    raises  StoreError: it is more than anybody should wait for (SG-12); nothing was looked for
+    """
+    compiled = audiences.compile(tree, terms)
+    async with deadline(connection, STATEMENT_DEADLINE_S, "estimate"):
+        plan = await connection.fetchval(
+            f"EXPLAIN (FORMAT JSON) {compiled.select('p.bucket, p.number')}", *compiled.parameters
+        )
+    cost = float(msgspec.json.decode(plan)[0]["Plan"]["Total Cost"])
+    if cost > MOST_COST:
+        raise StoreError(
+            f"audience: expected one that the planner reckons below {MOST_COST:,.0f}, found {cost:,.0f}: "
+            "ask for fewer events, or of a shorter time"
+        )
+    return cost
+
+
+async def count(connection: Connection, tree: Predicate, terms: Terms) -> Counted:
+    """Count everybody.
+
+    raises  StoreError as `estimate` does
+    cost    a scan of all people, and of the events that are asked for (benchmarks/bench_audience.py)
+    """
+    await estimate(connection, tree, terms)
+    compiled = audiences.compile(tree, terms)
+    # By bucket and number, since a number is in one bucket: counting them needs no sort of all.
+    sql = (
+        "SELECT coalesce(sum(n), 0)::bigint AS people, coalesce(sum(n) FILTER (WHERE number IS NOT NULL), 0)::bigint "
+        "AS with_number, count(number) AS numbers "
+        f"FROM ({compiled.select('p.bucket, p.number, count(*) AS n')} GROUP BY p.bucket, p.number) found"
+    )
+    async with deadline(connection, SET_DEADLINE_S, "count audience"), connection.transaction():
+        for setting in SET_WISE:
+            await connection.execute(setting)
+        row = await connection.fetchrow(sql, *compiled.parameters, timeout=SET_DEADLINE_S)
+    assert row is not None
+    return Counted(**dict(row))
+
+
+async def members(connection: Connection, tree: Predicate, terms: Terms, limit: int) -> list[tuple[int, int | None]]:
+    """Name some people of an audience: profile and number."""
+    compiled = audiences.compile(tree, terms, parameters=[limit])
+    async with deadline(connection, SET_DEADLINE_S, "members of audience"):
+        rows = await connection.fetch(f"{compiled.select('p.id, p.number')} LIMIT $1::bigint", *compiled.parameters)
+    return [(row["id"], row["number"]) for row in rows]
+
+
+async def freeze(
+    connection: Connection, tree: Predicate, terms: Terms, list_id: int, fields: Sequence[str] | None = None
+) -> int:
+    """Write the numbers of an audience into a list, each once; -> how many were new there.
+
+    fields  the attributes that a template needs; None: all. Of people who share a number those of the oldest
+    raises  StoreError as `estimate` does
+    cost    one transaction
+    """
+    await estimate(connection, tree, terms)
+    parameters: list[Any] = [list_id]
+    attributes = "p.attributes"
+    if fields is not None:
+        parameters += fields
+        pairs = [f"${at}::text, p.attributes -> ${at}::text" for at in range(2, 2 + len(fields))]
+        attributes = f"jsonb_strip_nulls(jsonb_build_object({', '.join(pairs)}))"
+    compiled = audiences.compile(tree, terms, parameters=parameters)
+    # In the order of the key: neighbours are written side by side, and which of two wins is always the same.
+    chosen = compiled.select(f"p.bucket, $1::bigint, p.number, {attributes}", "p.number IS NOT NULL AND ")
+    sql = (
+        f"INSERT INTO list_entry (bucket, list, number, attributes) {chosen} "
+        "ORDER BY p.bucket, p.number, p.id ON CONFLICT (bucket, list, number) DO NOTHING"
+    )
+    async with deadline(connection, SET_DEADLINE_S, "freeze audience"), connection.transaction():
+        for setting in SET_WISE:
+            await connection.execute(setting)
+        tag = await connection.execute(sql, *compiled.parameters, timeout=SET_DEADLINE_S)
+    return int(tag.rsplit(" ", 1)[1])

@@ -1,0 +1,86 @@
+"""`sluice audience` as a person meets it."""
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+import pytest
+from click.testing import CliRunner
+
+from gateway.__main__ import main
+from gateway.campaign.evaluation import Person
+from tests.fixtures.audiences import NOW, write_people
+
+CROWD = [
+    Person(number=447700900001, attributes={"city": "Berlin", "name": "Ann"}, fields={"orders.last": NOW}),
+    Person(number=447700900001, attributes={"city": "Berlin", "name": "Bob"}),
+    Person(number=447700900002, attributes={"city": "Wien"}, fields={"orders.last": NOW - timedelta(days=30)}),
+    Person(attributes={"city": "Wien"}),
+]
+
+
+@pytest.fixture
+def peopled(dsn: str) -> str:
+    async def write() -> None:
+        connection = await asyncpg.connect(dsn)
+        await write_people(connection, CROWD)
+        for name in ("city", "name"):
+            await connection.execute("INSERT INTO attribute_kind VALUES ($1, 'string', $2)", name, NOW)
+        await connection.close()
+
+    asyncio.run(write())
+    return dsn
+
+
+def run(dsn: str, *arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["audience", *arguments, "--dsn", dsn])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def test_people_are_counted_as_of_a_time(peopled: str) -> None:
+    assert run(peopled, "count", "city = 'Berlin'") == (0, "2 people, 2 of them with a number; 1 numbers\n")
+    assert run(peopled, "count", "orders.last > 30d", "--at", NOW.isoformat())[1].startswith("1 people")
+    early = (NOW - timedelta(seconds=1)).isoformat()
+    assert run(peopled, "count", "orders.last > 30d", "--at", early)[1].startswith("0 people")
+
+
+def test_a_name_that_nobody_has_used_is_refused_with_its_place(peopled: str) -> None:
+    code, output = run(peopled, "count", "city = 'x' and\n nam = 'y'")
+    assert code == 65 and "line 2, column 2" in output and "did you mean 'name'" in output
+    assert run(peopled, "count", "nam = 'y'", "--allow-unknown")[0] == 0
+    assert run(peopled, "count", '{"is": "nothing"}')[0] == 65
+    assert run(peopled, "count", "@/nowhere")[0] == 65
+    assert run(peopled, "count", "everyone", "--zone", "Mars/Base")[0] == 2
+    assert run(peopled, "count", "everyone", "--at", "today")[0] == 2
+
+
+def test_an_audience_is_kept_shown_asked_for_by_others_and_forgotten(peopled: str, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("city = 'Wien'\n")
+    assert run(peopled, "add", "vienna", f"@{tmp_path / 'text'}") == (
+        0,
+        "audience 'vienna', version 1: city = 'Wien'\n",
+    )
+    assert run(peopled, "add", "others", "not in_segment('vienna')")[0] == 0
+    assert run(peopled, "count", "in_segment('others')")[1].startswith("2 people")
+    assert run(peopled, "list")[1].splitlines() == [
+        "others\tversion 1\tnot in_segment('vienna')",
+        "vienna\tversion 1\tcity = 'Wien'",
+    ]
+    assert run(peopled, "show", "vienna")[1] == "city = 'Wien'\n"
+    tree = run(peopled, "show", "vienna", "--json")[1]
+    assert json.loads(tree)["to"] == "Wien" and run(peopled, "count", tree)[1].startswith("2 people")
+    code, output = run(peopled, "add", "vienna", "in_segment('others')")
+    assert code == 65 and "is asked of itself" in output
+    assert run(peopled, "forget", "vienna")[0] == 65
+    assert run(peopled, "forget", "others")[0] == run(peopled, "forget", "vienna")[0] == 0
+    assert run(peopled, "forget", "vienna")[0] == run(peopled, "show", "vienna")[0] == 65
+
+
+def test_members_are_named_and_frozen_into_a_list_each_number_once(peopled: str) -> None:
+    """TH-9."""
+    assert run(peopled, "members", "city = 'Wien' and number exists") == (0, "3\t+447700900002\n")
+    assert run(peopled, "freeze", "everyone", "--list", "all", "--field", "name") == (0, "list 'all': 2 numbers\n")
+    assert run(peopled, "freeze", "everyone", "--list", "all")[0] == 65
