@@ -2,8 +2,8 @@
 
     python benchmarks/bench_audience.py [--people N] [--repeats N]
 
-Fills an embedded Postgres of its own, in a temporary folder, with people (five attributes, a number each), twice as many
-events over a year in monthly partitions, and a consent each; then asks. Prints one JSON object: wall seconds and CPU
+Fills an embedded Postgres of its own, in a temporary folder, with people (five attributes, a number each) and twice as
+many events over a year in monthly partitions; then asks. Prints one JSON object: wall seconds and CPU
 seconds of all server processes, and the plain INSERT … SELECT of the frozen rows beside it.
 Not measured: a disk that is slower than memory, an ingest at the same time, a cluster.
 """
@@ -39,7 +39,8 @@ PEOPLE = """
 INSERT INTO profile (bucket, id, number, orders, created_at, updated_at, last_order_at, external_id, email, country,
                      language, spent, attributes, attribute_at)
 SELECT (n # (n >> 8) # (n >> 16) # (n >> 24)) & 255, i, n, o, t, t,
-       CASE WHEN o > 0 THEN t - a % 700 * (b % 1000) / 1000 * interval '1 day' END, 'c' || i, 'u' || i || '@example.com',
+       CASE WHEN o > 0 THEN t - a % 700 * (b % 1000) / 1000 * interval '1 day' END,
+       'c' || i, 'u' || i || '@example.com',
        (ARRAY['DE', 'AT', 'GB', 'FR', 'PL', 'IT', 'ES', 'US', 'BR', 'IN'])[a % 10 + 1], 'en',
        jsonb_build_object('EUR', o * (b % 20000)),
        jsonb_build_object('city', 'city' || b % 50, 'points', a % 5000, 'vip', b % 20 = 0,

@@ -112,7 +112,8 @@ def _run(config: Path | None, dsn: str, work: Callable[[postgres.Connection], Aw
             settings.database.dsn, application_name="sluice audience", statement_timeout_s=PATIENCE_S
         )
         try:
-            return await work(connection)
+            async with postgres.deadline(connection, PATIENCE_S, "audience"):
+                return await work(connection)
         finally:
             await postgres.close(connection)
 

@@ -208,7 +208,7 @@ class _Writer:
         )
         if not is_any or self._with_changes:
             return self.condition(tree)
-        # As IN and not as a sum that is joined: each process of a parallel plan would reckon that sum for itself, whole.
+        # As IN and not as a sum that is joined: each process of a parallel plan would reckon that sum for itself.
         assert isinstance(tree, Compare) and isinstance(tree.what, Count)
         conditions = self._where(tree.what.event, tree.what.window, tree.what.where)
         return f"(p.bucket, p.id) IN (SELECT v.bucket, v.profile FROM person_event v WHERE {conditions})"
