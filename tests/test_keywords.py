@@ -1,8 +1,14 @@
 """What handsets write when they have had enough, and what only looks like it."""
 
+import itertools
+import tomllib
+from pathlib import Path
+
 import pytest
 
-from gateway.keywords import number_of, tokens_of, words
+from gateway.keywords import LONGEST_TEXT, Wish, meaning, number_of, tokens_of, words
+
+LABELLED = tomllib.loads((Path(__file__).parent / "keywords" / "labelled.toml").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +37,8 @@ def test_a_handset_that_has_had_enough_is_understood(text: str) -> None:
     ],
 )  # fmt: skip
 def test_an_ordinary_message_stops_nothing(text: str) -> None:
-    assert words().wish(text) is None
+    # A "yes" is read as one since CN-4; what it means depends on how the number stands (`meaning`).
+    assert words().wish(text) == ("yes" if text == "yes" else None)
 
 
 @pytest.mark.parametrize("text", ["START", "unstop", "Subscribe!", "start please"])
@@ -81,3 +88,99 @@ def test_accents_case_and_marks_are_folded() -> None:
 )
 def test_a_handset_is_the_same_however_its_number_is_written(address: str, prefix: str, number: int | None) -> None:
     assert number_of(address, prefix) == number
+
+
+def test_cn_5_labelled_set_is_large_enough_and_says_nothing_twice() -> None:
+    messages = [text for half in LABELLED.values() for one in half.values() for text in (*one["stop"], *one["plain"])]
+    assert len(messages) >= 900 and all(len(half) >= 18 for half in LABELLED.values())
+    for half in LABELLED.values():
+        for one in half.values():
+            assert not set(one["stop"]) & set(one["plain"])
+
+
+@pytest.mark.parametrize("half", ["tuned", "held"])
+def test_cn_5_recall_is_99_in_a_hundred_and_false_opt_outs_1_in_200(
+    half: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read = words().wish
+    missed = [text for one in LABELLED[half].values() for text in one["stop"] if read(text) != "stop"]
+    false = [text for one in LABELLED[half].values() for text in one["plain"] if read(text) == "stop"]
+    stops = sum(len(one["stop"]) for one in LABELLED[half].values())
+    plain = sum(len(one["plain"]) for one in LABELLED[half].values())
+    with capsys.disabled():
+        print(
+            f"\nkeywords, {half} half: {len(LABELLED[half])} languages, recall {1 - len(missed) / stops:.2%} "
+            f"of {stops:,}, false opt-outs {len(false) / plain:.2%} of {plain:,}"
+        )
+    assert 1 - len(missed) / stops >= 0.99, missed
+    assert len(false) / plain <= 0.005, false
+
+
+@pytest.mark.parametrize(
+    ("text", "wish"),
+    [
+        ("HELP", "help"), ("info please", "help"), ("Aide", "help"), ("AYUDA", "help"), ("Hilfe!", "help"), 
+        ("帮助", "help"), ("도움말", "help"), ("помощь", "help"), ("Yes", "yes"), ("Ja bitte", "yes"), ("Да", "yes"),
+        ("はい", "yes"), ("네", "yes"),
+        ("help me choose a dress", None), ("yes but only on Friday", None), ("jawohl ja nein", None),
+    ],
+)  # fmt: skip
+def test_cn_6_help_and_yes_are_read_exactly_or_with_courtesies(text: str, wish: Wish | None) -> None:
+    assert words().wish(text) == wish
+
+
+@pytest.mark.parametrize(
+    ("wish", "is_stopped", "is_pending", "means"),
+    [
+        ("stop", False, False, "stop"), ("start", True, False, "start"), ("help", True, False, "help"),
+        ("yes", False, False, None), ("yes", True, False, "start"), ("yes", False, True, "confirm"),
+        ("yes", True, True, "confirm"), (None, True, True, None),
+    ],
+)  # fmt: skip
+def test_cn_6_a_yes_counts_only_for_who_has_opted_out_or_was_asked(
+    wish: Wish | None, is_stopped: bool, is_pending: bool, means: str | None
+) -> None:
+    assert meaning(wish, is_stopped=is_stopped, is_pending=is_pending) == means
+
+
+def test_cn_9_a_start_is_never_read_out_of_a_longer_message_nor_near() -> None:
+    for text in (
+        "please start the order",
+        "when does it start",
+        "I want to subscribe to the magazine",
+        "startt",
+        "sart",
+    ):
+        assert words().wish(text) != "start", text
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        "S\u200bT\u200bO\u200bP", "Ѕтор", "ЅТОР", "ꓢꓔꓳꓑ", "🅂🅃🄾🄿", "🆂🆃🅾🅿", "ՏTOP", "ꜱᴛᴏᴘ", "s-t-o-p", "5t0p",
+        "St\u0337op", "ｓｔｏｐ", "СТОП", "Cтоп", "s t o p",
+    ],
+)  # fmt: skip
+def test_cn_5_a_stop_is_seen_through_other_alphabets(disguise: str) -> None:
+    assert words().wish(disguise) == "stop"
+
+
+def test_cn_5_every_keyword_of_every_language_is_read_in_either_case_with_marks_around_it() -> None:
+    document = tomllib.loads(Path("gateway/keywords.toml").read_text(encoding="utf-8"))
+    texts = [text for one in document["languages"].values() for text in (*one["stop"], *one["weak"])]
+    assert len(texts) > 500
+    for text, form in itertools.product(texts, ("{}", " {}. ", "“{}”!")):
+        assert words().wish(form.format(text)) == "stop" == words().wish(form.format(text.upper())), text
+
+
+def test_cn_5_a_text_of_any_length_and_any_characters_is_read_in_bounded_time() -> None:
+    for text in (
+        "stop " * 63,
+        "dont want " * 32,
+        "a" * LONGEST_TEXT,
+        "不" * LONGEST_TEXT,
+        "\u0301" * LONGEST_TEXT,
+        "\0" * 300,
+    ):
+        words().wish(text[:LONGEST_TEXT])
+    assert words().wish("stop" + "\u0301" * 100_000) is None
