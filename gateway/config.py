@@ -250,6 +250,7 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     inbound_busy_status      answer while Postgres is behind; RMSGQFUL is retried by all, RX_T_APPN not by Vonage
     inbound_prefix           of the country whose handsets' numbers come with a 0 in its place, such as 44
     stop_reply               text that confirms a STOP, once, from the number that was written to; empty: none
+    help_reply               text that answers HELP, to whoever asks, opted out or not; empty: none
 
     Binds: which hosts, and what is done about refusals and sessions that wear out
     hosts                  more of the account, "host" or "host:port", in order of preference behind `host`
@@ -374,6 +375,7 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     inbound_busy_status: Literal["RMSGQFUL", "RTHROTTLED", "RSYSERR", "RX_T_APPN"] = "RMSGQFUL"
     inbound_prefix: Annotated[str, Meta(pattern="^([1-9][0-9]{0,3})?$")] = ""
     stop_reply: Annotated[str, Meta(max_length=1600)] = ""
+    help_reply: Annotated[str, Meta(max_length=1600)] = ""
     # receipts
     receipt_recognised_by: Literal["esm_class", "pattern", "either"] = "esm_class"
     receipt_prefers: Literal["tlv", "text"] = "tlv"

@@ -119,7 +119,7 @@ def test_cn_5_recall_is_99_in_a_hundred_and_false_opt_outs_1_in_200(
 @pytest.mark.parametrize(
     ("text", "wish"),
     [
-        ("HELP", "help"), ("info please", "help"), ("Aide", "help"), ("AYUDA", "help"), ("Hilfe!", "help"), 
+        ("HELP", "help"), ("info please", "help"), ("Aide", "help"), ("AYUDA", "help"), ("Hilfe!", "help"),
         ("帮助", "help"), ("도움말", "help"), ("помощь", "help"), ("Yes", "yes"), ("Ja bitte", "yes"), ("Да", "yes"),
         ("はい", "yes"), ("네", "yes"),
         ("help me choose a dress", None), ("yes but only on Friday", None), ("jawohl ja nein", None),

@@ -4,6 +4,8 @@
       (in the flush)        │ no                                                      └─► confirmation, once
                             └─► answered with the others
 
+A HELP is answered, by whoever it is asked, stopped or not, and enters nothing. A YES is a START where there is a STOP
+to lift, and an ordinary answer elsewhere.
 It is entered before the flush commits: a crash between the two brings the message again, and enters it twice, which
 says the same. The other way round it would be kept and never obeyed. While Postgres is away there is no answer, so it
 comes again. Only the answers to STOPs wait; others of the same link go on.
@@ -22,7 +24,7 @@ from gateway.dispatch.line import Connect, Line
 from gateway.dispatch.stops import Stops
 from gateway.errors import StoreError
 from gateway.events import Event, event
-from gateway.keywords import number_of, words
+from gateway.keywords import Wish, meaning, number_of, words
 from gateway.message import MessageClass, Policy
 from gateway.store import postgres, runs, stops
 from gateway.store.inbound import Message
@@ -32,11 +34,17 @@ log = logging.getLogger(__name__)
 RETRY_S = 0.25
 
 
+# Two machines that ask each other for help would never end.
+HELP_AGAIN_S = 60.0
+MOST_HELPED = 10_000
+
+
 class Reply(Struct, frozen=True):
-    """A confirmation that is owed: to whom, and from the number that was written to."""
+    """An answer that is owed: to whom, from the number that was written to, and to which word."""
 
     number: int
     sender: str
+    wish: str = "stop"
 
 
 class OptOuts:
@@ -63,7 +71,9 @@ class OptOuts:
         self._deadline_s = deadline_s
         self._line = Line(connect)
         self._confirming = asyncio.Lock()
-        self._reply_run: runs.Run | None = None
+        self._texts = {"stop": settings.stop_reply, "help": settings.help_reply}
+        self._reply_runs: dict[str, runs.Run] = {}
+        self._helped_at: dict[int, float] = {}
         # Of the flush in hand: it may be tried again. Event by message, seq by PDU, confirmations.
         self._heard: dict[int, Event | None] = {}
         self._seqs: dict[int, int] = {}
@@ -78,7 +88,7 @@ class OptOuts:
 
     async def hear(self, messages: Sequence[Message]) -> list[Event]:
         """Enter what messages ask for; -> the events of it, for the flush that keeps them. StoreError."""
-        asked: list[tuple[Message, int, str, bool]] = []
+        asked: list[tuple[Message, int, str, Wish]] = []
         for message in messages:
             if message.id in self._heard:
                 continue
@@ -86,23 +96,39 @@ class OptOuts:
             wish = self._words.wish(message.text, number or 0)
             if wish is not None and number is None:
                 log.warning("! %s: message %d asks to %s, its sender is no number", self._name, message.id, wish)
-            if wish is None or number is None:
+            if wish is None or wish == "help" or number is None:
                 self._heard[message.id] = None
+                if wish == "help" and number is not None:
+                    self._help(number, message.destination)
             else:
                 scope = stops.scope_of(message.destination) if self._has_senders else stops.EVERYTHING
-                asked.append((message, number, scope, wish == "stop"))
+                asked.append((message, number, scope, wish))
         if asked:
-            heard = [(number, scope, is_stop) for _, number, scope, is_stop in asked]
+            heard = [(number, scope, wish == "stop") for _, number, scope, wish in asked]
             seq, news = await self._stops.hear(heard, note=f"{self._name} {asked[0][0].id}")
-            for (message, number, scope, is_stop), is_new in zip(asked, news, strict=True):
-                self._heard[message.id] = told(message, number, scope, is_stop, is_new)
-                if is_stop:
+            for (message, number, scope, wish), news_ in zip(asked, news, strict=True):
+                is_new = news_ == stops.Heard.NEW
+                means = meaning(wish, is_stopped=is_new, is_pending=False)
+                self._heard[message.id] = (
+                    None if means is None else told(message, number, scope, wish == "stop", is_new)
+                )
+                if wish == "stop":
                     self.stopped += 1
                     self._seqs.update(dict.fromkeys(message.pdus, seq))
-                    if is_new and self._settings.stop_reply:
+                    if news_ and self._settings.stop_reply:
                         self._replies.append(Reply(number, message.destination))
         events = (self._heard[message.id] for message in messages)
         return [one for one in events if one is not None]
+
+    def _help(self, number: int, destination: str) -> None:
+        """Owe an answer to a HELP, unless the same number had one a moment ago."""
+        now = self._clock.monotonic()
+        if not self._settings.help_reply or now - self._helped_at.get(number, -HELP_AGAIN_S) < HELP_AGAIN_S:
+            return
+        if len(self._helped_at) >= MOST_HELPED:
+            self._helped_at.clear()
+        self._helped_at[number] = now
+        self._replies.append(Reply(number, destination, "help"))
 
     def conclude(
         self, stopping: Collection[int], arrived: Collection[int], answer: Callable[[Collection[int]], None]
@@ -144,27 +170,26 @@ class OptOuts:
                 async with self._confirming:
                     await self._confirm(reply)
             except (StoreError, ValueError) as error:
-                log.error("! %s: a STOP is in force and not confirmed to its handset: %s", self._name, error)
+                log.error("! %s: a %s was heard, its handset has no answer: %s", self._name, reply.wish, error)
 
     async def _confirm(self, reply: Reply) -> None:
         """Queue the confirmation; its class passes every set."""
         connection, now = await self._line.opened(), self._clock.wall()
         async with postgres.deadline(connection, self._deadline_s, f"confirm a stop on lane {self._lane}"):
-            if self._reply_run is None:
-                name, template = f"stop reply {self._name}", literal(self._settings.stop_reply)
+            run = self._reply_runs.get(reply.wish)
+            if run is None:
+                name, template = f"{reply.wish} reply {self._name}", literal(self._texts[reply.wish])
                 known = await stops.reply_run(connection, name, template, MessageClass.COMPLIANCE)
                 found = None if known is None else await runs.run_by_id(connection, known)
-                self._reply_run = found or await runs.add_run(
+                run = self._reply_runs[reply.wish] = found or await runs.add_run(
                     connection, name=name, template=template, fields=(), class_=MessageClass.COMPLIANCE,
                     policy=Policy.ONCE, lanes=[self._lane], list_id=None, source=None, now=now,
                 )  # fmt: skip
             try:
-                await runs.enqueue_few(
-                    connection, self._reply_run, self._lane, [reply.number], None, now, source=reply.sender
-                )
+                await runs.enqueue_few(connection, run, self._lane, [reply.number], None, now, source=reply.sender)
             except StoreError:
                 # It has as many chunks as a run may have: the next confirmation begins another.
-                self._reply_run = None
+                del self._reply_runs[reply.wish]
                 raise
 
     async def close(self) -> None:

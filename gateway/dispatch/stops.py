@@ -116,8 +116,8 @@ class Stops:
         self._entered = max(self._entered, seq)
         return seq
 
-    async def hear(self, heard: Sequence[tuple[int, str, bool]], note: str = "") -> tuple[int, list[bool]]:
-        """Enter what handsets ask for, (number, scope, is_stop); -> the last number, and of each whether it is new."""
+    async def hear(self, heard: Sequence[tuple[int, str, bool]], note: str = "") -> tuple[int, list[stops.Heard]]:
+        """Enter what handsets ask for, (number, scope, is_stop); -> the last number, and of each what it was."""
         async with self._lent("enter") as connection:
             seq, news = await stops.enter_heard(connection, heard, at=self._clock.wall(), note=note)
         self.entered += len(heard)

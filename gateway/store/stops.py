@@ -10,10 +10,11 @@ Numbers of the feed are without gaps in the order of the COMMITs: who remembers 
 All of it stands on the coordinator, over a connection to it. Not here: who may still send (dispatch/stops.py).
 """
 
+import enum
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
@@ -28,6 +29,21 @@ EVERYTHING = "*"
 MOST_ENTRIES = 10_000
 # Who was asked by the handset itself; only such a STOP is lifted by a START of the handset.
 KEYWORD = "keyword"
+# A STOP that comes again within it is confirmed no second time (CN-8).
+SILENT_FOR = timedelta(hours=24)
+
+
+class Heard(enum.IntEnum):
+    """What a word of a handset was beside those before it.
+
+    REPEATED  said again, and within a day of the last; nothing to lift
+    NEW       it changes how the number stands
+    AGAIN     said again, a day or more after the last
+    """
+
+    REPEATED = 0
+    NEW = 1
+    AGAIN = 2
 
 
 class Entry(Struct, frozen=True):
@@ -37,6 +53,7 @@ class Entry(Struct, frozen=True):
     number: int
     scope: str
     is_stop: bool
+    source: str = ""
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -90,14 +107,14 @@ async def enter(
 
 async def enter_heard(
     connection: Connection, heard: Sequence[tuple[int, str, bool]], *, at: datetime, note: str = ""
-) -> tuple[int, list[bool]]:
-    """Append what handsets ask for, (number, scope, is_stop); -> the last number, and of each whether it is new.
+) -> tuple[int, list[Heard]]:
+    """Append what handsets ask for, (number, scope, is_stop); -> the last number, and of each what it was.
 
     A STOP is always entered. A START lifts, scope by scope, only what handsets themselves have stopped.
     cost  four statements, however many there are, and one more where STOPs and STARTs take turns
     """
     numbers = sorted({number for number, _, _ in heard})
-    news: list[bool] = []
+    news: list[Heard] = []
     entries: list[tuple[int, str, bool]] = []
     async with connection.transaction():
         seq = int(await connection.fetchval(query("hold_stop_head")))
@@ -107,12 +124,15 @@ async def enter_heard(
             known = standing.get((number, scope))
             if is_stop:
                 scopes = [scope]
-                news.append(known is None or not known.is_stop)
+                if known is None or not known.is_stop:
+                    news.append(Heard.NEW)
+                else:
+                    news.append(Heard.AGAIN if at - known.at >= SILENT_FOR else Heard.REPEATED)
             else:
                 scopes = [
                     row.scope for key, row in standing.items() if key[0] == number and row.is_stop and not row.is_others
                 ]
-                news.append(bool(scopes))
+                news.append(Heard.NEW if scopes else Heard.REPEATED)
             for each in scopes:
                 entries.append((number, each, is_stop))
                 was = standing.get((number, each))
@@ -138,7 +158,7 @@ async def enter_heard(
 async def after(connection: Connection, seq: int, limit: int = MOST_ENTRIES) -> list[Entry]:
     """Read the entries behind the last one seen, in their order."""
     rows = await connection.fetch(query("stops_after"), seq, limit)
-    return [Entry(row["seq"], row["number"], row["scope"], row["is_stop"]) for row in rows]
+    return [Entry(row["seq"], row["number"], row["scope"], row["is_stop"], row["source"]) for row in rows]
 
 
 async def load(connection: Connection, sets: dict[str, NumberSet]) -> int:
@@ -201,7 +221,7 @@ async def copy(connection: Connection, limit: int = MOST_ENTRIES) -> int:
         if stopped:
             await connection.execute(
                 query("suppress_numbers"), [entry.number for entry in stopped], [entry.scope for entry in stopped],
-                [entry.seq for entry in stopped],
+                [entry.seq for entry in stopped], [entry.source for entry in stopped],
             )  # fmt: skip
         if lifted:
             await connection.execute(

@@ -19,6 +19,7 @@ from gateway.message import MessageClass
 from gateway.simulator.behaviour import Inbound
 from gateway.simulator.ledger import lines, read
 from gateway.store.inbound import Message
+from gateway.store.stops import Heard
 from tests.dispatch.test_intake import FakeLedger, FakeLink
 from tests.fixtures.campaign import numbers
 from tests.fixtures.engine import engine, only_lane, until
@@ -144,6 +145,25 @@ async def test_who_is_stopped_where(
     opt_outs, _, _ = made(fake, keywords, **settings)
     events = await opt_outs.hear([message(text, source=source)])
     assert fake.heard == ([heard] if heard else []) and len(events) == len(fake.heard)
+
+
+async def test_cn_6_a_yes_of_somebody_who_was_stopped_is_a_start_and_a_help_enters_nothing() -> None:
+    fake = FakeStops()
+    opt_outs, _, _ = made(fake, help_reply="Acme. Reply STOP to end.")
+    assert [one.kind for one in await opt_outs.hear([message("yes")])] == ["start.received"]
+    opt_outs.conclude((), (), lambda _: None)
+    assert await opt_outs.hear([message("HELP", 2), message("help", 3)]) == []
+    assert len(fake.heard) == 1 and [one.wish for one in opt_outs._replies] == ["help"]
+    await opt_outs.close()
+
+
+async def test_cn_6_a_yes_of_anybody_else_is_an_ordinary_answer() -> None:
+    class NothingToLift(FakeStops):
+        async def hear(self, heard: Any, note: str = "") -> tuple[int, list[Any]]:
+            return 0, [Heard.REPEATED] * len(heard)
+
+    opt_outs, _, _ = made(NothingToLift())
+    assert await opt_outs.hear([message("yes"), message("Ja", 2)]) == []
 
 
 def test_reply_says_just_what_is_written_in_the_settings() -> None:

@@ -62,10 +62,10 @@ def tell_stops(tx: Transaction, seq: int) -> Result:
     return [("",)]
 
 
-@model("stops_after", "seq", "number", "scope", "is_stop")
+@model("stops_after", "seq", "number", "scope", "is_stop", "source")
 def stops_after(tx: Transaction, seq: int, limit: int) -> Result:
     """Entries behind the last one seen."""
-    return columns_of(_feed(tx, seq)[:limit], "seq", "number", "scope", "is_stop")
+    return columns_of(_feed(tx, seq)[:limit], "seq", "number", "scope", "is_stop", "source")
 
 
 _COPIED = ("bigint", "bigint", "boolean", "text")
@@ -109,11 +109,13 @@ def take_suppression_turn(tx: Transaction) -> Waiting:
 
 
 @model("suppress_numbers", tag="INSERT")
-def suppress_numbers(tx: Transaction, numbers: Sequence[int], scopes: Sequence[str], since: Sequence[int]) -> Waiting:
+def suppress_numbers(
+    tx: Transaction, numbers: Sequence[int], scopes: Sequence[str], since: Sequence[int], sources: Sequence[str]
+) -> Waiting:
     """Copy what was stopped."""
     count = 0
-    for number, scope, seq in zip(numbers, scopes, since, strict=True):
-        values = {"number": number, "scope": scope, "since": seq}
+    for number, scope, seq, source in zip(numbers, scopes, since, sources, strict=True):
+        values = {"number": number, "scope": scope, "since": seq, "source": source}
         made, _ = yield from tx.insert("suppression", values, on_conflict="keep")
         count += made is not None
     return count

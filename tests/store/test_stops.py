@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -188,3 +188,11 @@ async def test_feed_takes_no_number_and_no_scope_that_is_none(connection: Any) -
         with pytest.raises(asyncpg.CheckViolationError):
             await enter(connection, number, scope=scope)
     assert await stops.head(connection) == 1
+
+
+async def test_cn_8_a_stop_that_is_repeated_within_a_day_is_silent_and_later_it_is_not(connection: Any) -> None:
+    entry = [(FIRST, "*", True)]
+    new, repeated, again = stops.Heard.NEW, stops.Heard.REPEATED, stops.Heard.AGAIN
+    for hours, expected in ((0, new), (1, repeated), (24, repeated), (48, again)):
+        _, news = await stops.enter_heard(connection, entry, at=AT + timedelta(hours=hours))
+        assert news == [expected], hours

@@ -28,7 +28,7 @@ SELECT pg_notify('sluice_stops', $1::bigint::text);
 -- name: stops_after
 -- Read the entries behind the last one seen, in their order.
 -- index: stop_feed_pkey
-SELECT seq, number, scope, is_stop FROM stop_feed WHERE seq > $1::bigint ORDER BY seq LIMIT $2::int;
+SELECT seq, number, scope, is_stop, source FROM stop_feed WHERE seq > $1::bigint ORDER BY seq LIMIT $2::int;
 
 -- name: load_suppression
 -- Read everything that is suppressed, as rows of the feed; sets need no order.
@@ -58,8 +58,9 @@ SELECT seq FROM suppression_upto WHERE id = 1 FOR UPDATE SKIP LOCKED;
 -- name: suppress_numbers
 -- Copy what some entries have stopped.
 -- index: suppression_pkey
-INSERT INTO suppression (number, scope, since)
-SELECT number, scope, since FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS c (number, scope, since)
+INSERT INTO suppression (number, scope, since, source)
+SELECT number, scope, since, source
+FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[]) AS c (number, scope, since, source)
 ON CONFLICT (number, scope) DO NOTHING;
 
 -- name: release_numbers

@@ -1,0 +1,167 @@
+"""The rules of consent: how the facts of a number make its state, what a grant needs, when it may be asked.
+
+    rows of one number ─► states_of ─► by brand and class: none | pending | granted | revoked
+    a new row          ─► problems  ─► [] or what is missing, by field         CN-3
+    a YES              ─► confirmed ─► the rows that it makes                  CN-4
+
+State is the latest row by the time that it holds from; at one time a revoke beats a grant (CN-2). A row of a brand
+reaches its programmes (NAME/PROGRAMME), a row of * every brand (CN-7). A no of unknown time is later than any import.
+Not here: the chain (gateway/consent.py), where rows are kept (store/consents.py), who may be written to (admission).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, get_args
+
+from gateway.consent import CLASSES, EVERYTHING, Action, Fact, Source, Standing, State
+
+# A request that is not answered by then is refused (CN-4); after a request no other for so long.
+ANSWER_WITHIN = timedelta(hours=24)
+ASK_AGAIN_AFTER = timedelta(days=90)
+_GIVES = ("grant", "confirm")
+_LIFTS_ALL = ("command", "agent", "manual")
+# Sources of the feed behind which a person stands who asked for it.
+_ASKED = ("keyword", "command", "api", "import", "agent", "manual")
+
+
+def problems(fact: Fact) -> list[tuple[str, str, str]]:
+    """What a row lacks: (field, expected, found); [] = it may be appended (CN-3)."""
+    found = []
+    if fact.number <= 0:
+        found.append(("number", "a phone number", str(fact.number)))
+    if not fact.brand.strip():
+        found.append(("brand", "the brand or programme by name", "nothing"))
+    if fact.action in _GIVES or fact.action == "pending":
+        if fact.brand == EVERYTHING:
+            found.append(("brand", "a brand or programme by name: consent is to somebody", EVERYTHING))
+        if fact.class_ == "all":
+            found.append(("class", "one of promotional, transactional, night", "all"))
+        if fact.effective_at is None:
+            found.append(("effective_at", "when consent was given", "nothing"))
+        elif fact.effective_at > fact.recorded_at:
+            found.append(("effective_at", "a time that has been", fact.effective_at.isoformat()))
+        if not fact.wording.strip() and fact.source != "keyword":
+            found.append(("wording", "the words that were shown, which name text messages", "nothing"))
+        if not fact.method.strip():
+            found.append(("method", "how it was given: a box ticked, a keyword sent, a paper signed", "nothing"))
+    return found
+
+
+def states_of(facts: Sequence[Fact]) -> dict[str, Standing]:
+    """Fold the rows of one number, in the order they were recorded; -> by brand, programmes among them."""
+    brands = sorted({fact.brand for fact in facts if fact.action != "suppress"})
+    found = {}
+    for brand in brands:
+        rows = [fact for fact in facts if _reaches(fact, brand)]
+        (promotional, since), (transactional, _), (night, _) = (_state(rows, class_) for class_ in CLASSES)
+        found[brand] = Standing(promotional, transactional, night, since)
+    return found
+
+
+def state_now(state: State, since: datetime | None, now: datetime) -> State:
+    """A request that was not answered in time is a refusal (CN-4)."""
+    if state == State.PENDING and since is not None and now - since >= ANSWER_WITHIN:
+        return State.NONE
+    return state
+
+
+def may_ask(facts: Iterable[Fact], brand: str, now: datetime) -> bool:
+    """Whether a number may be asked for its consent (CN-4): not after a no, nor within 90 days of a request."""
+    rows = [fact for fact in facts if _reaches(fact, brand)]
+    if _state(rows, "promotional")[0] in (State.GRANTED, State.REVOKED):
+        return False
+    asked = [_time(fact) for fact in rows if fact.action == "pending"]
+    return not asked or now - max(asked) >= ASK_AGAIN_AFTER
+
+
+def confirmed(
+    facts: Sequence[Fact], now: datetime, message_id: int | None, wording: str, brands: Iterable[str] = ()
+) -> list[Fact]:
+    """The rows that a YES of the handset makes: one for each request that waits and is not too old (CN-4).
+
+    wording  what it wrote: the second proof, beside that of the request
+    brands   only these; by default all that wait
+    """
+    made = []
+    wanted = set(brands)
+    for brand in sorted({fact.brand for fact in facts if fact.action == "pending"}):
+        rows = [fact for fact in facts if _reaches(fact, brand)]
+        for class_ in CLASSES:
+            state, since = _state(rows, class_)
+            if state_now(state, since, now) != State.PENDING or (wanted and brand not in wanted):
+                continue
+            request = max((f for f in rows if f.action == "pending" and f.class_ == class_), key=_time)
+            made.append(
+                Fact(
+                    number=request.number, brand=brand, class_=request.class_, action="confirm", source="keyword",
+                    method="double opt-in", wording=f"{request.wording}\n{wording}", effective_at=now, recorded_at=now,
+                    wording_version=request.wording_version, url=request.url, message_id=message_id,
+                )
+            )  # fmt: skip
+    return made
+
+
+def proof_of_stop(entry: Mapping[str, Any]) -> Fact:
+    """The row that proves an entry of the feed of STOPs: seq, number, at, is_stop, scope, source, note.
+
+    What a person asked for, by handset or by way of somebody, takes consent back or restores it; any other entry says
+    why a number is suppressed, and leaves its consent as it was (CN-11).
+    """
+    source = entry["source"]
+    is_persons = source in _ASKED
+    action: Action = ("revoke" if is_persons else "suppress") if entry["is_stop"] else "release"
+    return Fact(
+        number=entry["number"], brand=entry["scope"], class_="all", action=action,
+        source=source if source in get_args(Source) else "api", method="feed of STOPs", wording=entry["note"],
+        effective_at=entry["at"], recorded_at=entry["at"], entry=entry["seq"],
+    )  # fmt: skip
+
+
+def _reaches(fact: Fact, brand: str) -> bool:
+    return fact.brand in (EVERYTHING, brand) or brand.startswith(fact.brand + "/")
+
+
+def _time(fact: Fact) -> datetime:
+    return fact.effective_at or fact.recorded_at
+
+
+def _state(rows: Sequence[Fact], class_: str) -> tuple[State, datetime | None]:
+    """Of one class, from the rows that reach it; the order in which they were recorded says nothing."""
+    of_class = [fact for fact in rows if fact.class_ in (class_, "all")]
+    releases = [fact for fact in of_class if fact.action == "release"]
+    # A START lifts what the handset itself has stopped (CN-9), a program what it has
+    # entered, and a person who answers for it any.
+    revokes = [
+        fact
+        for fact in of_class
+        if fact.action == "revoke"
+        and not any(one.source in (fact.source, *_LIFTS_ALL) and _time(one) >= _time(fact) for one in releases)
+    ]
+    # What nobody knows the time of may be later than anything that a file says.
+    is_undated = any(fact.effective_at is None for fact in revokes)
+    grants = [fact for fact in of_class if fact.action in _GIVES and not (is_undated and fact.source == "import")]
+    revoked = max(map(_time, revokes), default=None)
+    granted = max(map(_time, grants), default=None)
+    if revoked is not None and (granted is None or revoked >= granted):
+        return State.REVOKED, revoked
+    if granted is not None:
+        return State.GRANTED, granted
+    asked = max((_time(fact) for fact in of_class if fact.action == "pending"), default=None)
+    return (State.NONE, None) if asked is None else (State.PENDING, asked)
+
+
+def merged(states: Mapping[str, Standing], brand: str) -> Standing:
+    """How a number stands with a brand or programme that may have no row of its own: what is said of everything."""
+    none = Standing(State.NONE, State.NONE, State.NONE, None)
+    for name in (brand, brand.partition("/")[0], EVERYTHING):
+        if name in states:
+            found = states[name]
+            if name == brand:
+                return found
+            # Consent is to somebody: only a no is inherited.
+            no = [
+                state if state == State.REVOKED else State.NONE
+                for state in (found.promotional, found.transactional, found.night)
+            ]
+            return Standing(no[0], no[1], no[2], found.since)
+    return none
