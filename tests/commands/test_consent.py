@@ -1,0 +1,51 @@
+"""`sluice consent`: from a file, by hand and by the feed into the ledger, and the proof of it out again."""
+
+GRANT = ("--brand", "acme", "--wording", "Texts of Acme", "--method", "box ticked")
+
+
+def test_consent_is_recorded_taken_back_shown_and_proven(sluice, queue):
+    sluice("migrate")
+    result = sluice("consent", "grant", "+447700900123", *GRANT)
+    assert result.code == 0 and "+447700900123 acme: promotional granted" in result.out
+    assert sluice("stop", "+447700900123").code == 0
+    assert "acme: promotional revoked" in sluice("consent", "show", "+447700900123").out
+    again = sluice("consent", "grant", "+447700900123", *GRANT)
+    assert "still stopped" in again.err
+    document = sluice("consent", "proof", "+447700900123").json
+    assert document["is_whole"] and [row["action"] for row in document["rows"]] == ["grant", "revoke", "grant"]
+    assert "The chain is whole" in sluice("consent", "proof", "--html", "+447700900123").out
+    assert "3 rows, every chain whole" in sluice("consent", "verify").out
+    queue("UPDATE consent SET wording = 'other' WHERE id = 1 RETURNING id")
+    broken = sluice("consent", "verify")
+    assert broken.code == 65 and "+447700900123: row 1 was changed" in broken.out
+
+
+def test_a_revoke_of_everything_is_in_the_feed_and_one_of_a_brand_is_not(sluice, queue):
+    sluice("migrate")
+    assert sluice("consent", "revoke", "+447700900123", "--reason", "by letter").code == 0
+    assert sluice("consent", "revoke", "+447700900124", "--brand", "acme").code == 0
+    assert queue("SELECT number, source FROM stop_feed") == [(447700900123, "agent")]
+    assert queue("SELECT number, brand, promotional FROM consent_state ORDER BY 1") == [
+        (447700900123, "*", 3), (447700900124, "acme", 3)
+    ]  # fmt: skip
+
+
+def test_a_file_is_taken_opt_outs_first_and_a_dry_run_writes_nothing(sluice, queue, tmp_path):
+    sluice("migrate")
+    file = tmp_path / "c.csv"
+    file.write_text(
+        "number,action,brand,at,wording,method\n"
+        "+447700900001,grant,acme,2026-01-01T00:00:00Z,Texts of Acme,box ticked\n"
+        "+447700900002,revoke,,,,\n+447700900003,grant,acme,,Texts,box\n"
+    )
+    dry = sluice("consent", "import", file, "--dry-run")
+    assert dry.out == "would take 1 opt-outs and 1 grants, 0 said twice, 1 refused\n"
+    assert "line 4, at: expected when consent was given" in dry.err and queue("SELECT count(*) FROM consent") == [(0,)]
+    assert sluice("consent", "import", file).out.startswith("took 1 opt-outs and 1 grants")
+    assert queue("SELECT number, promotional FROM consent_state ORDER BY 1") == [(447700900001, 2), (447700900002, 3)]
+    assert queue("SELECT number FROM stop_feed") == [(447700900002,)]
+
+
+def test_a_grant_without_words_or_of_everybody_is_refused(here, settings):
+    assert here("consent", "grant", "+447700900123", "--brand", "*", "--wording", "w", "--method", "m").code == 65
+    assert here("consent", "grant", "+447700900123", *GRANT, "--at", "yesterday").code == 2
