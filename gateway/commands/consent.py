@@ -114,9 +114,8 @@ def grant(
         async with open_feed(settings) as (_, connection):
             await _catch_up(connection)
             await _append(connection, [fact])
-            states = (await consents.states_of(connection, [fact.number]))[fact.number]
-            lines = shown(fact.number, states)
-            async with postgres.deadline(connection, PIECE_S, "read stops"):
+            async with postgres.deadline(connection, PIECE_S, "read consent"):
+                lines = shown(fact.number, (await consents.states_of(connection, [fact.number]))[fact.number])
                 if any(one.is_stop for one in await stops.standing(connection, [fact.number])):
                     say("the number is still stopped: nothing is sent to it")
             return [plain(line) for line in lines]
