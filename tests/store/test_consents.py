@@ -134,3 +134,12 @@ async def test_cn_11_the_copy_of_the_feed_says_why_a_number_is_suppressed(connec
     await stops.enter(connection, [NUMBER], ["*"], is_stop=True, at=AT, source="sunset")
     await stops.copy(connection)
     assert await connection.fetchval("SELECT source FROM suppression WHERE number = $1::bigint", NUMBER) == "sunset"
+
+
+async def test_cn_2_the_page_that_the_gate_reads_changes_with_the_state(connection: Any) -> None:
+    await consents.append(connection, [grant(), grant(NUMBER + 1)], states_of)
+    asked = "SELECT numbers, states FROM consent_page WHERE brand = 'acme' AND numbers = int8send($1::bigint)"
+    assert (await connection.fetchrow(asked, NUMBER))["states"] == bytes([State.GRANTED])
+    await consents.append(connection, [grant(action="revoke", class_="all", effective_at=AT)], states_of)
+    everything = State.REVOKED | State.REVOKED << 2 | State.REVOKED << 4
+    assert (await connection.fetchrow(asked, NUMBER))["states"] == bytes([everything])

@@ -54,6 +54,10 @@ CREATE TABLE IF NOT EXISTS consent_state (
     CONSTRAINT consent_state_pkey PRIMARY KEY (bucket, number, brand)
 ) WITH (fillfactor = 85);
 
+-- By the pages of a bucket that the gate reads (gateway.gate.page).
+CREATE INDEX IF NOT EXISTS consent_state_page
+    ON consent_state (bucket, ((number % 1000003 * 48271 % 2147483647) >> 8 & 255), brand);
+
 -- How far the feed of STOPs is in the ledger.
 CREATE TABLE IF NOT EXISTS consent_upto (
     id int NOT NULL DEFAULT 1,

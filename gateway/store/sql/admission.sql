@@ -36,13 +36,13 @@ ORDER BY bucket, page, brand
 ON CONFLICT (bucket, page, brand) DO UPDATE SET numbers = consent_page.numbers;
 
 -- name: fill_consent_pages
--- Write consent pages from consent_state; who holds them sees every change that was committed before.
+-- Write consent pages from consent_state (| and << bind alike in Postgres); who holds them sees every change that was committed before.
 -- index: consent_state_page (bucket, page, brand); endpoint_pkey; consent_page_pkey
 UPDATE consent_page p SET numbers = f.numbers, states = f.states, zones = f.zones
 FROM (
     SELECT u.bucket, u.page, u.brand,
            coalesce(string_agg(int8send(c.number), ''::bytea ORDER BY c.number), '') AS numbers,
-           coalesce(string_agg(substr(int2send((c.promotional | c.transactional << 2 | c.night << 4)::smallint), 2), ''::bytea
+           coalesce(string_agg(substr(int2send(c.promotional | (c.transactional << 2) | (c.night << 4)), 2), ''::bytea
                                ORDER BY c.number), '') AS states,
            CASE WHEN bool_or(z.id IS NOT NULL)
                 THEN string_agg(substr(int4send(coalesce(z.id, 0)), 3), ''::bytea ORDER BY c.number) ELSE '' END AS zones
