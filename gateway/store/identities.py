@@ -30,9 +30,14 @@ MOVED = {
     "person_order": ("move_orders", "drop_orders"),
     "session_open": ("move_session", "drop_session"),
     "person_changed": ("", "drop_changed"),
+    # So that who moves enters nothing a second time; the history of an audience stays as it was.
+    "audience_member": ("move_memberships", "drop_memberships"),
+    "rfm": ("move_rfm", "drop_rfm"),
 }
 MOST_ATTRIBUTES = 1000
 _NEVER = (0, 0, None)
+# Of advisory locks, which are the coordinator's on a cluster: batches are told there.
+TURNS = 728165
 
 
 class Again(Exception):
@@ -217,20 +222,14 @@ async def _look_up(connection: Connection, plan: _Plan, names: Iterable[Who], no
     """Find who has the names, and hold them in their order until the transaction ends."""
     keys = sorted({key for who in names for key in who.keys()})
     numbers = sorted({who.phone for who in names if who.phone})
-    places: dict[int, int] = {}
-    named = []
-    owners = []
-    if keys:
-        named = await connection.fetch(
-            query("identities_of"),
-            [bucket_of(*key) for key in keys],
-            [key[0] for key in keys],
-            [key[1] for key in keys],
-        )
-        places.update((row[3], row[2]) for row in named)
-    if numbers:
-        owners = await connection.fetch(query("profiles_of_numbers"), [hash_of(one) for one in numbers], numbers)
-        places.update((row[1], row[0]) for row in owners)
+    named, owners = await _owners(connection, keys, numbers)
+    nobodys = {bucket_of(*key) for key in set(keys) - {(row[0], row[1]) for row in named}}
+    nobodys |= {hash_of(one) for one in set(numbers) - {row[2] for row in owners}}
+    if nobodys:
+        # Who makes persons of names that others make some of too would begin anew again and again: they take turns.
+        await connection.execute(query("take_turn_of_names"), TURNS, sorted(nobodys))
+        named, owners = await _owners(connection, keys, numbers)
+    places = {row[3]: row[2] for row in named} | {row[1]: row[0] for row in owners}
     found = await hold(connection, places, now)
     for kind, value, _, profile in named:
         plan.by_key[kind, value] = found[profile]
@@ -240,6 +239,20 @@ async def _look_up(connection: Connection, plan: _Plan, names: Iterable[Who], no
     alone = [one.id for one in found.values() if one.number and not (one.external_id or one.email)]
     if alone and keys:
         plan.named = {row[0] for row in await connection.fetch(query("named_profiles"), alone)}
+
+
+async def _owners(connection: Connection, keys: Sequence[Key], numbers: Sequence[int]) -> tuple[list[Any], list[Any]]:
+    """Read whom keys name: (kind, value, bucket, id); and who has numbers: (bucket, id, number), the eldest first."""
+    named: list[Any] = []
+    owners: list[Any] = []
+    if keys:
+        named = await connection.fetch(
+            query("identities_of"), [bucket_of(*key) for key in keys], [key[0] for key in keys],
+            [key[1] for key in keys],
+        )  # fmt: skip
+    if numbers:
+        owners = await connection.fetch(query("profiles_of_numbers"), [hash_of(one) for one in numbers], numbers)
+    return named, owners
 
 
 async def hold(connection: Connection, places: dict[int, int], now: datetime) -> dict[int, Person]:

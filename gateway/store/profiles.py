@@ -113,6 +113,7 @@ async def ingest(
         for _ in range(TRIES):
             try:
                 async with connection.transaction():
+                    await connection.execute(query("look_by_index"))
                     return await _ingest(connection, items, now, chance)
             except (Again, asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
                 continue

@@ -84,7 +84,15 @@ ALLOWED = {
             ["keys are equal to different parameters: [1, 3] [24]"],
             "a person moves, or becomes another: two buckets",
         )
-        for name in ("move_person_events", "move_totals", "move_orders", "move_session", "keys_of_both")
+        for name in (
+            "move_person_events",
+            "move_totals",
+            "move_orders",
+            "move_session",
+            "move_memberships",
+            "move_rfm",
+            "keys_of_both",
+        )
     },
     "move_profile": (["keys are equal to different parameters: [1, 2] [24]"], "a person moves: two buckets"),
     "people._MERGE": (

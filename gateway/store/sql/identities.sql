@@ -133,3 +133,34 @@ DELETE FROM session_open WHERE bucket = $1::int AND profile = $2::bigint;
 -- Have a person looked at no more.
 -- index: person_changed_pkey
 DELETE FROM person_changed WHERE bucket = $1::int AND profile = $2::bigint;
+
+-- name: take_turn_of_names
+-- Let nobody else make persons of names in some buckets before our transaction ends; in the order of the buckets.
+-- index: none: no table
+SELECT pg_advisory_xact_lock($1::int, k.bucket) FROM unnest($2::int[]) AS k (bucket);
+
+-- name: drop_memberships
+-- Drop what is known of a person's audiences.
+-- index: audience_member_pkey finds the bucket
+DELETE FROM audience_member WHERE bucket = $1::int AND profile = $2::bigint;
+
+-- name: drop_rfm
+-- Drop the scores of a person.
+-- index: rfm_pkey
+DELETE FROM rfm WHERE bucket = $1::int AND profile = $2::bigint;
+
+-- name: move_memberships
+-- Let a person stand in the audiences of another, or of the same elsewhere, where nothing is known of them yet.
+-- index: audience_member_pkey, as the arbiter
+INSERT INTO audience_member (bucket, seq, audience, profile, since, next_change_at, is_in)
+SELECT $1::int, a.seq, a.audience, $2::bigint, a.since, a.next_change_at, a.is_in
+FROM audience_member a WHERE a.bucket = $3::int AND a.profile = $4::bigint
+ON CONFLICT (bucket, audience, profile) DO NOTHING;
+
+-- name: move_rfm
+-- Give a person the scores of another, or of the same elsewhere, where they have none.
+-- index: rfm_pkey, as the arbiter
+INSERT INTO rfm (bucket, version, profile, r, f, m, held, named)
+SELECT $1::int, x.version, $2::bigint, x.r, x.f, x.m, x.held, x.named
+FROM rfm x WHERE x.bucket = $3::int AND x.profile = $4::bigint
+ON CONFLICT (bucket, profile) DO NOTHING;

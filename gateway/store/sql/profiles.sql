@@ -1,3 +1,10 @@
+-- name: look_by_index
+-- Have the statements of a batch look every row up by its key: the planner takes a batch for a large part of a table that it
+-- has seen small, and then reads the table as a whole for each batch.
+-- index: none: no table
+SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+       set_config('enable_seqscan', 'off', true);
+
 -- name: see_events
 -- Write down what is taken, and return what was not taken before (EV-1). Two who bring the same go one after the other.
 -- index: event_seen_pkey, as the arbiter
