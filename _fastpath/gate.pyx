@@ -72,6 +72,8 @@ cdef enum:
 
 # Postgres counts from 2000-01-01.
 cdef int64_t MILLENNIUM_US = 946684800000000
+# What was reserved within so long is not reserved anew: a claim is repeated after a crash, or a window that closed.
+cdef int64_t FRESH_US = 600 * <int64_t>1000000
 # The least number of 15 digits, to which all are brought.
 cdef int64_t FIFTEEN = 100000000000000
 
@@ -108,7 +110,7 @@ cdef struct Question:
     int16_t refusal
     int16_t verdict
     uint8_t state
-    uint8_t mine            # this run has reserved it before
+    uint8_t mine            # this run has reserved it a moment ago; 2: longer ago
     uint8_t counts[MOST_CAPS]
     uint8_t rivals[MOST_CAPS]
 
@@ -395,8 +397,10 @@ cdef class Questions:
 
     batches  of one run, claimed and not handed out yet
     zones    what a number says of where it is
+    aside    by chunk, the positions that wait in another chunk since an earlier claim: nobody is asked about them
     """
     cdef readonly list batches
+    cdef dict aside
     cdef Zones zones
     cdef Question* questions
     cdef Row* rows
@@ -406,12 +410,14 @@ cdef class Questions:
     cdef readonly int64_t now_us
     cdef readonly Py_ssize_t admitted, held, refused, guessed
 
-    def __cinit__(self, batches, Zones zones not None):
+    def __cinit__(self, batches, Zones zones not None, aside=None):
         cdef Batch batch
+        cdef object away
         cdef Question* question
         cdef int32_t rank, at
         cdef Py_ssize_t total = 0
         self.batches = list(batches)
+        self.aside = {} if aside is None else dict(aside)
         self.zones = zones
         self.kept = []
         for one in self.batches:
@@ -424,15 +430,17 @@ cdef class Questions:
             raise MemoryError
         for i, one in enumerate(self.batches):
             batch = one
+            away = self.aside.get(batch.chunk_id, ())
             at = batch.cursor
             for rank in range(batch.next_rank, batch.n):
-                question = &self.questions[self.count]
-                question.number = batch.numbers[at]
-                question.place = place_of(batch.numbers[at])
-                question.batch = i
-                question.pos = at
-                question.last_us = INT64_MIN
-                self.count += 1
+                if not away or at not in away:
+                    question = &self.questions[self.count]
+                    question.number = batch.numbers[at]
+                    question.place = place_of(batch.numbers[at])
+                    question.batch = i
+                    question.pos = at
+                    question.last_us = INT64_MIN
+                    self.count += 1
                 at += batch.stride
                 if at >= batch.n:
                     at -= batch.n
@@ -625,7 +633,9 @@ cdef class Questions:
             if self.is_undone(low, high, row, question.number):
                 continue
             if row.kind == 1 and row.run == rules.run:
-                question.mine = True
+                # Others have counted it; it does not count against itself.
+                if question.mine != 1:
+                    question.mine = 1 if row.at_us >= windows.now_us - FRESH_US else 2
                 continue
             if row.kind == 1 and row.class_ != 2 and row.at_us > question.last_us:
                 question.last_us = row.at_us
@@ -728,21 +738,18 @@ cdef class Questions:
                 spread_us = 0
             return self.wait(question, opening.opens_us + spread_us, rules.hold_until_us, WINDOW_EXPIRED)
         if check == 6:
-            if not rules.gap_us or question.mine or rules.has_bypass or question.last_us == INT64_MIN:
+            if not rules.gap_us or rules.has_bypass or question.last_us == INT64_MIN:
                 return 0
             if question.last_us + rules.gap_us <= windows.now_us:
                 return 0
             return self.wait(question, question.last_us + rules.gap_us, rules.defer_until_us, MIN_GAP)
-        if question.mine:
-            # It was counted when this run reserved it.
-            return 0
         for k in range(rules.cap_count):
             if rules.caps[k].is_legal != (check == 4) or (check == 5 and rules.has_bypass) or not opening.caps >> k & 1:
                 continue
             if question.counts[k] >= rules.caps[k].limit:
                 return self.wait(question, self.free_us(question, rules, k, windows), rules.defer_until_us,
                                  LEGAL_CAP if check == 4 else <int16_t>(FIRST_CAP - k))
-            if question.rivals[k] and question.counts[k] + question.rivals[k] >= rules.caps[k].limit:
+            if question.rivals[k] and not question.mine and question.counts[k] + question.rivals[k] >= rules.caps[k].limit:
                 return self.wait(question, windows.now_us + rules.arbitration_us, rules.defer_until_us, ARBITRATION_LOST)
         return 0
 
@@ -858,39 +865,53 @@ cdef class Questions:
         raise KeyError(number)
 
     def reservations(self, Rules rules not None):
-        """Octets of a binary COPY of CONTACT_COLUMNS: who was admitted and had no reservation; b"" when there is none."""
-        cdef Py_ssize_t i, at = 0, first, fresh = 0, places = 0
+        """Octets of a binary COPY of CONTACT_COLUMNS: who was admitted and had no reservation; b"" when there is none.
+
+        One of longer ago, of a message that waited meanwhile, is returned first: it counts where it is reserved anew.
+        """
+        cdef Py_ssize_t i, fresh = 0, stale = 0, places = 0
         cdef Question* question
         cdef int64_t last = -1
         cdef bytes out
         cdef uint8_t* p
         for i in range(self.count):
             question = &self.questions[i]
-            if question.verdict == 0 and not question.mine:
+            if question.verdict == 0 and question.mine != 1:
                 fresh += 1
+                stale += question.mine == 2
                 places += question.place != last
                 last = question.place
         if not fresh:
             return b""
-        out = PyBytes_FromStringAndSize(NULL, 19 + places * CONTACT_OCTETS + 8 * fresh + 2)
-        p = <uint8_t*>PyBytes_AS_STRING(out)
-        p = put_header(p)
-        i = 0
+        # Room for a row of each kind a place; what is not needed is cut off.
+        out = PyBytes_FromStringAndSize(NULL, 19 + 2 * places * CONTACT_OCTETS + 8 * (fresh + stale) + 2)
+        p = put_header(<uint8_t*>PyBytes_AS_STRING(out))
+        if stale:
+            p = self.put_rows(p, rules, 2, self.now_us - 1, 2)
+        p = self.put_rows(p, rules, 1, self.now_us, 0)
+        store16(p, 0xFFFF)
+        return out[:p + 2 - <uint8_t*>PyBytes_AS_STRING(out)]
+
+    cdef uint8_t* put_rows(self, uint8_t* p, Rules rules, int kind, int64_t at_us, int mine) noexcept:
+        """A row a place, of those who were admitted: with a reservation of longer ago (mine 2), or without a fresh one."""
+        cdef Py_ssize_t i = 0, at, first, some
+        cdef Question* question
         while i < self.count:
             first = i
-            at = 0
+            some = 0
             while i < self.count and self.questions[i].place == self.questions[first].place:
-                at += self.questions[i].verdict == 0 and not self.questions[i].mine
+                question = &self.questions[i]
+                some += question.verdict == 0 and (question.mine == 2 if mine else question.mine != 1)
                 i += 1
-            if not at:
+            if not some:
                 continue
-            p = put_contact(p, self.questions[first].place, self.now_us, rules, 1, at)
+            p = put_contact(p, self.questions[first].place, at_us, rules, kind, some)
             for at in range(first, i):
-                if self.questions[at].verdict == 0 and not self.questions[at].mine:
-                    store64(p, <uint64_t>self.questions[at].number)
+                question = &self.questions[at]
+                if question.verdict == 0 and (question.mine == 2 if mine else question.mine != 1):
+                    store64(p, <uint64_t>question.number)
                     p += 8
-        store16(p, 0xFFFF)
-        return out
+        return p
 
     def apply(self, double now):
         """Let the verdicts ride on their batches; -> {batch: {until_us: [positions]}} of those that wait.
@@ -905,6 +926,8 @@ cdef class Questions:
         for one in self.batches:
             batch = one
             batch.prepare_verdicts()
+            for at in self.aside.get(batch.chunk_id, ()):
+                batch.judge(at, HELD, INFINITY)
         for i in range(self.count):
             question = &self.questions[i]
             batch = <Batch>self.batches[question.batch]

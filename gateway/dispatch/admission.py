@@ -10,14 +10,14 @@ it is claimed again, and so does the rest of a batch whose window closed while i
 Not here: the decision itself (campaign.admission, _fastpath.gate).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from msgspec import Struct
 
 from _fastpath.batch import Batch
 from _fastpath.gate import Questions, Zones
-from _fastpath.numbers import NumberSet
 from gateway.campaign.admission import RunRules, moment_of, place_sets
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
@@ -56,24 +56,30 @@ class Admission:
         self.refused = 0
 
     async def admit(
-        self, batches: Sequence[Batch], run: Run, gate: Gate, sender: str, suppressed: Sequence[NumberSet]
+        self,
+        batches: Sequence[Batch],
+        run: Run,
+        gate: Gate,
+        sender: str,
+        aside: Mapping[int, Collection[int]] = MappingProxyType({}),
     ) -> dict[Batch, Waiting]:
         """Decide about batches of a run; -> what of them waits. Their verdicts are on them when this returns.
 
-        suppressed  sets of those who have said STOP to this sender or to all
-        raises      StoreError: nothing was decided, or it is not known whether it was: to be asked again either way
+        aside   by chunk, the positions that wait in another chunk since an earlier claim
+        raises  StoreError: nothing was decided, or it is not known whether it was: to be asked again either way
         """
         if self._zones is None:
             places = place_sets()
             self._zones = Zones(places.starts, places.ids)
-        questions = Questions(batches, self._zones)
+        questions = Questions(batches, self._zones, aside)
         if not len(questions):
+            questions.apply(self._clock.monotonic())
             return {}
         connection = await self._line.opened()
         try:
             async with postgres.deadline(connection, self._deadline_s, f"gate of run {run.id}"):
                 rules_of = await self._rules_of(connection, run, gate, sender)
-                await self._decide(connection, questions, rules_of, run, suppressed)
+                await self._decide(connection, questions, rules_of, run)
         except BaseException as error:
             if not isinstance(error, StoreError) or not self._line.is_sound(error):
                 self._line.cut()
@@ -84,12 +90,7 @@ class Admission:
         return _waiting(questions.apply(self._clock.monotonic()))
 
     async def _decide(
-        self,
-        connection: postgres.Connection,
-        questions: Questions,
-        rules_of: RunRules,
-        run: Run,
-        suppressed: Sequence[NumberSet],
+        self, connection: postgres.Connection, questions: Questions, rules_of: RunRules, run: Run
     ) -> None:
         now = self._clock.wall()
         rules = rules_of.rules(now, run.expires_at)

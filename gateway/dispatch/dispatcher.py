@@ -222,8 +222,11 @@ class Dispatcher:
         """
         carrier, gate, run = self._carrier, dressed.gate, dressed.run
         assert gate is not None
+        # A first claim finds nothing of an earlier one.
+        old = [batch.chunk_id for batch in batches if batch.epoch > 1]
+        aside = await admission.set_aside(connection, carrier.lane, old) if old else {}
         try:
-            waiting = await self._admission.admit(batches, run, gate, sender, batches[0].suppressed)
+            waiting = await self._admission.admit(batches, run, gate, sender, aside)
         except ValueError as error:
             log.error("! lane %d: run %d cannot pass the gate, it is held: %s", carrier.lane, run.id, error)
             return [(batch.chunk_id, batch.epoch) for batch in batches]

@@ -109,6 +109,12 @@ async def put_aside(
     return True
 
 
+async def set_aside(connection: Connection, lane: int, chunk_ids: Sequence[int]) -> dict[int, set[int]]:
+    """Read which positions of chunks go on in others since an earlier claim, by chunk."""
+    rows = await connection.fetch(query("set_aside"), lane, chunk_ids)
+    return {row["chunk_id"]: set(row["positions"]) for row in rows}
+
+
 async def _copied(connection: Connection, name: str, *values: object) -> bytes:
     pieces: list[bytes] = []
 

@@ -55,7 +55,7 @@ class Keeper:
         mine = [batch for batch in claimed.batches if batch.run == run.id]
         given = [(batch.chunk_id, batch.epoch, batch.next_rank) for batch in claimed.batches]
         try:
-            self.waiting = await self.admission.admit(mine, run, gate, "", ())
+            self.waiting = await self.admission.admit(mine, run, gate, "")
         except StoreError:
             await queue.release(self.connection, self.lane, given)
             raise
@@ -199,7 +199,7 @@ async def test_64_gates_that_race_for_one_place_let_one_message_pass_CP_3(keeper
     gates = [Keeper(keeper.dsn, keeper.connection) for _ in racing]
     by_run = {batch.run: batch for batch in claimed.batches}
     await asyncio.gather(
-        *(one.admission.admit([by_run[run.id]], run, gate, "", ()) for one, run in zip(gates, racing, strict=True))
+        *(one.admission.admit([by_run[run.id]], run, gate, "") for one, run in zip(gates, racing, strict=True))
     )
     passed = [by_run[run.id].number(pos) for run in racing for pos in range(8) if by_run[run.id].verdict(pos) == 0]
     assert sorted(passed) == list(people)

@@ -160,7 +160,7 @@ def test_one_number_twice_in_a_run_is_admitted_once_TH_9():
 def test_what_this_run_has_reserved_before_is_reserved_no_second_time_and_not_counted_CP_3():
     questions = Questions([batch_of([447700900001, 447700900002])], ANYWHERE)
     rules = Rules(run=7, class_=5, caps=[(1, 0, DAY, 0b110000, 0, -1, 0, False)])
-    questions.read_contacts(contact_rows(contact(447700900001, run=7)))
+    questions.read_contacts(contact_rows(contact(447700900001, at_us=NOW - 5 * MINUTE, run=7)))
     questions.judge(rules, windows())
     assert questions.admitted == 2
     again = Questions([batch_of([447700900001, 447700900002])], ANYWHERE)
@@ -168,6 +168,30 @@ def test_what_this_run_has_reserved_before_is_reserved_no_second_time_and_not_co
     again.judge(Rules(run=8, class_=5, caps=[(1, 0, DAY, 0b110000, 0, -1, 0, False)]), windows())
     assert again.verdict(447700900002)[0] == reasons.cap(0)
     assert again.verdict(447700900001)[0] == gate.SEND
+
+
+def test_what_was_reserved_long_ago_and_waited_is_reserved_anew_and_counts_once_CP_5():
+    caps = [(1, 0, 7 * DAY, 0b110000, 0, -1, 0, False)]
+    questions = Questions([batch_of([447700900001, 447700900002])], ANYWHERE)
+    questions.read_contacts(contact_rows(contact(447700900001, at_us=NOW - 11 * HOUR, run=7)))
+    rules = Rules(run=7, class_=5, caps=caps)
+    questions.judge(rules, windows())
+    again = Questions([batch_of([447700900001, 447700900002])], ANYWHERE)
+    again.read_contacts(contact_rows(contact(447700900001, at_us=NOW - 11 * HOUR, run=7)))
+    again.read_contacts(questions.reservations(rules))
+    facts, _ = again.explain(447700900001, Rules(run=8, class_=5, caps=caps), windows())
+    assert facts["counts"] == [1] and facts["last_us"] == NOW
+    facts, _ = again.explain(447700900002, Rules(run=8, class_=5, caps=caps), windows())
+    assert facts["counts"] == [1]
+
+
+def test_nobody_is_asked_about_what_waits_in_another_chunk_since_an_earlier_claim():
+    """A worker put them aside and died: the chunk is claimed anew, and its copies are there already."""
+    batch = batch_of([447700900001, 447700900002, 447700900003])
+    questions = Questions([batch], ANYWHERE, {batch.chunk_id: [0, 2]})
+    questions.judge(Rules(run=1, class_=5), windows())
+    assert questions.apply(0.0) == {}
+    assert [batch.verdict(pos) for pos in range(3)] == [gate.HOLD, gate.SEND, gate.HOLD]
 
 
 def test_a_reservation_that_was_returned_is_none_CP_2():

@@ -87,16 +87,16 @@ def judge(
     for is_legal in (True, False):
         for place, cap in enumerate(rules["caps"]):
             limit, span, period = cap[:3]
-            if cap[7] != is_legal or mine or (not is_legal and rules["has_bypass"]):
+            if cap[7] != is_legal or (not is_legal and rules["has_bypass"]):
                 continue
             since = opening["begins"][span - 1] - 1 if span else now - period
             had = sum(counts_for(cap, one, since) for one in reserved)
             due = sum(counts_for(cap, one, since) for one in rivals)
             if had >= limit:
                 return wait(free(cap), rules["defer_until_us"], Reason.LEGAL_CAP if is_legal else -100 - place)
-            if due and had + due >= limit:
+            if due and not mine and had + due >= limit:
                 return wait(now + rules["arbitration_us"], rules["defer_until_us"], Reason.ARBITRATION_LOST)
     last = max((one["at_us"] for one in reserved if one["class"] != 2), default=None)
-    if rules["gap_us"] and not mine and not rules["has_bypass"] and last is not None and last + rules["gap_us"] > now:
+    if rules["gap_us"] and not rules["has_bypass"] and last is not None and last + rules["gap_us"] > now:
         return wait(last + rules["gap_us"], rules["defer_until_us"], Reason.MIN_GAP)
     return 0, None

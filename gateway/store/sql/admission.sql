@@ -92,6 +92,12 @@ FROM unnest($2::bigint[], $3::int[], $4::int[], $5::timestamptz[]) AS u (id, epo
 WHERE k.lane = $1::int AND k.id = u.id AND k.epoch = u.epoch AND k.state = 1
 RETURNING k.id;
 
+-- name: set_aside
+-- Read which positions of claimed chunks go on in others since an earlier claim: they leave from there.
+-- index: repeated_pkey
+SELECT chunk_id, array_agg(pos) AS positions FROM repeated
+WHERE lane = $1::int AND chunk_id = ANY($2::bigint[]) GROUP BY chunk_id;
+
 -- name: wait_chunk
 -- Let the copy of some positions wait until its moment.
 -- index: chunk_pkey
