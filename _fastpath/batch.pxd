@@ -3,7 +3,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
 from _fastpath.numbers cimport NumberSet
 
 cdef enum:
-    # Of a verdict: the position went on in another chunk, which waits. 0 = it may go, below 0 the reason why it never goes.
+    # Of a verdict: the position went on in another chunk, which waits. 0 = it may go, below 0 why it never goes.
     HELD = 1
 
 

@@ -160,7 +160,7 @@ cdef class Batch:
         return 0
 
     def verdict(self, int32_t pos):
-        """What the gate has said of a position: 0 go, 1 it waits in another chunk, below 0 never; None = it was not asked."""
+        """What the gate has said: 0 go, 1 it waits in another chunk, below 0 never; None = it was not asked."""
         if not 0 <= pos < self.n:
             raise IndexError(pos)
         return None if self.verdicts == NULL else self.verdicts[pos]

@@ -77,8 +77,8 @@ class Rules:
     def has_windows(self) -> bool: ...
     @property
     def reach_us(self) -> int: ...
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         run: int,
         class_: int,
@@ -96,7 +96,7 @@ class Rules:
         arbitration_us: int = 0,
         has_bypass: bool = False,
         has_windows: bool = True,
-    ) -> None: ...
+    ) -> Self: ...
 
 @final
 class Questions:

@@ -1,16 +1,16 @@
 r"""The gate over columns: who of a claimed batch may go now, who waits until when, who never goes, and why.
 
     batches ─► Questions: one each position that was not handed out, sorted by (bucket, page, number)
-                  ▲ read_consent   bucket 4 | page 4 | numbers bytea | states bytea | zones bytea           a row a page
+                  ▲ read_consent   bucket 4 | page 4 | numbers bytea | states bytea | zones bytea     a row a page
                   ▲ read_contacts  bucket 4 | page 4 | at 8 | run 8 | kind 2 | class 2 | brand 2 | priority 2 |
-                  │                sender 4 | tags 8 | numbers bytea                                        a row a page and act
+                  │                sender 4 | tags 8 | numbers bytea                          a row a page and act
                   ▲ read_refusals  number 8 | reason 2
                judge(rules, windows, now) ─► a verdict each ─► apply: they ride on the batch
                                           └► reservations: contact rows of those admitted, for the same transaction
 
-A page is 1/256 of a bucket: what is asked of people lies there as packed columns, big-endian and sorted, so that one row
-answers for dozens of them and no B-tree is walked a person: 0.2 µs of Postgres CPU a recipient each way, where a row a person
-costs 1.7 and 3 (docs/decisions/0010).
+A page is 1/256 of a bucket: what is asked of people lies there as packed columns, big-endian and sorted, so that one
+row answers for dozens of them and no B-tree is walked a person: 0.2 µs of Postgres CPU a recipient each way, where a
+row a person costs 1.7 and 3.
 
     states   an octet a number: bits 0-1 promotional, 2-3 transactional, 4-5 night; 0 none 1 pending 2 granted 3 revoked
     zones    two octets a number, 0 = by the number itself; or nothing at all: every zone is by the number
@@ -347,10 +347,10 @@ cdef class Rules:
     cdef readonly int64_t gap_us, defer_until_us, hold_until_us, min_left_us, spread_us, arbitration_us
     cdef readonly bint has_bypass, has_windows
 
-    def __init__(self, *, int64_t run, int class_, int brand=0, int priority=0, int sender=0, uint64_t tags=0,
-                 int needs=0, caps=(), int64_t gap_us=0, int64_t defer_until_us=0, int64_t hold_until_us=0,
-                 int64_t min_left_us=0, int64_t spread_us=0, int64_t arbitration_us=0, bint has_bypass=False,
-                 bint has_windows=True):
+    def __cinit__(self, *, int64_t run, int class_, int brand=0, int priority=0, int sender=0, uint64_t tags=0,
+                  int needs=0, caps=(), int64_t gap_us=0, int64_t defer_until_us=0, int64_t hold_until_us=0,
+                  int64_t min_left_us=0, int64_t spread_us=0, int64_t arbitration_us=0, bint has_bypass=False,
+                  bint has_windows=True):
         cdef CapRule* rule
         if not 0 <= class_ <= 5:
             raise ValueError(f"class: expected 0 to 5, got {class_}")
@@ -414,7 +414,7 @@ cdef class Questions:
         cdef Batch batch
         cdef object away
         cdef Question* question
-        cdef int32_t rank, at
+        cdef int32_t _rank, at
         cdef Py_ssize_t total = 0
         self.batches = list(batches)
         self.aside = {} if aside is None else dict(aside)
@@ -432,7 +432,7 @@ cdef class Questions:
             batch = one
             away = self.aside.get(batch.chunk_id, ())
             at = batch.cursor
-            for rank in range(batch.next_rank, batch.n):
+            for _rank in range(batch.next_rank, batch.n):
                 if not away or at not in away:
                     question = &self.questions[self.count]
                     question.number = batch.numbers[at]
@@ -612,7 +612,8 @@ cdef class Questions:
         return (row.at_us > since_us and rule.classes >> row.class_ & 1 and (not rule.tags or rule.tags & row.tags)
                 and (rule.brand < 0 or rule.brand == row.brand) and (rule.sender == 0 or rule.sender == row.sender))
 
-    cdef void weigh(self, Question* question, Py_ssize_t low, Py_ssize_t high, Rules rules, Windows windows) noexcept nogil:
+    cdef void weigh(self, Question* question, Py_ssize_t low, Py_ssize_t high, Rules rules,
+                    Windows windows) noexcept nogil:
         """Count what a number has had, by the rules."""
         cdef Py_ssize_t i
         cdef int k
@@ -749,8 +750,11 @@ cdef class Questions:
             if question.counts[k] >= rules.caps[k].limit:
                 return self.wait(question, self.free_us(question, rules, k, windows), rules.defer_until_us,
                                  LEGAL_CAP if check == 4 else <int16_t>(FIRST_CAP - k))
-            if question.rivals[k] and not question.mine and question.counts[k] + question.rivals[k] >= rules.caps[k].limit:
-                return self.wait(question, windows.now_us + rules.arbitration_us, rules.defer_until_us, ARBITRATION_LOST)
+            if question.mine or not question.rivals[k]:
+                continue
+            if question.counts[k] + question.rivals[k] >= rules.caps[k].limit:
+                until_us = windows.now_us + rules.arbitration_us
+                return self.wait(question, until_us, rules.defer_until_us, ARBITRATION_LOST)
         return 0
 
     cdef int prepare(self, Question* question, Windows windows) except -1:
@@ -837,7 +841,8 @@ cdef class Questions:
             verdict = self.ask(check, question, rules, windows)
             checks.append((CHECKS[check], verdict, question.until_us if verdict == HELD else None))
         facts = {
-            "promotional": question.state & 3, "transactional": question.state >> 2 & 3, "night": question.state >> 4 & 3,
+            "promotional": question.state & 3, "transactional": question.state >> 2 & 3,
+            "night": question.state >> 4 & 3,
             "zone": question.zone, "key": question.key, "refusal": question.refusal, "is_reserved": bool(question.mine),
             "last_us": None if question.last_us == INT64_MIN else question.last_us,
             "counts": [question.counts[k] for k in range(rules.cap_count)],
@@ -893,7 +898,7 @@ cdef class Questions:
         return out[:p + 2 - <uint8_t*>PyBytes_AS_STRING(out)]
 
     cdef uint8_t* put_rows(self, uint8_t* p, Rules rules, int kind, int64_t at_us, int mine) noexcept:
-        """A row a place, of those who were admitted: with a reservation of longer ago (mine 2), or without a fresh one."""
+        """A row a place, of who was admitted: with a reservation of longer ago (mine 2), or without a fresh one."""
         cdef Py_ssize_t i = 0, at, first, some
         cdef Question* question
         while i < self.count:
@@ -948,7 +953,8 @@ cdef inline uint8_t* put_header(uint8_t* p) noexcept:
     return p + 19
 
 
-cdef inline uint8_t* put_contact(uint8_t* p, uint32_t place, int64_t at_us, Rules rules, int kind, Py_ssize_t numbers) noexcept:
+cdef inline uint8_t* put_contact(uint8_t* p, uint32_t place, int64_t at_us, Rules rules, int kind,
+                                 Py_ssize_t numbers) noexcept:
     """One row up to the length of its numbers, which the caller writes."""
     store16(p, CONTACT_COLUMN_COUNT)
     store32(p + 2, 4)
