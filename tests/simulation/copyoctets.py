@@ -61,6 +61,8 @@ def read_copy(octets: bytes, types: Sequence[str]) -> list[tuple[Any, ...]]:
             raise ValueError(f"copy: expected a row of {n} columns at octet {at}")
         at = at + fixed.size if values else at + 2
         for place in range(len(values), n):
+            if len(octets) < at + 4:
+                raise ValueError(f"copy: unexpected end at octet {at}")
             (size,) = _length.unpack_from(octets, at)
             at += 4
             if size < 0:
@@ -91,6 +93,8 @@ def _octets(value: Any, type_: str) -> bytes:
         return str(value).encode()
     if type_ == "boolean":
         return b"\1" if value else b"\0"
+    if type_ == "bytea":
+        return bytes(value)
     if type_ == "timestamptz":
         value = us_of(value)
     return struct.pack(">" + _FORMS[type_], value)

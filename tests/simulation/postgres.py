@@ -33,6 +33,7 @@ from gateway.errors import StoreError
 from gateway.store import postgres
 from gateway.store.postgres import STATEMENT_TIMEOUT_S
 from tests.simulation import (
+    queries_admission,
     queries_control,
     queries_inbound,
     queries_membership,
@@ -52,8 +53,8 @@ from tests.simulation.tables import LOGS, Tables, Transaction
 
 # Whose statements it knows.
 ROOMS = (
-    queries_control, queries_inbound, queries_membership, queries_queue, queries_receipts, queries_results,
-    queries_runs, queries_transfer, queries_retention, queries_plain, queries_standing, queries_stops,
+    queries_admission, queries_control, queries_inbound, queries_membership, queries_queue, queries_receipts,
+    queries_results, queries_runs, queries_transfer, queries_retention, queries_plain, queries_standing, queries_stops,
 )  # fmt: skip
 # As Postgres has it: whoever has waited so long looks whether it waits for itself.
 DEADLOCK_TIMEOUT_S = 1.0
@@ -382,6 +383,12 @@ class Connection:
         model, rows = await self._run(query, args, timeout)
         count = rows if isinstance(rows, int) else len(rows or ())
         return f"INSERT 0 {count}" if model.tag == "INSERT" else f"{model.tag} {count}"
+
+    async def executemany(self, command: str, args: Sequence[Sequence[Any]], *, timeout: float | None = None) -> None:
+        """Run a statement with one row of parameters after the other, all of them or none."""
+        async with self.transaction():
+            for one in args:
+                await self._run(command, one, timeout)
 
     async def copy_from_query(
         self,

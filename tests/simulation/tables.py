@@ -45,7 +45,10 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "event": (("lane",),),
     "flush": (("lane",),),
     "list_entry": (("list",),),
+    "contact_page": (("bucket", "page"),),
 }
+# What a migration has written into its tables.
+WRITTEN: dict[str, list[Values]] = {"bucket_gate": [{"bucket": bucket} for bucket in range(256)]}
 CHECKS: dict[str, Callable[[Values], bool]] = {
     "chunk": lambda row: 0 <= row["sent_upto"] <= row["n"],
 }
@@ -216,6 +219,15 @@ class Table:
                 if not group:
                     del groups[key]
 
+    def settle(self, values: Values) -> None:
+        """Let a row stand there, committed, without any statement."""
+        row = Row(self)
+        row.old = {**self.defaults, **values}
+        self.all[row] = None
+        for columns, index in zip(self.keys, self.indexes, strict=True):
+            index[tuple(row.old[name] for name in columns)] = row
+        self.enter(row, row.old)
+
     def forget(self, row: Row, values: Values) -> None:
         """Take a row out for good."""
         self.leave(row, values, None)
@@ -307,6 +319,9 @@ class Tables:
         self.tables = {name: Table(shape) for name, shape in shapes().items() if name not in LOGS}
         self.logs = {name: Log(shapes()[name]) for name in LOGS}
         self.locks: dict[tuple[Any, ...], Transaction] = {}
+        for name, written in WRITTEN.items():
+            for values in written:
+                self.tables[name].settle(values)
         self.committed = 0
         # Statements that wait for another transaction's end.
         self.waiting = 0

@@ -1,13 +1,16 @@
 """The simulated Postgres: what it does with time, locks, lost answers, crashes and frozen servers."""
 
+import ast
 import asyncio
 import random
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
+from gateway import dispatch, store
 from gateway.errors import StoreError
 from gateway.store import control, postgres, queue, runs
 from gateway.store.queries import all_queries
@@ -17,9 +20,25 @@ from tests.simulation.postgres import ROOMS, Faults, SimPostgres
 from tests.simulation.queries import MODELS
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-# Of the command line, and of the job that drops what is old, which no simulated worker is given.
-NOT_SIMULATED = {name for name, one in all_queries().items() if one.file in ("traces.sql", "retention.sql")}
-NOT_SIMULATED = NOT_SIMULATED - {"take_job"} | {"latency_counts"}
+# No worker of a world runs these: what people do, what is told of them and their consent come in at doors, looking back
+# is the command line's, and what is old is dropped by a job that no simulated worker is given. By file, and the
+# modules of gateway/store that run them.
+NOT_THE_WORKERS = {
+    "aggregates.sql": ("aggregates", "sessions"),
+    "consents.sql": ("consents",),
+    "identities.sql": ("identities",),
+    "profiles.sql": ("profiles", "eventfiles"),
+    "retention.sql": ("retention",),
+    "traces.sql": ("traces",),
+}
+# Single ones of files that workers need: the latencies of a report, why somebody is suppressed, what writes the page
+# that the gate reads. The job of retention is taken, where there is one, by a statement that has its model.
+NOT_SIMULATED = {"latency_counts", "why_suppressed", "open_consent_pages", "fill_consent_pages"} | {
+    name for name, one in all_queries().items() if one.file in NOT_THE_WORKERS and name != "take_job"
+}
+DISPATCH = Path(dispatch.__file__).parent
+# Given to a worker by the shell, and not by a world.
+JOB = DISPATCH / "retention.py"
 
 
 @pytest.fixture
@@ -42,6 +61,15 @@ def test_every_statement_that_a_worker_runs_has_its_model() -> None:
     assert ROOMS
     assert all_queries().keys() - MODELS.keys() == NOT_SIMULATED
     assert MODELS.keys() <= all_queries().keys()
+
+
+def test_no_room_of_the_worker_uses_what_is_not_simulated() -> None:
+    rooms = {room for some in NOT_THE_WORKERS.values() for room in some}
+    assert all((Path(store.__file__).parent / f"{room}.py").exists() for room in rooms)
+    for path in sorted(DISPATCH.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if path != JOB and isinstance(node, ast.ImportFrom) and node.module == "gateway.store":
+                assert not rooms & {one.name for one in node.names}, path.name
 
 
 async def test_statement_that_is_not_known_is_named(server: SimPostgres) -> None:

@@ -9,32 +9,28 @@ import pytest
 
 from _fastpath.batch import Batch
 from _fastpath.gate import Questions, Rules, Zones, contacts
-from gateway.store import admission, postgres, queue, runs
-from gateway.store.migrate import migrate
+from gateway.store import admission, queue, runs
 from tests.fixtures.campaign import make_run, numbers
+from tests.fixtures.database import Database
 from tests.fixtures.pages import contacts_of, note_contacts, set_consent
 
-pytestmark = pytest.mark.database
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-async def connection(dsn: str) -> AsyncIterator[Any]:
-    await migrate(dsn)
-    connection = await postgres.connect(dsn)
+async def connection(database: Database) -> AsyncIterator[Any]:
+    connection = await database.connect()
+    await runs.ensure_partitions(connection, NOW)
     yield connection
-    await connection.close()
 
 
-async def test_a_name_has_one_number_however_many_ask_for_it_at_once(dsn: str, connection: Any) -> None:
-    others = [await postgres.connect(dsn) for _ in range(8)]
+async def test_a_name_has_one_number_however_many_ask_for_it_at_once(database: Database, connection: Any) -> None:
+    others = [await database.connect() for _ in range(8)]
     found = await asyncio.gather(*(admission.id_of(one, "brand", "acme") for one in others))
     assert set(found) == {1} and await admission.id_of(connection, "brand", "other") == 2
     assert await admission.id_of(connection, "tag", "sale") == 0
     zone = await admission.id_of(connection, "zone", "Europe/Berlin")
     assert await admission.zone_names(connection) == {zone: "Europe/Berlin"}
-    for one in others:
-        await one.close()
 
 
 async def test_consent_and_contacts_come_back_for_those_who_were_asked_for(connection: Any) -> None:
@@ -52,8 +48,10 @@ async def test_consent_and_contacts_come_back_for_those_who_were_asked_for(conne
     assert await contacts_of(connection, 9) == list(people[100:200])
 
 
-async def test_who_decides_about_the_same_people_waits_for_the_first_to_end(dsn: str, connection: Any) -> None:
-    other = await postgres.connect(dsn)
+async def test_who_decides_about_the_same_people_waits_for_the_first_to_end(
+    database: Database, connection: Any
+) -> None:
+    other = await database.connect()
     async with connection.transaction():
         await admission.hold_buckets(connection, [7, 3])
         async with other.transaction():
@@ -61,7 +59,6 @@ async def test_who_decides_about_the_same_people_waits_for_the_first_to_end(dsn:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
                 await admission.hold_buckets(other, [3])
-    other.terminate()
 
 
 async def test_a_chunk_that_waits_is_not_claimed_before_its_moment(connection: Any) -> None:

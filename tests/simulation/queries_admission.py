@@ -1,0 +1,117 @@
+"""What the gate asks and tells: buckets held, pages of consent and contacts, chunks that wait (sql/admission.sql)."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from tests.simulation.queries import Result, columns_of, model, nameless, rows_of, upsert
+from tests.simulation.queries_queue import CLAIMED, DONE, READY
+from tests.simulation.tables import Transaction, Values, Waiting
+
+CONTACT = ("bucket", "page", "at", "run", "kind", "class", "brand", "priority", "sender", "tags", "numbers")
+
+
+@model("hold_buckets", "bucket")
+def hold_buckets(tx: Transaction, buckets: Sequence[int]) -> Waiting:
+    """Hold buckets of people, in order."""
+    held = yield from tx.lock(rows_of(tx, "bucket_gate", ((bucket,) for bucket in sorted(set(buckets)))))
+    return [(row.old["bucket"],) for row in held]
+
+
+@model("consent_pages", types=("int", "int", "bytea", "bytea", "bytea"))
+def consent_pages(tx: Transaction, buckets: Sequence[int], pages: Sequence[int], brand: str) -> Result:
+    """Read the consent pages of some places."""
+    get = tx.table("consent_page").get
+    found = [one for place in zip(buckets, pages, strict=True) if (one := get(tx, *place, brand)) is not None]
+    return columns_of(found, "bucket", "page", "numbers", "states", "zones")
+
+
+@model(
+    "contact_pages",
+    types=(
+        "int", "int", "timestamptz", "bigint", "smallint", "smallint", "smallint", "smallint", "int", "bigint", "bytea",
+    ),
+)  # fmt: skip
+def contact_pages(
+    tx: Transaction, buckets: Sequence[int], pages: Sequence[int], since: datetime, until: datetime
+) -> Result:
+    """Read who of some places was written to, or is to be."""
+    table = tx.table("contact_page")
+    found = [
+        one
+        for place in zip(buckets, pages, strict=True)
+        for _, one in table.group(tx, ("bucket", "page"), *place)
+        if since <= one["at"] <= until
+    ]
+    return columns_of(found, *CONTACT)
+
+
+@model("name_id", "id")
+def name_id(tx: Transaction, kind: str, name: str) -> Result:
+    """Read the small number of a name."""
+    return [(one["id"],) for _, one in tx.table(kind).rows(tx) if one["name"] == name]
+
+
+def _add(kind: str, first: int) -> Any:
+    def add(tx: Transaction, name: str) -> Waiting:
+        """Give a name the next number."""
+        id_ = max((one["id"] for _, one in tx.table(kind).rows(tx)), default=first - 1) + 1
+        made, _ = yield from tx.insert(kind, {"id": id_, "name": name}, on_conflict="keep")
+        return int(made is not None)
+
+    return add
+
+
+add_brand = model("add_brand", tag="INSERT")(_add("brand", 1))
+add_tag = model("add_tag", tag="INSERT")(_add("tag", 0))
+add_zone = model("add_zone", tag="INSERT")(_add("zone", 1))
+
+
+@model("zone_names", "id", "name")
+def zone_names(tx: Transaction) -> Result:
+    """Name every zone."""
+    return columns_of([one for _, one in tx.table("zone").rows(tx)], "id", "name")
+
+
+@model("put_off", "id", tag="UPDATE")
+def put_off(
+    tx: Transaction,
+    lane: int,
+    ids: Sequence[int],
+    epochs: Sequence[int],
+    upto: Sequence[int],
+    until: Sequence[datetime],
+) -> Waiting:
+    """Give chunks back until their moment."""
+    wanted = {(a, b): (c, d) for a, b, c, d in zip(ids, epochs, upto, until, strict=True)}
+
+    def is_ours(one: Values) -> bool:
+        return one["state"] == CLAIMED and (one["id"], one["epoch"]) in wanted
+
+    def new(one: Values) -> Values:
+        mark, moment = wanted[one["id"], one["epoch"]]
+        return {
+            "state": DONE if mark >= one["n"] else READY, "sent_upto": mark, "not_before": moment, "owner": None,
+        }  # fmt: skip
+
+    rows = rows_of(tx, "chunk", ((lane, chunk_id) for chunk_id in dict.fromkeys(ids)))
+    return columns_of((yield from tx.update(rows, is_ours, new)), "id")
+
+
+@model("wait_chunk", tag="UPDATE")
+def wait_chunk(tx: Transaction, lane: int, chunk_id: int, until: datetime) -> Waiting:
+    """Let a chunk wait until its moment."""
+    rows = rows_of(tx, "chunk", [(lane, chunk_id)])
+    return len((yield from tx.update(rows, lambda one: True, lambda one: {"not_before": until})))
+
+
+# -- pages, as tests write them ----------------------------------------------------------------------------------------
+
+
+@nameless(r"INSERT INTO consent_page \(bucket, page, brand, numbers, states, zones\) .* ON CONFLICT", tag="INSERT")
+def _set_consent(
+    tx: Transaction, bucket: int, page: int, brand: str, numbers: bytes, states: bytes, zones: bytes
+) -> Waiting:
+    values = {"bucket": bucket, "page": page, "brand": brand, "numbers": numbers, "states": states, "zones": zones}
+    yield from upsert(tx, "consent_page", values, lambda before: {"numbers": numbers, "states": states})
+    return 1
