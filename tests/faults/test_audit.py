@@ -217,16 +217,21 @@ def test_doubt_is_told_by_the_worker_that_held_the_chunk() -> None:
     assert audit.doubt_by_owner() == {"worker-a": 1, "nobody": 1}
 
 
-def test_parts_out_of_their_order_or_on_two_links_are_seen() -> None:
+def test_parts_out_of_their_order_or_on_two_links_at_once_are_seen() -> None:
     audit = sound()
     audit.arrived = [pdu(FIRST, "a", part=1), pdu(FIRST, "b", part=2)]
     assert audit.parts_in_order() == 1
     audit.arrived.reverse()
     with pytest.raises(AssertionError, match="out of their order"):
         audit.parts_in_order()
-    audit.arrived = [pdu(FIRST, "a", part=1), pdu(FIRST, "b", part=2, link=2)]
+    # The first link goes on: two links at once keep no order.
+    other = pdu(SECOND, "c", 3000)
+    audit.arrived = [pdu(FIRST, "a", 1000, part=1), pdu(FIRST, "b", 2000, part=2, link=2), other]
     with pytest.raises(AssertionError, match="out of their order"):
         audit.parts_in_order()
+    # It had ended, and the part that it took was answered: the other one follows by the next link.
+    audit.arrived.remove(other)
+    assert audit.parts_in_order() == 1
 
 
 def test_submit_behind_an_acknowledged_stop_is_seen() -> None:
