@@ -98,6 +98,16 @@ def put_off(
     return columns_of((yield from tx.update(rows, is_ours, new)), "id")
 
 
+@model("set_aside", "chunk_id", "positions")
+def set_aside(tx: Transaction, lane: int, ids: Sequence[int]) -> Result:
+    """Read which positions of chunks go on in others."""
+    found: dict[int, list[int]] = {}
+    for chunk_id in dict.fromkeys(ids):
+        for _, one in tx.table("repeated").group(tx, ("lane", "chunk_id"), lane, chunk_id):
+            found.setdefault(chunk_id, []).append(one["pos"])
+    return list(found.items())
+
+
 @model("wait_chunk", tag="UPDATE")
 def wait_chunk(tx: Transaction, lane: int, chunk_id: int, until: datetime) -> Waiting:
     """Let a chunk wait until its moment."""

@@ -91,6 +91,7 @@ async def test_what_waits_and_is_set_aside_twice_waits_once(connection: Any) -> 
         "SELECT n, not_before FROM chunk WHERE run = $1 AND repeats IS NOT NULL ORDER BY id", run.id
     )
     assert [(row["n"], (row["not_before"] - NOW) / timedelta(hours=1)) for row in rows] == [(2, 1), (1, 2)]
+    assert await admission.set_aside(connection, lane, [batch.chunk_id, 7]) == {batch.chunk_id: {1, 2, 3}}
 
 
 async def test_what_is_no_contact_row_is_refused_whole(connection: Any) -> None:
