@@ -209,7 +209,9 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     packed                 GSM text travels as 7 bits a septet
     class_coding           how a flash message says so: data_coding 0x10 or 0xF0, or dest_addr_subunit (subunit)
     ports                  where port numbers stand: in the header of the text (udh) or in TLVs (tlv)
-    validity               whether and how validity_period tells the remaining life of a run that expires
+    validity               whether and how validity_period tells the remaining life of a message: of a run that expires,
+                           and of a window that closes (QH-6). auto: relative where windows are asked for, else not;
+                           none: for an SMSC that refuses it, which may try by night then what it has
     validity_zone          what the SMSC's clock is ahead of UTC, in validity = "absolute"
     more_messages          say by TLV whether more parts of the message follow
     tlvs                   optional parameters of this carrier
@@ -345,7 +347,7 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     packed: bool = False
     class_coding: Literal["0x10", "0xF0", "subunit"] = "0x10"
     ports: Literal["udh", "tlv"] = "udh"
-    validity: Literal["none", "relative", "absolute"] = "none"
+    validity: Literal["auto", "none", "relative", "absolute"] = "auto"
     validity_zone: Annotated[str, Meta(pattern=r"^[+-]((0\d|1[01]):(00|15|30|45)|12:00)$")] = "+00:00"
     more_messages: bool = False
     tlvs: Annotated[tuple[TlvSettings, ...], Meta(min_length=0, max_length=32)] = ()

@@ -21,14 +21,17 @@ def form_of(
     fields: Sequence[str] | None = None,
     encoding: Encoding = PLAIN,
     sender: str = "",
+    *,
+    has_windows: bool = False,
 ) -> Form:
     """Compile a template for a carrier.
 
-    fields    the columns of the run's chunks: the template's own, then others; None: what template and carrier ask for
-    encoding  what the run asks for beside its text
-    sender    from whom (chunk.source); empty: the carrier's own
-    raises    EncodeError: the template is not of the compiled grammar, the carrier's settings do not fit submit_sm, or
-              the run lacks a field that the carrier requires
+    fields       columns of the run's chunks: the template's own, then others; None: what template and carrier ask for
+    encoding     what the run asks for beside its text
+    sender       from whom (chunk.source); empty: the carrier's own
+    has_windows  whether its messages may lie with the SMSC until a window closes and no longer
+    raises       EncodeError: the template is not of the compiled grammar, the carrier's settings do not fit submit_sm,
+                 or the run lacks a field that the carrier requires
     """
     source = carrier.source, carrier.source_ton, carrier.source_npi
     if sender:
@@ -64,7 +67,7 @@ def form_of(
             source_port=encoding.source_port,
             port_bits=encoding.port_bits,
             ports=carrier.ports,
-            validity=carrier.validity,
+            validity=("relative" if has_windows else "none") if carrier.validity == "auto" else carrier.validity,
             validity_quarters=quarters_of(carrier.validity_zone),
             tlvs=_tlvs_of(carrier, columns),
             more_messages=carrier.more_messages,

@@ -308,8 +308,11 @@ class Dispatcher:
                 if run.expires_at is not None:
                     ends = self._clock.monotonic() + (run.expires_at - self._clock.wall()).total_seconds()
                 encoding = encoding_of(run.encoding)
-                form = form_of(run.template, self._carrier.settings, run.fields, encoding, source)
-                known = Dress(form, ends, run, gate_of(run.gate))
+                gate = gate_of(run.gate)
+                form = form_of(
+                    run.template, self._carrier.settings, run.fields, encoding, source, has_windows=gate is not None
+                )
+                known = Dress(form, ends, run, gate)
             except (EncodeError, ValueError) as error:
                 log.error("! lane %d: run %d cannot be composed, it is held: %s", self._carrier.lane, batch.run, error)
                 known = error if isinstance(error, EncodeError) else EncodeError(str(error))

@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 
 from _fastpath import gate as compiled
+from _fastpath.outbound import encode_batch
+from gateway.config import CarrierSettings
 from gateway.dispatch.admission import Admission
 from gateway.dispatch.clock import Clock
+from gateway.dispatch.compose import form_of
 from gateway.errors import StoreError
 from gateway.gate import Cap, Gate
 from gateway.message import ChunkState, MessageClass
 from gateway.reasons import Reason, word_of
+from gateway.smpp.pdu import decode
 from gateway.store import admission, postgres, queue, results, runs
 from gateway.store.migrate import migrate
 from tests.fixtures.campaign import make_run, numbers
@@ -170,6 +174,22 @@ async def test_with_less_than_five_minutes_left_nobody_is_written_to_QH_6(keeper
     assert await keeper.ask(run, gate) == {"send": 10}
     (batch,) = keeper.batches
     assert batch.closes_at == (NEAR_THE_END + timedelta(minutes=4)).timestamp()
+
+
+async def test_no_message_may_lie_with_the_carrier_beyond_the_window_of_its_own_recipient_QH_6(keeper: Keeper) -> None:
+    """Noon in London is one in Madrid: eight hours are left there, and seven here."""
+    gate = Gate(needs="none", spread_s=0)
+    run = await keeper.run([447700900001, 34612345678], gate)
+    assert await keeper.ask(run, gate) == {"send": 2}
+    (batch,) = keeper.batches
+    batch.dress(form_of("Hi", CarrierSettings(host="h"), has_windows=True))
+    octets, _, _ = encode_batch(batch, now=keeper.now.timestamp())
+    found = {}
+    while octets:
+        pdu = decode(octets[: int.from_bytes(octets[:4])])
+        found[pdu.fields["destination_addr"]] = pdu.fields["validity_period"]
+        octets = octets[int.from_bytes(octets[:4]) :]
+    assert found == {"447700900001": "000000080000000R", "34612345678": "000000070000000R"}
 
 
 async def test_codes_and_answers_pass_by_night_and_are_counted_nowhere_QH_10_CP_2(keeper: Keeper) -> None:
