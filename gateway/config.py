@@ -31,7 +31,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway import secret
+from gateway import brand, secret
+from gateway.brand import BrandSettings
 from gateway.countries import countries
 from gateway.errors import ConfigError
 from gateway.keywords import tokens_of, words
@@ -469,6 +470,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     senders: dict[str, SenderSettings] = {}
     routing: RoutingSettings = RoutingSettings()
     keywords: KeywordSettings = KeywordSettings()
+    brands: dict[str, BrandSettings] = {}
     source: str = ""
     profiles: Mapping[str, Profile] = {}
     origins: dict[str, dict[str, str]] = {}
@@ -482,6 +484,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             names = tuple(sorted(self.carriers))
             expected = _known(name, names) if names else "at least one [carriers.NAME] section"
             raise ConfigError([(f"carriers.{name}", expected, "no such section")]) from None
+
+    def brand(self, name: str) -> BrandSettings:
+        """Find a brand; ConfigError with the names there are."""
+        try:
+            return self.brands[name]
+        except KeyError:
+            names = tuple(sorted(self.brands))
+            expected = _known(name, names) if names else "at least one [brands.NAME] section"
+            raise ConfigError([(f"brands.{name}", expected, "no such section")]) from None
 
     @property
     def data_root(self) -> Path:
@@ -509,8 +520,19 @@ INTERFACE_VERSION = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
 LONGEST_PASSWORD = 64
 # Secrets are never shown when they are wrong.
 SECRET_KEYS = ("password", "dsn", "outbind_password")
-SECTIONS = ("database", "worker", "retention", "profiles", "carriers", "routes", "senders", "routing", "keywords")
-NAMED = ("profiles", "carriers")
+SECTIONS = (
+    "database",
+    "worker",
+    "retention",
+    "profiles",
+    "carriers",
+    "routes",
+    "senders",
+    "routing",
+    "keywords",
+    "brands",
+)
+NAMED = ("profiles", "carriers", "brands")
 DSN_FORM = "postgresql://user:password@host:port/database, special characters as %XX"
 # §5.2 of SMPP 3.4: octets of a field without its NUL.
 _OCTETS = (("system_id", 15), ("system_type", 12), ("address_range", 40), ("service_type", 5), ("source", 20))
@@ -605,6 +627,14 @@ def decode(
     keywords, faulty = _section(KeywordSettings, document.get("keywords", {}), "keywords", problems)
     if keywords is not None:
         problems.extend(_keyword_problems(keywords, faulty))
+    brands: dict[str, BrandSettings] = {}
+    for name, section in _named(document, "brands", problems).items():
+        made, faulty = _section(BrandSettings, section, f"brands.{name}", problems)
+        if made is not None:
+            for problem in brand.problems_of(f"brands.{name}", made):
+                if re.split(r"[.\[]", problem[0].removeprefix(f"brands.{name}."))[0] not in faulty:
+                    problems.append(problem)
+            brands[name] = made
     return Settings(
         database=database or DatabaseSettings(),
         worker=worker or WorkerSettings(),
@@ -614,6 +644,7 @@ def decode(
         senders=senders,
         routing=routing,
         keywords=keywords or KeywordSettings(),
+        brands=brands,
         source=source,
         profiles={name: profile for name, profile in profiles.items() if not profile.is_shipped},
         origins={name: laid.origins for name, laid in laid_by_carrier.items()},
@@ -1253,6 +1284,8 @@ def _wanted(hint: Any) -> str:
         return f"a section with keys {_wanted(key)} and values {_wanted(value)}"
     if isinstance(hint, type) and issubclass(hint, Struct):
         return f"a section with keys {', '.join(hint.__struct_fields__)}"
+    if hint is Any:
+        return "a value"
     if hint is bool:
         return "true or false"
     if hint is str and meta.pattern:
@@ -1355,7 +1388,9 @@ def _is_text(path: list[str]) -> bool:
         "retention": RetentionSettings,
     }
     kinds["routing"] = RoutingSettings
-    kind = CarrierSettings if path[0] in NAMED and len(path) == 3 else kinds.get(path[0])
+    kind = kinds.get(path[0])
+    if path[0] in NAMED and len(path) == 3:
+        kind = BrandSettings if path[0] == "brands" else CarrierSettings
     hint = get_type_hints(kind, include_extras=True).get(path[-1]) if kind is not None else None
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]

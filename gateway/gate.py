@@ -63,6 +63,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     """What a run asks of everybody at the moment of sending.
 
     brand             who writes; "" = nobody's: no consent is known then
+    programme         of the brand, where it has a consent of its own
     needs             which consent (CN-2)
     caps, gap_s       how often a person is written to (CP-1); the gap between any two messages
     on_cap            what a cap or the gap meets is skipped, or waits for at most defer_s (CP-5)
@@ -74,12 +75,14 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     arbitration_s     a message of higher priority that is due so soon goes before (CP-4)
     tags              of this run's messages, for caps
     audience          tree of who must still match (SG-6)
-    exception         tree of what must not have happened (EX-2)
+    exception         tree of what must not have happened since the run was made (EX-2)
+    days_zone         of the calendar days of both
     bypass            why caps that are no law are passed over; "" = they are not (CP-6)
     to_hard_limit     the windows that the law allows at most, where a pack's own are narrower
     """
 
     brand: str = ""
+    programme: str = ""
     needs: Needs = "promotional"
     caps: tuple[Cap, ...] = ()
     gap_s: Annotated[int, Meta(ge=0, le=86400 * 31)] = 600
@@ -95,8 +98,14 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     tags: tuple[str, ...] = ()
     audience: Any = None
     exception: Any = None
+    days_zone: str = "UTC"
     bypass: str = ""
     to_hard_limit: bool = False
+
+    @property
+    def consent_of(self) -> str:
+        """What the ledger calls whose consent is asked for."""
+        return f"{self.brand}/{self.programme}" if self.programme else self.brand
 
 
 def hours_of(per: str) -> int:

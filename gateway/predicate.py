@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 Unit = Literal["s", "min", "h", "d", "w", "mo", "y"]
 # A month is 30 days and a year 365, in seconds: "30 days ago" is elapsed time (SG-3).
@@ -388,6 +388,25 @@ def events_of(tree: Predicate) -> list[Count | Selected | Message]:
         elif isinstance(node, Compare) and isinstance(node.what, Count | Selected):
             found.append(node.what)
     return found
+
+
+def since(tree: Predicate, at: datetime) -> Predicate:
+    """Ask a tree of what happens from a moment on: its events of all time are those since then."""
+    window = Window(since=Moment(at.isoformat()), until=_FOREVER)
+    if isinstance(tree, And):
+        return And(tuple(since(one, at) for one in tree.of))
+    if isinstance(tree, Or):
+        return Or(tuple(since(one, at) for one in tree.of))
+    if isinstance(tree, Not):
+        return Not(since(tree.of, at))
+    if isinstance(tree, Message) and tree.window == Window():
+        return structs.replace(tree, window=window)
+    if isinstance(tree, Compare) and isinstance(tree.what, Count | Selected) and tree.what.window == Window():
+        return structs.replace(tree, what=structs.replace(tree.what, window=window))
+    return tree
+
+
+_FOREVER = Moment("2999-12-31")
 
 
 def walk(tree: Predicate) -> Iterable[Predicate]:

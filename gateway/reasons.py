@@ -50,6 +50,7 @@ class Reason(IntEnum):
     TEST_ONLY = -58
     CONTROL_GROUP = -59
     LOOP_GUARD = -60
+    NO_NUMBER = -61
 
 
 # Reason → (word of the closed list, rule that asks for it).
@@ -85,6 +86,7 @@ WORDS: dict[int, tuple[str, str]] = {
     Reason.TEST_ONLY: ("test_only", "TP-13"),
     Reason.CONTROL_GROUP: ("control_group", "AB-6"),
     Reason.LOOP_GUARD: ("loop_guard", "WF-7"),
+    Reason.NO_NUMBER: ("no_number", "SG-10"),
     Refusal.UNCERTAIN: ("unknown_outcome", "TH-8"),
     Refusal.NOT_ENCODABLE: ("abort:not_encodable", "TP-9"),
     Refusal.TOO_MANY_PARTS: ("too_long", "TP-10"),

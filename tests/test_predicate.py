@@ -144,3 +144,20 @@ def test_a_path_goes_into_objects_alone():
     assert predicate.at_path({"a": {"b": None}}, ("a", "b")) is None
     assert predicate.at_path({"a": [1]}, ("a", "0")) is predicate.MISSING
     assert repr(predicate.MISSING) == "MISSING"
+
+
+def test_a_tree_of_what_happened_can_be_asked_of_what_happens_from_a_moment_on() -> None:
+    """EX-1: events and messages of all time count from there, what names a window of its own or is no event stays."""
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    window = predicate.Window(since=predicate.Moment(at.isoformat()), until=predicate.Moment("2999-12-31"))
+    count = predicate.Compare(predicate.Count("order"), ">=", 1)
+    month = predicate.Compare(predicate.Count("order", predicate.Window(rolling=predicate.Duration(30, "d"))), ">=", 1)
+    said = predicate.Message("replied")
+    tree = predicate.And((count, predicate.Or((predicate.Not(said), month)), predicate.Everyone()))
+    assert predicate.since(tree, at) == predicate.And(
+        (
+            predicate.Compare(predicate.Count("order", window), ">=", 1),
+            predicate.Or((predicate.Not(predicate.Message("replied", window=window)), month)),
+            predicate.Everyone(),
+        )
+    )

@@ -12,14 +12,19 @@ import zlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from typing import Any
+
+import msgspec
 
 from _fastpath import gate as compiled
 from gateway.campaign import law
 from gateway.campaign.quiet_hours import NEVER, Hours, Layer, instant_of
+from gateway.campaign.quiet_hours import Reason as WindowReason
 from gateway.campaign.quiet_hours import Rules as HourRules
 from gateway.campaign.zones import PlaceSets, in_zone, is_zone, zone
 from gateway.gate import CLASS_BY_NAME, PERIODS, Cap, Gate
 from gateway.message import MessageClass
+from gateway.predicate import Predicate
 from gateway.rules import PackCap, read_window
 
 _US = 1_000_000
@@ -57,6 +62,23 @@ def as_cap(cap: PackCap) -> Cap:
     return Cap(limit=cap.n, per=length if kind == "rolling" else length)
 
 
+def caps_of(gate: Gate, class_: MessageClass) -> list[Cap]:
+    """Return the caps of a gate that hold for a class, in the order of their statuses (reasons.FIRST_CAP)."""
+    mine = {name for name, value in CLASS_BY_NAME.items() if value == class_}
+    return [cap for cap in gate.caps if mine & set(cap.classes)]
+
+
+def tree_of(value: Any, key: str) -> Predicate | None:
+    """Read a tree of a gate; ValueError where it is none."""
+    if value is None:
+        return None
+    try:
+        found: Predicate = msgspec.convert(value, Predicate)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"gate.{key}: {error}") from error
+    return found
+
+
 class RunRules:
     """Rules and windows of one run, from one sender.
 
@@ -81,12 +103,13 @@ class RunRules:
         self._sender, self._brand_id, self._tags, self._places = sender_key(sender), brand_id, tags, places
         self._set_by_zone: dict[tuple[int, str], int] = {}
         self.is_exempt = class_ in EXEMPT
-        mine = {name for name, value in CLASS_BY_NAME.items() if value == class_}
-        self.caps: list[Cap] = [] if self.is_exempt else [cap for cap in gate.caps if mine & set(cap.classes)]
+        self.caps = caps_of(gate, class_)
         self._legal_from = len(self.caps)
-        laws = {} if class_ not in law.PROMOTIONAL else _legal_caps()
+        laws = () if class_ not in law.PROMOTIONAL else _legal_caps()
         self.caps += [as_cap(cap) for cap in laws]
         self._place_by_law = {cap: self._legal_from + at for at, cap in enumerate(laws)}
+        self.audience, self.exception = tree_of(gate.audience, "audience"), tree_of(gate.exception, "exception")
+        self.days_zone = zone(gate.days_zone)
         problems: list[tuple[str, str, str]] = []
         layers = []
         for name, value in gate.windows.items():
@@ -185,6 +208,14 @@ class RunRules:
                 caps=self._caps_in(set_),
             )
         return table
+
+    def why(self, key: int, zone_name: str, has_night: bool, now: datetime) -> list[WindowReason]:
+        """Return each window that has a say for a key and a stated zone, its rule, and whether it is open."""
+        return self._hours[has_night].why(self._places[self._set_of(key, zone_name)], now)
+
+    def zone_of(self, key: int, zone_name: str) -> str:
+        """Name the first zone that somebody may be in."""
+        return self._places[self._set_of(key, zone_name)][0].zone
 
     def _set_of(self, key: int, name: str) -> int:
         """The set of places of whoever has stated a zone; that of the number where it is no zone."""

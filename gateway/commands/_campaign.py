@@ -16,13 +16,16 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from gateway import app, logs
+from gateway.campaign.admission import caps_of
 from gateway.commands._options import plain, say
 from gateway.dispatch.lane import Lane
 from gateway.dispatch.worker import Worker
 from gateway.errors import StoreError
-from gateway.message import FINAL_RECEIPT_STATES, Refusal
+from gateway.gate import gate_of
+from gateway.message import FINAL_RECEIPT_STATES, MessageClass, Refusal
+from gateway.reasons import WORDS, word_of
 from gateway.smpp import status as statuses
-from gateway.store import postgres, results, runs
+from gateway.store import considered, postgres, results, runs
 
 REFRESH_S = 0.25
 PLAIN_S = 2.0
@@ -202,6 +205,8 @@ class RunReport(Struct, frozen=True, kw_only=True):
     """What became of a run; the states add up to the recipients.
 
     parts_needed  by the longest message that has too many of them; 0: none has
+    skipped       people of the audience who are in no chunk, by reason: they are none of the recipients
+    bypass        why caps were passed over (CP-6)
     """
 
     run: int
@@ -214,6 +219,8 @@ class RunReport(Struct, frozen=True, kw_only=True):
     lanes: list[LaneReport]
     late_conflicts: int = 0
     parts_needed: int = 0
+    skipped: dict[str, int] = {}
+    bypass: str = ""
 
 
 async def report_of(connection: postgres.Connection, run: runs.Run) -> RunReport:
@@ -230,8 +237,10 @@ async def report_of(connection: postgres.Connection, run: runs.Run) -> RunReport
         states["queued"] = queued
     reasons: dict[str, int] = {}
     needed = 0
+    gate = gate_of(run.gate)
+    caps = [] if gate is None else [cap.words for cap in caps_of(gate, MessageClass(run.class_))]
     for refused in await results.refusals(connection, run.id, since):
-        reason = reason_of(refused.status)
+        reason = reason_of(refused.status, caps)
         reasons[reason] = reasons.get(reason, 0) + refused.messages
         needed = max(needed, refused.needed)
     lanes = []
@@ -266,13 +275,18 @@ async def report_of(connection: postgres.Connection, run: runs.Run) -> RunReport
         lanes=lanes,
         late_conflicts=await results.late_conflicts(connection, run.id, since),
         parts_needed=needed,
+        skipped={word_of(reason): n for reason, n in (await considered.skipped(connection, run.id)).items()},
+        bypass="" if gate is None else gate.bypass,
     )
 
 
-def reason_of(status: int) -> str:
-    """Name what a message was rejected or refused with."""
+def reason_of(status: int, caps: Sequence[str] = ()) -> str:
+    """Name what a message was rejected or refused with. caps: of its run, as they are written."""
     if status < 0:
-        return Refusal(status).name.lower() if status in set(Refusal) else str(status)
+        if status in set(Refusal):
+            return Refusal(status).name.lower()
+        word = word_of(status, caps)
+        return str(status) if word.startswith("unknown") and status not in WORDS else word
     return f"{statuses.name(status)} (0x{status:02x})"
 
 
@@ -335,6 +349,11 @@ def report_as_text(report: RunReport, width: int) -> str:
             if reason == "too_many_parts" and report.parts_needed:
                 meaning = f"{meaning}; the longest needs {report.parts_needed}"
             out.append(f"{messages:>9,}  {reason}" + (f": {meaning}" if meaning else ""))
+    if report.skipped:
+        out += ["", "of the audience and not queued"]
+        out += [f"{people:>9,}  {reason}" for reason, people in sorted(report.skipped.items(), key=lambda one: -one[1])]
+    if report.bypass:
+        out += ["", f"caps that are no law were passed over: {plain(report.bypass)}"]
     if report.late_conflicts:
         out += ["", f"{report.late_conflicts:,} segments of which the carrier told two different ends"]
     return "\n".join(out)

@@ -14,9 +14,13 @@ import click
 import msgspec
 
 from gateway import predicate
+from gateway.brand import gate_of_brand
 from gateway.campaign import audience as language
-from gateway.commands._options import Refused, config_option, dsn_option, said_plainly, settings_of
+from gateway.commands._options import Refused, config_option, dsn_option, plain, said_plainly, settings_of
+from gateway.dispatch.preview import Preview
+from gateway.dispatch.preview import preview as preview_of
 from gateway.errors import AudienceFault, ConfigError
+from gateway.message import MessageClass
 from gateway.predicate import Predicate
 from gateway.store import people, postgres, selection
 from gateway.store.audiences import Terms
@@ -83,7 +87,7 @@ def _read(text: str) -> str:
         raise Refused(f"{text[1:]}: expected a file of UTF-8, found {error}") from error
 
 
-async def _tree(connection: postgres.Connection, text: str, *, allow_unknown: bool) -> tuple[Predicate, Predicate]:
+async def read_tree(connection: postgres.Connection, text: str, *, allow_unknown: bool) -> tuple[Predicate, Predicate]:
     """Read an audience, of JSON where it begins with a brace; -> the tree, and with others in their places."""
     segments = {name: one.tree for name, one in (await selection.kept(connection)).items()}
     names = await selection.known(connection)
@@ -99,6 +103,16 @@ async def _tree(connection: postgres.Connection, text: str, *, allow_unknown: bo
     else:
         tree = language.parse(text, known)
     return tree, language.expand(tree, segments)
+
+
+async def kept_audience(connection: postgres.Connection, name: str) -> tuple[Predicate, str]:
+    """Find an audience, with the others that it asks for in their places; -> its tree and its zone. Refused."""
+    kept = await selection.kept(connection)
+    if name not in kept:
+        known = f"one of {', '.join(kept)}" if kept else "one that `sluice audience add` has kept"
+        raise Refused(f"--audience: expected {known}, found {plain(name)!r}")
+    tree = language.expand(kept[name].tree, {one: each.tree for one, each in kept.items()})
+    return tree, kept[name].zone
 
 
 def _run(config: Path | None, dsn: str, work: Callable[[postgres.Connection], Awaitable[Result]]) -> Result:
@@ -124,7 +138,7 @@ def _run(config: Path | None, dsn: str, work: Callable[[postgres.Connection], Aw
             raise Refused(f"audience: {error}") from error
 
 
-async def _terms(connection: postgres.Connection, zone: ZoneInfo, at: datetime | None) -> Terms:
+async def terms_of(connection: postgres.Connection, zone: ZoneInfo, at: datetime | None) -> Terms:
     salt = await selection.salt(connection, secrets.token_hex(16))
     return Terms(now=at or datetime.now(UTC), zone=zone, salt=salt)
 
@@ -135,8 +149,8 @@ def count(text: str, zone: ZoneInfo, at: datetime | None, allow_unknown: bool, c
     """Count the people whom TEXT matches; @FILE reads it from a file."""
 
     async def work(connection: postgres.Connection) -> selection.Counted:
-        _, tree = await _tree(connection, _read(text), allow_unknown=allow_unknown)
-        return await selection.count(connection, tree, await _terms(connection, zone, at))
+        _, tree = await read_tree(connection, _read(text), allow_unknown=allow_unknown)
+        return await selection.count(connection, tree, await terms_of(connection, zone, at))
 
     found = _run(config, dsn, work)
     click.echo(f"{found.people:,} people, {found.with_number:,} of them with a number; {found.numbers:,} numbers")
@@ -151,8 +165,8 @@ def members(
     """Name some of the people whom TEXT matches, one a line: profile and number."""
 
     async def work(connection: postgres.Connection) -> list[tuple[int, int | None]]:
-        _, tree = await _tree(connection, _read(text), allow_unknown=allow_unknown)
-        return await selection.members(connection, tree, await _terms(connection, zone, at), limit)
+        _, tree = await read_tree(connection, _read(text), allow_unknown=allow_unknown)
+        return await selection.members(connection, tree, await terms_of(connection, zone, at), limit)
 
     for profile, number in _run(config, dsn, work):
         click.echo(f"{profile}\t{'' if number is None else f'+{number}'}")
@@ -175,8 +189,8 @@ def freeze(
     """Write the numbers of the people whom TEXT matches into a list, each once: what a run is then sent to."""
 
     async def work(connection: postgres.Connection) -> int:
-        asked, tree = await _tree(connection, _read(text), allow_unknown=allow_unknown)
-        terms = await _terms(connection, zone, at)
+        asked, tree = await read_tree(connection, _read(text), allow_unknown=allow_unknown)
+        terms = await terms_of(connection, zone, at)
         await people.lock_list(connection, name)
         before = await people.find_list(connection, name)
         if before is not None and before.state == "ready":
@@ -205,11 +219,11 @@ def add(
     """Keep TEXT as the audience NAME, or change the one of that name; others ask for it by in_segment('NAME')."""
 
     async def work(connection: postgres.Connection) -> selection.Audience:
-        tree, whole = await _tree(connection, _read(text), allow_unknown=allow_unknown)
+        tree, whole = await read_tree(connection, _read(text), allow_unknown=allow_unknown)
         segments = {one: kept.tree for one, kept in (await selection.kept(connection)).items()} | {name: tree}
         for one in segments.values():
             language.expand(one, segments)
-        await selection.estimate(connection, whole, await _terms(connection, zone, at))
+        await selection.estimate(connection, whole, await terms_of(connection, zone, at))
         now = at or datetime.now(UTC)
         return await selection.keep(connection, name, language.write(tree), tree, zone.key, now)
 
@@ -237,6 +251,40 @@ def show(name: str, as_json: bool, config: Path | None, dsn: str) -> None:
     click.echo(
         json.dumps(json.loads(predicate.encode(found.tree)), ensure_ascii=False, indent=2) if as_json else found.text
     )
+
+
+@audience.command()
+@click.argument("name")
+@click.option("--brand", "brand_name", required=True, metavar="NAME", help="Who would write.")
+@click.option(
+    "--class", "class_", type=click.Choice([c.name.lower() for c in MessageClass]), default="bulk", show_default=True
+)
+@click.option("--programme", default="", metavar="NAME", help="Of the brand: whose consent is asked for.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME", help="Of these messages, for caps.")
+@click.option("--sender", default="", help="From whom.")
+@click.option("--at", type=Instant(), help="As of then, and not now.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@_database_options
+def preview(
+    name: str, brand_name: str, class_: str, programme: str, tags: tuple[str, ...], sender: str, at: datetime | None,
+    as_json: bool, config: Path | None, dsn: str,
+) -> None:  # fmt: skip
+    """Count who of the audience NAME would be written to now, and why the others would not, by the gate itself."""
+    message_class = MessageClass[class_.upper()]
+    with said_plainly():
+        brand = settings_of(config, dsn).brand(brand_name)
+
+    async def work(connection: postgres.Connection) -> Preview:
+        tree, zone = await kept_audience(connection, name)
+        terms = await terms_of(connection, ZoneInfo(zone), at)
+        gate = gate_of_brand(brand_name, brand, message_class, programme=programme, tags=tags, days_zone=zone)
+        return await preview_of(connection, tree, terms, gate, class_=message_class, sender=sender)
+
+    found = _run(config, dsn, work)
+    if as_json:
+        click.echo(json.dumps(found.as_json()))
+        return
+    click.echo("\n".join(f"{count:>12,}  {what}" for what, count in found.lines()))
 
 
 @audience.command()

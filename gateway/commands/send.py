@@ -20,6 +20,7 @@ from _fastpath.outbound import explain
 from _fastpath.template import Template
 from gateway import app
 from gateway.commands._campaign import MEANINGS, print_report, reason_of, report_of, send_to_end
+from gateway.commands._gated import enqueue_audience, gate_of, gate_options, judge_audience, judge_gate_options
 from gateway.commands._options import (
     DELIMITER_NAMES,
     EXIT_NOT_NOW,
@@ -43,6 +44,7 @@ from gateway.dispatch.compose import PLAIN, fields_of, form_of, required_of
 from gateway.dispatch.identity import is_dead
 from gateway.dispatch.route import plan_of, table_of
 from gateway.errors import EncodeError, FileFault, StoreError
+from gateway.gate import Gate
 from gateway.message import Encoding, MessageClass, Policy, ReceiptPolicy
 from gateway.routing import RouteTable
 from gateway.store import people, runs
@@ -54,7 +56,9 @@ NAME_CHARACTERS = 200
 @click.command()
 @config_option
 @dsn_option
-@click.option("--contacts", required=True, type=click.Path(), metavar="FILE", help="CSV of the people to write to.")
+@click.option("--contacts", type=click.Path(), metavar="FILE", help="CSV of the people to write to.")
+@click.option("--audience", default="", metavar="NAME", help="Who is written to, as of now: one that is kept.")
+@gate_options
 @click.option(
     "--text", required=True, help='The message: {{ field }} and {{ field|default("…") }} are columns of the file.'
 )
@@ -112,7 +116,9 @@ NAME_CHARACTERS = 200
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.option("-v", "--verbose", count=True)
 def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
-    """Send one text to everybody in a file.
+    """Send one text to everybody in a file or an audience.
+
+    With a brand everybody passes its gate at the moment of sending: consent, windows, caps (docs/gate.md).
 
     A dry run comes first: what is wrong with the file, row by row, and who would be written to. Rows that are wrong are
     left out and said; nothing about them is guessed. On a terminal you are asked before anything leaves.
@@ -123,6 +129,11 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
     set_up_logging(verbose)
     with said_plainly():
         settings = settings_of(config, dsn)
+        judge_gate_options(settings, options)
+        if not options["contacts"] and not options["audience"]:
+            raise click.UsageError("Missing option '--contacts' or '--audience'.")
+        if options["audience"] and (options["contacts"] or not options["brand"]):
+            raise click.UsageError("Option '--audience' stands with '--brand', and without '--contacts'.")
         names = list(dict.fromkeys(options.pop("carriers")))
         for name in names:
             settings.carrier(name)
@@ -135,13 +146,18 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
         carriers = [settings.carriers[name] for name in names]
         options["fields"] = fields_of(template, carriers)
         options["required"] = required_of(template, carriers)
-        report = _dry_run(template, options)
-        _judge(report, template, options)
+        sha256 = ""
+        if options["audience"]:
+            people_now = app.run(judge_audience(settings, options))
+        else:
+            report = _dry_run(template, options)
+            _judge(report, template, options)
+            people_now, sha256 = report.sent, report.sha256
         if options["dry_run"]:
             return
         if sys.stdin is not None and sys.stdin.isatty() and not options["yes"]:
-            click.confirm(f"Send to {report.sent:,} people through {', '.join(names)}?", abort=True, err=True)
-        if not app.run(_send(settings, table, template, options, report.sha256)):
+            click.confirm(f"Send to {people_now:,} people through {', '.join(names)}?", abort=True, err=True)
+        if not app.run(_send(settings, table, template, options, sha256)):
             sys.exit(EXIT_NOT_NOW)
 
 
@@ -241,7 +257,11 @@ async def _send(
     with app.stop_signals(stop.set):
         async with app.open_database(settings) as database:
             names = list(table.carriers)
-            run = await enqueue(database, table, template, options, sha256)
+            if options["audience"]:
+                run = await enqueue_audience(settings, database, table, template, options)
+            else:
+                gate = await gate_of(settings, database, options)
+                run = await enqueue(database, table, template, options, sha256, gate)
             say(f"enqueued    run {run.id}: {run.recipients:,} messages")
             served = {} if options["detach"] else await _served(database, names)
             ours = [] if options["detach"] else [name for name in names if name not in served]
@@ -286,6 +306,7 @@ async def enqueue(
     template: Template,
     options: dict[str, Any],
     sha256: str,
+    gate: Gate | None = None,
 ) -> runs.Run:
     """Import the file into a list of its own and put a run of it into the queue.
 
@@ -318,7 +339,7 @@ async def enqueue(
             fields=options["fields"], class_=MessageClass[options["class_"].upper()], policy=options["policy"],
             lanes=list(lanes.values()), list_id=loaded.list_id, source=file_name, now=now,
             expires_at=None if expires is None else now + timedelta(seconds=expires), encoding=options["asked"],
-            receipt_policy=options["receipt_policy"],
+            receipt_policy=options["receipt_policy"], gate=gate,
         )  # fmt: skip
         living = [worker for worker in await runs.workers(connection) if not is_dead(worker, us, now)]
         class_ = MessageClass[options["class_"].upper()]

@@ -17,15 +17,19 @@ from types import MappingProxyType
 from msgspec import Struct
 
 from _fastpath.batch import Batch
-from _fastpath.gate import Questions, Zones
+from _fastpath.gate import Questions, Rules, Zones
+from _fastpath.numbers import NumberSet
+from gateway import predicate, reasons
 from gateway.campaign.admission import RunRules, moment_of, place_sets
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
 from gateway.gate import Gate
 from gateway.message import MessageClass
-from gateway.store import admission, postgres
+from gateway.store import admission, considered, postgres
+from gateway.store.audiences import Terms
 from gateway.store.runs import Run
+from gateway.store.stops import EVERYTHING, scope_of
 
 # Rules of so many runs and senders are kept.
 KEPT = 1024
@@ -79,7 +83,7 @@ class Admission:
         try:
             async with postgres.deadline(connection, self._deadline_s, f"gate of run {run.id}"):
                 rules_of = await self._rules_of(connection, run, gate, sender)
-                await self._decide(connection, questions, rules_of, run)
+                await self._decide(connection, questions, rules_of, run, sender)
         except BaseException as error:
             if not isinstance(error, StoreError) or not self._line.is_sound(error):
                 self._line.cut()
@@ -90,18 +94,20 @@ class Admission:
         return _waiting(questions.apply(self._clock.monotonic()))
 
     async def _decide(
-        self, connection: postgres.Connection, questions: Questions, rules_of: RunRules, run: Run
+        self,
+        connection: postgres.Connection,
+        questions: Questions,
+        rules_of: RunRules,
+        run: Run,
+        sender: str,
     ) -> None:
         now = self._clock.wall()
         rules = rules_of.rules(now, run.expires_at)
-        buckets, pages = questions.places()
         async with connection.transaction():
-            await admission.hold_buckets(connection, buckets)
-            if rules.needs:
-                questions.read_consent(await admission.consent(connection, buckets, pages, rules_of.gate.brand))
-            if not rules_of.is_exempt:
-                since = now - timedelta(microseconds=rules.reach_us)
-                questions.read_contacts(await admission.contacts(connection, buckets, pages, since, now + AHEAD))
+            await admission.hold_buckets(connection, questions.places()[0])
+            await learn(
+                connection, questions, rules_of, rules, now, run.created_at, sender, questions.batches[0].suppressed
+            )
             keys = questions.keys()
             if any(zone and zone not in self._zone_names for _, zone, _ in keys):
                 self._zone_names = dict(await admission.zone_names(connection))
@@ -133,6 +139,40 @@ class Admission:
     async def close(self) -> None:
         """Close the connection."""
         await self._line.close()
+
+
+async def learn(
+    connection: postgres.Connection,
+    questions: Questions,
+    rules_of: RunRules,
+    rules: Rules,
+    now: datetime,
+    since: datetime,
+    sender: str,
+    suppressed: Sequence[NumberSet],
+) -> None:
+    """Read what is known of everybody who is asked for: a claim, a preview and `sluice explain` read it alike.
+
+    since       when the run was made: what must not have happened counts from there
+    suppressed  sets of those who have said STOP to this sender or to all
+    """
+    buckets, pages = questions.places()
+    if stopped := questions.among(suppressed):
+        sources = await admission.why_suppressed(connection, stopped, [EVERYTHING, scope_of(sender)])
+        questions.refuse({number: reasons.of_source(sources.get(number, "")) for number in stopped})
+    if rules_of.audience is not None or rules_of.exception is not None:
+        numbers = questions.numbers_text()
+        terms = Terms(now=now, zone=rules_of.days_zone, salt=await considered.salt(connection))
+        if rules_of.audience is not None:
+            questions.read_refusals(await considered.left(connection, numbers, rules_of.audience, terms))
+        if rules_of.exception is not None:
+            tree = predicate.since(rules_of.exception, since)
+            questions.read_refusals(await considered.excepted(connection, numbers, tree, terms))
+    if rules.needs:
+        questions.read_consent(await admission.consent(connection, buckets, pages, rules_of.gate.consent_of))
+    if not rules_of.is_exempt:
+        far = now - timedelta(microseconds=rules.reach_us)
+        questions.read_contacts(await admission.contacts(connection, buckets, pages, far, now + AHEAD))
 
 
 def _waiting(holds: Mapping[Batch, Mapping[int, Sequence[int]]]) -> dict[Batch, Waiting]:

@@ -76,6 +76,12 @@ async def id_of(connection: Connection, kind: Kind, name: str) -> int:
     raise StoreError(f"{kind} {name!r}: no number could be given")
 
 
+async def known_id(connection: Connection, kind: Kind, name: str) -> int | None:
+    """Find the small number of a name; None: it has none, so nothing was ever noted of it."""
+    found = await connection.fetchval(query("name_id"), kind, name)
+    return None if found is None else int(found)
+
+
 async def zone_names(connection: Connection) -> Mapping[int, str]:
     """Name the zones that pages carry."""
     return {row["id"]: row["name"] for row in await connection.fetch(query("zone_names"))}

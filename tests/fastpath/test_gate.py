@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from _fastpath import gate
 from _fastpath.batch import Batch
 from _fastpath.gate import Questions, Rules, Windows, Zones
+from _fastpath.numbers import NumberSet
 from _fastpath.peoplerows import bucket
 from gateway import reasons
 from gateway.reasons import Reason
@@ -348,3 +349,35 @@ def test_columns_decide_as_the_obvious_gate_does(people, rules, opening):
             assert found == until
     assert questions.admitted + questions.held + questions.refused == len(questions) == len(numbers)
     assert sum(questions.verdicts().values()) == len(numbers)
+
+
+def test_questions_of_numbers_are_asked_as_those_of_a_batch_are():
+    numbers = [447700900000 + at * 37 for at in range(500)]
+    mine, theirs = (
+        Questions.of_numbers(rows(*((("q", n),) for n in numbers)), ANYWHERE),
+        Questions([batch_of(numbers)], ANYWHERE),
+    )
+    assert (mine.places(), mine.numbers_text(), len(mine)) == (theirs.places(), theirs.numbers_text(), 500)
+    for questions in (mine, theirs):
+        questions.read_consent(consent_rows(dict.fromkeys(numbers[::3], (gate.GRANTED, 0))))
+        rules = Rules(run=1, class_=5, needs=1)
+        questions.judge(rules, windows())
+    assert mine.verdicts() == theirs.verdicts() == {0: 167, Reason.NO_CONSENT: 333}
+    assert len(Questions.of_numbers(rows(), ANYWHERE)) == 0
+    for broken in (rows((("q", 0),)), rows((("i", 5),)), rows((("q", 1), ("q", 2))), SIGNATURE):
+        with pytest.raises(ValueError):
+            Questions.of_numbers(broken, ANYWHERE)
+
+
+def test_who_is_in_a_set_is_named_once_and_refused_for_a_reason_of_his_own_CN_11():
+    questions = Questions([batch_of([5, 6, 7, 8]), batch_of([7, 9], 2)], ANYWHERE)
+    assert questions.among(()) == []
+    assert sorted(questions.among((NumberSet([7, 100]), NumberSet([5, 7])))) == [5, 7]
+    questions.refuse({7: Reason.COMPLAINT, 5: Reason.AUDIENCE_LEFT, 100: Reason.STOP})
+    questions.refuse({7: Reason.ERASED})
+    questions.judge(Rules(run=1, class_=5), windows())
+    assert questions.verdicts() == {0: 3, Reason.COMPLAINT: 2, Reason.AUDIENCE_LEFT: 1}
+    with pytest.raises(ValueError, match="below 0"):
+        questions.refuse({5: 0})
+    with pytest.raises(TypeError, match="NumberSet"):
+        questions.among([{5}])

@@ -23,6 +23,7 @@ ENQUEUE = "once a run, for all its lanes"
 # Statements over all lanes or buckets, each with why it may ask every node. None is on the path of a message.
 CLAIMED = "once a claim, for the people of its chunks: of a large run those of one bucket or two"
 ALL_LANES = {
+    "considered._SUMS": REPORT,
     "message_states": REPORT,
     "late_conflicts": REPORT,
     "refusals": REPORT,

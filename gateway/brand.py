@@ -1,0 +1,140 @@
+"""Who writes: what all messages of a brand have in common, `[brands.NAME]` of sluice.toml, and the gate that follows.
+
+    [brands.acme]
+    country = "GB"
+    zone = "Europe/London"
+    windows = {shop = {mon-sat = ["09:00-19:00"]}, phones = "10:00-18:00"}
+    own_clock = ["phones"]
+    caps = ["1 per day", "4 per 7d", {limit = 1, per = "7d", tags = ["exclusive"]}]
+
+A gate is asked of the run that was made with it: a brand that is changed later changes what is enqueued later.
+Not here: what a gate asks for (gate.py), the words of windows (rules.py), how sluice.toml is read (config.py).
+"""
+
+import difflib
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from msgspec import Meta, Struct
+
+from gateway.countries import countries
+from gateway.gate import Gate, Needs, read_caps
+from gateway.message import MessageClass
+from gateway.routing import Problem
+from gateway.rules import read_window, weekly
+
+Word = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Seconds = Annotated[int, Meta(ge=0, le=86400 * 31)]
+# CP-1.
+CAPS: tuple[Any, ...] = ("1 per day", "4 per 7d", {"limit": 1, "per": "7d", "tags": ["exclusive"]})
+_NEEDS: dict[MessageClass, Needs] = {
+    MessageClass.TRANSACTIONAL: "transactional",
+    MessageClass.TRIGGERED: "promotional",
+    MessageClass.BULK: "promotional",
+}
+# What ends with the footer: who is advertised to must know the way out.
+PROMOTIONAL = (MessageClass.TRIGGERED, MessageClass.BULK)
+
+
+class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose messages they are.
+
+    programmes    with a consent of their own, NAME/PROGRAMME in the ledger; `sluice send --programme` names one
+    country       of numbers that are written without +, where nothing else says it
+    zone          of the house: calendar days of its audiences, and the clock of the windows in own_clock
+    windows       by name, all must be open: words as in docs/quiet-hours.md, by the recipient's clock
+    own_clock     windows by the clock of the house
+    caps          how often a person is written to (CP-1)
+    gap_s         between any two messages; 0 = none
+    on_cap        what meets a cap or the gap is skipped, or waits for at most defer_s (CP-5)
+    outside       what meets a closed window waits, or is skipped (QH-5)
+    hold_s        for at most so long; 0 = as long as the run, a triggered message a day
+    spread_s      over which what waited is released (QH-7)
+    footer        words that triggered and bulk texts end with, such as "STOP to 12345"
+    """
+
+    programmes: Annotated[tuple[Word, ...], Meta(min_length=0, max_length=100)] = ()
+    country: str = ""
+    zone: str = "UTC"
+    windows: dict[str, Any] = {}
+    own_clock: Annotated[tuple[str, ...], Meta(min_length=0, max_length=100)] = ()
+    caps: Annotated[tuple[Any, ...], Meta(min_length=0, max_length=12)] = CAPS
+    gap_s: Seconds = 600
+    on_cap: Literal["skip", "defer"] = "skip"
+    defer_s: Seconds = 86400
+    outside: Literal["hold", "skip"] = "hold"
+    hold_s: Annotated[int, Meta(ge=0, le=86400 * 366)] = 0
+    spread_s: Annotated[int, Meta(ge=0, le=86400)] = 1800
+    footer: Annotated[str, Meta(max_length=160)] = ""
+
+
+def problems_of(key: str, brand: BrandSettings) -> list[Problem]:
+    """Find what the types of its values cannot say: key, expected, found."""
+    problems: list[Problem] = []
+    if brand.country and brand.country not in countries():
+        problems.append((f"{key}.country", "a country of two letters such as GB, or nothing", repr(brand.country)))
+    try:
+        ZoneInfo(brand.zone)
+    except (KeyError, ValueError, OSError):
+        problems.append((f"{key}.zone", "a zone such as Europe/London", repr(brand.zone)))
+    read = [read_window(words, f"{key}.windows.{name}", problems) for name, words in brand.windows.items()]
+    windows = [window for window in read if window is not None]
+    if len(windows) == len(read) > 1 and not weekly(windows) and not brand.own_clock:
+        problems.append((f"{key}.windows", "windows that are open together at some time", "none is"))
+    for name in brand.own_clock:
+        if name not in brand.windows:
+            close = difflib.get_close_matches(name, brand.windows, 1)
+            wanted = f"the name of a window (did you mean {close[0]!r}?)" if close else "names of windows"
+            problems.append((f"{key}.own_clock", wanted, repr(name)))
+    read_caps(brand.caps, f"{key}.caps", problems)
+    return problems
+
+
+def gate_of_brand(
+    name: str,
+    brand: BrandSettings,
+    class_: MessageClass,
+    *,
+    programme: str = "",
+    tags: Sequence[str] = (),
+    audience: Any = None,
+    exception: Any = None,
+    days_zone: str = "",
+    bypass: str = "",
+) -> Gate:
+    """Say what a run of a brand asks of everybody.
+
+    audience, exception  trees of JSON; days_zone: of their calendar days, by default the brand's
+    bypass               why caps that are no law are passed over
+    """
+    problems: list[Problem] = []
+    caps = read_caps(brand.caps, f"brands.{name}.caps", problems)
+    if problems:
+        raise ValueError("; ".join(f"{key}: expected {expected}, found {found}" for key, expected, found in problems))
+    return Gate(
+        brand=name,
+        programme=programme,
+        needs=_NEEDS.get(class_, "none"),
+        caps=caps,
+        gap_s=brand.gap_s,
+        on_cap=brand.on_cap,
+        defer_s=brand.defer_s,
+        windows=brand.windows,
+        zones={window: brand.zone for window in brand.own_clock},
+        outside=brand.outside,
+        hold_s=brand.hold_s,
+        spread_s=brand.spread_s,
+        tags=tuple(dict.fromkeys(tags)),
+        audience=audience,
+        exception=exception,
+        days_zone=days_zone or brand.zone,
+        bypass=bypass,
+    )
+
+
+def with_footer(text: str, brand: BrandSettings, class_: MessageClass) -> str:
+    """End a triggered or bulk text with the brand's footer, unless it is in it."""
+    if not brand.footer or class_ not in PROMOTIONAL or brand.footer in text:
+        return text
+    return f"{text}\n{brand.footer}"

@@ -1,0 +1,201 @@
+"""What `send` asks of a brand: the options of a gated run, the gate they make, and a run over an audience.
+
+options ─► gate_of ─► run.gate
+audience NAME ─► count (said before anybody is asked) ─► list of the run, frozen ─► chunks     store/considered.py
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+import msgspec
+
+from _fastpath.template import Template
+from gateway import app, reasons
+from gateway.brand import gate_of_brand, with_footer
+from gateway.commands._options import Refused, plain, say
+from gateway.commands.audience import kept_audience, read_tree, terms_of
+from gateway.config import Settings
+from gateway.dispatch.identity import is_dead
+from gateway.dispatch.route import plan_of
+from gateway.errors import AudienceFault, ConfigError
+from gateway.gate import Gate
+from gateway.message import MessageClass
+from gateway.predicate import Predicate
+from gateway.routing import RouteTable
+from gateway.store import considered, people, postgres, runs
+from gateway.store.audiences import Terms
+
+# The same text to the same audience is looked for among so many runs.
+LOOKED_AT = 200
+
+
+def gate_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a gated run."""
+    for option in reversed(
+        [
+            click.option("--brand", default="", metavar="NAME", help="Who writes: everybody passes its gate."),
+            click.option("--programme", default="", metavar="NAME", help="Of the brand: whose consent is asked for."),
+            click.option("--tag", "tags", multiple=True, metavar="NAME", help="Of these messages, for caps."),
+            click.option("--exception", default="", metavar="TEXT", help="Not to whom this happens from now on."),
+            click.option("--bypass", default="", metavar="WHY", help="Pass over caps that are no law, and say why."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def judge_gate_options(settings: Settings, options: dict[str, Any]) -> None:
+    """Refuse what does not go together; what the brand says of the text and the file is laid into the options."""
+    if not options["brand"]:
+        for name, given in (
+            ("programme", "programme"),
+            ("tag", "tags"),
+            ("exception", "exception"),
+            ("bypass", "bypass"),
+        ):
+            if options[given]:
+                raise click.UsageError(f"Option '--{name}' stands with '--brand'.")
+        return
+    brand = settings.brand(options["brand"])
+    if options["programme"] and options["programme"] not in brand.programmes:
+        known = f"one of {', '.join(brand.programmes)}" if brand.programmes else "one that the brand has"
+        raise ConfigError([(f"brands.{options['brand']}.programmes", known, repr(options["programme"]))])
+    options["text"] = with_footer(options["text"], brand, MessageClass[options["class_"].upper()])
+    options["region"] = options.get("region") or brand.country or None
+
+
+async def gate_of(
+    settings: Settings, database: app.Database, options: dict[str, Any], kept: tuple[Predicate, str] | None = None
+) -> Gate | None:
+    """Make the gate of a run; None without a brand.
+
+    kept  the tree of its audience, whole, and the zone of its days
+    """
+    if not options["brand"]:
+        return None
+    exception = None
+    if options["exception"]:
+        async with database.connection() as connection:
+            exception = await exception_of(connection, options["exception"])
+    return gate_of_brand(
+        options["brand"],
+        settings.brand(options["brand"]),
+        MessageClass[options["class_"].upper()],
+        programme=options["programme"],
+        tags=options["tags"],
+        audience=None if kept is None else msgspec.to_builtins(kept[0]),
+        exception=None if exception is None else msgspec.to_builtins(exception),
+        days_zone="" if kept is None else kept[1],
+        bypass=options["bypass"],
+    )
+
+
+async def exception_of(connection: postgres.Connection, text: str) -> Predicate:
+    """Read what must not happen; Refused with its place."""
+    try:
+        return (await read_tree(connection, text, allow_unknown=False))[1]
+    except (AudienceFault, msgspec.DecodeError) as error:
+        raise Refused(f"--exception: {error}") from error
+
+
+async def judge_audience(settings: Settings, options: dict[str, Any]) -> int:
+    """Say who is in the audience and who of them is in no chunk; -> numbers that a run is for. Refused: nobody."""
+    async with app.open_database(settings) as database, database.connection() as connection:
+        tree, zone = await kept_audience(connection, options["audience"])
+        gate = await gate_of(settings, database, options, (tree, zone))
+        assert gate is not None
+        terms = await terms_of(connection, ZoneInfo(zone), None)
+        found = await considered.count(connection, tree, terms, gate)
+    by_word = {reasons.word_of(reason): people for reason, people in sorted(found.skipped.items(), reverse=True)}
+    if options["as_json"] and options["dry_run"]:
+        click.echo(json.dumps({"people": found.people, "numbers": found.numbers, "skipped": by_word}))
+    else:
+        named = plain(options["audience"])
+        say(f"audience    {named}: {found.people:,} people, {found.numbers:,} to be asked at the gate")
+        for word, number in by_word.items():
+            say(f"            {number:,} {word}")
+    if not found.numbers:
+        raise Refused("nobody to send to")
+    if options["strict"] and found.skipped:
+        raise Refused("--strict: some people would not be sent to, so nobody is")
+    return found.numbers
+
+
+async def enqueue_audience(
+    settings: Settings, database: app.Database, table: RouteTable, template: Template, options: dict[str, Any]
+) -> runs.Run:
+    """Freeze an audience as it is now into a list of its own and put a run over it into the queue.
+
+    Cut off before the end, a run stays that is never sent: what it has frozen is of no other.
+    raises  Refused when the same text went to the same audience before, unless asked for; StoreError
+    """
+    database.check_room()
+    source = f"audience {options['audience']}"[:200]
+    async with database.connection() as connection:
+        for before in await runs.recent_runs(connection, LOOKED_AT):
+            is_same = before.source == source and before.template == template.text and before.enqueued_at is not None
+            if is_same and not options["again"]:
+                made = f"run {before.id} of {before.created_at:%Y-%m-%d %H:%M}"
+                raise Refused(f"this text went to this audience already, as {made}: send it once more with --again")
+        tree, zone = await kept_audience(connection, options["audience"])
+        gate = await gate_of(settings, database, options, (tree, zone))
+        assert gate is not None
+        terms = await terms_of(connection, ZoneInfo(zone), None)
+        now, us = datetime.now(UTC), app.identity()
+        class_ = MessageClass[options["class_"].upper()]
+        lanes = {name: await runs.lane_of(connection, name, now) for name in table.carriers}
+        run = await freeze_run(
+            connection,
+            name=plain(options["name"])[:200] or options["audience"],
+            source=source,
+            template=template.text,
+            fields=options["fields"],
+            class_=class_,
+            lanes=list(lanes.values()),
+            tree=tree,
+            terms=msgspec.structs.replace(terms, now=now),
+            gate=gate,
+            policy=options["policy"],
+            expires_at=None if options["expires_after"] is None else now + timedelta(seconds=options["expires_after"]),
+            encoding=options["asked"],
+            receipt_policy=options["receipt_policy"],
+        )
+        living = [worker for worker in await runs.workers(connection) if not is_dead(worker, us, now)]
+        plan = plan_of(table, lanes, class_, options["sender"], run.not_before, living)
+        await runs.materialise(connection, run, [], run.recipients, datetime.now(UTC), plan)
+        enqueued = await runs.run_by_id(connection, run.id)
+    assert enqueued is not None
+    return enqueued
+
+
+async def freeze_run(
+    connection: postgres.Connection,
+    *,
+    source: str,
+    fields: tuple[str, ...],
+    tree: Predicate,
+    terms: Terms,
+    gate: Gate,
+    **of_run: Any,
+) -> runs.Run:
+    """Make a run over the people of an audience, in a list of its own; `recipients` says how many, none queued yet."""
+    digest = hashlib.sha256(f"{source}\0{terms.now.isoformat()}\0{terms.salt}".encode()).digest()
+    made = await people.open_list(
+        connection,
+        people.name_of_file(source, digest),
+        source_name=source,
+        source_sha256=digest,
+        fields=list(fields),
+        now=terms.now,
+    )
+    run = await runs.add_run(
+        connection, list_id=made.id, source=source, fields=fields, now=terms.now, gate=gate, **of_run
+    )
+    count = await considered.freeze(connection, tree, terms, gate, run.id, made.id, fields)
+    await people.finish_list(connection, made.id, terms.now)
+    return msgspec.structs.replace(run, recipients=count)

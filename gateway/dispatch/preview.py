@@ -1,0 +1,211 @@
+"""The gate, asked by who writes to nobody: how many of an audience may be written to now, and each check of one number.
+
+    audience ─► numbers ─► Questions ─► learn, judge ─► counts by reason        Preview: read alone, nothing is reserved
+    run and number ──────► Questions ─► learn, explain ─► every check and its facts        Chain
+
+What answers is what answers at a claim (admission.learn, _fastpath.gate): so a preview is what a run of that instant
+finds, to the last message (SG-10). Not here: how it is shown (commands/audience.py, commands/explain.py).
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from _fastpath.gate import SEND, Questions, Zones
+from _fastpath.numbers import NumberSet
+from gateway import reasons
+from gateway.campaign.admission import RunRules, moment_of, place_sets
+from gateway.campaign.quiet_hours import Reason as WindowReason
+from gateway.dispatch.admission import learn
+from gateway.dispatch.stops import REACHED
+from gateway.gate import Gate
+from gateway.message import MessageClass
+from gateway.predicate import Predicate
+from gateway.store import admission, considered, stops
+from gateway.store.audiences import Terms
+from gateway.store.postgres import Connection
+from gateway.store.runs import Run
+
+# Numbers of one round: what is known of them is held in memory.
+ROUND = 1 << 16
+# Of a binary COPY of one number: the header, a row, the end.
+_HEADER, _ROW, _END = 19, 14, b"\xff\xff"
+# Names that nothing was ever noted of: a number that no brand has, and the bit that no tag has.
+UNKNOWN_BRAND, UNKNOWN_TAG = 32767, 63
+
+
+class Preview(Struct, frozen=True, kw_only=True):
+    """What a run of this instant would come to.
+
+    skipped   people who would be in no chunk, by reason
+    verdicts  numbers by what the gate says: 0 send, 1 hold, below 0 the reason
+    caps      as they are written, in the order of their reasons
+    """
+
+    people: int
+    numbers: int
+    skipped: dict[int, int]
+    verdicts: dict[int, int]
+    caps: Sequence[str]
+
+    @property
+    def reachable(self) -> int:
+        """Who would be written to at once."""
+        return self.verdicts.get(SEND, 0)
+
+    @property
+    def by_word(self) -> dict[str, int]:
+        """Everybody else, by the word for it; of those who wait `outside_window(held)` and caps are one."""
+        found: dict[str, int] = {}
+        for verdict, number in [*self.skipped.items(), *self.verdicts.items()]:
+            if verdict != SEND:
+                word = "held" if verdict > 0 else reasons.word_of(verdict, self.caps)
+                found[word] = found.get(word, 0) + number
+        return dict(sorted(found.items()))
+
+    def lines(self) -> list[tuple[str, int]]:
+        """(what, how many), for a person."""
+        without = self.skipped.get(reasons.Reason.NO_NUMBER, 0)
+        return [
+            ("people match", self.people),
+            ("have a number", self.people - without),
+            *self.by_word.items(),
+            ("reachable now", self.reachable),
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for a program."""
+        without = self.skipped.get(reasons.Reason.NO_NUMBER, 0)
+        return {
+            "matched": self.people, "has_number": self.people - without, "reachable": self.reachable,
+            "reasons": self.by_word,
+        }  # fmt: skip
+
+
+class Chain(Struct, frozen=True, kw_only=True):
+    """What is known of a number, and what each check says of it, to the end.
+
+    facts    as Questions.explain gives them, and `zone_name`
+    checks   (name, verdict, until): 0 it passes, 1 it waits, below 0 the reason
+    windows  those that have a say; zone: whose clock is shown
+    """
+
+    facts: dict[str, Any]
+    checks: list[tuple[str, int, datetime | None]]
+    caps: list[tuple[str, int, int]]
+    windows: list[WindowReason]
+    zone: str
+
+    @property
+    def verdict(self) -> tuple[int, datetime | None]:
+        """What the gate would say: the first check that does not pass."""
+        return next(((verdict, until) for _, verdict, until in self.checks if verdict), (SEND, None))
+
+
+async def preview(
+    connection: Connection, tree: Predicate, terms: Terms, gate: Gate, *, class_: MessageClass, sender: str = ""
+) -> Preview:
+    """Count what a run over an audience would come to at terms.now; nothing is written.
+
+    tree    of the audience, with others in their places
+    raises  StoreError
+    cost    two looks through all people, and the gate's for each number
+    """
+    # Who was chosen by the tree just now need not be asked for it again.
+    rules_of = await rules_for(
+        connection, msgspec.structs.replace(gate, audience=None), run=0, class_=class_, priority=0, sender=sender
+    )
+    rules = rules_of.rules(terms.now)
+    places = place_sets()
+    zones = Zones(places.starts, places.ids)
+    verdicts: dict[int, int] = {}
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        found = await considered.count(connection, tree, terms, gate)
+        octets = await considered.numbers(connection, tree, terms, gate)
+        suppressed = await suppressed_of(connection, class_, sender)
+        names = await admission.zone_names(connection)
+        for piece in _rounds(octets):
+            questions = Questions.of_numbers(piece, zones)
+            await learn(connection, questions, rules_of, rules, terms.now, terms.now, sender, suppressed)
+            questions.judge(rules, rules_of.windows(terms.now, questions.keys(), names))
+            for verdict, number in questions.verdicts().items():
+                verdicts[verdict] = verdicts.get(verdict, 0) + number
+    return Preview(
+        people=found.people, numbers=found.numbers, skipped=found.skipped, verdicts=verdicts, caps=rules_of.cap_words
+    )
+
+
+async def chain(connection: Connection, run: Run, gate: Gate, number: int, now: datetime, sender: str = "") -> Chain:
+    """Ask every check of the gate about one number of a run, as of a moment; nothing is written."""
+    class_ = MessageClass(run.class_)
+    rules_of = await rules_for(connection, gate, run=run.id, class_=class_, priority=run.priority, sender=sender)
+    rules = rules_of.rules(now, run.expires_at)
+    places = place_sets()
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        questions = Questions.of_numbers(_asked(number), Zones(places.starts, places.ids))
+        suppressed = await suppressed_of(connection, class_, sender)
+        names = await admission.zone_names(connection)
+        await learn(connection, questions, rules_of, rules, now, run.created_at, sender, suppressed)
+    facts, checks = questions.explain(number, rules, rules_of.windows(now, questions.keys(), names))
+    key, zone_name = facts["key"], names.get(_int(facts["zone"]), "")
+    has_night = facts["night"] == 2
+    counts = facts["counts"]
+    assert isinstance(key, int) and isinstance(counts, list)
+    limits = zip(rules_of.cap_words, counts, [cap.limit for cap in rules_of.caps], strict=True)
+    return Chain(
+        facts={**facts, "zone_name": zone_name},
+        checks=[(name, verdict, None if us is None else moment_of(us)) for name, verdict, us in checks],
+        caps=[(words, had, limit) for words, had, limit in limits],
+        windows=rules_of.why(key, zone_name, has_night, now) if rules.has_windows else [],
+        zone=rules_of.zone_of(key, zone_name),
+    )
+
+
+async def rules_for(
+    connection: Connection, gate: Gate, *, run: int, class_: MessageClass, priority: int, sender: str
+) -> RunRules:
+    """Make the rules of a run without giving any name a number."""
+    brand_id = (await admission.known_id(connection, "brand", gate.brand) or UNKNOWN_BRAND) if gate.brand else 0
+    tags = {}
+    for name in sorted({*gate.tags, *(tag for cap in gate.caps for tag in cap.tags)}):
+        known = await admission.known_id(connection, "tag", name)
+        tags[name] = UNKNOWN_TAG if known is None else known
+    return RunRules(
+        gate,
+        run=run,
+        class_=class_,
+        priority=priority,
+        sender=sender,
+        brand_id=brand_id,
+        tags=tags,
+        places=place_sets(),
+    )
+
+
+async def suppressed_of(connection: Connection, class_: MessageClass, sender: str) -> list[NumberSet]:
+    """Read who has said STOP to a sender or to all: the sets that a worker has (dispatch/stops.py)."""
+    if class_ not in REACHED:
+        return []
+    sets: dict[str, NumberSet] = {}
+    await stops.load(connection, sets)
+    return [sets[scope] for scope in dict.fromkeys((stops.EVERYTHING, stops.scope_of(sender))) if scope in sets]
+
+
+def _rounds(octets: bytes) -> Iterator[bytes]:
+    """Cut a COPY of numbers into such of at most ROUND."""
+    rows = octets[_HEADER : -len(_END)]
+    for at in range(0, len(rows), _ROW * ROUND):
+        yield octets[:_HEADER] + rows[at : at + _ROW * ROUND] + _END
+
+
+def _asked(number: int) -> bytes:
+    """One number as a COPY."""
+    return b"PGCOPY\n\xff\r\n\x00" + bytes(8) + b"\x00\x01" + (8).to_bytes(4) + number.to_bytes(8) + _END
+
+
+def _int(value: object) -> int:
+    assert isinstance(value, int)
+    return value

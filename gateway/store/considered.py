@@ -1,0 +1,220 @@
+"""Who is considered for a run: in its list, or in run_skipped with a reason; who of a claim is asked for once more.
+
+    everybody in the audience ─┬─ no number, that of another, no consent ─► run_skipped, a row a bucket and reason
+                               └─ the rest, each number once ─► the run's list (SG-6) ─► chunks ─► the gate
+    numbers of a claim ─► left: no longer in the audience     excepted: what must not have happened has
+
+A preview counts by the same statement, so that it is what a run of that instant would find (SG-10). The sum over all
+reasons and the list is the audience. What is suppressed goes to the gate whatever its consent, which tells why (CN-11).
+
+Not here: what a tree may say (campaign/audience.py), the statements of trees (audiences.py), the decision
+(_fastpath.gate).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.gate import Gate
+from gateway.predicate import Predicate
+from gateway.reasons import Reason
+from gateway.store import audiences, selection
+from gateway.store.audiences import GRANTED, Compiled, Terms
+from gateway.store.people import BUCKETS
+from gateway.store.postgres import Connection, deadline
+from gateway.store.selection import SET_DEADLINE_S, SET_WISE, STATEMENT_DEADLINE_S
+from gateway.store.stops import EVERYTHING
+
+_REVOKED, _PENDING = 3, 1
+_BUCKET = "((n # (n >> 8) # (n >> 16) # (n >> 24)) & 255)::int"
+_SKIPPED_ONE = (
+    "SELECT reason, people, numbers FROM run_skipped WHERE bucket = $1::int AND run = $2::bigint ORDER BY reason DESC"
+)
+# The key begins with the bucket: each is looked into, and not all rows of all runs.
+_SUMS = (
+    "SELECT reason, sum(people)::bigint AS people FROM run_skipped "
+    "WHERE bucket = ANY($1::int[]) AND run = $2::bigint GROUP BY reason"
+)
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """How many people an audience has: by reason those who are in no chunk; and the numbers that go to the gate."""
+
+    skipped: dict[int, int]
+    numbers: int
+
+    @property
+    def people(self) -> int:
+        """All of them."""
+        return self.numbers + sum(self.skipped.values())
+
+
+def _why(compiled: Compiled, gate: Gate) -> tuple[Compiled, str]:
+    """Say of each number why its consent keeps it out of a run's list; NULL: it does not.
+
+    Who has taken his consent back goes on to the gate: that may have been a STOP, a complaint, an erasure.
+    """
+    if gate.needs == "none":
+        return compiled, "NULL::int"
+    parameters = [*compiled.parameters, gate.consent_of, EVERYTHING]
+    brand, scope = f"${len(parameters) - 1}::text", f"${len(parameters)}::text"
+    joins = (
+        f"{compiled.joins} LEFT JOIN consent_state given ON given.bucket = p.bucket AND given.number = p.number "
+        f"AND given.brand = {brand} LEFT JOIN suppression ended ON ended.number = p.number AND ended.scope = {scope}"
+    )
+    state = "coalesce(given.promotional, 0)"
+    if gate.needs == "transactional":
+        # As the gate has it: a promotional consent holds too, and of two words that are none the one that says more.
+        state = (
+            f"CASE WHEN given.promotional = {GRANTED} THEN {GRANTED} "
+            "WHEN coalesce(given.transactional, 0) <> 0 THEN given.transactional "
+            "ELSE coalesce(given.promotional, 0) END"
+        )
+    why = (
+        f"CASE WHEN ended.number IS NOT NULL OR ({state}) IN ({GRANTED}, {_REVOKED}) THEN NULL "
+        f"WHEN ({state}) = {_PENDING} THEN {int(Reason.PENDING_CONSENT)} ELSE {int(Reason.NO_CONSENT)} END"
+    )
+    return msgspec.structs.replace(compiled, joins=joins, parameters=parameters), why
+
+
+def _reasons(compiled: Compiled, why: str) -> str:
+    """Write the rows of (bucket, number, reason, people), reason NULL: to be asked at the gate."""
+    grouped = f"{compiled.select(f'p.bucket, p.number, {why} AS why, count(*) AS people')} GROUP BY 1, 2, 3"
+    return (
+        "SELECT g.bucket, g.number, r.reason, r.people "
+        f"FROM ({grouped}) g CROSS JOIN LATERAL (VALUES "
+        f"(CASE WHEN g.number IS NULL THEN {int(Reason.NO_NUMBER)} ELSE g.why END, "
+        "CASE WHEN g.number IS NULL THEN g.people ELSE 1 END), "
+        f"({int(Reason.DUPLICATE_ENDPOINT)}, CASE WHEN g.number IS NULL THEN 0 ELSE g.people - 1 END)"
+        ") AS r (reason, people) WHERE r.people > 0"
+    )
+
+
+async def count(connection: Connection, tree: Predicate, terms: Terms, gate: Gate) -> Found:
+    """Count who a run of this instant would consider.
+
+    raises  StoreError: the planner finds it too dear (SG-12)
+    cost    one look through all people
+    """
+    await selection.estimate(connection, tree, terms)
+    compiled, why = _why(audiences.compile(tree, terms), gate)
+    sql = f"SELECT reason, sum(people)::bigint AS people FROM ({_reasons(compiled, why)}) found GROUP BY reason"
+    async with deadline(connection, SET_DEADLINE_S, "count considered"), connection.transaction():
+        for setting in SET_WISE:
+            await connection.execute(setting)
+        rows = await connection.fetch(sql, *compiled.parameters, timeout=SET_DEADLINE_S)
+    by_reason = {row["reason"]: row["people"] for row in rows}
+    numbers = by_reason.pop(None, 0)
+    return Found(skipped=by_reason, numbers=numbers)
+
+
+async def numbers(connection: Connection, tree: Predicate, terms: Terms, gate: Gate) -> bytes:
+    """Read whom a run of this instant would ask the gate about; -> octets for Questions.of_numbers."""
+    compiled, why = _why(audiences.compile(tree, terms), gate)
+    sql = compiled.select("DISTINCT p.bucket, p.number", f"p.number IS NOT NULL AND ({why}) IS NULL AND ")
+    async with deadline(connection, SET_DEADLINE_S, "numbers considered"), connection.transaction():
+        for setting in SET_WISE:
+            await connection.execute(setting)
+        return await _copied(connection, f"SELECT number FROM ({sql}) found", *compiled.parameters)
+
+
+async def freeze(
+    connection: Connection, tree: Predicate, terms: Terms, gate: Gate, run: int, list_id: int, fields: Sequence[str]
+) -> int:
+    """Write the numbers that a run is for into its list, each once, and everybody else into run_skipped.
+
+    fields  the attributes that its template needs; of people who share a number those of the oldest
+    ->      how many numbers
+    raises  StoreError as `count` does
+    cost    one transaction that looks through all people twice
+    """
+    await selection.estimate(connection, tree, terms)
+    compiled, why = _why(audiences.compile(tree, terms, parameters=[run]), gate)
+    skipped = (
+        "INSERT INTO run_skipped (bucket, run, reason, people, numbers) "
+        "SELECT bucket, $1::bigint, reason, sum(people)::int, "
+        "coalesce(string_agg(int8send(number), ''::bytea ORDER BY number), ''::bytea) "
+        f"FROM ({_reasons(compiled, why)}) found WHERE reason IS NOT NULL GROUP BY bucket, reason"
+    )
+    pairs = [f"${at}::text, p.attributes -> ${at}::text" for at in range(2, 2 + len(fields))]
+    attributes = f"jsonb_strip_nulls(jsonb_build_object({', '.join(pairs)}))"
+    listed, same_why = _why(audiences.compile(tree, terms, parameters=[list_id, *fields]), gate)
+    chosen = listed.select(
+        f"p.bucket, $1::bigint, p.number, {attributes}", f"p.number IS NOT NULL AND ({same_why}) IS NULL AND "
+    )
+    # In the order of the key: neighbours are written side by side, and which of two wins is always the same.
+    entries = (
+        f"INSERT INTO list_entry (bucket, list, number, attributes) {chosen} "
+        "ORDER BY p.bucket, p.number, p.id ON CONFLICT (bucket, list, number) DO NOTHING"
+    )
+    # One snapshot for both, or somebody who changes between them is in neither, or in both.
+    async with (
+        deadline(connection, 2 * SET_DEADLINE_S, "freeze audience"),
+        connection.transaction(isolation="repeatable_read"),
+    ):
+        for setting in SET_WISE:
+            await connection.execute(setting)
+        await connection.execute(skipped, *compiled.parameters, timeout=SET_DEADLINE_S)
+        tag = await connection.execute(entries, *listed.parameters, timeout=SET_DEADLINE_S)
+    return int(tag.rsplit(" ", 1)[1])
+
+
+async def left(connection: Connection, numbers_text: str, tree: Predicate, terms: Terms) -> bytes:
+    """Find which of some numbers belong to nobody in an audience any more; -> octets for Questions.read_refusals."""
+    compiled, matching = _of_numbers(numbers_text, tree, terms)
+    gone = int(Reason.AUDIENCE_LEFT)
+    sql = (
+        f"SELECT n AS number, ({gone})::smallint AS reason FROM unnest($1::text::bigint[]) AS n "
+        f"EXCEPT SELECT number, ({gone})::smallint FROM ({matching}) matching"
+    )
+    return await _copied(connection, sql, *compiled.parameters)
+
+
+async def excepted(connection: Connection, numbers_text: str, tree: Predicate, terms: Terms) -> bytes:
+    """Find to which of some numbers has happened what must not; -> octets for Questions.read_refusals."""
+    compiled, matching = _of_numbers(numbers_text, tree, terms)
+    sql = f"SELECT DISTINCT number, ({int(Reason.EXCEPTION)})::smallint AS reason FROM ({matching}) matching"
+    return await _copied(connection, sql, *compiled.parameters)
+
+
+def _of_numbers(numbers_text: str, tree: Predicate, terms: Terms) -> tuple[Compiled, str]:
+    """Write who of some numbers matches a tree. A person lives in the bucket of the number."""
+    compiled = audiences.compile(tree, terms, parameters=[numbers_text], by_person=True)
+    asked = f"(p.bucket, p.number) IN (SELECT {_BUCKET}, n FROM unnest($1::text::bigint[]) AS n) AND "
+    return compiled, compiled.select("p.number", asked)
+
+
+async def skipped(connection: Connection, run: int) -> dict[int, int]:
+    """Count who is in no chunk of a run, by reason."""
+    async with deadline(connection, STATEMENT_DEADLINE_S, "skipped of run"):
+        return {row["reason"]: row["people"] for row in await connection.fetch(_SUMS, range(BUCKETS), run)}
+
+
+async def why_skipped(connection: Connection, bucket: int, run: int, number: int) -> list[int]:
+    """Find why a number is in no chunk of a run, or not once more; -> reasons."""
+    octets = number.to_bytes(8)
+    async with deadline(connection, STATEMENT_DEADLINE_S, "why skipped"):
+        rows = await connection.fetch(_SKIPPED_ONE, bucket, run)
+    return [row["reason"] for row in rows if octets in _each(row["numbers"])]
+
+
+def _each(numbers: bytes) -> list[bytes]:
+    return [numbers[at : at + 8] for at in range(0, len(numbers), 8)]
+
+
+async def _copied(connection: Connection, sql: str, *values: Any) -> bytes:
+    pieces: list[bytes] = []
+
+    async def take(octets: bytes) -> None:
+        pieces.append(octets)
+
+    await connection.copy_from_query(sql, *values, output=take, format="binary")
+    return b"".join(pieces)
+
+
+async def salt(connection: Connection) -> str:
+    """Read what random buckets are drawn with; "" where nobody has asked for one yet."""
+    async with deadline(connection, STATEMENT_DEADLINE_S, "salt of buckets"):
+        return str(await connection.fetchval("SELECT salt FROM audience_salt WHERE id = 1") or "")

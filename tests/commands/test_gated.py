@@ -1,0 +1,112 @@
+"""`sluice send` with a brand: consent, caps and audiences as a person meets them, through to the last receipt."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import asyncpg
+import pytest
+
+from _fastpath.peoplerows import bucket
+from gateway.campaign.evaluation import Person
+from gateway.store import admission
+from tests.fixtures.audiences import write_people
+from tests.fixtures.pages import note_contacts
+
+FIRST = 447911123400
+BRAND = '[brands.acme]\ncountry = "GB"\nprogrammes = ["club"]\n'
+BRAND += 'caps = [{limit = 1, per = "7d", classes = ["transactional"]}]\n'
+# Transactional texts may leave at any hour: these tests are run at all of them.
+AS_ACME = ("--brand", "acme", "--class", "transactional", "--text", "hello", "--carrier", "north", "--json")
+
+
+@pytest.fixture
+def acme(settings, tmp_path):
+    settings()
+    with (tmp_path / "sluice.toml").open("a") as file:
+        file.write(BRAND)
+
+
+def given(dsn, states, people=(), contacted=()):
+    """Let numbers stand so with acme, transactional; people in the database; some written to a moment ago."""
+
+    async def write():
+        connection = await asyncpg.connect(dsn)
+        await connection.executemany(
+            "INSERT INTO consent_state (bucket, number, brand, promotional, transactional, night) "
+            "VALUES ($1, $2, 'acme', 0, $3, 0)",
+            [(bucket(number), number, state) for number, state in states.items()],
+        )
+        await admission.refresh_consent_pages(connection, [(number, "acme") for number in states])
+        await write_people(connection, people)
+        await connection.execute("INSERT INTO attribute_kind VALUES ('city', 'string', now())")
+        if contacted:
+            brand = await admission.id_of(connection, "brand", "acme")
+            await note_contacts(connection, contacted, datetime.now(UTC), class_=3, brand=brand)
+        await connection.close()
+
+    asyncio.run(write())
+
+
+def test_people_of_a_file_pass_the_gate_of_a_brand_each_with_a_reason(sluice, queue, people, acme, dsn):
+    given(dsn, {FIRST + at: 2 for at in range(12)} | {FIRST + 12: 1}, contacted=[FIRST, FIRST + 1])
+    result = sluice("send", "--contacts", people(20), *AS_ACME)
+    assert result.code == 0, result.err
+    assert result.json["reasons"] == {"no_consent": 7, "pending_consent": 1, "cap:1 per 7d": 2}
+    assert result.json["states"] == {"delivered": 10, "refused": 10}
+    # Whoever passes over a cap says why, and the report says it again (CP-6).
+    again = sluice("send", "--contacts", people(20), *AS_ACME, "--again", "--bypass", "recall of a product")
+    assert again.json["bypass"] == "recall of a product" and again.json["states"]["delivered"] == 12
+
+
+def test_a_run_over_an_audience_tells_of_everybody_in_it_SG_6_SG_10(sluice, queue, acme, dsn):
+    crowd = [
+        *(Person(number=FIRST + at, attributes={"city": "Wien"}) for at in range(10)),
+        *(Person(number=FIRST, attributes={"city": "Wien"}) for _ in range(3)),
+        *(Person(attributes={"city": "Wien"}) for _ in range(4)),
+        Person(number=FIRST + 50, attributes={"city": "Linz"}),
+    ]
+    given(dsn, {FIRST + at: 2 for at in (*range(6), 50)}, crowd)
+    assert sluice("audience", "add", "vienna", "city = 'Wien'").code == 0
+    dry = sluice("send", "--audience", "vienna", *AS_ACME, "--dry-run")
+    skipped = {"no_consent": 4, "duplicate_endpoint": 3, "no_number": 4}
+    assert dry.json == {"people": 17, "numbers": 6, "skipped": skipped}
+    assert queue("SELECT count(*) FROM run") == [(0,)]
+    result = sluice("send", "--audience", "vienna", *AS_ACME)
+    assert result.code == 0, result.err
+    assert (result.json["states"], result.json["skipped"]) == ({"delivered": 6}, skipped)
+    assert sum(result.json["states"].values()) + sum(result.json["skipped"].values()) == 17
+    twice = sluice("send", "--audience", "vienna", *AS_ACME)
+    assert twice.code == 65 and "went to this audience already" in twice.err
+
+
+def test_what_does_not_go_together_is_refused_before_anything_is_done(here, people, settings, acme):
+    people(1)
+    file = ("--contacts", "people.csv", "--text", "x", "--carrier", "north")
+    for arguments, code, said in (
+        ((*file, "--tag", "x"), 2, "'--tag' stands with '--brand'"),
+        ((*file, "--bypass", "x"), 2, "'--bypass' stands with '--brand'"),
+        ((*file, "--brand", "acne"), 78, "did you mean 'acme'"),
+        ((*file, "--brand", "acme", "--programme", "clubs"), 78, "one of club"),
+        ((*file, "--audience", "vienna", "--brand", "acme"), 2, "without '--contacts'"),
+        ((*file[2:], "--audience", "vienna"), 2, "stands with '--brand'"),
+        (file[2:], 2, "Missing option '--contacts' or '--audience'"),
+    ):
+        result = here("send", *arguments)
+        assert (result.code, said in result.err) == (code, True), result
+
+
+def test_numbers_without_plus_are_of_the_country_of_the_brand(here, people, settings, acme):
+    people("phone\n07911 123401\n")
+    result = here("send", "--contacts", "people.csv", *AS_ACME, "--dry-run")
+    assert result.json["sent"] == 1
+
+
+def test_an_audience_that_is_not_kept_and_words_that_are_none_are_refused(sluice, queue, acme, dsn):
+    result = sluice("send", "--audience", "nobody", *AS_ACME)
+    assert result.code == 65 and "--audience: expected one that `sluice audience add` has kept" in result.err
+    given(dsn, {}, [Person(number=FIRST)])
+    sluice("audience", "add", "all", "everyone")
+    result = sluice("send", "--audience", "all", *AS_ACME, "--exception", "did(")
+    assert result.code == 65 and "--exception" in result.err
+    result = sluice("send", "--audience", "all", *AS_ACME)
+    assert result.code == 65 and "nobody to send to" in result.err
