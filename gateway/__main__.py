@@ -1,13 +1,14 @@
 """The command line: one click group over the modules of gateway.commands.
 
-Each module there holds one click command of its own name (an underscore is a dash on the command line), found by
-listing the folder and imported only when it is asked for: a new verb is a new file, and `sluice codec` does not
-pay for what `sluice run` imports.
+Each module there holds one click command of its own name (an underscore is a dash on the command line, and nothing
+at the end of a name that is a word of Python), found by listing the folder and imported only when it is asked
+for: a new verb is a new file, and `sluice codec` does not pay for what `sluice run` imports.
 Not here: what any command does.
 """
 
 import importlib
 import io
+import keyword
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name every module of gateway.commands, importing none."""
         return sorted(
-            module.name.replace("_", "-")
+            module.name.rstrip("_").replace("_", "-")
             for module in pkgutil.iter_modules(gateway.commands.__path__)
             if not module.name.startswith("_")
         )
@@ -35,6 +36,7 @@ class Commands(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         name = cmd_name.replace("-", "_")
+        name += "_" * keyword.iskeyword(name)
         command = getattr(importlib.import_module(f"gateway.commands.{name}"), name)
         if not isinstance(command, click.Command):
             raise TypeError(f"gateway.commands.{name}.{name}: expected a click command, found {type(command).__name__}")

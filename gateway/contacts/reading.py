@@ -47,13 +47,18 @@ class Batch(NamedTuple):
     taken: int
 
 
-def _folded(name: str) -> str:
+def fold(name: str) -> str:
     """Return a name without case, accents of Latin letters, blanks and punctuation."""
     text = unicodedata.normalize("NFKD", name.casefold())
     return re.sub(r"[\W_]+", "", "".join(char for char in text if not "\u0300" <= char <= "\u036f"))
 
 
-_FOLDED_NAMES = frozenset(map(_folded, _NUMBER_NAMES))
+_FOLDED_NAMES = frozenset(map(fold, _NUMBER_NAMES))
+
+
+def is_number_name(name: str) -> bool:
+    """Say whether a column of that name holds phone numbers, in any of many languages."""
+    return fold(name) in _FOLDED_NAMES
 
 
 def find_number_column(table: Table, asked: str | None = None) -> tuple[int, str]:
@@ -67,13 +72,13 @@ def find_number_column(table: Table, asked: str | None = None) -> tuple[int, str
     if asked is not None:
         if asked in names:
             return names.index(asked) % width if table.has_header else names.index(asked), "as asked"
-        folded = [index for index, name in enumerate(table.fields) if _folded(name) == _folded(asked) != ""]
+        folded = [index for index, name in enumerate(table.fields) if fold(name) == fold(asked) != ""]
         if len(folded) == 1:
             return folded[0], "as asked"
         if asked.isascii() and asked.isdigit() and 1 <= int(asked) <= width:
             return int(asked) - 1, "as asked"
         raise FileFault("number_column", f"--number-column {asked!r}: expected one of {', '.join(table.fields)}")
-    candidates = [index for index, name in enumerate(table.header) if _folded(name) in _FOLDED_NAMES]
+    candidates = [index for index, name in enumerate(table.header) if is_number_name(name)]
     reason = "by its name"
     if not candidates:
         reason = "by its contents"
@@ -134,7 +139,7 @@ class Reading:
             shows_numbers=shows_numbers,
         )
         for name in dict.fromkeys(template_fields):
-            near = next((other for other in self.fields if _folded(other) == _folded(name)), "")
+            near = next((other for other in self.fields if fold(other) == fold(name)), "")
             self.report.template.append(FieldUse(name, name not in self.fields, near="" if near == name else near))
         self._used = [(use, self.fields.index(use.name)) for use in self.report.template if not use.is_missing]
 

@@ -146,14 +146,14 @@ class Report:
         """Return the report as lines for a terminal."""
         names = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
         out = [
-            f"file        {_plain(self.path)}, {self.octets:,} octets",
+            f"file        {visible(self.path)}, {self.octets:,} octets",
             f"encoding    {self.encoding} ({self.encoding_reason})",
             f"delimiter   {names.get(self.delimiter, repr(self.delimiter))} ({self.delimiter_reason})",
-            f"columns     {_plain(', '.join(self.fields))}",
-            f"numbers in  {_plain(self.number_column)} ({self.number_column_reason}); "
+            f"columns     {visible(', '.join(self.fields))}",
+            f"numbers in  {visible(self.number_column)} ({self.number_column_reason}); "
             + (f"default region {self.region}" if self.region else "no default region"),
         ]
-        out += [f"note        {_plain(note)}" for note in self.notes]
+        out += [f"note        {visible(note)}" for note in self.notes]
         out += ["", f"rows        {self.rows:,}", f"would send  {self.sent:,}"]
         if self.lines:
             out.append("            " + ", ".join(f"{count:,} {line}" for line, count in sorted(self.lines.items())))
@@ -168,7 +168,7 @@ class Report:
         if self.template:
             out.append("template")
             for use in self.template:
-                near = f"; the file has {_plain(use.near)}" if use.near else ""
+                near = f"; the file has {visible(use.near)}" if use.near else ""
                 state = f"is missing in the file{near}" if use.is_missing else f"empty in {use.empty:,} rows"
                 out.append(f"    {use.name}: {state}")
         return "\n".join(out) + "\n"
@@ -178,10 +178,10 @@ class Report:
         out: list[str] = []
         for name, tally in sorted(tallies.items(), key=lambda item: -item[1].count):
             out.append(f"    {name}: {tally.count:,}  ({before}{tally.expected})")
-            out += [f"        line {example.line}: {_plain(example.found)}" for example in tally.examples]
+            out += [f"        line {example.line}: {visible(example.found)}" for example in tally.examples]
         return out
 
 
-def _plain(text: str) -> str:
+def visible(text: str) -> str:
     """Return text of a stranger so that a terminal only shows it: no control characters, no escapes."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

@@ -189,14 +189,22 @@ def _put(person: Person, name: str, write: tuple[int, int, Any]) -> None:
         person.writes[name] = write
 
 
-async def resolve(connection: Connection, items: Sequence[Item], now: datetime, next_id: Callable[[], int]) -> Resolved:
+async def resolve(
+    connection: Connection,
+    items: Sequence[Item],
+    now: datetime,
+    next_id: Callable[[], int],
+    *,
+    takes_turns: bool = True,
+) -> Resolved:
     """Find, make, join and hold the persons of a batch, and write their attributes; within the caller's transaction.
 
-    raises  Again: another batch made one of them meanwhile
+    takes_turns  who else makes persons of the same names waits, instead of finding out and beginning anew
+    raises       Again: another batch made one of them meanwhile
     """
     plan = _Plan(now, next_id)
     names = [who for item in items for who in (item.who, item.absorbs) if who is not None]
-    await _look_up(connection, plan, names, now)
+    await _look_up(connection, plan, names, now, takes_turns)
     done = Resolved()
     received = microseconds(now)
     for item in items:
@@ -218,14 +226,14 @@ async def resolve(connection: Connection, items: Sequence[Item], now: datetime, 
     return done
 
 
-async def _look_up(connection: Connection, plan: _Plan, names: Iterable[Who], now: datetime) -> None:
+async def _look_up(connection: Connection, plan: _Plan, names: Iterable[Who], now: datetime, takes_turns: bool) -> None:
     """Find who has the names, and hold them in their order until the transaction ends."""
     keys = sorted({key for who in names for key in who.keys()})
     numbers = sorted({who.phone for who in names if who.phone})
     named, owners = await _owners(connection, keys, numbers)
     nobodys = {bucket_of(*key) for key in set(keys) - {(row[0], row[1]) for row in named}}
     nobodys |= {hash_of(one) for one in set(numbers) - {row[2] for row in owners}}
-    if nobodys:
+    if nobodys and takes_turns:
         # Who makes persons of names that others make some of too would begin anew again and again: they take turns.
         await connection.execute(query("take_turn_of_names"), TURNS, sorted(nobodys))
         named, owners = await _owners(connection, keys, numbers)

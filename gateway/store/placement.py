@@ -126,6 +126,7 @@ PLACES: dict[str, Place] = {
     "person_feed": LOCAL,
     "bucket_gate": LOCAL,
     "event_file": LOCAL,
+    "import_file": LOCAL,
     "audience": LOCAL,
     "audience_salt": LOCAL,
     "rfm_version": LOCAL,

@@ -100,33 +100,42 @@ class Kinds:
 
 
 async def ingest(
-    connection: Connection, items: Sequence[Item], now: datetime, chance: Random, kinds: Kinds | None = None
+    connection: Connection,
+    items: Sequence[Item],
+    now: datetime,
+    chance: Random,
+    kinds: Kinds | None = None,
+    *,
+    is_alone: bool = False,
 ) -> Ingested:
     """Take in a batch of a few hundred to a few thousand items, in their order; begins and ends its own transaction.
 
-    kinds   kept by who calls often
-    raises  StoreError, retryable: nothing of the batch is there, or all of it (tell it once more to find out)
-    cost    benchmarks/bench_ingest.py
+    kinds     kept by who calls often
+    is_alone  nobody else is likely to make the same persons now: it takes turns only if somebody did
+    raises    StoreError, retryable: nothing of the batch is there, or all of it (tell it once more to find out)
+    cost      benchmarks/bench_ingest.py
     """
     async with deadline(connection, BATCH_DEADLINE_S, "ingest"):
         await (kinds or Kinds()).learn(connection, items, now)
-        for _ in range(TRIES):
+        for tried in range(TRIES):
             try:
                 async with connection.transaction():
                     await connection.execute(query("look_by_index"))
-                    return await _ingest(connection, items, now, chance)
+                    return await _ingest(connection, items, now, chance, takes_turns=tried > 0 or not is_alone)
             except (Again, asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
                 continue
     raise StoreError(f"ingest: others took the same persons {TRIES} times in a row", retryable=True)
 
 
-async def _ingest(connection: Connection, items: Sequence[Item], now: datetime, chance: Random) -> Ingested:
+async def _ingest(
+    connection: Connection, items: Sequence[Item], now: datetime, chance: Random, *, takes_turns: bool
+) -> Ingested:
     done = Ingested()
     fresh = await _fresh(connection, items, now, done)
     if not fresh:
         return done
     ids = count(first_id(now, chance))
-    resolved = await identities.resolve(connection, fresh, now, ids.__next__)
+    resolved = await identities.resolve(connection, fresh, now, ids.__next__, takes_turns=takes_turns)
     done.created, done.merged, done.disputed = resolved.created, resolved.merged, resolved.conflicts
     tallies: dict[int, Tally] = {}
     totals: dict[tuple[int, int, str], list[Any]] = {}
