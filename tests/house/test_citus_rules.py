@@ -70,6 +70,8 @@ ALL_LANES = {
     "contact_pages": CLAIMED,
     "open_consent_pages": BATCH,
     "fill_consent_pages": BATCH,
+    "note_lines_of_numbers": BATCH,
+    "agreed_among": BATCH,
     "people._ANY_ENTRY": "once an import",
     "people._UPSERT": "once an import, by ranges of buckets",
     "people._COUNT": "once an import",
