@@ -8,6 +8,10 @@ r"""The gate over columns: who of a claimed batch may go now, who waits until wh
                judge(rules, windows, now) ─► a verdict each ─► apply: they ride on the batch
                                           └► reservations: contact rows of those admitted, for the same transaction
 
+Rows of pages come as Postgres's record_send has them, one behind the other: columns 4, then for each its type 4, its
+length 4 and so many octets. Aggregated there they are one value here, and no Python object is made for a row. Those of
+refusals and numbers come by a COPY.
+
 A page is 1/256 of a bucket: what is asked of people lies there as packed columns, big-endian and sorted, so that one
 row answers for dozens of them and no B-tree is walked a person: 0.2 µs of Postgres CPU a recipient each way, where a
 row a person costs 1.7 and 3.
@@ -62,6 +66,7 @@ cdef enum:
     CONTACT_COLUMN_COUNT = 11
     CONTACT_OCTETS = 2 + 11 * 4 + 4 + 4 + 8 + 8 + 2 + 2 + 2 + 2 + 4 + 8
     SLOTS = 6
+    SPAN_GAP = 3
     CHECK_COUNT = 7
 
 cdef enum:
@@ -456,7 +461,7 @@ cdef class Questions:
         raises  ValueError when the octets are not of that form
         """
         cdef Questions made = Questions((), zones)
-        cdef _Rows rows = _Rows(octets)
+        cdef _Rows rows = _Rows(octets, True)
         cdef Question* question
         cdef int64_t number
         # A row is 14 octets, beside the header and the end.
@@ -486,17 +491,26 @@ cdef class Questions:
     def __len__(self):
         return self.count
 
-    def places(self):
-        """(bucket, page) of everybody, each once, ascending: two lists."""
+    def spans(self):
+        """(bucket, first page, last page) that hold everybody, ascending: three lists.
+
+        Pages that are asked for and have one or two others between them are one span: reading those costs less than
+        looking for the next.
+        """
         cdef Py_ssize_t i
-        cdef int64_t last = -1
-        buckets, pages = [], []
+        cdef uint32_t place, last = 0
+        buckets, firsts, lasts = [], [], []
         for i in range(self.count):
-            if self.questions[i].place != last:
-                last = self.questions[i].place
-                buckets.append(last >> 8)
-                pages.append(last & 255)
-        return buckets, pages
+            place = self.questions[i].place
+            if i == 0 or place >> 8 != last >> 8 or place - last > SPAN_GAP:
+                if i:
+                    lasts.append(last & 255)
+                buckets.append(place >> 8)
+                firsts.append(place & 255)
+            last = place
+        if self.count:
+            lasts.append(last & 255)
+        return buckets, firsts, lasts
 
     def numbers_text(self):
         """The numbers as the text of a Postgres array, sorted as they lie there: for statements that ask of each.
@@ -613,7 +627,7 @@ cdef class Questions:
 
         raises  ValueError when the octets are not of that form
         """
-        cdef _Rows rows = _Rows(octets)
+        cdef _Rows rows = _Rows(octets, True)
         cdef int64_t number
         while rows.next(2):
             number = rows.int64()
@@ -1072,20 +1086,25 @@ def contacts(numbers, Rules rules not None, int kind, int64_t at_us):
 
 @cython.final
 cdef class _Rows:
-    """A bounds-checked walk over the rows of a binary COPY."""
+    """A bounds-checked walk over rows as record_send has them, or over those of a binary COPY, which name no types."""
     cdef bytes owner
     cdef const uint8_t* base
     cdef Py_ssize_t at
     cdef Py_ssize_t size
+    cdef Py_ssize_t ahead   # octets before the length of a value
+    cdef bint is_copy
 
-    def __cinit__(self, bytes octets not None):
+    def __cinit__(self, bytes octets not None, bint is_copy=False):
         self.owner = octets
         self.base = <const uint8_t*>PyBytes_AS_STRING(octets)
         self.size = PyBytes_GET_SIZE(octets)
-        if memcmp(self.need(11), b"PGCOPY\n\xff\r\n\x00", 11) != 0:
-            raise ValueError("gate rows: expected the COPY signature")
-        self.need(4)
-        self.need(<Py_ssize_t><int32_t>load32(self.need(4)))
+        self.is_copy = is_copy
+        self.ahead = 0 if is_copy else 4
+        if is_copy:
+            if memcmp(self.need(11), b"PGCOPY\n\xff\r\n\x00", 11) != 0:
+                raise ValueError("gate rows: expected the COPY signature")
+            self.need(4)
+            self.need(<Py_ssize_t><int32_t>load32(self.need(4)))
 
     cdef const uint8_t* need(self, Py_ssize_t octets) except NULL:
         cdef const uint8_t* p = self.base + self.at
@@ -1095,15 +1114,21 @@ cdef class _Rows:
         return p
 
     cdef bint next(self, int columns) except -1:
-        cdef int16_t found = <int16_t>load16(self.need(2))
-        if found == -1:
+        cdef int32_t found
+        if self.is_copy:
+            found = <int16_t>load16(self.need(2))
+            if found == -1:
+                return False
+        elif self.at == self.size:
             return False
+        else:
+            found = <int32_t>load32(self.need(4))
         if found != columns:
             raise ValueError(f"gate rows: expected {columns} columns, got {found}")
         return True
 
     cdef int fixed(self, int octets) except -1:
-        cdef int32_t found = <int32_t>load32(self.need(4))
+        cdef int32_t found = <int32_t>load32(self.need(self.ahead + 4) + self.ahead)
         if found != octets:
             raise ValueError(f"gate rows: expected a value of {octets} octets at {self.at}, got {found}")
         return 0
@@ -1121,6 +1146,6 @@ cdef class _Rows:
         return <int16_t>load16(self.need(2))
 
     cdef const uint8_t* octets(self, Py_ssize_t* length) except NULL:
-        cdef int32_t found = <int32_t>load32(self.need(4))
+        cdef int32_t found = <int32_t>load32(self.need(self.ahead + 4) + self.ahead)
         length[0] = max(found, 0)
         return self.need(max(found, 0))

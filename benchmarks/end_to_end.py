@@ -6,7 +6,8 @@ Runs `sluice bench life --receipts` in a process of its own each time (its own s
 unless --dsn names one), with nothing pinned: Postgres, worker and simulator share the cores as the kernel has it.
 Prints one result: messages/s from the first INSERT of the chunks to the last matched receipt, CPU a message in all and
 of each, the worker's memory. A run that is not `complete` counts in `details` and not in a figure.
-Not measured: the gate's checks, more than one carrier, a Postgres on another machine or with much in it already.
+Each life is followed by one that asks the gate about everybody; the ratio of the two is taken within the round.
+Not measured: more than one carrier, a Postgres on another machine or with much in it already.
 """
 
 import argparse
@@ -33,34 +34,46 @@ WANTED = (
     ("p99_ms", "submit to response, p99", "ms", figures.LOWER, None, None),
     ("receipt_p99_ms", "submit to receipt, p99", "ms", figures.LOWER, None, None),
 )
+# key -> name of the ratio of a life with the gate on to the one before it, better, floor, aim
+GATE_ON = (
+    ("rate", "gate on / off, messages/s", figures.HIGHER, 0.7, 0.85),
+    ("cpu_us_postgres", "gate on / off, CPU of Postgres", figures.LOWER, None, None),
+    ("cpu_us_worker", "gate on / off, CPU of the worker", figures.LOWER, None, None),
+)
 
 
-def run_life(messages: int, binds: int, window: int, dsn: str) -> dict[str, Any]:
+def run_life(messages: int, binds: int, window: int, dsn: str, is_gated: bool = False) -> dict[str, Any]:
     """One life; -> its object."""
     command = [sys.executable, "-m", "gateway", "bench", "life", "--messages", str(messages), "--receipts", "--json"]
     command += ["--binds", str(binds), "--window", str(window), *(["--dsn", dsn] if dsn else [])]
+    command += ["--gate"] if is_gated else []
     return programs.ask(command, None, TIMEOUT_S)
 
 
 def measure(
     rounds: int, messages: int, binds: int, window: int, dsn: str
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Run so many lives; -> (figures, details)."""
-    runs: list[dict[str, Any]] = []
+    """Run so many lives, without the gate and with it; -> (figures, details)."""
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
     failed: list[str] = []
     for _ in range(rounds):
         try:
-            runs.append(run_life(messages, binds, window, dsn))
+            off = run_life(messages, binds, window, dsn)
+            pairs.append((off, run_life(messages, binds, window, dsn, is_gated=True)))
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             print(f"life: {error}", file=sys.stderr)
             failed.append(str(error))
-    whole = [one for one in runs if one["complete"]]
     found = []
     for key, name, unit, better, floor, aim in WANTED:
-        values = [one[key] for one in whole if one.get(key) is not None]
+        values = [off[key] for off, _ in pairs if off["complete"] and off.get(key) is not None]
         if values:
             found.append(figures.figure(name, values, unit, better=better, floor=floor, aim=aim))
-    return found, {"messages": messages, "binds": binds, "window": window, "runs": runs, "failed": failed}
+    for key, name, better, floor, aim in GATE_ON:
+        ratios = [on[key] / off[key] for off, on in pairs if off["complete"] and on["complete"] and off.get(key)]
+        if ratios:
+            found.append(figures.figure(name, ratios, "", better=better, floor=floor, aim=aim, against="the gate off"))
+    details = {"messages": messages, "binds": binds, "window": window, "failed": failed}
+    return found, details | {"runs": [off for off, _ in pairs], "gated": [on for _, on in pairs]}
 
 
 def main() -> None:

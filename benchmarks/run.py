@@ -1,12 +1,13 @@
 """`./dev bench`: run benchmarks, show each figure beside what it should be, compare with the stored ones, store.
 
-    ./dev bench [limit | encode | peers | life | import | carriers | micro | all …]
+    ./dev bench [limit | encode | peers | life | gate | import | carriers | micro | all …]
                 [--quick] [--no-write] [--results DIR]
 
     limit   the client pool beside the C client            against_limit.py
     encode  text to submit_sm beside three libraries       against_codecs.py
     peers   everybody's client, and Kannel                 peers.py
     life    whole lives in Postgres                        end_to_end.py
+    gate    the gate at the claim, by itself               gate.py
     import  a customer's file into Postgres                importing.py
     carriers  hidden limits, dying binds, late answers     carriers.py
     micro   the compiled rooms one by one                  the other bench_*.py
@@ -35,6 +36,7 @@ MODULES = {
     "encode": "against_codecs",
     "peers": "peers",
     "life": "end_to_end",
+    "gate": "gate",
     "import": "importing",
     "carriers": "carriers",
     "micro": "micro",

@@ -282,8 +282,15 @@ def test_kannel_submits_what_it_accepted() -> None:
 @pytest.mark.slow
 def test_lives_are_run() -> None:
     result = result_of("end_to_end", "--rounds", "1", "--messages", "2000")
-    assert {"whole life", "CPU, all processes", "memory of the worker"} <= names_of(result)
+    assert {"whole life", "CPU, all processes", "memory of the worker", "gate on / off, messages/s"} <= names_of(result)
     assert result["details"]["runs"][0]["complete"]
+    assert [result["details"][name][0]["admitted"] for name in ("runs", "gated")] == [0, 2000]
+
+
+@pytest.mark.slow
+def test_the_gate_is_asked_by_itself() -> None:
+    names = names_of(result_of("gate", "--rounds", "1", "--people", "6000"))
+    assert {"1 chunks a claim: CPU, Postgres", "8 chunks of 10 a claim: a claim, p99"} <= names
 
 
 @pytest.mark.slow

@@ -184,11 +184,15 @@ def _zones_by_prefix() -> Mapping[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
     for begin, length in (("1", 4), *((p, n) for p, c in country_by_prefix().items() if (n := _BY_AREA.get(c, 0)))):
         inside = {prefix: names for prefix, names in TIMEZONE_DATA.items() if prefix.startswith(begin)}
+        within: dict[str, set[str]] = {}
+        for prefix, zones_ in inside.items():
+            if len(prefix) >= length:
+                within.setdefault(prefix[:length], set()).update(zones_)
         for number in range(10 ** (length - len(begin))):
             area = f"{begin}{number:0{length - len(begin)}}"
             # What is said of the shortest digits is of the whole country, and no word on an area.
             above = [area[:n] for n in range(length, len(begin), -1) if area[:n] in inside]
-            names = {name for prefix in inside if prefix.startswith(area) for name in inside[prefix]}
+            names = within.get(area, set())
             if above or names:
                 found[area] = frozenset(names.union(inside[above[0]] if above else ()))
     return found

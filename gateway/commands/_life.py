@@ -1,4 +1,7 @@
-"""One whole life, measured: enqueue to matched receipt, all durable, with a simulator process of its own."""
+"""One whole life, measured: enqueue to matched receipt, all durable, with a simulator process of its own.
+
+With the gate on, everybody has consent, a zone where it is noon, and four messages behind him in the last week.
+"""
 
 import asyncio
 import contextlib
@@ -10,16 +13,20 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway import app
 from gateway.config import CarrierSettings, DatabaseSettings, Settings
 from gateway.errors import GatewayError
+from gateway.gate import Cap, Gate
 from gateway.message import MessageClass, Policy
-from gateway.store import postgres, results, runs
+from gateway.store import admission, postgres, results, runs
 
 TEXT = 'Hi {{ first_name|default("there") }}, your order {{ order }} has left our depot and arrives on Friday.'
 FIELDS = ("first_name", "order")
+EARLIER_SENDS = 4
+PAGE = "(number % 1000003 * 48271 % 2147483647 >> 8 & 255)::int"
 
 
 @contextlib.asynccontextmanager
@@ -79,10 +86,50 @@ async def make_people(connection: postgres.Connection, messages: int) -> int:
     return list_id
 
 
+def gate_of(list_id: int) -> Gate:
+    """What the gate is asked: consent, a cap of a week that five messages do not meet, and hours.
+
+    A brand of its own for each list: lives that were before count for nothing.
+    """
+    cap = Cap(limit=EARLIER_SENDS + 1, per="7d")
+    return Gate(brand=f"bench {list_id}", caps=(cap,), windows={"brand": "08:00-20:00"}, gap_s=1)
+
+
+async def make_past(connection: postgres.Connection, list_id: int, now: datetime) -> None:
+    """Give the people of a list consent, and what they were sent in the last week, as the gate reads it.
+
+    Everybody says that it is noon where he is: a bench has to have something to send at any hour.
+    """
+    ahead = (12 - now.astimezone(UTC).hour + 11) % 24 - 11
+    zone = await admission.id_of(connection, "zone", f"Etc/GMT{-ahead:+d}")
+    name = gate_of(list_id).brand
+    brand = await admission.id_of(connection, "brand", name)
+    await connection.execute(
+        "INSERT INTO consent_page (bucket, page, brand, numbers, states, zones) "
+        f"SELECT bucket, {PAGE}, $2::text, string_agg(int8send(number), '' ORDER BY number), "
+        "string_agg('\\x02'::bytea, ''), string_agg(substr(int4send($3::int), 3), '') "
+        "FROM list_entry WHERE list = $1::bigint GROUP BY 1, 2",
+        list_id, name, zone, timeout=600,
+    )  # fmt: skip
+    for back in range(EARLIER_SENDS, 0, -1):
+        await connection.execute(
+            "INSERT INTO contact_page (bucket, page, at, run, sender, kind, class, brand, priority, tags, numbers) "
+            f"SELECT bucket, {PAGE}, $2::timestamptz, $3::bigint, 0, 1, $4::smallint, $5::smallint, 0, 0, "
+            "string_agg(int8send(number), '' ORDER BY number) "
+            "FROM list_entry WHERE list = $1::bigint GROUP BY 1, 2",
+            list_id, now - timedelta(hours=36 * back), back, int(MessageClass.BULK), brand, timeout=600,
+        )  # fmt: skip
+    for table in ("consent_page", "contact_page"):
+        await connection.execute(f"VACUUM ANALYZE {table}")
+
+
 async def run_life(
-    messages: int, binds: int, window: int, receipts: bool, dsn: str, tps: int, timeout_s: float
+    messages: int, binds: int, window: int, receipts: bool, dsn: str, tps: int, timeout_s: float, is_gated: bool = False
 ) -> dict[str, Any]:
-    """Measure one life; -> the result object."""
+    """Measure one life; -> the result object.
+
+    is_gated  the gate is asked about everybody: consent, a cap, hours
+    """
     with tempfile.TemporaryDirectory(prefix="sluice-bench-", ignore_cleanup_errors=True) as folder:
         os.chmod(folder, 0o755)
         async with simulator("--port", "0", "--receipts", "requested" if receipts else "never") as (process, first):
@@ -103,16 +150,24 @@ async def run_life(
                 },
             )
             async with app.open_database(settings) as database:
-                return await _measure(settings, database, process.pid, messages, receipts, timeout_s)
+                return await _measure(settings, database, process.pid, messages, receipts, timeout_s, is_gated)
 
 
 async def _measure(
-    settings: Settings, database: app.Database, simulator_pid: int, messages: int, receipts: bool, timeout_s: float
+    settings: Settings,
+    database: app.Database,
+    simulator_pid: int,
+    messages: int,
+    receipts: bool,
+    timeout_s: float,
+    is_gated: bool,
 ) -> dict[str, Any]:
     wall = app.CLOCK.wall
     async with database.connection() as connection:
         list_id = await make_people(connection, messages)
         lane = await runs.lane_of(connection, "bench", wall())
+        if is_gated:
+            await make_past(connection, list_id, wall())
         await connection.execute("CHECKPOINT")
     cpu_postgres = database.cpu_s()
     cpu_simulator = app.process_tree_cpu_s(simulator_pid)
@@ -123,7 +178,7 @@ async def _measure(
         ledger = worker.lanes[0].carrier.ledger
         run = await runs.add_run(
             connection, name="bench", template=TEXT, fields=FIELDS, class_=MessageClass.BULK, policy=Policy.ONCE,
-            lanes=[lane], list_id=list_id, source=None, now=wall(),
+            lanes=[lane], list_id=list_id, source=None, now=wall(), gate=gate_of(list_id) if is_gated else None,
         )  # fmt: skip
         enqueued = await runs.materialise(connection, run, [1], messages, wall())
         enqueue_s = time.monotonic() - started
@@ -161,6 +216,7 @@ async def _measure(
     return {
         "bench": "life",
         "messages": messages,
+        "gate": is_gated,
         "binds": settings.carriers["bench"].binds,
         "window": settings.carriers["bench"].window,
         "seconds": round(elapsed, 3),
@@ -176,6 +232,7 @@ async def _measure(
         "receipts_matched_at_once": counts["receipts_matched"],
         "errors": counts["rejected"] + counts["refused"] + counts["uncertain"],
         "flushes": settled.flushes,
+        "admitted": lane_of_run.dispatcher.admission.admitted,
         **quantiles,
         "states": {count.state: count.messages for count in states},
         "complete": ended,

@@ -255,6 +255,7 @@ def client(
 @click.option("--binds", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--window", type=click.IntRange(1, 65536), default=1000, show_default=True)
 @click.option("--receipts", is_flag=True, help="Ask for receipts and wait until all are matched.")
+@click.option("--gate", "is_gated", is_flag=True, help="Ask the gate about everybody: consent, a cap of a week, hours.")
 @click.option(
     "--tps", type=click.IntRange(0, 10_000_000), default=0, show_default=True, help="PDUs a second; 0 = no limit."
 )
@@ -262,13 +263,21 @@ def client(
 @click.option("--timeout", "timeout_s", type=Finite(1), default=300.0, show_default=True, help="Give up after.")
 @click.option("--json", "as_json", is_flag=True, help="Print nothing but the JSON object.")
 def life(
-    messages: int, binds: int, window: int, receipts: bool, tps: int, dsn: str, timeout_s: float, as_json: bool
+    messages: int,
+    binds: int,
+    window: int,
+    receipts: bool,
+    is_gated: bool,
+    tps: int,
+    dsn: str,
+    timeout_s: float,
+    as_json: bool,
 ) -> None:
     """Run whole lives: enqueue, claim, submit, response, receipt, matched; durable, against a simulator of its own."""
     with said_plainly():
         if dsn and (problem := dsn_problem("--dsn", dsn)):
             raise ConfigError([problem])
-        result = app.run(run_life(messages, binds, window, receipts, dsn, tps, timeout_s))
+        result = app.run(run_life(messages, binds, window, receipts, dsn, tps, timeout_s, is_gated))
     click.echo(json.dumps(result))
     if not as_json:
         click.echo(

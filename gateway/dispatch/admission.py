@@ -44,6 +44,15 @@ class Waiting(Struct, frozen=True):
     positions: Mapping[datetime, Sequence[int]]
 
 
+class Asked(Struct, frozen=True):
+    """Batches of one run to one sender, claimed and not handed out."""
+
+    batches: Sequence[Batch]
+    run: Run
+    gate: Gate
+    sender: str
+
+
 class Admission:
     """The gate of one lane."""
 
@@ -60,14 +69,12 @@ class Admission:
         self.refused = 0
 
     async def admit(
-        self,
-        batches: Sequence[Batch],
-        run: Run,
-        gate: Gate,
-        sender: str,
-        aside: Mapping[int, Collection[int]] = MappingProxyType({}),
-    ) -> dict[Batch, Waiting]:
-        """Decide about batches of a run; -> what of them waits. Their verdicts are on them when this returns.
+        self, asked: Sequence[Asked], aside: Mapping[int, Collection[int]] = MappingProxyType({})
+    ) -> list[dict[Batch, Waiting] | ValueError]:
+        """Decide about the batches of some runs; -> of each what waits, or why it cannot pass the gate.
+
+        Their verdicts are on the batches when this returns. All are decided in one transaction, one behind the other:
+        what the first has reserved the next one sees.
 
         aside   by chunk, the positions that wait in another chunk since an earlier claim
         raises  StoreError: nothing was decided, or it is not known whether it was: to be asked again either way
@@ -75,45 +82,64 @@ class Admission:
         if self._zones is None:
             places = place_sets()
             self._zones = Zones(places.starts, places.ids)
-        questions = Questions(batches, self._zones, aside)
-        if not len(questions):
-            questions.apply(self._clock.monotonic())
-            return {}
+        all_questions = [Questions(one.batches, self._zones, aside) for one in asked]
         connection = await self._line.opened()
+        runs = ", ".join(str(one.run.id) for one in asked)
         try:
-            async with postgres.deadline(connection, self._deadline_s, f"gate of run {run.id}"):
-                rules_of = await self._rules_of(connection, run, gate, sender)
-                await self._decide(connection, questions, rules_of, run, sender)
+            async with postgres.deadline(connection, self._deadline_s, f"gate of run {runs}"):
+                failed = await self._decide_all(connection, asked, all_questions)
         except BaseException as error:
             if not isinstance(error, StoreError) or not self._line.is_sound(error):
                 self._line.cut()
             raise
-        self.admitted += questions.admitted
-        self.held += questions.held
-        self.refused += questions.refused
-        return _waiting(questions.apply(self._clock.monotonic()))
+        found: list[dict[Batch, Waiting] | ValueError] = []
+        for at, questions in enumerate(all_questions):
+            if at in failed:
+                found.append(failed[at])
+                continue
+            self.admitted += questions.admitted
+            self.held += questions.held
+            self.refused += questions.refused
+            found.append(_waiting(questions.apply(self._clock.monotonic())))
+        return found
+
+    async def _decide_all(
+        self, connection: postgres.Connection, asked: Sequence[Asked], all_questions: Sequence[Questions]
+    ) -> dict[int, ValueError]:
+        """Decide about each that has somebody to ask about; -> what is wrong with the others, by place."""
+        failed: dict[int, ValueError] = {}
+        rules_by_place: dict[int, RunRules] = {}
+        for at, (one, questions) in enumerate(zip(asked, all_questions, strict=True)):
+            try:
+                if len(questions):
+                    rules_by_place[at] = await self._rules_of(connection, one.run, one.gate, one.sender)
+            except ValueError as error:
+                failed[at] = error
+        if not rules_by_place:
+            return failed
+        buckets = {bucket for at in rules_by_place for bucket in all_questions[at].spans()[0]}
+        async with connection.transaction():
+            await admission.hold_buckets(connection, buckets)
+            for at, rules_of in rules_by_place.items():
+                try:
+                    await self._decide(connection, all_questions[at], rules_of, asked[at])
+                except ValueError as error:
+                    failed[at] = error
+        return failed
 
     async def _decide(
-        self,
-        connection: postgres.Connection,
-        questions: Questions,
-        rules_of: RunRules,
-        run: Run,
-        sender: str,
+        self, connection: postgres.Connection, questions: Questions, rules_of: RunRules, asked: Asked
     ) -> None:
-        now = self._clock.wall()
+        now, run = self._clock.wall(), asked.run
         rules = rules_of.rules(now, run.expires_at)
-        async with connection.transaction():
-            await admission.hold_buckets(connection, questions.places()[0])
-            await learn(
-                connection, questions, rules_of, rules, now, run.created_at, sender, questions.batches[0].suppressed
-            )
-            keys = questions.keys()
-            if any(zone and zone not in self._zone_names for _, zone, _ in keys):
-                self._zone_names = dict(await admission.zone_names(connection))
-            questions.judge(rules, rules_of.windows(now, keys, self._zone_names))
-            if not rules_of.is_exempt and (octets := questions.reservations(rules)):
-                await admission.reserve(connection, octets)
+        suppressed = asked.batches[0].suppressed
+        await learn(connection, questions, rules_of, rules, now, run.created_at, asked.sender, suppressed)
+        keys = questions.keys()
+        if any(zone and zone not in self._zone_names for _, zone, _ in keys):
+            self._zone_names = dict(await admission.zone_names(connection))
+        questions.judge(rules, rules_of.windows(now, keys, self._zone_names))
+        if not rules_of.is_exempt and (octets := questions.reservations(rules)):
+            await admission.reserve(connection, octets)
 
     async def _rules_of(self, connection: postgres.Connection, run: Run, gate: Gate, sender: str) -> RunRules:
         known = self._rules.get((run.id, sender))
@@ -156,7 +182,6 @@ async def learn(
     since       when the run was made: what must not have happened counts from there
     suppressed  sets of those who have said STOP to this sender or to all
     """
-    buckets, pages = questions.places()
     if stopped := questions.among(suppressed):
         sources = await admission.why_suppressed(connection, stopped, [EVERYTHING, scope_of(sender)])
         questions.refuse({number: reasons.of_source(sources.get(number, "")) for number in stopped})
@@ -168,11 +193,12 @@ async def learn(
         if rules_of.exception is not None:
             tree = predicate.since(rules_of.exception, since)
             questions.read_refusals(await considered.excepted(connection, numbers, tree, terms))
+    spans = questions.spans()
     if rules.needs:
-        questions.read_consent(await admission.consent(connection, buckets, pages, rules_of.gate.consent_of))
+        questions.read_consent(await admission.consent(connection, spans, rules_of.gate.consent_of))
     if not rules_of.is_exempt:
         far = now - timedelta(microseconds=rules.reach_us)
-        questions.read_contacts(await admission.contacts(connection, buckets, pages, far, now + AHEAD))
+        questions.read_contacts(await admission.contacts(connection, spans, far, now + AHEAD))
 
 
 def _waiting(holds: Mapping[Batch, Mapping[int, Sequence[int]]]) -> dict[Batch, Waiting]:

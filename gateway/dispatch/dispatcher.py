@@ -9,14 +9,15 @@ Not here: octets (_fastpath), settling (settlement.py), dead workers' chunks and
 
 import asyncio
 import logging
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
 from _fastpath.batch import Batch
 from _fastpath.outbound import Form
 from gateway.config import WorkerSettings
-from gateway.dispatch.admission import Admission
+from gateway.dispatch.admission import Admission, Asked
 from gateway.dispatch.clock import Clock, Watch
 from gateway.dispatch.compose import encoding_of, form_of
 from gateway.dispatch.intent import Intents
@@ -74,7 +75,7 @@ class Dispatcher:
         feed: Feed,
         admission: Admission,
     ):
-        self._admission = admission
+        self.admission = admission
         self._carrier = carrier
         self._intents = intents
         self._feed = feed
@@ -142,7 +143,8 @@ class Dispatcher:
         ahead = 1 if self.is_short else max(carrier.window_size * 2, int(self._intents.rate_per_s * AHEAD_S))
         missing = ahead - backlog.unsent
         now = self._clock.monotonic()
-        if missing > 0:
+        # A quarter of it at once: statements, and what the gate asks for each claim, are spread over more messages.
+        if missing > ahead // 4:
             self._urgent_at = now + IDLE_S
             return min(MOST_CHUNKS, -(-missing // runs.CHUNK_POSITIONS)), MessageClass.BULK
         if (self._wake.is_set() or now >= self._urgent_at) and backlog.unsent_of(LAST_URGENT) < ahead:
@@ -197,8 +199,8 @@ class Dispatcher:
                     carrier.backlog.add(batch)
                 else:
                     gated.setdefault((batch.run, sender), (dressed, []))[1].append(batch)
-            for (_, sender), (dressed, batches) in gated.items():
-                unfit += await self._admit(connection, dressed, batches, sender)
+            if gated:
+                unfit += await self._admit(connection, gated)
             if unfit:
                 self.held += len(unfit)
                 await queue.hold(connection, carrier.lane, unfit)
@@ -214,36 +216,41 @@ class Dispatcher:
             await queue.listen(connection, lane, self._wake.set)
 
     async def _admit(
-        self, connection: postgres.Connection, dressed: Dress, batches: list[Batch], sender: str
+        self, connection: postgres.Connection, gated: Mapping[tuple[int, str], tuple[Dress, list[Batch]]]
     ) -> list[tuple[int, int]]:
-        """Ask the gate about the batches of a run, and hand those that may go to the binds; -> those to be set aside.
+        """Ask the gate about the batches of some runs; those that may go are handed to the binds; -> those to be held.
 
         What waits is committed to wait before the batch is handed out.
         """
-        carrier, gate, run = self._carrier, dressed.gate, dressed.run
-        assert gate is not None
+        carrier = self._carrier
         # A first claim finds nothing of an earlier one.
-        old = [batch.chunk_id for batch in batches if batch.epoch > 1]
+        old = [batch.chunk_id for _, batches in gated.values() for batch in batches if batch.epoch > 1]
         aside = await admission.set_aside(connection, carrier.lane, old) if old else {}
-        try:
-            waiting = await self._admission.admit(batches, run, gate, sender, aside)
-        except ValueError as error:
-            log.error("! lane %d: run %d cannot pass the gate, it is held: %s", carrier.lane, run.id, error)
-            return [(batch.chunk_id, batch.epoch) for batch in batches]
-        put_off = []
-        for batch in batches:
-            held = waiting.get(batch)
-            if held is not None and held.until is not None:
-                put_off.append((batch.chunk_id, batch.epoch, batch.next_rank, held.until))
+        asked = [
+            Asked(batches, dressed.run, dressed.gate, sender)
+            for (_, sender), (dressed, batches) in gated.items()
+            if dressed.gate is not None
+        ]
+        unfit: list[tuple[int, int]] = []
+        put_off: list[tuple[int, int, int, datetime]] = []
+        for one, waiting in zip(asked, await self.admission.admit(asked, aside), strict=True):
+            if isinstance(waiting, ValueError):
+                log.error("! lane %d: run %d cannot pass the gate, it is held: %s", carrier.lane, one.run.id, waiting)
+                unfit += [(batch.chunk_id, batch.epoch) for batch in one.batches]
                 continue
-            if held is not None and not await admission.put_aside(
-                connection, carrier.lane, batch.chunk_id, batch.epoch, held.positions, self._clock.wall()
-            ):
-                continue
-            carrier.backlog.add(batch)
+            for batch in one.batches:
+                held = waiting.get(batch)
+                if held is not None and held.until is not None:
+                    put_off.append((batch.chunk_id, batch.epoch, batch.next_rank, held.until))
+                    continue
+                if held is not None and not await admission.put_aside(
+                    connection, carrier.lane, batch.chunk_id, batch.epoch, held.positions, self._clock.wall()
+                ):
+                    continue
+                carrier.backlog.add(batch)
         if put_off:
             await admission.put_off(connection, carrier.lane, put_off)
-        return []
+        return unfit
 
     async def _shut(self) -> None:
         """Take back what was in hand when its window closed: claimed again, it meets the gate again (QH-6)."""
@@ -401,4 +408,4 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Close the connections."""
-        await asyncio.gather(self._line.close(), self._admission.close())
+        await asyncio.gather(self._line.close(), self.admission.close())

@@ -10,7 +10,7 @@ Statements: sql/admission.sql. Not here: who decides (campaign.admission), conse
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from _fastpath.gate import CONTACT_COLUMNS, page
 from _fastpath.peoplerows import bucket
@@ -20,24 +20,24 @@ from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
 Kind = Literal["brand", "tag", "zone"]
+# Buckets, first pages and last ones: of Questions.spans.
+Spans: TypeAlias = tuple[Sequence[int], Sequence[int], Sequence[int]]
 LAST_TAG = 62
 
 
-async def hold_buckets(connection: Connection, buckets: Sequence[int]) -> None:
+async def hold_buckets(connection: Connection, buckets: Iterable[int]) -> None:
     """Let nobody else decide about people of some buckets until this transaction ends."""
     await connection.fetch(query("hold_buckets"), sorted(set(buckets)))
 
 
-async def consent(connection: Connection, buckets: Sequence[int], pages: Sequence[int], brand: str) -> bytes:
+async def consent(connection: Connection, spans: Spans, brand: str) -> bytes:
     """Read the consent of everybody in some pages; -> octets for Questions.read_consent."""
-    return await _copied(connection, "consent_pages", buckets, pages, brand)
+    return await connection.fetchval(query("consent_pages"), *spans, brand) or b""
 
 
-async def contacts(
-    connection: Connection, buckets: Sequence[int], pages: Sequence[int], since: datetime, until: datetime
-) -> bytes:
+async def contacts(connection: Connection, spans: Spans, since: datetime, until: datetime) -> bytes:
     """Read who of some pages was written to since, or is to be until; -> octets for Questions.read_contacts."""
-    return await _copied(connection, "contact_pages", buckets, pages, since, until)
+    return await connection.fetchval(query("contact_pages"), *spans, since, until) or b""
 
 
 async def why_suppressed(connection: Connection, numbers: Sequence[int], scopes: Sequence[str]) -> dict[int, str]:
@@ -119,16 +119,6 @@ async def set_aside(connection: Connection, lane: int, chunk_ids: Sequence[int])
     """Read which positions of chunks go on in others since an earlier claim, by chunk."""
     rows = await connection.fetch(query("set_aside"), lane, chunk_ids)
     return {row["chunk_id"]: set(row["positions"]) for row in rows}
-
-
-async def _copied(connection: Connection, name: str, *values: object) -> bytes:
-    pieces: list[bytes] = []
-
-    async def take(octets: bytes) -> None:
-        pieces.append(octets)
-
-    await connection.copy_from_query(query(name), *values, output=take, format="binary")
-    return b"".join(pieces)
 
 
 async def _once(octets: bytes) -> AsyncIterator[bytes]:

@@ -42,3 +42,10 @@ async def test_people_are_made_with_the_fields_of_the_text(dsn):
 async def test_life_that_is_not_over_in_time_is_not_complete(dsn):
     result = await run_life(2000, 1, 10, True, dsn, tps=10, timeout_s=0.5)
     assert not result["complete"] and result["responses"] < 2000
+
+
+async def test_life_with_the_gate_on_lets_everybody_pass_and_again_in_the_same_database(dsn):
+    for _ in range(2):
+        result = await run_life(500, 1, 10, True, dsn, tps=0, timeout_s=60, is_gated=True)
+        assert result["complete"] and result["states"] == {"delivered": 500}
+        assert result["gate"] and result["admitted"] == 500

@@ -11,7 +11,7 @@ import pytest
 from _fastpath import gate as compiled
 from _fastpath.outbound import encode_batch
 from gateway.config import CarrierSettings
-from gateway.dispatch.admission import Admission
+from gateway.dispatch.admission import Admission, Asked
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.compose import form_of
 from gateway.errors import StoreError
@@ -59,10 +59,12 @@ class Keeper:
         mine = [batch for batch in claimed.batches if batch.run == run.id]
         given = [(batch.chunk_id, batch.epoch, batch.next_rank) for batch in claimed.batches]
         try:
-            self.waiting = await self.admission.admit(mine, run, gate, "")
+            (waiting,) = await self.admission.admit([Asked(mine, run, gate, "")])
         except StoreError:
             await queue.release(self.connection, self.lane, given)
             raise
+        assert not isinstance(waiting, ValueError), waiting
+        self.waiting = waiting
         counted: dict[str, int] = {}
         for batch in mine:
             for pos in range(batch.n):
@@ -219,12 +221,31 @@ async def test_64_gates_that_race_for_one_place_let_one_message_pass_CP_3(keeper
     gates = [Keeper(keeper.dsn, keeper.connection) for _ in racing]
     by_run = {batch.run: batch for batch in claimed.batches}
     await asyncio.gather(
-        *(one.admission.admit([by_run[run.id]], run, gate, "") for one, run in zip(gates, racing, strict=True))
+        *(one.admission.admit([Asked([by_run[run.id]], run, gate, "")]) for one, run in zip(gates, racing, strict=True))
     )
     passed = [by_run[run.id].number(pos) for run in racing for pos in range(8) if by_run[run.id].verdict(pos) == 0]
     assert sorted(passed) == list(people)
     for one in gates:
         await one.admission.close()
+
+
+async def test_runs_of_one_claim_share_a_transaction_and_see_what_the_one_before_has_reserved_CP_3(
+    keeper: Keeper,
+) -> None:
+    """One of them that cannot be read holds up none of the others."""
+    gate = Gate(needs="none", caps=(Cap(limit=1, per="day"),), gap_s=0)
+    broken = Gate(needs="none", windows={"brand": {"mon": ["09:00-09:00"]}})
+    people = numbers(12)
+    racing = [await keeper.run(people[at : at + 4], broken if at == 3 else gate, name=f"run {at}") for at in range(8)]
+    claimed = await queue.claim(keeper.connection, keeper.lane, "me", keeper.now, 64)
+    by_run = {batch.run: batch for batch in claimed.batches}
+    asked = [Asked([by_run[run.id]], run, broken if at == 3 else gate, "") for at, run in enumerate(racing)]
+    found = await keeper.admission.admit(asked)
+    assert [isinstance(one, ValueError) for one in found] == [at == 3 for at in range(8)]
+    passed = [one.batches[0].number(pos) for one in asked for pos in range(4) if one.batches[0].verdict(pos) == 0]
+    assert sorted(passed) == list(people[:11])
+    count = "SELECT count(DISTINCT xmin::text) FROM contact_page"
+    assert await keeper.connection.fetchval(count) == 1
 
 
 async def test_what_did_not_go_after_all_gives_its_place_back_CP_2(keeper: Keeper) -> None:

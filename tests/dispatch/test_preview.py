@@ -14,7 +14,7 @@ from gateway.campaign.audience import parse
 from gateway.campaign.evaluation import Person
 from gateway.commands._gated import freeze_run
 from gateway.config import CarrierSettings
-from gateway.dispatch.admission import Admission
+from gateway.dispatch.admission import Admission, Asked
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.compose import form_of
 from gateway.dispatch.preview import Preview, chain, preview, suppressed_of
@@ -119,7 +119,7 @@ async def gate_says(
     for batch in claimed.batches:
         batch.dress(form_of("Hello", CARRIER), suppressed=suppressed)
     if claimed.batches:
-        await asked.admit(claimed.batches, run, gate, "")
+        await asked.admit([Asked(claimed.batches, run, gate, "")])
     for batch in claimed.batches:
         for pos in range(batch.n):
             verdict = batch.verdict(pos) or 0

@@ -40,6 +40,29 @@ def rows(*found):
     return bytes(out + b"\xff\xff")
 
 
+def records(*found):
+    """Rows as record_send has them: of values as in `rows`. Types are not looked at."""
+    return records_of(rows(*found))
+
+
+def records_of(copied):
+    """What was written by a binary COPY, as it is read."""
+    assert copied[: len(SIGNATURE)] == SIGNATURE
+    found, at = [], len(SIGNATURE)
+    while copied[at : at + 2] != b"\xff\xff":
+        (columns,), at = struct.unpack_from(">h", copied, at), at + 2
+        row = []
+        for _ in range(columns):
+            (length,) = struct.unpack_from(">i", copied, at)
+            row.append(copied[at + 4 : at + 4 + length])
+            at += 4 + length
+        found.append(row)
+    out = bytearray()
+    for row in found:
+        out += struct.pack(">i", len(row)) + b"".join(struct.pack(">ii", 0, len(one)) + one for one in row)
+    return bytes(out)
+
+
 def packed(numbers):
     return b"".join(struct.pack(">q", number) for number in sorted(numbers))
 
@@ -49,7 +72,7 @@ def consent_rows(people):
     pages = {}
     for number in sorted(people):
         pages.setdefault((bucket(number), gate.page(number)), []).append(number)
-    return rows(
+    return records(
         *(
             (
                 ("i", place[0]), ("i", place[1]), packed(numbers), bytes(people[number][0] for number in numbers),
@@ -61,7 +84,7 @@ def consent_rows(people):
 
 
 def contact_rows(*contacts):
-    return rows(
+    return records(
         *(
             (
                 ("i", bucket(one["number"])), ("i", gate.page(one["number"])), ("q", one["at_us"] - MILLENNIUM_US),
@@ -165,7 +188,7 @@ def test_what_this_run_has_reserved_before_is_reserved_no_second_time_and_not_co
     questions.judge(rules, windows())
     assert questions.admitted == 2
     again = Questions([batch_of([447700900001, 447700900002])], ANYWHERE)
-    again.read_contacts(questions.reservations(rules))
+    again.read_contacts(records_of(questions.reservations(rules)))
     again.judge(Rules(run=8, class_=5, caps=[(1, 0, DAY, 0b110000, 0, -1, 0, False)]), windows())
     assert again.verdict(447700900002)[0] == reasons.cap(0)
     assert again.verdict(447700900001)[0] == gate.SEND
@@ -179,7 +202,7 @@ def test_what_was_reserved_long_ago_and_waited_is_reserved_anew_and_counts_once_
     questions.judge(rules, windows())
     again = Questions([batch_of([447700900001, 447700900002])], ANYWHERE)
     again.read_contacts(contact_rows(contact(447700900001, at_us=NOW - 11 * HOUR, run=7)))
-    again.read_contacts(questions.reservations(rules))
+    again.read_contacts(records_of(questions.reservations(rules)))
     facts, _ = again.explain(447700900001, Rules(run=8, class_=5, caps=caps), windows())
     assert facts["counts"] == [1] and facts["last_us"] == NOW
     facts, _ = again.explain(447700900002, Rules(run=8, class_=5, caps=caps), windows())
@@ -225,16 +248,27 @@ def test_only_positions_that_were_not_handed_out_are_asked_for():
     assert questions.numbers_text() == f"{{{batch.number(batch.ranks(2, 3)[0])}}}"
 
 
+def test_pages_near_each_other_are_asked_for_as_one_span():
+    by_page = {}
+    for number in range(447700000000, 447700600000):
+        if bucket(number) == 7:
+            by_page.setdefault(gate.page(number), number)
+    asked = [by_page[at] for at in (3, 4, 7, 11, 12, 250)]
+    other = next(number for number in range(447700900000, 447700900999) if bucket(number) == 8)
+    found = Questions([batch_of(asked[::-1]), batch_of([other, asked[0]], 2)], ANYWHERE).spans()
+    assert found == ([7, 7, 7, 8], [3, 11, 250, gate.page(other)], [7, 12, 250, gate.page(other)])
+
+
 def test_what_is_not_of_the_form_is_refused_with_its_place():
     questions = Questions([batch_of([447700900001])], ANYWHERE)
-    with pytest.raises(ValueError, match="expected the COPY signature"):
-        questions.read_consent(b"no octets of a copy")
+    with pytest.raises(ValueError, match="expected 5 columns, got 1852796517"):
+        questions.read_consent(b"none of a record")
     with pytest.raises(ValueError, match="expected 5 columns, got 2"):
-        questions.read_consent(rows((("i", 1), ("i", 2))))
+        questions.read_consent(records((("i", 1), ("i", 2))))
     with pytest.raises(ValueError, match="end early"):
         questions.read_consent(consent_rows({447700900001: (2, 0)})[:-7])
     with pytest.raises(ValueError, match="1 octets of numbers"):
-        questions.read_consent(rows((("i", 1), ("i", 2), b"1", b"", b"")))
+        questions.read_consent(records((("i", 1), ("i", 2), b"1", b"", b"")))
     with pytest.raises(ValueError, match="expected a reason below 0"):
         questions.read_refusals(rows((("q", 447700900001), ("h", 3))))
     with pytest.raises(ValueError, match="key 1 and zone 0 of 447700900001 were not entered"):
@@ -357,7 +391,7 @@ def test_questions_of_numbers_are_asked_as_those_of_a_batch_are():
         Questions.of_numbers(rows(*((("q", n),) for n in numbers)), ANYWHERE),
         Questions([batch_of(numbers)], ANYWHERE),
     )
-    assert (mine.places(), mine.numbers_text(), len(mine)) == (theirs.places(), theirs.numbers_text(), 500)
+    assert (mine.spans(), mine.numbers_text(), len(mine)) == (theirs.spans(), theirs.numbers_text(), 500)
     for questions in (mine, theirs):
         questions.read_consent(consent_rows(dict.fromkeys(numbers[::3], (gate.GRANTED, 0))))
         rules = Rules(run=1, class_=5, needs=1)

@@ -86,6 +86,17 @@ def write_copy(rows: Sequence[Sequence[Any]], types: Sequence[str]) -> bytes:
     return b"".join([*pieces, END])
 
 
+def write_records(rows: Sequence[Sequence[Any]], types: Sequence[str]) -> bytes:
+    """Write rows as record_send does, one behind the other; their types are left out, for nobody reads them."""
+    pieces = []
+    for row in rows:
+        pieces.append(struct.pack(">i", len(types)))
+        for value, type_ in zip(row, types, strict=True):
+            octets = _octets(value, type_)
+            pieces.append(struct.pack(">ii", 0, len(octets)) + octets)
+    return b"".join(pieces)
+
+
 def _octets(value: Any, type_: str) -> bytes:
     if type_.endswith("[]"):
         return _array(value, type_[:-2])

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from tests.simulation.copyoctets import write_records
 from tests.simulation.queries import Result, columns_of, model, nameless, rows_of, upsert
 from tests.simulation.queries_queue import CLAIMED, DONE, READY
 from tests.simulation.tables import Transaction, Values, Waiting
 
 CONTACT = ("bucket", "page", "at", "run", "kind", "class", "brand", "priority", "sender", "tags", "numbers")
+CONTACT_TYPES = (
+    "int", "int", "timestamptz", "bigint", "smallint", "smallint", "smallint", "smallint", "int", "bigint", "bytea",
+)  # fmt: skip
 
 
 @model("hold_buckets", "bucket")
@@ -18,32 +22,38 @@ def hold_buckets(tx: Transaction, buckets: Sequence[int]) -> Waiting:
     return [(row.old["bucket"],) for row in held]
 
 
-@model("consent_pages", types=("int", "int", "bytea", "bytea", "bytea"))
-def consent_pages(tx: Transaction, buckets: Sequence[int], pages: Sequence[int], brand: str) -> Result:
-    """Read the consent pages of some places."""
-    get = tx.table("consent_page").get
-    found = [one for place in zip(buckets, pages, strict=True) if (one := get(tx, *place, brand)) is not None]
-    return columns_of(found, "bucket", "page", "numbers", "states", "zones")
-
-
-@model(
-    "contact_pages",
-    types=(
-        "int", "int", "timestamptz", "bigint", "smallint", "smallint", "smallint", "smallint", "int", "bigint", "bytea",
-    ),
-)  # fmt: skip
-def contact_pages(
-    tx: Transaction, buckets: Sequence[int], pages: Sequence[int], since: datetime, until: datetime
+@model("consent_pages", "string_agg")
+def consent_pages(
+    tx: Transaction, buckets: Sequence[int], firsts: Sequence[int], lasts: Sequence[int], brand: str
 ) -> Result:
-    """Read who of some places was written to, or is to be."""
+    """Read the consent pages of some spans of pages."""
+    get = tx.table("consent_page").get
+    spans = zip(buckets, firsts, lasts, strict=True)
+    places = [(bucket, page) for bucket, first, last in spans for page in range(first, last + 1)]
+    found = [one for place in places if (one := get(tx, *place, brand)) is not None]
+    rows = columns_of(found, "bucket", "page", "numbers", "states", "zones")
+    return [(write_records(rows, ("int", "int", "bytea", "bytea", "bytea")) or None,)]
+
+
+@model("contact_pages", "string_agg")
+def contact_pages(
+    tx: Transaction,
+    buckets: Sequence[int],
+    firsts: Sequence[int],
+    lasts: Sequence[int],
+    since: datetime,
+    until: datetime,
+) -> Result:
+    """Read who of some spans of pages was written to, or is to be."""
     table = tx.table("contact_page")
     found = [
         one
-        for place in zip(buckets, pages, strict=True)
-        for _, one in table.group(tx, ("bucket", "page"), *place)
+        for bucket, first, last in zip(buckets, firsts, lasts, strict=True)
+        for page in range(first, last + 1)
+        for _, one in table.group(tx, ("bucket", "page"), bucket, page)
         if since <= one["at"] <= until
     ]
-    return columns_of(found, *CONTACT)
+    return [(write_records(columns_of(found, *CONTACT), CONTACT_TYPES) or None,)]
 
 
 @model("name_id", "id")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from _fastpath import gate, peoplerows
+from gateway.store.runs import APART
 from tests.simulation.queries import Result, columns_of, model, nameless, rows_of
 from tests.simulation.queries_queue import CLAIMED, DONE, MOVED, READY, next_repeat_id
 from tests.simulation.tables import Transaction, Values, Waiting
@@ -189,10 +191,17 @@ def materialise_payload(
 ) -> Waiting:
     """Pack the people of a list into chunks."""
     packed: dict[int, tuple[list[int], list[list[Any]]]] = {}
+    (run,) = rows_of(tx, "run", [(run_id,)])
+    has_gate = tx.sees(run)["gate"] is not None
     for one in _entries(tx, list_id):
         number = one["number"]
         cell = _cell(number, (bounds, firsts, counts, slots))
-        chunk = first_chunks[cell] + (hash_of(number) & 2147483647) % chunks[cell]
+        h = hash_of(number) & 2147483647
+        if has_gate:
+            h = (
+                ((peoplerows.bucket(number) << 24) + (gate.page(number) << 16) + (h & 65535)) * chunks[cell] >> 32
+            ) * APART
+        chunk = first_chunks[cell] + h % chunks[cell]
         numbers, params = packed.setdefault(chunk, ([], []))
         numbers.append(number)
         if fields:

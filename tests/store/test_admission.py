@@ -40,10 +40,10 @@ async def test_consent_and_contacts_come_back_for_those_who_were_asked_for(conne
     await note_contacts(connection, people[100:200], NOW - timedelta(days=2), run=9)
     await note_contacts(connection, people, NOW - timedelta(days=9), run=8)
     questions = Questions([Batch.of(1, list(people))], Zones([0], [1]))
-    buckets, pages = questions.places()
-    questions.read_consent(await admission.consent(connection, buckets, pages, "acme"))
+    spans = questions.spans()
+    questions.read_consent(await admission.consent(connection, spans, "acme"))
     assert questions.keys() == {(1, 7, False), (1, 0, False)}
-    octets = await admission.contacts(connection, buckets, pages, NOW - timedelta(days=7), NOW)
+    octets = await admission.contacts(connection, spans, NOW - timedelta(days=7), NOW)
     questions.read_contacts(octets)
     assert await contacts_of(connection, 9) == list(people[100:200])
 

@@ -89,7 +89,7 @@ async def test_consent_is_judged_for_the_list_as_the_gate_judges_it_CN_2(connect
     gate = Gate(brand="acme", needs=case.needs)
     octets = await considered.numbers(connection, parse("everyone"), TERMS, OPEN)
     questions = Questions.of_numbers(octets, Zones([0], [1]))
-    questions.read_consent(await admission.consent(connection, *questions.places(), "acme"))
+    questions.read_consent(await admission.consent(connection, questions.spans(), "acme"))
     windows = Windows(1)
     windows.enter(1, 0, False, None, None, spans=[(0, 2)] * 3)
     questions.judge(Rules(run=1, class_=5, needs=case.rule, has_windows=False), windows)

@@ -1,6 +1,7 @@
 """Lanes, runs, chunks and the partitions of time."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -8,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from _fastpath.gate import page
+from _fastpath.peoplerows import bucket
 from gateway import routing
 from gateway.errors import StoreError
+from gateway.gate import Gate
 from gateway.message import MessageClass, Policy, Refusal
 from gateway.store import membership, queue, results, runs
 from gateway.store.queue import CHUNK_BITS, FIRST_REPEAT
@@ -64,6 +68,26 @@ async def test_runs_of_one_millisecond_get_ids_of_their_own(connection: Any) -> 
             list_id=None, source=None, now=NOW,
         )  # fmt: skip
         await runs.materialise(connection, run, [1], 1, NOW)
+
+
+async def test_a_run_with_a_gate_has_people_of_neighbouring_pages_in_a_chunk_and_chunks_lie_apart(
+    connection: Any,
+) -> None:
+    """The gate reads a row a page, and holds buckets: those of neighbours in the queue would be the same."""
+    people = [*numbers(30_000), *numbers(3_000, 14155550100)]
+    lane = await runs.lane_of(connection, "acme", NOW)
+    run = await make_run(connection, people, [lane], now=NOW, gate=Gate())
+    batches = (await queue.claim(connection, lane, "w", datetime.now(UTC), 10_000)).batches
+    assert sorted(batch.number(pos) for batch in batches for pos in range(batch.n)) == people[30_000:] + people[:30_000]
+    assert run.recipients == 33_000 and 30 <= len(batches) <= 36 and all(700 < batch.n < 1400 for batch in batches)
+    spans = []
+    for batch in sorted(batches, key=lambda one: one.chunk_id):
+        places = sorted(bucket(batch.number(pos)) << 8 | page(batch.number(pos)) for pos in range(batch.n))
+        assert places[-1] - places[0] <= 2 * 65536 // len(batches)
+        spans.append((places[0], places[-1]))
+    in_order = sorted(spans)
+    assert all(first <= last <= then for (first, last), (then, _) in itertools.pairwise(in_order))
+    assert spans != in_order
 
 
 @pytest.mark.parametrize("people", [1, 2, 999, 1000, 1001, 12_345])

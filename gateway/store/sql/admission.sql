@@ -4,20 +4,21 @@
 SELECT bucket FROM bucket_gate WHERE bucket = ANY($1::int[]) ORDER BY bucket FOR UPDATE;
 
 -- name: consent_pages
--- Read the consent pages of some places for a brand, as columns: leaves by a COPY.
+-- Read the consent pages of some spans of pages for a brand, as columns: all of them one value.
 -- index: consent_page_pkey
-SELECT p.bucket, p.page, p.numbers, p.states, p.zones
-FROM unnest($1::int[], $2::int[]) AS u (bucket, page)
-JOIN consent_page p ON p.bucket = u.bucket AND p.page = u.page
-WHERE p.brand = $3::text;
+SELECT string_agg(record_send(ROW (p.bucket, p.page, p.numbers, p.states, p.zones)), ''::bytea)
+FROM unnest($1::int[], $2::int[], $3::int[]) AS u (bucket, first, last)
+JOIN consent_page p ON p.bucket = u.bucket AND p.page BETWEEN u.first AND u.last
+WHERE p.brand = $4::text;
 
 -- name: contact_pages
--- Read who of some places was written to since a moment, or is to be until another, as columns: leaves by a COPY.
+-- Read who of some spans of pages was written to since a moment, or is to be until another, as columns: all one value.
 -- index: contact_page_at (bucket, page, at), of the partitions since then
-SELECT p.bucket, p.page, p.at, p.run, p.kind, p.class, p.brand, p.priority, p.sender, p.tags, p.numbers
-FROM unnest($1::int[], $2::int[]) AS u (bucket, page)
-JOIN contact_page p ON p.bucket = u.bucket AND p.page = u.page
-WHERE p.at >= $3::timestamptz AND p.at <= $4::timestamptz;
+SELECT string_agg(record_send(ROW (p.bucket, p.page, p.at, p.run, p.kind, p.class, p.brand, p.priority, p.sender, p.tags,
+                                   p.numbers)), ''::bytea)
+FROM unnest($1::int[], $2::int[], $3::int[]) AS u (bucket, first, last)
+JOIN contact_page p ON p.bucket = u.bucket AND p.page BETWEEN u.first AND u.last
+WHERE p.at >= $4::timestamptz AND p.at <= $5::timestamptz;
 
 -- name: why_suppressed
 -- Read what suppresses some numbers, for a sender or for all: the first word that is in force.

@@ -69,7 +69,8 @@ GROUP BY 1;
 -- nothing is drawn through one of them. A number lies in a range of the plan, its share picks one of the range's slots,
 -- the slot names the cell, and a hash the chunk of the cell: all of it look-ups in arrays.
 -- $2 = first chunk id, $3 = list, $4 to $7 = the plan, as $3 to $6 of sample_cells, $8 = first chunk of each cell, $9 = how
--- many it has, $10 = its lane; runs.py writes the field names, as parameters, in the place of the empty array.
+-- many it has, $10 = its lane; runs.py writes the field names, as parameters, in the place of the empty array, and for a
+-- gated run the share of a page in the place of that of a hash.
 -- OFFSET 0: else the planner writes the look-up out wherever its result is used, and does it as often.
 -- index: list_entry is read whole, by bucket
 INSERT INTO chunk_payload (lane, chunk_id, run, msisdn, params)
@@ -79,11 +80,11 @@ FROM (
     FROM (
         SELECT ($8::int[])[cell + 1] + h % ($9::int[])[cell + 1] AS chunk, number, ARRAY[]::text[] AS params
         FROM (
-            SELECT number, attributes, hashint8(number) & 2147483647 AS h,
+            SELECT number, bucket, once, attributes, hashint8(number) & 2147483647 AS h,
                    ($7::int[])[($5::int[])[range] + 1
                                + ((once # (once >> 13)) * 69621 % 2147483647 >> 8) % ($6::int[])[range]] AS cell
             FROM (
-                SELECT number, attributes, number % 1000003 * 48271 % 2147483647 AS once,
+                SELECT number, bucket, attributes, number % 1000003 * 48271 % 2147483647 AS once,
                        width_bucket(number * CASE
                            WHEN number >= 100000000000000 THEN 1 WHEN number >= 10000000000000 THEN 10
                            WHEN number >= 1000000000000 THEN 100 WHEN number >= 100000000000 THEN 1000
