@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway import metrics
+from gateway.automation.ageing import Ageing
 from gateway.automation.sessions import Sessions
 from gateway.config import Settings
 from gateway.dispatch import memory
@@ -361,8 +362,9 @@ async def open_worker(
     keeper = asyncio.create_task(database.keep_running())
     try:
         await worker.start()
-        ends = Sessions(CLOCK.wall, worker.connect, worker.instance, chance or random.Random())
-        automation = asyncio.create_task(ends.run())
+        drawn = chance or random.Random()
+        loops = [job(CLOCK.wall, worker.connect, worker.instance, drawn) for job in (Sessions, Ageing)]
+        automation = [asyncio.create_task(loop.run()) for loop in loops]
         try:
             async with contextlib.AsyncExitStack() as doors:
                 if settings.worker.metrics_listen:
@@ -370,8 +372,9 @@ async def open_worker(
                     await doors.enter_async_context(metrics.serve(listen, worker, CLOCK.monotonic, waits_in(database)))
                 yield worker
         finally:
-            automation.cancel()
-            await asyncio.gather(automation, return_exceptions=True)
+            for task in automation:
+                task.cancel()
+            await asyncio.gather(*automation, return_exceptions=True)
             await worker.stop()
     finally:
         keeper.cancel()

@@ -22,7 +22,7 @@ from gateway.dispatch.preview import preview as preview_of
 from gateway.errors import AudienceFault, ConfigError
 from gateway.message import MessageClass
 from gateway.predicate import Predicate
-from gateway.store import people, postgres, selection
+from gateway.store import people, postgres, selection, watched
 from gateway.store.audiences import Terms
 
 Result = TypeVar("Result")
@@ -205,6 +205,7 @@ def freeze(
             now=terms.now,
         )
         await selection.freeze(connection, tree, terms, made.id, fields)
+        await watched.mark_list(connection, made.id, terms.now)
         return await people.finish_list(connection, made.id, terms.now)
 
     click.echo(f"list {name!r}: {_run(config, dsn, work):,} numbers")
@@ -236,7 +237,7 @@ def add(
 def list_(config: Path | None, dsn: str) -> None:
     """Name the audiences that are kept."""
     for made in _run(config, dsn, selection.kept).values():
-        click.echo(f"{made.name}\tversion {made.version}\t{made.text}")
+        click.echo(f"{made.name}\tversion {made.version}{', watched' * made.is_watched}\t{made.text}")
 
 
 @audience.command()
@@ -245,9 +246,16 @@ def list_(config: Path | None, dsn: str) -> None:
 @_database_options
 def show(name: str, as_json: bool, config: Path | None, dsn: str) -> None:
     """Print what the audience NAME asks."""
-    found = _run(config, dsn, selection.kept).get(name)
+
+    async def work(connection: postgres.Connection) -> tuple[selection.Audience | None, int]:
+        found = (await selection.kept(connection)).get(name)
+        return found, await watched.members(connection, found.id) if found is not None and found.is_watched else 0
+
+    found, people_in = _run(config, dsn, work)
     if found is None:
         raise Refused(f"audience: expected one that is kept, found {name!r}")
+    if found.is_watched:
+        click.echo(f"audience {name!r} is watched: {people_in:,} people are in it", err=True)
     click.echo(
         json.dumps(json.loads(predicate.encode(found.tree)), ensure_ascii=False, indent=2) if as_json else found.text
     )
@@ -294,10 +302,42 @@ def forget(name: str, config: Path | None, dsn: str) -> None:
     """Drop the audience NAME, which no other one may ask for."""
 
     async def work(connection: postgres.Connection) -> bool:
-        for other in (await selection.kept(connection)).values():
+        kept = await selection.kept(connection)
+        if name in kept and kept[name].is_watched:
+            raise Refused(f"audience: {name!r} is watched: sluice audience unwatch {name}")
+        for other in kept.values():
             if any(isinstance(node, predicate.InSegment) and node.name == name for node in predicate.walk(other.tree)):
                 raise Refused(f"audience: {name!r} is asked for by {other.name!r}")
-        return await selection.forget(connection, name)
+        if name in kept and not await selection.forget(connection, name):
+            raise Refused(f"audience: {name!r} is left by its members right now, by a worker that runs: try again")
+        return name in kept
+
+    if not _run(config, dsn, work):
+        raise Refused(f"audience: expected one that is kept, found {name!r}")
+
+
+@audience.command()
+@click.argument("name")
+@_database_options
+def watch(name: str, config: Path | None, dsn: str) -> None:
+    """Keep who is in the audience NAME from now on, as persons change and as time passes. A worker does it.
+
+    Who is in it already enters by an edit, which starts nothing.
+    """
+    _set_watched(config, dsn, name, is_watched=True)
+
+
+@audience.command()
+@click.argument("name")
+@_database_options
+def unwatch(name: str, config: Path | None, dsn: str) -> None:
+    """Keep who is in the audience NAME no more: all leave by an edit, which starts nothing."""
+    _set_watched(config, dsn, name, is_watched=False)
+
+
+def _set_watched(config: Path | None, dsn: str, name: str, *, is_watched: bool) -> None:
+    async def work(connection: postgres.Connection) -> bool:
+        return await watched.set_watched(connection, name, is_watched, datetime.now(UTC))
 
     if not _run(config, dsn, work):
         raise Refused(f"audience: expected one that is kept, found {name!r}")

@@ -16,8 +16,8 @@ from typing import Any
 
 from _fastpath import peoplerows
 from gateway.contacts.reading import Batch, Reading
-from gateway.store import people
-from gateway.store.postgres import close, connect
+from gateway.store import people, watched
+from gateway.store.postgres import close, connect, deadline
 
 PIECE_BLOCKS = 48
 """Blocks in one COPY: about 50,000 rows a transaction, sorted as the index wants them."""
@@ -118,6 +118,8 @@ async def load(
             return written
 
         written = sum(await _together([upsert(connection) for connection in opened]))
+        async with deadline(control, people.SET_DEADLINE_S, "mark list"):
+            await watched.mark_list(control, found.id, now)
         entries = await people.finish_list(control, found.id, now)
         return Loaded(list_id=found.id, entries=entries, endpoints_written=written, was_known=was_known)
     finally:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from _fastpath.peoplerows import bucket
 from gateway.consent import CLASSES, NO_HASH, Fact, Link, Standing, State, chain, microseconds
-from gateway.store import admission
+from gateway.store import admission, watched
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
@@ -42,7 +42,7 @@ async def append(connection: Connection, facts: Sequence[Fact], fold: Fold) -> i
     fold    what follows from all facts of a number (campaign.consent.states_of)
     raises  StoreError; of several buckets, those before the one that failed stay: it is safe to repeat where every
             fact has an entry
-    cost    nine statements for each bucket and thousand numbers
+    cost    ten statements for each bucket and thousand numbers
     """
     by_bucket: dict[int, dict[int, list[Fact]]] = {}
     for fact in facts:
@@ -86,6 +86,7 @@ async def _append(connection: Connection, key: int, by_number: dict[int, list[Fa
             [one.night for _, _, one in states], [one.since for _, _, one in states],
         )  # fmt: skip
         await admission.refresh_consent_pages(connection, [(number, brand) for number, brand, _ in states])
+        await watched.mark_numbers(connection, key, last, max(link.fact.recorded_at for link in new))
     return len(new)
 
 

@@ -20,6 +20,7 @@ from enum import IntEnum
 import asyncpg
 from msgspec import Struct
 
+from gateway.store import watched
 from gateway.store.people import LIST_OF_FILE
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -186,6 +187,7 @@ async def empty_bucket(connection: Connection, list_ids: Sequence[int], bucket: 
         entries = [row["number"] for row in await connection.fetch(query("drop_entries"), bucket, ours)] if ours else []
         if not entries:
             return 0
+        await watched.mark_numbers(connection, bucket, entries, before)
         # Two statements: the second one sees what those have committed who had a person before we locked him.
         held = [row["number"] for row in await connection.fetch(query("hold_endpoints"), bucket, entries, before)]
         return len(entries) + _rows(await connection.execute(query("drop_endpoints"), bucket, held))

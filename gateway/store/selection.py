@@ -36,10 +36,10 @@ ON CONFLICT (name) DO UPDATE
 SET text = excluded.text, tree = excluded.tree, zone = excluded.zone, updated_at = excluded.updated_at,
     version = audience.version
               + CASE WHEN (audience.tree, audience.zone) = (excluded.tree, excluded.zone) THEN 0 ELSE 1 END
-RETURNING id, name, text, tree::text AS tree, zone, version
+RETURNING id, name, text, tree::text AS tree, zone, version, is_watched
 """
-_KEPT = "SELECT id, name, text, tree::text AS tree, zone, version FROM audience ORDER BY name"
-_FORGET = "DELETE FROM audience WHERE name = $1::text"
+_KEPT = "SELECT id, name, text, tree::text AS tree, zone, version, is_watched FROM audience ORDER BY name"
+_FORGET = "DELETE FROM audience WHERE name = $1::text AND NOT is_watched AND watch IS NULL"
 _ATTRIBUTES = "SELECT name, kind FROM attribute_kind"
 _PROPERTIES = "SELECT event, name, kind FROM event_property_kind"
 _LISTS = "SELECT name FROM contact_list"
@@ -48,7 +48,7 @@ _SALT = "SELECT salt FROM audience_salt WHERE id = 1"
 
 
 class Audience(Struct, frozen=True, kw_only=True):
-    """An audience that has a name; version rises when its meaning changes."""
+    """An audience that has a name; version rises when its meaning changes. is_watched: who is in it is kept."""
 
     id: int
     name: str
@@ -56,6 +56,7 @@ class Audience(Struct, frozen=True, kw_only=True):
     tree: Predicate
     zone: str
     version: int
+    is_watched: bool
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -96,7 +97,7 @@ async def kept(connection: Connection) -> dict[str, Audience]:
 
 
 async def forget(connection: Connection, name: str) -> bool:
-    """Drop an audience; -> whether there was one."""
+    """Drop an audience; -> whether there was one that nobody's membership is kept of any more."""
     async with deadline(connection, STATEMENT_DEADLINE_S, "forget audience"):
         return bool(await connection.execute(_FORGET, name) == "DELETE 1")
 

@@ -84,3 +84,14 @@ def test_members_are_named_and_frozen_into_a_list_each_number_once(peopled: str)
     assert run(peopled, "members", "city = 'Wien' and number exists") == (0, "3\t+447700900002\n")
     assert run(peopled, "freeze", "everyone", "--list", "all", "--field", "name") == (0, "list 'all': 2 numbers\n")
     assert run(peopled, "freeze", "everyone", "--list", "all")[0] == 65
+
+
+def test_an_audience_is_watched_and_watched_no_more(peopled: str) -> None:
+    """SG-4."""
+    assert run(peopled, "add", "vienna", "city = 'Wien'")[0] == run(peopled, "watch", "vienna")[0] == 0
+    assert run(peopled, "list")[1] == "vienna\tversion 1, watched\tcity = 'Wien'\n"
+    assert "0 people are in it" in run(peopled, "show", "vienna")[1]
+    code, output = run(peopled, "forget", "vienna")
+    assert code == 65 and "sluice audience unwatch vienna" in output
+    assert run(peopled, "unwatch", "vienna")[0] == run(peopled, "forget", "vienna")[0] == 0
+    assert run(peopled, "watch", "vienna")[0] == run(peopled, "unwatch", "vienna")[0] == 65

@@ -27,9 +27,12 @@ NOT_THE_WORKERS = {
     "aggregates.sql": ("aggregates", "sessions"),
     "consents.sql": ("consents",),
     "identities.sql": ("identities",),
+    "imports.sql": ("imports",),
+    "lists.sql": ("lists",),
     "profiles.sql": ("profiles", "eventfiles"),
     "retention.sql": ("retention",),
     "traces.sql": ("traces",),
+    "watched.sql": ("watched",),
 }
 # Single ones of files that workers need: the latencies of a report, why somebody is suppressed, what writes the page
 # that the gate reads. The job of retention is taken, where there is one, by a statement that has its model.
