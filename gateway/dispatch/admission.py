@@ -87,7 +87,7 @@ class Admission:
         runs = ", ".join(str(one.run.id) for one in asked)
         try:
             async with postgres.deadline(connection, self._deadline_s, f"gate of run {runs}"):
-                failed = await self._decide_all(connection, asked, all_questions)
+                failed, moments = await self._decide_all(connection, asked, all_questions)
         except BaseException as error:
             if not isinstance(error, StoreError) or not self._line.is_sound(error):
                 self._line.cut()
@@ -100,14 +100,18 @@ class Admission:
             self.admitted += questions.admitted
             self.held += questions.held
             self.refused += questions.refused
-            found.append(_waiting(questions.apply(self._clock.monotonic())))
+            found.append(_waiting(questions.apply(moments.get(at, 0.0))))
         return found
 
     async def _decide_all(
         self, connection: postgres.Connection, asked: Sequence[Asked], all_questions: Sequence[Questions]
-    ) -> dict[int, ValueError]:
-        """Decide about each that has somebody to ask about; -> what is wrong with the others, by place."""
+    ) -> tuple[dict[int, ValueError], dict[int, float]]:
+        """Decide about each that has somebody to ask about.
+
+        ->  what is wrong with some, and the monotonic moments at which the others were judged, by place
+        """
         failed: dict[int, ValueError] = {}
+        moments: dict[int, float] = {}
         rules_by_place: dict[int, RunRules] = {}
         for at, (one, questions) in enumerate(zip(asked, all_questions, strict=True)):
             try:
@@ -116,21 +120,22 @@ class Admission:
             except ValueError as error:
                 failed[at] = error
         if not rules_by_place:
-            return failed
+            return failed, moments
         buckets = {bucket for at in rules_by_place for bucket in all_questions[at].spans()[0]}
         async with connection.transaction():
             await admission.hold_buckets(connection, buckets)
             for at, rules_of in rules_by_place.items():
                 try:
-                    await self._decide(connection, all_questions[at], rules_of, asked[at])
+                    moments[at] = await self._decide(connection, all_questions[at], rules_of, asked[at])
                 except ValueError as error:
                     failed[at] = error
-        return failed
+        return failed, moments
 
     async def _decide(
         self, connection: postgres.Connection, questions: Questions, rules_of: RunRules, asked: Asked
-    ) -> None:
-        now, run = self._clock.wall(), asked.run
+    ) -> float:
+        """Decide about one; -> the moment it is for: a window closes no later because Postgres took its time."""
+        now, at, run = self._clock.wall(), self._clock.monotonic(), asked.run
         rules = rules_of.rules(now, run.expires_at)
         suppressed = asked.batches[0].suppressed
         await learn(connection, questions, rules_of, rules, now, run.created_at, asked.sender, suppressed)
@@ -140,6 +145,7 @@ class Admission:
         questions.judge(rules, rules_of.windows(now, keys, self._zone_names))
         if not rules_of.is_exempt and (octets := questions.reservations(rules)):
             await admission.reserve(connection, octets)
+        return at
 
     async def _rules_of(self, connection: postgres.Connection, run: Run, gate: Gate, sender: str) -> RunRules:
         known = self._rules.get((run.id, sender))

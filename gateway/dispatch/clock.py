@@ -8,8 +8,8 @@ Who judges what, when they disagree:
 
 A wall clock that jumps by more than 5 s between two looks is not believed (`Watch`) until it has kept step with the
 monotonic one for a minute, or a person says that it is right. Meanwhile a scheduled start of promotional classes needs
-both clocks: the wall, and the wall as it would be without the jumps. Codes and other strict classes go by whichever of
-the two is later: they wait for nothing.
+both clocks: the wall, and the wall as it would be without the jumps; where a gate asks for the time of day they wait.
+Codes and other strict classes go by whichever of the two is later: they wait for nothing.
 A process that was suspended sees both clocks go on, and is not misled; its leases have ended by the monotonic one.
 """
 
@@ -74,6 +74,12 @@ class Watch:
         self.distrusts = False
         self.jumped_s = 0.0
         self._believed = self._wall - timedelta(seconds=self._at)
+
+    @property
+    def doubts(self) -> bool:
+        """Whether the wall clock is not believed, or would not be at the next look."""
+        step = self._clock.wall() - self._wall
+        return self.distrusts or abs(step - timedelta(seconds=self._clock.monotonic() - self._at)) > JUMP
 
     def due(self, *, strict: bool) -> datetime:
         """Up to which `not_before` a chunk may be claimed now; strict: of the classes that wait for nothing."""

@@ -46,6 +46,8 @@ BUSY_S = 0.01
 SOON_S = 0.001
 # Runs of which the form is kept.
 FORMS = 1024
+# Promotional messages of a gate wait so long, and so on, while nobody knows what time of day it is.
+DOUBTED_S = 5.0
 
 
 class Dress(Struct, frozen=True):
@@ -233,6 +235,11 @@ class Dispatcher:
         ]
         unfit: list[tuple[int, int]] = []
         put_off: list[tuple[int, int, int, datetime]] = []
+        if self.watch is not None and self.watch.doubts:
+            until = self.watch.due(strict=False) + timedelta(seconds=DOUBTED_S)
+            doubted = [batch for one in asked if one.run.class_ > LAST_URGENT for batch in one.batches]
+            put_off += [(batch.chunk_id, batch.epoch, batch.next_rank, until) for batch in doubted]
+            asked = [one for one in asked if one.run.class_ <= LAST_URGENT]
         for one, waiting in zip(asked, await self.admission.admit(asked, aside), strict=True):
             if isinstance(waiting, ValueError):
                 log.error("! lane %d: run %d cannot pass the gate, it is held: %s", carrier.lane, one.run.id, waiting)

@@ -77,6 +77,22 @@ def test_scheduled_start_waits_for_both_clocks_and_a_strict_class_for_neither() 
         assert watch.due(strict=True) == max(real, real + jump)
 
 
+def test_clock_is_doubted_as_soon_as_it_has_jumped_and_not_at_the_next_look_alone() -> None:
+    """Fault 82, QH-1: who asks for the time of day between two looks is not told another one."""
+    two = Two()
+    watch = watched(two)
+    two.go_on(0.9)
+    assert not watch.doubts
+    two.wall += timedelta(hours=1)
+    assert watch.doubts and not watch.distrusts
+    watch.look()
+    assert watch.doubts
+    for _ in range(62):
+        two.go_on(1.0)
+        watch.look()
+    assert not watch.doubts
+
+
 def test_clock_that_keeps_step_for_a_minute_is_believed_again() -> None:
     two = Two()
     watch = watched(two)

@@ -11,6 +11,7 @@ moment and the biography of the message. Situations that a run of many seeds mus
 Not here: what is done to the gateway (world.py).
 """
 
+import itertools
 import struct
 from collections import Counter, deque
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from typing import Any
 from _fastpath.batch import stride_of
 from gateway.message import MessageClass, Policy, Refusal
 from gateway.simulator import ledger
+from tests.simulation.gated import MOST_RUNS, PERSON, GateChecks, GatePlan
 from tests.simulation.loop import SimLoop
 from tests.simulation.network import TO_SERVER, Connection
 
@@ -69,6 +71,11 @@ SITUATIONS = {
     "store_frozen": "Postgres stood still",
     "commit_unknown": "a COMMIT was carried out and its answer lost",
     "moved": "messages went to another lane",
+    "unconsented": "somebody without consent was refused",
+    "capped": "somebody was refused for a cap",
+    "put_off": "a chunk waited for its window, or a gap",
+    "put_aside": "some of a chunk waited, in a chunk of their own",
+    "validity": "a message was written with a validity",
 }
 
 
@@ -106,6 +113,7 @@ class Checks:
     store     committed rows: chunks(), payloads(), outcomes(), receipts() … (world.Store)
     carriers  by address: name, lane, tps, window, response_timeout_s (world.CarrierPlan)
     in_scope  the class of each number whose message a STOP reaches
+    gate      what is asked of people (gated.py): a message's number is its key then; None: nothing
     """
 
     def __init__(
@@ -115,6 +123,7 @@ class Checks:
         carriers: dict[tuple[str, int], Any],
         seed: int,
         in_scope: dict[int, MessageClass],
+        gate: GatePlan | None = None,
     ):
         self.in_scope = in_scope
         self.stops: dict[int, Stop] = {}
@@ -147,6 +156,7 @@ class Checks:
         self._known_payloads = 0
         self._order: dict[tuple[int, int, bytes], int] = {}
         self._is_over = False
+        self.gate = None if gate is None else GateChecks(gate, self.say, self.reached)
 
     def say(self, kind: str, text: str, number: int = 0) -> None:
         """Note a violation."""
@@ -208,7 +218,11 @@ class Checks:
     def _submitted(self, connection: Connection, session: Session, sequence: int, pdu: bytes) -> None:
         carrier, now = session.carrier, self.loop.now
         self.submits += 1
-        number, place = destination_of(pdu)
+        person, place = destination_of(pdu)
+        number = person
+        if self.gate is not None:
+            number = self.gate.key_of(person, pdu)
+            self.gate.submitted(number, pdu, now, session.owner)
         self.note(
             number,
             "written to {}, connection {}, sequence {}, part {}",
@@ -224,8 +238,8 @@ class Checks:
         if not self.store.is_registered(session.owner):
             self.say("F1", f"{number} was written by {session.owner}, which is not registered any more", number)
         # S1: nothing begins behind an acknowledgement, and nothing promotional a second behind the COMMIT.
-        if number in self.stops and number in self.in_scope:
-            self._stopped(number, place)
+        if person in self.stops and person in self.in_scope:
+            self._stopped(person, number, place)
         self.begun[number] = None
         # T1: counted where the gateway writes, over all its processes.
         if carrier.tps:
@@ -261,8 +275,8 @@ class Checks:
                 self.say("O1", f"part {place[1]} of {number} left behind part {last}", number)
             self._order[key] = max(last, place[1])
 
-    def _stopped(self, number: int, place: tuple[int, int, bytes]) -> None:
-        stop, now = self.stops[number], self.loop.now
+    def _stopped(self, person: int, number: int, place: tuple[int, int, bytes]) -> None:
+        stop, now = self.stops[person], self.loop.now
         if place[1] > 1 and number in self.begun:
             self.reached["stop_parts"] += 1
             return
@@ -271,7 +285,7 @@ class Checks:
             self.say(
                 "S1", f"{number} was written to after its STOP was acknowledged at {stop.acknowledged_at:.6f}", number
             )
-        elif self.in_scope[number] != MessageClass.TRANSACTIONAL and now - stop.committed_at > STOP_S:
+        elif self.in_scope[person] != MessageClass.TRANSACTIONAL and now - stop.committed_at > STOP_S:
             self.say(
                 "S1", f"{number} was written to {now - stop.committed_at:.3f} s after the COMMIT of its STOP", number
             )
@@ -282,14 +296,18 @@ class Checks:
             return False
         self.stops[number] = Stop(self.loop.now)
         self.note(number, "STOP committed")
-        for carrier in self.carriers.values():
-            for chunk_id, rank in self._places.get((carrier.lane, number), ()):
+        for carrier, key in itertools.product(self.carriers.values(), self._keys_of(number)):
+            for chunk_id, rank in self._places.get((carrier.lane, key), ()):
                 is_intended = store.sent_upto(carrier.lane, chunk_id) > rank
-                if number not in self.begun:
+                if key not in self.begun:
                     self.reached["stop_during_intent" if is_intended else "stop_queued"] += 1
-        if any(number == one for session in self.sessions.values() for one in session.numbers.values()):
+        if any(one in self._keys_of(number) for session in self.sessions.values() for one in session.numbers.values()):
             self.reached["stop_written"] += 1
         return True
+
+    def _keys_of(self, number: int) -> tuple[int, ...]:
+        """The messages of a number, of which one may be on its way."""
+        return (number,) if self.gate is None else tuple(place * PERSON + number for place in range(MOST_RUNS))
 
     def stop_acknowledged(self, number: int) -> None:
         """Hear that nobody can write to a number any more."""
@@ -338,6 +356,8 @@ class Checks:
         elif self.loop.now - at >= session.carrier.response_timeout_s:
             self.may_doubt += 1
             is_late = True
+        if self.gate is not None and number:
+            self.gate.answered(number, status)
         if is_late:
             self.reached["late_response"] += 1
             if status == 0:
@@ -411,6 +431,8 @@ class Checks:
         for name, lines in ledgers.items():
             for message in ledger.fold(ledger.cut(lines.octets.decode("latin-1").splitlines(keepends=True))):
                 number = int(message.destination)
+                if self.gate is not None:
+                    number += (int(message.content[:2], 16) - 0x30) * PERSON
                 self.note(
                     number, "at {}: status {:#x} id {} link {}", name, message.status, message.message_id, message.link
                 )
@@ -434,6 +456,8 @@ class Checks:
         self._truth(rows, copies, accepted)
         self._once_each()
         self._late(rows)
+        if self.gate is not None:
+            self.gate.at_end([key for run in runs for key in run.keys], rows, self.store.reserved(), self.stops)
         for (lane, message_id), number in answered.items():
             if (lane, message_id) not in stored:
                 self.say("R1", f"the receipt of {message_id} of {number} was answered and is not in the store", number)
@@ -466,7 +490,7 @@ class Checks:
 
     def _conservation(self, runs: list[Any], rows: dict[int, list[Any]], copies: Counter[Any]) -> None:
         for run in runs:
-            for number in run.numbers:
+            for number in run.keys:
                 found = rows.get(number, [])
                 if not found:
                     self.say("A1", f"{number} has no outcome and its chunk is closed", number)
@@ -484,7 +508,7 @@ class Checks:
                 self.say("A1", f"{number} was taken by the carrier and has no outcome", number)
 
     def _duplicates(self, runs: list[Any], copies: Counter[Any], repeated: Counter[int]) -> None:
-        once = {number for run in runs if run.policy != Policy.AT_LEAST_ONCE for number in run.numbers}
+        once = {number for run in runs if run.policy != Policy.AT_LEAST_ONCE for number in run.keys}
         for (number, place), count in copies.items():
             most = 1 if number in once else 1 + repeated[number]
             if count > most:
@@ -492,7 +516,7 @@ class Checks:
 
     def _repeats(self, runs: list[Any], numbers_of: dict[tuple[int, int], list[int]]) -> None:
         """Under once is queued again only what was never taken and never in doubt."""
-        once = {number for run in runs if run.policy != Policy.AT_LEAST_ONCE for number in run.numbers}
+        once = {number for run in runs if run.policy != Policy.AT_LEAST_ONCE for number in run.keys}
         again = set(self.store.repeated())
         for row in self.store.outcomes():
             if (row.lane, row.chunk_id, row.pos) in again and row.status in (0, -1):
@@ -504,7 +528,7 @@ class Checks:
         for number, found in rows.items():
             if any(row.status == Refusal.SUPPRESSED for row in found):
                 self.reached["suppressed"] += 1
-                if number not in self.stops or number not in self.in_scope:
+                if number % PERSON not in self.stops or number % PERSON not in self.in_scope:
                     self.say("S1", f"{number} was not sent for a STOP that nobody has asked for", number)
 
     def _once_each(self) -> None:

@@ -108,7 +108,7 @@ class Host:
 
     def wall(self) -> datetime:
         """Read the wall clock."""
-        return BEGIN + timedelta(microseconds=self.loop.now_ns // 1000) + self.wall_offset
+        return self.loop.begin + timedelta(microseconds=self.loop.now_ns // 1000) + self.wall_offset
 
     def wall_ns(self) -> int:
         """Read it in nanoseconds since 1970."""
@@ -160,6 +160,8 @@ class SimLoop(asyncio.AbstractEventLoop):
     """The loop. `now_ns` is the true time, which no host sees."""
 
     def __init__(self) -> None:
+        # What every clock on a wall shows at the start.
+        self.begin = BEGIN
         self.now_ns = 0
         self.ready: deque[Handle] = deque()
         self.turns = 0

@@ -178,7 +178,9 @@ class End(asyncio.Transport):
 
     def _tell(self, error: Exception | None) -> None:
         self.over()
-        self.protocol.connection_lost(error)
+        # Nobody has taken it from the system's hands.
+        if self.protocol is not None:
+            self.protocol.connection_lost(error)
 
     def over(self) -> None:
         """Tell who watches that the end that made the connection has heard of its end, or is gone itself."""

@@ -56,6 +56,23 @@ def contact_pages(
     return [(write_records(columns_of(found, *CONTACT), CONTACT_TYPES) or None,)]
 
 
+@model("why_suppressed", "number", "source")
+def why_suppressed(tx: Transaction, numbers: Sequence[int], scopes: Sequence[str]) -> Result:
+    """Read what suppresses some numbers: the first word that is in force."""
+    table, feed = tx.table("suppression"), tx.table("stop_feed")
+    found = []
+    for number in sorted(set(numbers)):
+        words = []
+        for scope in set(scopes):
+            named = {"number": number, "scope": scope}
+            word = table.get(tx, *(named[name] for name in table.shape.key))
+            if word is not None and (entry := feed.get(tx, word["since"])) is not None:
+                words.append((word["since"], entry["source"]))
+        if words:
+            found.append((number, min(words)[1]))
+    return found
+
+
 @model("name_id", "id")
 def name_id(tx: Transaction, kind: str, name: str) -> Result:
     """Read the small number of a name."""

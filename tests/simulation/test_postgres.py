@@ -34,9 +34,9 @@ NOT_THE_WORKERS = {
     "traces.sql": ("traces",),
     "watched.sql": ("watched",),
 }
-# Single ones of files that workers need: the latencies of a report, why somebody is suppressed, what writes the page
-# that the gate reads. The job of retention is taken, where there is one, by a statement that has its model.
-NOT_SIMULATED = {"latency_counts", "why_suppressed", "open_consent_pages", "fill_consent_pages"} | {
+# Single ones of files that workers need: the latencies of a report, what writes the page that the gate
+# reads. The job of retention is taken, where there is one, by a statement that has its model.
+NOT_SIMULATED = {"latency_counts", "open_consent_pages", "fill_consent_pages"} | {
     name for name, one in all_queries().items() if one.file in NOT_THE_WORKERS and name != "take_job"
 }
 DISPATCH = Path(dispatch.__file__).parent

@@ -24,8 +24,9 @@ from typing import Any
 from msgspec import Struct
 
 from _fastpath.batch import stride_of
+from _fastpath.gate import RESERVED
 from gateway.config import CarrierSettings, DatabaseSettings, Settings, WorkerSettings
-from gateway.dispatch.clock import Clock
+from gateway.dispatch.clock import JUMP, Clock
 from gateway.dispatch.identity import Identity
 from gateway.dispatch.stops import REACHED, Stops
 from gateway.dispatch.worker import Worker
@@ -34,8 +35,10 @@ from gateway.message import MessageClass, Policy
 from gateway.simulator import behaviour
 from gateway.simulator.smsc import Site, Ticks
 from gateway.store import runs
+from tests.simulation import gated
 from tests.simulation.checks import FIRST_HANDSET, Checks
-from tests.simulation.loop import BEGIN, Deadlock, Host, SimLoop, Spin
+from tests.simulation.gated import PERSON
+from tests.simulation.loop import Deadlock, Host, SimLoop, Spin
 from tests.simulation.network import TO_CLIENT, TO_SERVER, Network
 from tests.simulation.postgres import Faults, SimPostgres
 
@@ -116,11 +119,18 @@ class RunPlan(Struct, kw_only=True):
     parts: int
     # What its lane cannot send goes to the other lanes.
     falls_back: bool = False
+    # What its numbers are counted up by, where several runs go to the same people (gated.py).
+    offset: int = 0
 
     @property
     def numbers(self) -> list[int]:
         """Everybody."""
         return [number for _, chunk in self.chunks for number in chunk]
+
+    @property
+    def keys(self) -> list[int]:
+        """Its messages, as the checks name them."""
+        return [number + self.offset for number in self.numbers]
 
 
 class StopPlan(Struct, frozen=True, array_like=True):
@@ -153,6 +163,7 @@ class Plan(Struct, kw_only=True):
     events: list[Event]
     heal_s: float
     stops: list[StopPlan]
+    gate: gated.GatePlan | None = None
 
 
 class Result(Struct, kw_only=True):
@@ -244,7 +255,7 @@ def plan_of(seed: int, *, messages: int = MESSAGES, many_stops: bool = False) ->
         ),
         key=lambda event: event.at_s,
     )
-    return Plan(
+    plan = Plan(
         seed=seed,
         workers=workers,
         carriers=carriers,
@@ -264,6 +275,9 @@ def plan_of(seed: int, *, messages: int = MESSAGES, many_stops: bool = False) ->
         heal_s=span_s + 1.0,
         stops=_stops(random.Random(f"{seed} stops"), sum(len(run.numbers) for run in planned), many_stops),
     )
+    if gated.is_gated(seed):
+        gated.draw(seed, plan, RunPlan)
+    return plan
 
 
 def _routes(chance: random.Random, carriers: list[CarrierPlan], planned: list[RunPlan]) -> None:
@@ -396,6 +410,8 @@ class Process:
         name = f"{self.machine.name}-{self.place}-{self.starts}"
         self.host = Host(world.loop, name, offset_s=offset_s, drift=drift)
         self.host.wall_offset = world.wall_offsets[self.place]
+        if self.host.wall_offset and world.checks.gate is not None:
+            world.checks.gate.astray[name] = None
         self._stop = asyncio.Event()
         self.host.spawn(self._life(self.host, self.pid), f"life of {name}")
 
@@ -562,11 +578,13 @@ class Store:
         return row is not None and row.old is not None
 
     def payloads(self) -> list[tuple[int, int, list[int]]]:
-        """(lane, chunk id, numbers) of all, in the order in which they were found committed."""
+        """(lane, chunk id, keys of its messages) of all, in the order in which they were found committed."""
         for row in self._payload:
             if row.old is not None and row not in self._known:
                 self._known[row] = None
-                self._numbers.append((row.old["lane"], row.old["chunk_id"], list(row.old["msisdn"])))
+                offset = self.world.offsets.get(row.old["run"], 0)
+                numbers = [number + offset for number in row.old["msisdn"]] if offset else list(row.old["msisdn"])
+                self._numbers.append((row.old["lane"], row.old["chunk_id"], numbers))
         return self._numbers
 
     def outcomes(self) -> list[Any]:
@@ -597,6 +615,16 @@ class Store:
         """Messages that have left a lane and not arrived in another."""
         return [row for row in self.rows("transfer") if row["arrived_at"] is None]
 
+    def reserved(self) -> dict[int, set[int]]:
+        """By person, the places of the runs that have reserved a message."""
+        found: dict[int, set[int]] = {}
+        for row in self.rows("contact_page"):
+            if row["kind"] == RESERVED:
+                place = self.world.offsets[row["run"]] // PERSON
+                for at in range(0, len(row["numbers"]), 8):
+                    found.setdefault(int.from_bytes(row["numbers"][at : at + 8]), set()).add(place)
+        return found
+
     def is_over(self) -> bool:
         """Tell whether nothing is queued, claimed or on its way to another lane."""
         return all(row["state"] not in (0, 1) for row in self.rows("chunk")) and not self.on_their_way()
@@ -608,6 +636,10 @@ class World:
     def __init__(self, plan: Plan):
         self.plan = plan
         self.loop = SimLoop()
+        if plan.gate is not None:
+            self.loop.begin = plan.gate.begin
+        # By run, what its numbers are counted up by.
+        self.offsets: dict[int, int] = {}
         self.chance = random.Random(f"{plan.seed} world")
         self.network = Network(self.loop, random.Random(f"{plan.seed} network"))
         self.store = Store(self)
@@ -618,7 +650,9 @@ class World:
         in_scope = {
             number: MessageClass(run.class_) for run in plan.runs if run.class_ in REACHED for number in run.numbers
         }
-        self.checks = Checks(self.loop, self.store, {one.address: one for one in plan.carriers}, plan.seed, in_scope)
+        self.checks = Checks(
+            self.loop, self.store, {one.address: one for one in plan.carriers}, plan.seed, in_scope, plan.gate
+        )
         self.store.postgres.watch = self._on_store
         self._slots: dict[tuple[int, int], tuple[str | None, int]] = {}
         self._stops_seen = 1
@@ -678,6 +712,10 @@ class World:
             reached["flush_twice"] += 1
         elif name == "transfer_chunk":
             reached["moved"] += 1
+        elif name == "put_off":
+            reached["put_off"] += len(result)
+        elif name == "wait_chunk":
+            reached["put_aside"] += 1
         elif name == "lost" and args[0].startswith("COMMIT"):
             reached["commit_unknown"] += 1
         elif not name:
@@ -784,16 +822,19 @@ class World:
 
     async def _run(self) -> None:
         connection = await self.store.connect(None)
-        await runs.ensure_partitions(connection, BEGIN)
+        await runs.ensure_partitions(connection, self.loop.begin)
         for carrier in self.plan.carriers:
-            carrier.lane = await runs.lane_of(connection, carrier.name, BEGIN)
+            carrier.lane = await runs.lane_of(connection, carrier.name, self.loop.begin)
+        if self.plan.gate is not None:
+            for row in gated.consent_rows(self.plan.gate.states):
+                self.store.postgres.tables.tables["consent_page"].settle(row)
         for centre in self.centres:
             centre.start()
         for process in self.processes:
             process.start()
         enqueuing = [asyncio.create_task(self._enqueue(run, place)) for place, run in enumerate(self.plan.runs)]
         self.stops = Stops(
-            Clock(monotonic=lambda: self.loop.now, wall=lambda: BEGIN + timedelta(seconds=self.loop.now)),
+            Clock(monotonic=lambda: self.loop.now, wall=lambda: self.loop.begin + timedelta(seconds=self.loop.now)),
             lambda: self.store.connect(None), self.plan.deadline_s, self.plan.worker["lease_s"],
         )  # fmt: skip
         stopping = [asyncio.create_task(self._stop(stop)) for stop in self.plan.stops]
@@ -858,7 +899,7 @@ class World:
             lane, chunk_id, numbers = payloads[chance.randrange(len(payloads))]
             n = len(numbers)
             rank = self.store.sent_upto(lane, chunk_id) + chance.randint(-40, 40)
-            return numbers[(min(max(rank, 0), n - 1) * stride_of(n) + chunk_id) % n]
+            return numbers[(min(max(rank, 0), n - 1) * stride_of(n) + chunk_id) % n] % PERSON
         run = self.plan.runs[chance.randrange(len(self.plan.runs))]
         numbers = run.chunks[chance.randrange(len(run.chunks))][1] if run.chunks else [FIRST_NUMBER]
         return numbers[chance.randrange(len(numbers))]
@@ -908,7 +949,8 @@ class World:
         await asyncio.sleep(plan.at_s)
         connection: Any = None
         run: Any = None
-        now = BEGIN + timedelta(milliseconds=place)
+        now = self.loop.begin + timedelta(milliseconds=place)
+        gate = None if self.plan.gate is None else self.plan.gate.gate
         for carrier, numbers in plan.chunks:
             done = False
             while not done:
@@ -919,10 +961,11 @@ class World:
                         run = await runs.add_run(
                             connection, name=f"run {place}", template=plan.text, fields=(), class_=plan.class_,
                             policy=plan.policy, lanes=[one.lane for one in self.plan.carriers], list_id=None,
-                            source=None, now=now,
+                            source=None, now=now, gate=gate,
                         )  # fmt: skip
+                        self.offsets[run.id] = plan.offset
                     lane = self.plan.carriers[carrier].lane
-                    if not self._is_queued(lane, numbers[0]):
+                    if not self._is_queued(lane, numbers[0] + plan.offset):
                         lanes = [one.lane for one in self.plan.carriers]
                         others = (lanes[carrier + 1 :] + lanes[:carrier]) if plan.falls_back else []
                         await runs.enqueue_few(connection, run, lane, numbers, None, now, fallback=others)
@@ -1028,6 +1071,10 @@ class World:
                 self.wall_offsets[process.place] += timedelta(seconds=seconds)
                 if process.host is not None:
                     process.host.wall_offset = self.wall_offsets[process.place]
+                    if (gate := self.checks.gate) is not None:
+                        gate.jumped[process.host.name] = None
+                        if timedelta(seconds=abs(seconds)) <= JUMP:
+                            gate.astray[process.host.name] = None
 
     def do_reset(self, carrier: float, which: float) -> None:
         """RST, both ways."""
