@@ -9,11 +9,13 @@ from typing import Any
 import asyncpg
 import pytest
 
+from gateway.dispatch.admission import Admission
 from gateway.dispatch.membership import Watch
 from gateway.dispatch.stops import Feed
 from gateway.message import MessageClass, Policy
 from tests.simulation import run, world
 from tests.simulation.checks import Checks
+from tests.simulation.loop import BEGIN
 from tests.simulation.postgres import Request, Session, SimPostgres
 from tests.simulation.world import Event
 
@@ -223,3 +225,34 @@ def test_dead_worker_that_nobody_replaces_is_found_out(monkeypatch: pytest.Monke
     monkeypatch.setattr(Watch, "look", lambda self, workers, asked_at, read_at: [])
     result = world.World(together(7, [Event(2.0, "kill", (0, 15.0))])).run()
     assert "L2" in kinds_of(result)
+
+
+# -- worlds with a gate -----------------------------------------------------------------------------------------------
+
+
+def test_a_gate_that_asks_nobody_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def admit(*asked: Any) -> dict[Any, Any]:
+        return {}
+
+    monkeypatch.setattr(Admission, "admit", admit)
+    kinds: set[str] = set()
+    for seed in (60, 110, 370):
+        kinds |= kinds_of(world.run_seed(seed, messages=300))
+    assert {"G1", "G2", "G3", "G4"} <= kinds
+
+
+def test_a_clock_that_jumps_an_hour_puts_nobody_off_for_an_hour_QH_1() -> None:
+    """Fault 82: for a minute of the jumped clock's day the window is closed, an hour before that minute comes."""
+    plan = world.plan_of(110, messages=300)
+    assert plan.gate is not None and "10:01-19:00" in plan.gate.gate.windows["campaign"]["daily"]
+    plan.gate.begin, plan.gate.open_s = BEGIN, [(0.0, 3600.0)]
+    plan.events = [Event(0.5, "wall", (place, 3600.0)) for place in range(len(plan.workers))]
+    result = world.World(plan).run()
+    assert not result.violations, "\n".join(result.violations)
+    assert result.virtual_s < 200 and result.reached["put_off"]
+
+
+def test_what_a_window_holds_back_leaves_when_it_opens_again_QH_5() -> None:
+    result = world.run_seed(110, messages=300)
+    assert not result.violations, "\n".join(result.violations)
+    assert result.reached["put_off"] and result.submits and result.virtual_s > 60
