@@ -231,8 +231,8 @@ def test_dead_worker_that_nobody_replaces_is_found_out(monkeypatch: pytest.Monke
 
 
 def test_a_gate_that_asks_nobody_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def admit(*asked: Any) -> dict[Any, Any]:
-        return {}
+    async def admit(self: Admission, asked: Any, aside: Any) -> list[dict[Any, Any]]:
+        return [{} for _ in asked]
 
     monkeypatch.setattr(Admission, "admit", admit)
     kinds: set[str] = set()
