@@ -3,14 +3,16 @@
 import json
 import tomllib
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
+from gateway.brand import BrandSettings
 from gateway.campaign import law, zones
 from gateway.campaign.quiet_hours import NEVER, Answer, Hours, Layer, Reason, Rules, never_open, versions
 from gateway.campaign.zones import Clues, Source
-from gateway.commands._options import Refused
+from gateway.commands._options import Refused, config_option, said_plainly, settings_of
 from gateway.commands.route import Number
 from gateway.message import MessageClass
 from gateway.rules import Problem, read_window, text_of
@@ -47,12 +49,14 @@ MOST_SHOWN = 6
     metavar="WORDS",
     help="One more window, such as '{mon-fri = [\"10:00-18:00\"]}' or 10:00-18:00.",
 )
+@config_option
+@click.option("--brand", metavar="NAME", help="With the windows of a brand of the settings.")
 @click.option("--night-consent", is_flag=True, help="The person has consented to messages by night.")
 @click.option("--strict", is_flag=True, help="Do not trust the area code of a number (QH-4).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def hours(
     number: int, class_: str, at: datetime | None, zone: str, country: str, region: str, windows: tuple[str, ...],
-    night_consent: bool, strict: bool, as_json: bool,
+    config: Path | None, brand: str | None, night_consent: bool, strict: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Print when a message to NUMBER may leave: zones and how they are known, windows, open or shut, what comes next.
 
@@ -61,6 +65,9 @@ def hours(
     if zone and not zones.is_zone(zone):
         raise Refused(f"--zone: expected a name such as Europe/London, found {zone!r}")
     layers = tuple(Layer(name=f"--window {words}", window=_window(words)) for words in windows)
+    if brand is not None:
+        with said_plainly():
+            layers += _layers_of(brand, settings_of(config).brand(brand))
     if country and not zones.zones_of_country(country.upper()):
         raise Refused(f"--country: expected two letters such as GB, found {country!r}")
     now = at.replace(tzinfo=UTC) if at is not None else datetime.now(UTC)
@@ -96,6 +103,16 @@ def hours(
         click.echo("data      " + ", ".join(f"{name} {version}" for name, version in versions().items()) + " (QH-12)")
     if not answer.is_open:
         raise SystemExit(1)
+
+
+def _layers_of(name: str, brand: BrandSettings) -> tuple[Layer, ...]:
+    """The windows of a brand, each by its clock."""
+    found = []
+    for each, words in brand.windows.items():
+        window = read_window(words, each, [])
+        assert window is not None, "the settings were judged when they were read"
+        found.append(Layer(name=f"{name}.{each}", window=window, zone=brand.zone if each in brand.own_clock else ""))
+    return tuple(found)
 
 
 def _window(words: str) -> Any:
