@@ -37,3 +37,10 @@ def test_a_suppression_is_named_by_what_entered_it():
 def test_more_caps_than_there_are_values_are_refused():
     with pytest.raises(ValueError, match="expected a place from 0 to 15, got 16"):
         reasons.cap(reasons.MOST_CAPS)
+
+
+def test_the_page_of_the_gate_has_every_reason_with_its_rule_and_no_other():
+    page = (Path(__file__).parents[1] / "docs" / "gate.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| -")]
+    told = sorted(WORDS.items(), key=lambda one: -one[0])
+    assert rows == [f"| {int(status)} | `{word}` | {rule} |" for status, (word, rule) in told]
