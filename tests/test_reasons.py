@@ -1,10 +1,12 @@
 """The closed list of reasons: each has one word, one rule, and a value that no other has."""
 
+from pathlib import Path
+
 import pytest
 
 from gateway import reasons
 from gateway.message import Refusal
-from gateway.reasons import Reason
+from gateway.reasons import WORDS, Reason
 
 
 def test_every_refusal_and_reason_has_a_word_and_no_two_have_one():

@@ -101,15 +101,5 @@ def test_a_campaign_that_nobody_knows_and_a_number_that_is_none_are_refused(slui
     assert stranger.code == 0 and "was not considered for this run" in stranger.out
 
 
-def test_hours_of_a_brand_have_its_windows_by_their_clocks(here, settings, tmp_path):
-    settings()
-    with (tmp_path / "sluice.toml").open("a") as file:
-        file.write('[brands.acme]\nzone = "Asia/Tokyo"\nwindows = {phones = "10:00-18:00"}\nown_clock = ["phones"]\n')
-    found = here("hours", f"+{FIRST}", "--brand", "acme", "--at", "2026-03-02T12:00", "--json")
-    phones = next(one for one in found.json["windows"] if one["layer"] == "acme.phones")
-    assert (found.code, phones["zone"], phones["is_open"]) == (1, "Asia/Tokyo", False)
-    assert here("hours", f"+{FIRST}", "--brand", "acne").code == 78
-
-
 def test_every_reason_has_its_rule():
     assert all(word and rule for word, rule in WORDS.values())

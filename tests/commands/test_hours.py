@@ -74,3 +74,13 @@ def test_code_of_a_login_has_no_window_and_a_night_consent_opens_the_night() -> 
 def test_word_that_cannot_be_read_is_refused_by_its_name(words: tuple[str, ...], said: str) -> None:
     found = run("+447700900123", *words)
     assert found.exit_code == 65 and said in found.output
+
+
+def test_hours_of_a_brand_have_its_windows_by_their_clocks(here, settings, tmp_path):
+    settings()
+    with (tmp_path / "sluice.toml").open("a") as file:
+        file.write('[brands.acme]\nzone = "Asia/Tokyo"\nwindows = {phones = "10:00-18:00"}\nown_clock = ["phones"]\n')
+    found = here("hours", "+447911123400", "--brand", "acme", "--at", "2026-03-02T12:00", "--json")
+    phones = next(one for one in found.json["windows"] if one["layer"] == "acme.phones")
+    assert (found.code, phones["zone"], phones["is_open"]) == (1, "Asia/Tokyo", False)
+    assert here("hours", "+447911123400", "--brand", "acne").code == 78
