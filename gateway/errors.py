@@ -3,6 +3,7 @@
     GatewayError
     ├── ConfigError               the operator's: key, what was expected, what was found
     ├── FileFault                 the customer's: a file of contacts that cannot be read; nothing was written
+    ├── SourceFault               the operator's: a role that can write, or an answer that is none; nothing was applied
     ├── AudienceFault             the author's: an audience that means nothing; where, what was expected and found
     ├── EncodeError               the caller's: what cannot be put on the wire    from NotEncodable | TooManyParts
     ├── ProtocolError
@@ -33,6 +34,14 @@ class ConfigError(GatewayError):
 
 class FileFault(GatewayError):
     """A file of contacts cannot be read at all; nothing was written. `fault` is one word, the text says what to do."""
+
+    def __init__(self, fault: str, message: str):
+        super().__init__(message)
+        self.fault = fault
+
+
+class SourceFault(GatewayError):
+    """A source of another Postgres is refused, or its answer; nothing was applied. `fault` is one word."""
 
     def __init__(self, fault: str, message: str):
         super().__init__(message)

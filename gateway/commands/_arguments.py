@@ -31,7 +31,7 @@ def _account(value: str) -> str:
 
 
 # Options that may hold a password, with what covers it.
-SECRET: Mapping[str, Callable[[str], str]] = {"--dsn": _dsn, "--account": _account}
+SECRET: Mapping[str, Callable[[str], str]] = {"--dsn": _dsn, "--of": _dsn, "--account": _account}
 
 
 def covered(arguments: Sequence[str]) -> list[str]:

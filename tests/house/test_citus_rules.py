@@ -22,6 +22,7 @@ FEW = "once for each person that is shown, joined or erased: their names are in 
 ENQUEUE = "once a run, for all its lanes"
 # Statements over all lanes or buckets, each with why it may ask every node. None is on the path of a message.
 CLAIMED = "once a claim, for the people of its chunks: of a large run those of one bucket or two"
+SOURCE = "once a run of a source, for its whole list"
 ALL_LANES = {
     "considered._SUMS": REPORT,
     "message_states": REPORT,
@@ -75,6 +76,11 @@ ALL_LANES = {
     "fill_consent_pages": BATCH,
     "note_lines_of_numbers": BATCH,
     "agreed_among": BATCH,
+    "clear_source_rows": SOURCE,
+    "source_entered": SOURCE,
+    "source_left": SOURCE,
+    "drop_left": SOURCE,
+    "take_source_rows": SOURCE,
     "people._ANY_ENTRY": "once an import",
     "people._UPSERT": "once an import, by ranges of buckets",
     "people._COUNT": "once an import",

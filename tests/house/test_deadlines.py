@@ -16,8 +16,16 @@ WATCHED = ("gateway/dispatch", "gateway/commands", "gateway/contacts", "gateway/
 # What gives a block its end; `open_orders` and `open_feed` hand on what Database.connection gives them, and `_lent` of
 # dispatch/stops.py yields inside the deadline that it sets.
 BOUNDS = {"deadline", "take", "connection", "open_orders", "open_feed", "_lent"}
-# Of the store, with a deadline of their own inside, each reviewed: gateway/store/postgres.py and migrate.py.
-ENDS_BY_ITSELF = {"postgres.connect", "postgres.close", "migrate.pending", "migrate.require", "migrate.migrate"}
+# Of the store, with a deadline of their own inside, each reviewed: gateway/store/postgres.py, migrate.py and
+# sources.py, which asks over a connection of its own.
+ENDS_BY_ITSELF = {
+    "postgres.connect",
+    "postgres.close",
+    "migrate.pending",
+    "migrate.require",
+    "migrate.migrate",
+    "sources.ask",
+}
 METHODS = {
     "fetch", "fetchrow", "fetchval", "execute", "executemany", "copy_from_query", "copy_to_table",
     "copy_records_to_table", "add_listener", "remove_listener", "reset", "close", "prepare",
