@@ -11,7 +11,7 @@ import pytest
 from tests.simulation import hunt
 
 NAMES = [bug.name for bug in hunt.bugs()]
-KINDS = {"F1", "S1", "A1", "A2", "A3", "A4", "A5", "R1", "T1", "T2", "O1", "L1", "B1"}
+KINDS = {"F1", "S1", "A1", "A2", "A3", "A4", "A5", "R1", "T1", "T2", "O1", "L1", "B1", "G1", "G2", "G3", "G4"}
 PATCH = """what: two is one
 seen by: T2
 --- a/one.py
