@@ -5,20 +5,28 @@ SELECT bucket FROM bucket_gate WHERE bucket = ANY($1::int[]) ORDER BY bucket FOR
 
 -- name: consent_pages
 -- Read the consent pages of some spans of pages for a brand, as columns: all of them one value.
+-- OFFSET 0: as a join the planner, who cannot know how narrow a span is, reads the whole table into a hash.
 -- index: consent_page_pkey
 SELECT string_agg(record_send(ROW (p.bucket, p.page, p.numbers, p.states, p.zones)), ''::bytea)
 FROM unnest($1::int[], $2::int[], $3::int[]) AS u (bucket, first, last)
-JOIN consent_page p ON p.bucket = u.bucket AND p.page BETWEEN u.first AND u.last
-WHERE p.brand = $4::text;
+CROSS JOIN LATERAL (
+    SELECT c.* FROM consent_page c
+    WHERE c.bucket = u.bucket AND c.page BETWEEN u.first AND u.last AND c.brand = $4::text
+    OFFSET 0
+) p;
 
 -- name: contact_pages
 -- Read who of some spans of pages was written to since a moment, or is to be until another, as columns: all one value.
+-- OFFSET 0: as in consent_pages.
 -- index: contact_page_at (bucket, page, at), of the partitions since then
 SELECT string_agg(record_send(ROW (p.bucket, p.page, p.at, p.run, p.kind, p.class, p.brand, p.priority, p.sender, p.tags,
                                    p.numbers)), ''::bytea)
 FROM unnest($1::int[], $2::int[], $3::int[]) AS u (bucket, first, last)
-JOIN contact_page p ON p.bucket = u.bucket AND p.page BETWEEN u.first AND u.last
-WHERE p.at >= $4::timestamptz AND p.at <= $5::timestamptz;
+CROSS JOIN LATERAL (
+    SELECT c.* FROM contact_page c
+    WHERE c.bucket = u.bucket AND c.page BETWEEN u.first AND u.last AND c.at >= $4::timestamptz AND c.at <= $5::timestamptz
+    OFFSET 0
+) p;
 
 -- name: why_suppressed
 -- Read what suppresses some numbers, for a sender or for all: the first word that is in force.
