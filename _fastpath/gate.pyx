@@ -70,6 +70,13 @@ cdef enum:
     CHECK_COUNT = 7
 
 cdef enum:
+    # Whose contacts are written: admitted without a reservation of a moment ago, admitted with one of longer ago, not
+    # admitted with one.
+    FRESH = 0
+    STALE = 1
+    WITHDRAWN = 2
+
+cdef enum:
     # Of consent, as GRANTED is for Python.
     IS_GRANTED = 2
 
@@ -397,8 +404,81 @@ cdef class Rules:
         return reach
 
 
+cdef class _Contacts:
+    """Rows of contact pages, as they came, by their place."""
+    cdef Row* rows          # sorted by place
+    cdef Py_ssize_t row_count, row_room
+    cdef list kept          # octets that rows point into
+
+    def __cinit__(self, *_, **__):
+        self.kept = []
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.rows)
+
+    def read_contacts(self, bytes octets not None):
+        """Take in who was, or is to be, written to; the octets are kept.
+
+        raises  ValueError when the octets are not of that form
+        """
+        cdef _Rows rows = _Rows(octets)
+        cdef Row* row
+        cdef Row* more
+        cdef Py_ssize_t length
+        while rows.next(CONTACT_COLUMN_COUNT):
+            if self.row_count == self.row_room:
+                more = <Row*>PyMem_RawRealloc(self.rows, <size_t>max(64, 2 * self.row_room) * sizeof(Row))
+                if more == NULL:
+                    raise MemoryError
+                self.rows = more
+                self.row_room = max(64, 2 * self.row_room)
+            row = &self.rows[self.row_count]
+            row.place = <uint32_t>(rows.int32() << 8)
+            row.place |= <uint32_t>rows.int32()
+            row.at_us = rows.int64() + MILLENNIUM_US
+            row.run = rows.int64()
+            row.kind = rows.int16()
+            row.class_ = rows.int16()
+            row.brand = rows.int16()
+            row.priority = rows.int16()
+            row.sender = rows.int32()
+            row.tags = <uint64_t>rows.int64()
+            row.numbers = rows.octets(&length)
+            if length % 8:
+                raise ValueError(f"contact page {row.place >> 8}/{row.place & 255}: {length} octets of numbers")
+            row.count = <int32_t>(length // 8)
+            self.row_count += 1
+        self.kept.append(octets)
+        with nogil:
+            qsort(self.rows, <size_t>self.row_count, sizeof(Row), row_by_place)
+
+    @cython.final
+    cdef bint is_undone(self, Py_ssize_t low, Py_ssize_t high, const Row* row, int64_t number) noexcept nogil:
+        """Whether a reservation was returned, or what was due has come to the gate: a later act of the same run."""
+        cdef Py_ssize_t i
+        for i in range(low, high):
+            if (self.rows[i].run == row.run and self.rows[i].kind > row.kind and self.rows[i].at_us >= row.at_us
+                    and find(self.rows[i].numbers, self.rows[i].count, number) >= 0):
+                return True
+        return False
+
+    @cython.final
+    cdef (Py_ssize_t, Py_ssize_t) rows_of(self, uint32_t place) noexcept nogil:
+        cdef Py_ssize_t low = 0, high = self.row_count, middle, end
+        while low < high:
+            middle = (low + high) >> 1
+            if self.rows[middle].place < place:
+                low = middle + 1
+            else:
+                high = middle
+        end = low
+        while end < self.row_count and self.rows[end].place == place:
+            end += 1
+        return low, end
+
+
 @cython.final
-cdef class Questions:
+cdef class Questions(_Contacts):
     """Who is asked for, and what is known of them.
 
     batches  of one run, claimed and not handed out yet
@@ -409,10 +489,7 @@ cdef class Questions:
     cdef dict aside
     cdef Zones zones
     cdef Question* questions
-    cdef Row* rows
     cdef readonly Py_ssize_t count
-    cdef Py_ssize_t row_count, row_room
-    cdef list kept          # octets that rows point into
     cdef readonly int64_t now_us
     cdef readonly Py_ssize_t admitted, held, refused, guessed
 
@@ -425,7 +502,6 @@ cdef class Questions:
         self.batches = list(batches)
         self.aside = {} if aside is None else dict(aside)
         self.zones = zones
-        self.kept = []
         for one in self.batches:
             if not isinstance(one, Batch):
                 raise TypeError(f"questions: expected a Batch, got {type(one).__name__}")
@@ -486,7 +562,6 @@ cdef class Questions:
 
     def __dealloc__(self):
         PyMem_RawFree(self.questions)
-        PyMem_RawFree(self.rows)
 
     def __len__(self):
         return self.count
@@ -586,42 +661,6 @@ cdef class Questions:
                         self.questions[i].zone = load16(zones + 2 * at)
                 i += 1
 
-    def read_contacts(self, bytes octets not None):
-        """Take in who was, or is to be, written to; the octets are kept.
-
-        raises  ValueError when the octets are not of that form
-        """
-        cdef _Rows rows = _Rows(octets)
-        cdef Row* row
-        cdef Row* more
-        cdef Py_ssize_t length
-        while rows.next(CONTACT_COLUMN_COUNT):
-            if self.row_count == self.row_room:
-                more = <Row*>PyMem_RawRealloc(self.rows, <size_t>max(64, 2 * self.row_room) * sizeof(Row))
-                if more == NULL:
-                    raise MemoryError
-                self.rows = more
-                self.row_room = max(64, 2 * self.row_room)
-            row = &self.rows[self.row_count]
-            row.place = <uint32_t>(rows.int32() << 8)
-            row.place |= <uint32_t>rows.int32()
-            row.at_us = rows.int64() + MILLENNIUM_US
-            row.run = rows.int64()
-            row.kind = rows.int16()
-            row.class_ = rows.int16()
-            row.brand = rows.int16()
-            row.priority = rows.int16()
-            row.sender = rows.int32()
-            row.tags = <uint64_t>rows.int64()
-            row.numbers = rows.octets(&length)
-            if length % 8:
-                raise ValueError(f"contact page {row.place >> 8}/{row.place & 255}: {length} octets of numbers")
-            row.count = <int32_t>(length // 8)
-            self.row_count += 1
-        self.kept.append(octets)
-        with nogil:
-            qsort(self.rows, <size_t>self.row_count, sizeof(Row), row_by_place)
-
     def read_refusals(self, bytes octets not None):
         """Take in what else is against some numbers; of several reasons the one nearest to zero counts.
 
@@ -676,15 +715,6 @@ cdef class Questions:
                     found.append(last)
                     break
         return found
-
-    cdef bint is_undone(self, Py_ssize_t low, Py_ssize_t high, const Row* row, int64_t number) noexcept nogil:
-        """Whether a reservation was returned, or what was due has come to the gate: a later act of the same run."""
-        cdef Py_ssize_t i
-        for i in range(low, high):
-            if (self.rows[i].run == row.run and self.rows[i].kind > row.kind and self.rows[i].at_us >= row.at_us
-                    and find(self.rows[i].numbers, self.rows[i].count, number) >= 0):
-                return True
-        return False
 
     cdef bint counts_for(self, const CapRule* rule, const Row* row, int64_t since_us) noexcept nogil:
         return (row.at_us > since_us and rule.classes >> row.class_ & 1 and (not rule.tags or rule.tags & row.tags)
@@ -755,19 +785,6 @@ cdef class Questions:
         at = times[rule.limit - 1] + rule.period_us if found >= rule.limit else windows.now_us
         PyMem_RawFree(times)
         return at
-
-    cdef (Py_ssize_t, Py_ssize_t) rows_of(self, uint32_t place) noexcept nogil:
-        cdef Py_ssize_t low = 0, high = self.row_count, middle, end
-        while low < high:
-            middle = (low + high) >> 1
-            if self.rows[middle].place < place:
-                low = middle + 1
-            else:
-                high = middle
-        end = low
-        while end < self.row_count and self.rows[end].place == place:
-            end += 1
-        return low, end
 
     cdef int16_t wait(self, Question* question, int64_t until_us, int64_t last_us, int16_t otherwise) noexcept nogil:
         """Hold until then, if that is soon enough."""
@@ -970,28 +987,55 @@ cdef class Questions:
         out = PyBytes_FromStringAndSize(NULL, 19 + 2 * places * CONTACT_OCTETS + 8 * (fresh + stale) + 2)
         p = put_header(<uint8_t*>PyBytes_AS_STRING(out))
         if stale:
-            p = self.put_rows(p, rules, 2, self.now_us - 1, 2)
-        p = self.put_rows(p, rules, 1, self.now_us, 0)
+            p = self.put_rows(p, rules, 2, self.now_us - 1, STALE)
+        p = self.put_rows(p, rules, 1, self.now_us, FRESH)
         store16(p, 0xFFFF)
         return out[:p + 2 - <uint8_t*>PyBytes_AS_STRING(out)]
 
-    cdef uint8_t* put_rows(self, uint8_t* p, Rules rules, int kind, int64_t at_us, int mine) noexcept:
+    def withdrawals(self, Rules rules not None):
+        """The same of who has a reservation of this run and may not go now: it is returned; b"" when there is none."""
+        cdef Py_ssize_t i, some = 0, places = 0
+        cdef int64_t last = -1
+        cdef bytes out
+        cdef uint8_t* p
+        for i in range(self.count):
+            if self.is_of(&self.questions[i], WITHDRAWN):
+                some += 1
+                places += self.questions[i].place != last
+                last = self.questions[i].place
+        if not some:
+            return b""
+        out = PyBytes_FromStringAndSize(NULL, 19 + places * CONTACT_OCTETS + 8 * some + 2)
+        p = put_header(<uint8_t*>PyBytes_AS_STRING(out))
+        p = self.put_rows(p, rules, 2, self.now_us, WITHDRAWN)
+        store16(p, 0xFFFF)
+        return out
+
+    cdef inline bint is_of(self, const Question* question, int what) noexcept nogil:
+        if what == WITHDRAWN:
+            # Of one number asked for twice the first keeps its place.
+            return question.verdict != 0 and question.verdict != DUPLICATE_ENDPOINT and question.mine != 0
+        return question.verdict == 0 and (question.mine == 2 if what == STALE else question.mine != 1)
+
+    cdef uint8_t* put_rows(self, uint8_t* p, Rules rules, int kind, int64_t at_us, int what) noexcept:
         """A row a place, of who was admitted: with a reservation of longer ago (mine 2), or without a fresh one."""
         cdef Py_ssize_t i = 0, at, first, some
         cdef Question* question
+        cdef Row row
         while i < self.count:
             first = i
             some = 0
             while i < self.count and self.questions[i].place == self.questions[first].place:
                 question = &self.questions[i]
-                some += question.verdict == 0 and (question.mine == 2 if mine else question.mine != 1)
+                some += self.is_of(question, what)
                 i += 1
             if not some:
                 continue
-            p = put_contact(p, self.questions[first].place, at_us, rules, kind, some)
+            row = row_of(rules, self.questions[first].place, at_us, kind)
+            p = put_contact(p, &row, some)
             for at in range(first, i):
                 question = &self.questions[at]
-                if question.verdict == 0 and (question.mine == 2 if mine else question.mine != 1):
+                if self.is_of(question, what):
                     store64(p, <uint64_t>question.number)
                     p += 8
         return p
@@ -1023,6 +1067,120 @@ cdef class Questions:
         return holds
 
 
+cdef struct Failed:
+    int64_t number
+    int64_t at_us
+    uint32_t place
+
+
+cdef int failed_by_place(const void* a, const void* b) noexcept nogil:
+    cdef const Failed* x = <const Failed*>a
+    cdef const Failed* y = <const Failed*>b
+    if x.place != y.place:
+        return -1 if x.place < y.place else 1
+    if x.number != y.number:
+        return -1 if x.number < y.number else 1
+    return -1 if x.at_us < y.at_us else 1 if x.at_us > y.at_us else 0
+
+
+@cython.final
+cdef class Returns(_Contacts):
+    """Whose reservation by a run is given back, since nothing of the message went after all (CP-2).
+
+    A return stands at the moment of the reservation that it takes back: who counts sees both or neither, and one that
+    is found again finds nothing to take back. A reservation behind a failure is of another message.
+
+    run        whose messages failed
+    numbers    8 octets each, big-endian; failed_at: as many, microseconds since 1970
+    leeway_us  by which clocks of two hosts may differ
+    """
+    cdef Failed* failed
+    cdef Py_ssize_t count
+    cdef int64_t run
+
+    def __cinit__(self, int64_t run, bytes numbers not None, bytes failed_at not None, int64_t leeway_us=0):
+        cdef Py_ssize_t i, octets = PyBytes_GET_SIZE(numbers)
+        cdef const uint8_t* n = <const uint8_t*>PyBytes_AS_STRING(numbers)
+        cdef const uint8_t* t = <const uint8_t*>PyBytes_AS_STRING(failed_at)
+        if octets % 8 or PyBytes_GET_SIZE(failed_at) != octets:
+            raise ValueError(
+                f"returns: expected 8 octets a number and as many a time, got {octets} and {len(failed_at)}")
+        self.run = run
+        self.count = octets // 8
+        self.failed = <Failed*>PyMem_RawCalloc(<size_t>max(1, self.count), sizeof(Failed))
+        if self.failed == NULL:
+            raise MemoryError
+        for i in range(self.count):
+            self.failed[i].number = <int64_t>load64(n + 8 * i)
+            self.failed[i].at_us = <int64_t>load64(t + 8 * i) + leeway_us
+            self.failed[i].place = place_of(self.failed[i].number)
+        qsort(self.failed, <size_t>self.count, sizeof(Failed), failed_by_place)
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.failed)
+
+    def __len__(self):
+        return self.count
+
+    def places(self):
+        """(bucket, page) of everybody, each once, ascending: two lists."""
+        cdef Py_ssize_t i
+        buckets, pages = [], []
+        for i in range(self.count):
+            if i == 0 or self.failed[i].place != self.failed[i - 1].place:
+                buckets.append(self.failed[i].place >> 8)
+                pages.append(self.failed[i].place & 255)
+        return buckets, pages
+
+    cdef bint takes_back(self, Py_ssize_t i, Py_ssize_t low, Py_ssize_t high, const Row* row) noexcept nogil:
+        """Whether the failure at a place of the list, the last of its number, takes a reservation back."""
+        if i + 1 < self.count and self.failed[i + 1].number == self.failed[i].number:
+            return False
+        return (row.at_us <= self.failed[i].at_us and find(row.numbers, row.count, self.failed[i].number) >= 0
+                and not self.is_undone(low, high, row, self.failed[i].number))
+
+    def rows_returned(self):
+        """Octets of a binary COPY of CONTACT_COLUMNS, and how many numbers are in them; after read_contacts."""
+        cdef Py_ssize_t i, j, first, low, high, found, size = 0, total = 0
+        cdef Row row
+        cdef uint8_t* p = NULL
+        cdef bytes out = b""
+        for is_written in (False, True):
+            if is_written:
+                if not total:
+                    return b"", 0
+                out = PyBytes_FromStringAndSize(NULL, 19 + size + 2)
+                p = put_header(<uint8_t*>PyBytes_AS_STRING(out))
+            first = 0
+            while first < self.count:
+                i = first
+                while i < self.count and self.failed[i].place == self.failed[first].place:
+                    i += 1
+                low, high = self.rows_of(self.failed[first].place)
+                for r in range(low, high):
+                    if self.rows[r].run != self.run or self.rows[r].kind != 1:
+                        continue
+                    found = 0
+                    for j in range(first, i):
+                        found += self.takes_back(j, low, high, &self.rows[r])
+                    if not found:
+                        continue
+                    if not is_written:
+                        total += found
+                        size += CONTACT_OCTETS + 8 * found
+                        continue
+                    row = self.rows[r]
+                    row.kind = 2
+                    p = put_contact(p, &row, found)
+                    for j in range(first, i):
+                        if self.takes_back(j, low, high, &self.rows[r]):
+                            store64(p, <uint64_t>self.failed[j].number)
+                            p += 8
+                first = i
+        store16(p, 0xFFFF)
+        return out, total
+
+
 cdef inline uint8_t* put_header(uint8_t* p) noexcept:
     cdef bytes signature = b"PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
     cdef int i
@@ -1031,30 +1189,39 @@ cdef inline uint8_t* put_header(uint8_t* p) noexcept:
     return p + 19
 
 
-cdef inline uint8_t* put_contact(uint8_t* p, uint32_t place, int64_t at_us, Rules rules, int kind,
-                                 Py_ssize_t numbers) noexcept:
+cdef Row row_of(Rules rules, uint32_t place, int64_t at_us, int kind) noexcept:
+    """A contact of a run, without its numbers."""
+    cdef Row row
+    memset(&row, 0, sizeof(Row))
+    row.place, row.at_us, row.kind = place, at_us, <int16_t>kind
+    row.run, row.class_, row.brand = rules.run, <int16_t>rules.class_, <int16_t>rules.brand
+    row.priority, row.sender, row.tags = <int16_t>rules.priority, rules.sender, rules.tags
+    return row
+
+
+cdef uint8_t* put_contact(uint8_t* p, const Row* row, Py_ssize_t numbers) noexcept nogil:
     """One row up to the length of its numbers, which the caller writes."""
     store16(p, CONTACT_COLUMN_COUNT)
     store32(p + 2, 4)
-    store32(p + 6, place >> 8)
+    store32(p + 6, row.place >> 8)
     store32(p + 10, 4)
-    store32(p + 14, place & 255)
+    store32(p + 14, row.place & 255)
     store32(p + 18, 8)
-    store64(p + 22, <uint64_t>(at_us - MILLENNIUM_US))
+    store64(p + 22, <uint64_t>(row.at_us - MILLENNIUM_US))
     store32(p + 30, 8)
-    store64(p + 34, <uint64_t>rules.run)
+    store64(p + 34, <uint64_t>row.run)
     store32(p + 42, 2)
-    store16(p + 46, <uint16_t>kind)
+    store16(p + 46, <uint16_t>row.kind)
     store32(p + 48, 2)
-    store16(p + 52, <uint16_t>rules.class_)
+    store16(p + 52, <uint16_t>row.class_)
     store32(p + 54, 2)
-    store16(p + 58, <uint16_t><int16_t>rules.brand)
+    store16(p + 58, <uint16_t>row.brand)
     store32(p + 60, 2)
-    store16(p + 64, <uint16_t><int16_t>rules.priority)
+    store16(p + 64, <uint16_t>row.priority)
     store32(p + 66, 4)
-    store32(p + 70, <uint32_t>rules.sender)
+    store32(p + 70, <uint32_t>row.sender)
     store32(p + 74, 8)
-    store64(p + 78, rules.tags)
+    store64(p + 78, row.tags)
     store32(p + 86, <uint32_t>(8 * numbers))
     return p + 90
 
@@ -1067,6 +1234,7 @@ def contacts(numbers, Rules rules not None, int kind, int64_t at_us):
     """
     cdef bytes out
     cdef uint8_t* p
+    cdef Row row
     by_place = {}
     for number in sorted(set(numbers)):
         if number < 1:
@@ -1076,7 +1244,8 @@ def contacts(numbers, Rules rules not None, int kind, int64_t at_us):
     out = PyBytes_FromStringAndSize(NULL, 19 + len(by_place) * CONTACT_OCTETS + 8 * total + 2)
     p = put_header(<uint8_t*>PyBytes_AS_STRING(out))
     for place, some in sorted(by_place.items()):
-        p = put_contact(p, place, at_us, rules, kind, len(some))
+        row = row_of(rules, place, at_us, kind)
+        p = put_contact(p, &row, len(some))
         for number in some:
             store64(p, <uint64_t><int64_t>number)
             p += 8

@@ -22,7 +22,7 @@ from pathlib import Path
 from random import Random
 
 from gateway.person import Item, Who
-from gateway.store import postgres, profiles
+from gateway.store import months, postgres, profiles
 from gateway.store.embedded import Embedded
 from gateway.store.migrate import migrate
 
@@ -65,7 +65,7 @@ async def measure(dsn: str, arguments: argparse.Namespace, pid: int) -> list[dic
     connections = [await postgres.connect(dsn) for _ in range(arguments.connections)]
     chance = Random(1)
     now = NOW + timedelta(hours=1)
-    await profiles.ensure_months(connections[0], [NOW])
+    await months.ensure(connections[0], "person_event", [NOW])
     kinds = profiles.Kinds()
     # One round ahead, so that most persons are known.
     size = arguments.events

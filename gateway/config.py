@@ -132,6 +132,7 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     inbound_days   what handsets wrote, as it came and as it was read
     event_days     events
     order_days     orders of operators that are no longer in force
+    contact_days   who was written to, by the month; never less than the longest cap of a run looks back
     """
 
     message_days: Days = 30
@@ -142,6 +143,7 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     inbound_days: Days = 90
     event_days: Days = 30
     order_days: Days = 400
+    contact_days: Days = 400
 
 
 class KeywordSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

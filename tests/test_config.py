@@ -213,9 +213,18 @@ def test_what_hangs_on_rows_is_not_kept_longer_than_they_are(file, lines, key):
 
 
 def test_everything_may_be_kept_for_ever(file):
-    names = ("message_days", "payload_days", "chunk_days", "run_days", "inbound_days", "event_days", "order_days")
+    names = (
+        "message_days",
+        "payload_days",
+        "chunk_days",
+        "run_days",
+        "inbound_days",
+        "event_days",
+        "order_days",
+        "contact_days",
+    )
     kept = load(file("[retention]\n" + "".join(f"{name} = 0\n" for name in names)), {}).retention
-    assert [getattr(kept, name) for name in names] == [0] * 7
+    assert [getattr(kept, name) for name in names] == [0] * len(names)
 
 
 def test_contradiction_is_told_beside_wrong_values_but_not_built_on_one(file):

@@ -16,7 +16,7 @@ from gateway.commands._options import EXIT_DATA, config_option, dsn_option, plai
 from gateway.config import Settings
 from gateway.contacts.events import Line, Refusal, read_events
 from gateway.person import Item
-from gateway.store import eventfiles, postgres, profiles
+from gateway.store import eventfiles, months, postgres, profiles
 
 BATCH = 1000
 SHOWN = 20
@@ -118,7 +118,7 @@ async def _take(
         else:
             items.append(eventfiles.as_history(line.told) if historical else line.told)
     async with postgres.deadline(connection, BATCH_S, "events"):
-        await profiles.ensure_months(connection, eventfiles.months(items, now))
+        await months.ensure(connection, "person_event", eventfiles.months(items, now))
         found = await profiles.ingest(connection, items, now, chance, kinds)
         await eventfiles.went(connection, *file, lines[-1].number, lines[-1].end, now)
     done.events += found.events

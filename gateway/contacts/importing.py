@@ -22,7 +22,7 @@ from gateway.consent import Fact
 from gateway.contacts import consenting
 from gateway.contacts.mapping import RowReport
 from gateway.contacts.persons import Batch
-from gateway.store import eventfiles, imports, postgres, profiles
+from gateway.store import eventfiles, imports, months, postgres, profiles
 
 BATCH_ITEMS = 1000
 BATCH_S = 120.0
@@ -146,7 +146,7 @@ async def _take(
     if batch.kinds:
         await imports.note_kinds(connection, batch.kinds, now)
     if any(item.name for item in batch.items):
-        await profiles.ensure_months(connection, eventfiles.months(batch.items, now))
+        await months.ensure(connection, "person_event", eventfiles.months(batch.items, now))
     found = await profiles.ingest(connection, batch.items, now, random.Random(), kinds, is_alone=True)
     done.told += len(batch.items)
     done.events += found.events

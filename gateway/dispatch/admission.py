@@ -25,8 +25,8 @@ from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
 from gateway.gate import Gate
-from gateway.message import MessageClass
-from gateway.store import admission, considered, postgres
+from gateway.message import MessageClass, Policy
+from gateway.store import admission, considered, postgres, queue
 from gateway.store.audiences import Terms
 from gateway.store.runs import Run
 from gateway.store.stops import EVERYTHING, scope_of
@@ -35,6 +35,7 @@ from gateway.store.stops import EVERYTHING, scope_of
 KEPT = 1024
 # How far ahead a run may be due that takes a place from this one (gate.arbitration_s is at most a day).
 AHEAD = timedelta(days=1)
+CHUNK_MASK = (1 << queue.CHUNK_BITS) - 1
 
 
 class Waiting(Struct, frozen=True):
@@ -143,8 +144,11 @@ class Admission:
         if any(zone and zone not in self._zone_names for _, zone, _ in keys):
             self._zone_names = dict(await admission.zone_names(connection))
         questions.judge(rules, rules_of.windows(now, keys, self._zone_names))
-        if not rules_of.is_exempt and (octets := questions.reservations(rules)):
-            await admission.reserve(connection, octets)
+        if not rules_of.is_exempt:
+            withdrawn = questions.withdrawals(rules) if keeps_nothing(run, questions.batches) else b""
+            for octets in (questions.reservations(rules), withdrawn):
+                if octets:
+                    await admission.reserve(connection, octets)
         return at
 
     async def _rules_of(self, connection: postgres.Connection, run: Run, gate: Gate, sender: str) -> RunRules:
@@ -205,6 +209,16 @@ async def learn(
     if not rules_of.is_exempt:
         far = now - timedelta(microseconds=rules.reach_us)
         questions.read_contacts(await admission.contacts(connection, spans, far, now + AHEAD))
+
+
+def keeps_nothing(run: Run, batches: Sequence[Batch]) -> bool:
+    """Whether what is held or refused of these batches has no other message of the run that keeps the place.
+
+    A run without a list may have written to the number before; a copy may be of a message in doubt.
+    """
+    if run.list is None:
+        return False
+    return run.policy == Policy.ONCE or all(batch.chunk_id & CHUNK_MASK < queue.FIRST_REPEAT for batch in batches)
 
 
 def _waiting(holds: Mapping[Batch, Mapping[int, Sequence[int]]]) -> dict[Batch, Waiting]:

@@ -2,7 +2,7 @@
 
 every 10 min   take the job ─► roll each day of outcomes that is over ─► drop its partitions
                ─► forget payload, chunks, runs, lists of files, what handsets wrote, events, receipts without a
-                  message, orders
+                  message, orders, months of contacts
 
 Each step is one small transaction of one lane; between two of them it rests as long as the step took, so that it takes
 at most half of one connection. A worker that dies in the middle leaves nothing half done: the next one begins with what
@@ -20,7 +20,7 @@ from gateway.config import RetentionSettings
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
-from gateway.store import people, postgres, retention, runs
+from gateway.store import months, people, postgres, retention, runs
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,8 @@ class Retention:
             if self._settings.message_days:
                 await self._roll(connection, lanes, now)
             await self._forget(connection, lanes, now)
+            if self._settings.contact_days:
+                await self._drop_contacts(connection, now)
         except Lost:
             return False
         return True
@@ -139,7 +141,16 @@ class Retention:
             if day.table == "receipt" and day.end + retention.DAY <= horizon:
                 await self._drop(connection, day)
 
-    async def _drop(self, connection: postgres.Connection, day: retention.Partition) -> bool:
+    async def _drop_contacts(self, connection: postgres.Connection, now: datetime) -> None:
+        """Drop the months of contacts that no cap looks back to."""
+        async with postgres.deadline(connection, STEP_S, "contacts"):
+            kept = max(timedelta(days=self._settings.contact_days), await retention.cap_reach(connection))
+            found = await months.months(connection, "contact_page")
+        for month in found:
+            if month.end <= now - kept and not await self._drop(connection, month):
+                return
+
+    async def _drop(self, connection: postgres.Connection, day: retention.Partition | months.Month) -> bool:
         begun = self._clock.monotonic()
         async with postgres.deadline(connection, STEP_S, f"drop of {day.name}"):
             is_dropped = await retention.drop(connection, day)

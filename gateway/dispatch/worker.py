@@ -34,6 +34,7 @@ from gateway.dispatch.query import Queries
 from gateway.dispatch.report import Report
 from gateway.dispatch.rescue import Rescue
 from gateway.dispatch.retention import Retention
+from gateway.dispatch.returns import Returning
 from gateway.dispatch.settlement import Settlement
 from gateway.dispatch.slots import Slots
 from gateway.dispatch.stops import Feed, Stops, keep_copy
@@ -89,6 +90,7 @@ class Worker:
         self.stops = Stops(clock, self.connect, deadline_s, settings.worker.lease_s)
         self.failover = Failover(settings, clock, self.connect, self._give_back, lambda: self.control.drained)
         self.retention = Retention(settings.retention, clock, self.connect, self.instance)
+        self.returning = Returning(clock, self.connect, self.instance)
         self.membership = Membership(
             identity, settings.worker.lease_s, clock, connect, self._serving, self._hold, self._departed
         )
@@ -163,6 +165,7 @@ class Worker:
         self._loops.append(self._guarded(self.failover.run(), "failover"))
         self._loops.append(self._guarded(self.control.run(), "control"))
         self._loops.append(self._guarded(self.retention.run(), "retention"))
+        self._loops.append(self._guarded(self.returning.run(), "returns"))
         self._tasks.append(self._guarded(self._heartbeat(), "heartbeat"))
         self._tasks.append(self._guarded(self.guards.run(), "guards"))
         carriers = [lane.carrier for lane in self.lanes]
@@ -268,8 +271,8 @@ class Worker:
                         pass
                     await lane.dispatcher.release()
         # Together: each takes a second where Postgres does not answer.
-        closes = [self.failover.close(), self.retention.close(), self.control.close(), self.guards.close()]
-        closes += [self.slots.close(), self.feed.close(), self.stops.close()]
+        closes = [self.failover.close(), self.retention.close(), self.returning.close(), self.control.close()]
+        closes += [self.guards.close(), self.slots.close(), self.feed.close(), self.stops.close()]
         closes += [lane.close() for lane in self.lanes]
         if self._captures is not None:
             closes.append(self._captures.close())

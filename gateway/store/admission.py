@@ -109,8 +109,8 @@ async def put_aside(
         if not await connection.fetchval(query("own_chunk"), lane, chunk_id, epoch):
             return False
         for until, positions in sorted(waiting.items()):
-            copy, copied = await queue.copy_positions(connection, lane, chunk_id, positions, now)
-            if copied:
+            copy, found = await queue.copy_positions(connection, lane, chunk_id, positions, now)
+            if found:
                 await connection.execute(query("wait_chunk"), lane, copy, until)
     return True
 

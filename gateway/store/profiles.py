@@ -9,9 +9,8 @@ finds somebody made meanwhile begins anew. A person with a million events costs 
 Not here: reading files (gateway.contacts.events), who acts on it (person_changed says who has changed).
 """
 
-import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import blake2b
 from itertools import count
 from random import Random
@@ -37,7 +36,7 @@ from gateway.person import (
     fingerprint,
     kind_of,
 )
-from gateway.store import aggregates, identities, placement
+from gateway.store import aggregates, identities
 from gateway.store.aggregates import Tally
 from gateway.store.identities import Again
 from gateway.store.postgres import Connection, deadline
@@ -247,44 +246,3 @@ async def add_events(
         query("add_totals"), [one[0] for one in keys], [one[1] for one in keys], [one[2] for one in keys],
         [one[0] for one in counts], [one[1] for one in counts], [one[2] for one in counts],
     )  # fmt: skip
-
-
-# -- partitions --------------------------------------------------------------------------------------------------------
-
-
-async def ensure_months(connection: Connection, months: Iterable[datetime]) -> list[str]:
-    """Make the partitions of the months that some times are in, where they are missing; -> their names.
-
-    A month of which something stands in person_event_rest already stays there.
-    """
-    made = []
-    firsts = sorted({datetime(at.year, at.month, 1, tzinfo=UTC) for at in (one.astimezone(UTC) for one in months)})
-    for begin in firsts:
-        name = f"person_event_{begin:%Y%m}"
-        end = datetime(begin.year + begin.month // 12, begin.month % 12 + 1, 1, tzinfo=UTC)
-        if await connection.fetchval("SELECT to_regclass($1)", name) is not None:
-            continue
-        is_distributed = await placement.is_distributed(connection, "person_event")
-        try:
-            async with connection.transaction():
-                await connection.execute("SELECT pg_advisory_xact_lock(728164, hashtext('person_event'))")
-                if await connection.fetchval("SELECT to_regclass($1)", name) is not None:
-                    continue
-                # The names are ours, of letters and digits; DDL takes no parameters.
-                assert re.fullmatch(r"person_event_\d{6}", name)
-                await connection.execute("SET LOCAL lock_timeout = '2s'")
-                await connection.execute(f"CREATE TABLE {name} (LIKE person_event INCLUDING ALL)")
-                if is_distributed:
-                    # Without a primary key its shards could not be moved while they are written to.
-                    await connection.execute(f"ALTER TABLE {name} REPLICA IDENTITY FULL")
-                    await connection.execute(
-                        "SELECT create_distributed_table($1::regclass, 'bucket', colocate_with => 'endpoint')", name
-                    )
-                await connection.execute(
-                    f"ALTER TABLE person_event ATTACH PARTITION {name} FOR VALUES FROM ('{begin:%Y-%m-%d}') "
-                    f"TO ('{end:%Y-%m-%d}')"
-                )
-            made.append(name)
-        except (asyncpg.DuplicateTableError, asyncpg.CheckViolationError, asyncpg.LockNotAvailableError):
-            continue
-    return made

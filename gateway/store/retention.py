@@ -20,7 +20,9 @@ from enum import IntEnum
 import asyncpg
 from msgspec import Struct
 
+from gateway.gate import PERIODS, hours_of
 from gateway.store import watched
+from gateway.store.months import Month
 from gateway.store.people import LIST_OF_FILE
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -36,6 +38,7 @@ DROP_LOCK_TIMEOUT_MS = 100
 # Citus hands SET LOCAL on to its nodes only where it is told to; a plain server ignores the name.
 PROPAGATE = "SET LOCAL citus.propagate_set_commands = 'local'"
 DAY = timedelta(days=1)
+MONTH = 33 * DAY
 
 
 class What(IntEnum):
@@ -110,7 +113,14 @@ async def roll(connection: Connection, lane: int, chunk_ids: Sequence[int], day:
     return int(rolled)
 
 
-async def drop(connection: Connection, partition: Partition) -> bool:
+async def cap_reach(connection: Connection) -> timedelta:
+    """Say how far back the caps of all runs look; never less than a month of a calendar, which a law may."""
+    rows = await connection.fetch(query("cap_periods"))
+    hours = [hours_of(row["per"]) for row in rows if row["per"] not in PERIODS]
+    return max([MONTH, *(timedelta(hours=one) for one in hours)])
+
+
+async def drop(connection: Connection, partition: Partition | Month) -> bool:
     """Drop a partition; -> False when somebody reads it: try again later."""
     try:
         async with connection.transaction():

@@ -11,7 +11,8 @@ from gateway.dispatch import retention as rooms
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.retention import Retention, lots
 from gateway.errors import StoreError
-from gateway.store import membership, people, postgres, results, retention, runs
+from gateway.gate import Cap, Gate
+from gateway.store import membership, months, people, postgres, results, retention, runs
 from gateway.store.runs import Run
 from tests.fixtures import campaign
 from tests.fixtures.campaign import numbers
@@ -209,6 +210,33 @@ async def test_who_has_lost_the_job_stops_at_the_next_step(world: World, monkeyp
     assert not await world.job.round()
     assert await world.connection.fetchval("SELECT count(*) FROM result") == 1
     assert f"outcome_{BEGIN:%Y%m%d}" not in world.job.dropped
+
+
+async def test_months_of_contacts_go_when_no_cap_looks_back_to_them_CP_1(world: World) -> None:
+    await world.register("first")
+    await months.ensure(world.connection, "contact_page", [BEGIN - days * DAY for days in (0, 40, 70, 100, 130)])
+    keeps = RetentionSettings(contact_days=10)
+    world.job = world.worker("first", keeps)
+    assert await world.job.round()
+    # Ten days are asked for, and a law may count a month.
+    left = [month.begin.month for month in await months.months(world.connection, "contact_page")]
+    assert left == [1, 3] and world.job.dropped == ["contact_page_202510", "contact_page_202511", "contact_page_202512"]
+
+
+async def test_a_cap_of_a_run_keeps_the_contacts_that_it_counts_CP_1(world: World) -> None:
+    await world.register("first")
+    await months.ensure(world.connection, "contact_page", [BEGIN - days * DAY for days in (0, 40, 70, 100, 130)])
+    lane = await runs.lane_of(world.connection, "acme", BEGIN)
+    await campaign.make_run(
+        world.connection,
+        numbers(3),
+        [lane],
+        now=BEGIN,
+        gate=Gate(caps=(Cap(limit=1, per="90d"), Cap(limit=4, per="week"))),
+    )
+    world.job = world.worker("first", RetentionSettings(contact_days=10))
+    assert await world.job.round()
+    assert world.job.dropped == ["contact_page_202510", "contact_page_202511"]
 
 
 async def test_zero_days_keep_everything(world: World) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from _fastpath import gate
 from _fastpath.batch import Batch
-from _fastpath.gate import Questions, Rules, Windows, Zones
+from _fastpath.gate import Questions, Returns, Rules, Windows, Zones
 from _fastpath.numbers import NumberSet
 from _fastpath.peoplerows import bucket
 from gateway import reasons
@@ -415,3 +415,74 @@ def test_who_is_in_a_set_is_named_once_and_refused_for_a_reason_of_his_own_CN_11
         questions.refuse({5: 0})
     with pytest.raises(TypeError, match="NumberSet"):
         questions.among([{5}])
+
+
+def times(*at_us):
+    return b"".join(struct.pack(">q", at) for at in at_us)
+
+
+CAPS = [(1, 0, DAY, 0b110000, 0, -1, 0, False)]
+PERSON, OTHER = 447700900001, 447700900002
+
+
+def test_a_return_stands_where_the_reservation_stands_that_it_takes_back_CP_2():
+    rules = Rules(run=7, class_=5, caps=CAPS)
+    questions = Questions([batch_of([PERSON, OTHER])], ANYWHERE)
+    questions.judge(rules, windows())
+    reserved = records_of(questions.reservations(rules))
+    returns = Returns(7, packed([PERSON]), times(NOW + HOUR))
+    assert len(returns) == 1 and returns.places() == ([bucket(PERSON)], [gate.page(PERSON)])
+    returns.read_contacts(reserved)
+    octets, people = returns.rows_returned()
+    assert people == 1
+    later = Questions([batch_of([PERSON, OTHER])], ANYWHERE)
+    later.read_contacts(reserved)
+    later.read_contacts(records_of(octets))
+    later.judge(Rules(run=8, class_=5, caps=CAPS), windows())
+    assert (later.verdict(PERSON)[0], later.verdict(OTHER)[0]) == (gate.SEND, reasons.cap(0))
+    again = Returns(7, packed([PERSON]), times(NOW + HOUR))
+    again.read_contacts(reserved)
+    again.read_contacts(records_of(octets))
+    assert again.rows_returned() == (b"", 0)
+
+
+def test_nothing_is_taken_back_that_another_run_or_a_later_message_has_reserved_CP_2():
+    contacts = contact_rows(contact(PERSON, run=7), contact(OTHER, run=8))
+    for run, failed_at, expected in (
+        (7, NOW - HOUR, 1), (7, NOW - HOUR - 1, 0), (9, NOW, 0), (8, NOW, 0),
+    ):  # fmt: skip
+        returns = Returns(run, packed([PERSON]), times(failed_at))
+        returns.read_contacts(contacts)
+        assert returns.rows_returned()[1] == expected
+    tolerant = Returns(7, packed([PERSON]), times(NOW - HOUR - 1), leeway_us=1)
+    tolerant.read_contacts(contacts)
+    assert tolerant.rows_returned()[1] == 1
+
+
+def test_of_two_failures_of_a_number_the_later_one_counts_and_it_is_returned_once():
+    returns = Returns(7, packed([PERSON, PERSON]), times(NOW - 2 * HOUR, NOW))
+    returns.read_contacts(contact_rows(contact(PERSON, run=7)))
+    assert returns.rows_returned()[1] == 1
+    assert Returns(7, b"", b"").rows_returned() == (b"", 0)
+    with pytest.raises(ValueError, match="expected 8 octets a number"):
+        Returns(7, b"1234567", b"1234567")
+
+
+def test_who_waits_or_is_refused_after_all_gives_his_place_back_at_the_gate_CP_5():
+    mine = contact_rows(contact(PERSON, run=7, at_us=NOW - MINUTE), contact(OTHER, run=7, at_us=NOW - MINUTE))
+    rules = Rules(run=7, class_=5, caps=CAPS, hold_until_us=NOW + 2 * DAY)
+    questions = Questions([batch_of([PERSON, OTHER])], ANYWHERE)
+    questions.read_contacts(mine)
+    questions.read_refusals(rows((("q", OTHER), ("h", Reason.STOP))))
+    questions.judge(rules, windows(closes=None))
+    assert questions.verdicts() == {gate.HOLD: 1, Reason.STOP: 1} and questions.reservations(rules) == b""
+    other = Questions([batch_of([PERSON, OTHER])], ANYWHERE)
+    other.read_contacts(mine)
+    other.read_contacts(records_of(questions.withdrawals(rules)))
+    other.judge(Rules(run=8, class_=5, caps=CAPS), windows())
+    assert other.admitted == 2
+    # Who may go keeps his place, and so does the first of two of one number.
+    going = Questions([batch_of([PERSON]), batch_of([PERSON], chunk_id=2)], ANYWHERE)
+    going.read_contacts(mine)
+    going.judge(rules, windows())
+    assert going.admitted == 1 and going.withdrawals(rules) == b""

@@ -72,6 +72,7 @@ ALL_LANES = {
     "members_in": "an audience as a whole; asked by a person",
     "consent_pages": CLAIMED,
     "contact_pages": CLAIMED,
+    "contacts_of_run": "once a piece of what failed, for its people",
     "open_consent_pages": BATCH,
     "fill_consent_pages": BATCH,
     "note_lines_of_numbers": BATCH,

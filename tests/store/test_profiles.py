@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gateway.person import CLAMPED, HISTORICAL, LATE, OURS, Item, Who
-from gateway.store import aggregates, profiles
+from gateway.store import aggregates, months, profiles
 from gateway.store.profiles import ingest
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -340,10 +340,10 @@ async def test_ev_9_what_is_carried_on_equals_a_rebuild_whatever_comes(dsn: str,
 
 
 async def test_months_are_made_as_they_are_needed_and_the_rest_is_kept_too(connection: Any) -> None:
-    assert await profiles.ensure_months(connection, [NOW, NOW - 40 * 24 * 60 * MINUTE]) == [
+    assert await months.ensure(connection, "person_event", [NOW, NOW - 40 * 24 * 60 * MINUTE]) == [
         "person_event_202601", "person_event_202603",
     ]  # fmt: skip
     await told(connection, event("visit"), event("visit", -28 * 24 * 60))
     rows = await connection.fetch("SELECT tableoid::regclass::text AS name FROM person_event ORDER BY 1")
     assert [row["name"] for row in rows] == ["person_event_202603", "person_event_rest"]
-    assert await profiles.ensure_months(connection, [NOW - 28 * 24 * 60 * MINUTE]) == [], "it stands in the rest"
+    assert await months.ensure(connection, "person_event", [NOW - 28 * 24 * 60 * MINUTE]) == [], "it stands in the rest"

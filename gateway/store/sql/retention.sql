@@ -331,3 +331,16 @@ WHERE c.at < $1::timestamptz AND CASE WHEN c.action IN ('pause', 'resume', 'drai
             WHERE n.scope = c.scope AND n.key = c.key AND n.id > c.id AND n.at < $1::timestamptz
               AND n.action IN ('tune', 'rollback', 'reset') AND n.value ? v.setting))
     END;
+
+-- name: cap_periods
+-- Name the periods of the caps of all runs.
+-- index: none, a table of a few thousand rows
+SELECT DISTINCT c.cap ->> 'per' AS per
+FROM run r CROSS JOIN LATERAL jsonb_array_elements(r.gate -> 'caps') AS c (cap) WHERE r.gate IS NOT NULL;
+
+-- name: month_partitions
+-- Name the partitions of a table of people.
+-- index: pg_inherits_parent_index
+SELECT c.relname::text AS partition
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
+WHERE p.relname = $1::text;

@@ -1,0 +1,124 @@
+"""Places that are free again: a worker between the simulator and a real Postgres, and the job of one for all (CP-2)."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from _fastpath import gate as compiled
+from gateway.dispatch.clock import Clock
+from gateway.dispatch.returns import MONTHS_AHEAD, Returning
+from gateway.errors import StoreError
+from gateway.gate import Cap, Gate
+from gateway.message import MessageClass
+from gateway.simulator import behaviour
+from gateway.store import membership, months, postgres, returns, runs
+from gateway.store.migrate import migrate
+from tests.fixtures.campaign import make_run, numbers
+from tests.fixtures.engine import engine, until
+from tests.fixtures.pages import contacts_of, note_contacts
+
+pytestmark = pytest.mark.database
+CAPPED = Gate(needs="none", caps=(Cap(limit=1, per="48h", classes=("transactional",)),), gap_s=0)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.csv"
+
+
+async def register(connection: Any, *names: str) -> None:
+    for name in names:
+        now = datetime.now(UTC)
+        worker = runs.Worker(instance=name, host="h", boot="", pid=1, started_at=now, seen_at=now, node=name)
+        await membership.register(connection, worker)
+
+
+async def test_a_place_is_free_again_in_seconds_when_the_smsc_refuses_and_another_campaign_takes_it_CP_2(
+    dsn: str, ledger: Path
+) -> None:
+    async with engine(dsn, ledger, responses=behaviour.Responses(errors={"ESME_RINVDSTADR": 1.0})) as e:
+        people = numbers(50)
+        run = await e.run(people, gate=CAPPED, class_=MessageClass.TRANSACTIONAL)
+        await e.start()
+        await e.ends(run)
+        assert await e.states(run) == {"rejected": 50}
+
+        async def is_free() -> bool:
+            return await contacts_of(e.connection, run.id, compiled.RETURNED) == list(people)
+
+        await until(is_free, "every place is given back", 10.0)
+
+
+async def test_who_was_reached_keeps_his_place_CP_2(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger) as e:
+        run = await e.run(numbers(30), gate=CAPPED, class_=MessageClass.TRANSACTIONAL)
+        worker = await e.start()
+        await e.ends(run)
+        assert await worker.returning.round()
+        other = await e.run(numbers(30), gate=CAPPED, class_=MessageClass.TRANSACTIONAL, name="other")
+        await e.ends(other)
+        assert await e.states(other) == {"refused": 30}
+        assert await contacts_of(e.connection, run.id, compiled.RETURNED) == []
+
+
+async def test_one_worker_of_two_gives_back_and_the_other_takes_over_when_it_is_gone(dsn: str) -> None:
+    await migrate(dsn)
+    connection = await postgres.connect(dsn)
+    now = datetime.now(UTC)
+    clock = Clock(monotonic=lambda: now.timestamp(), wall=lambda: now)
+    jobs = [Returning(clock, lambda: postgres.connect(dsn), name) for name in ("one", "two")]
+    try:
+        await register(connection, "one", "two")
+        assert await jobs[0].round()
+        await runs.ensure_partitions(connection, now)
+        lane = await runs.lane_of(connection, "acme", now)
+        run = await make_run(connection, numbers(3), [lane], now=now - timedelta(minutes=1), gate=CAPPED)
+        await note_contacts(connection, numbers(3), now - timedelta(seconds=9), run=run.id)
+        chunk_id = await connection.fetchval("SELECT id FROM chunk")
+
+        async def fail(pos: int) -> None:
+            await connection.execute(
+                "INSERT INTO outcome (lane, chunk_id, pos, segment, segments, epoch, status, at, rtt_us) "
+                "VALUES ($1, $2, $3, 1, 1, 1, 11, $4, 9)",
+                lane, chunk_id, pos, now - timedelta(seconds=1),
+            )  # fmt: skip
+
+        await fail(0)
+        assert await jobs[0].round() and not await jobs[1].round()
+        assert (jobs[0].returned, jobs[1].returned) == (1, 0)
+        await fail(1)
+        await connection.execute("DELETE FROM worker WHERE instance = 'one'")
+        assert await jobs[1].round() and jobs[1].returned == 1
+        # It is known how far the lane was looked through, and what was committed late is found in the overlap.
+        assert (await returns.upto(connection, lane, now)).outcomes == now
+        found = [month.begin for month in await months.months(connection, "contact_page")]
+        assert found == months.ahead(now, MONTHS_AHEAD)
+    finally:
+        for job in jobs:
+            await job.close()
+        await connection.close()
+
+
+async def test_a_server_that_is_away_ends_the_round_and_the_next_one_has_a_new_connection(dsn: str) -> None:
+    await migrate(dsn)
+    made = []
+
+    async def connect() -> postgres.Connection:
+        made.append(await postgres.connect(dsn))
+        return made[-1]
+
+    now = datetime.now(UTC)
+    job = Returning(Clock(monotonic=lambda: 1.0, wall=lambda: now), connect, "one")
+    other = await postgres.connect(dsn)
+    try:
+        await register(other, "one")
+        assert await job.round()
+        await other.execute("SELECT pg_terminate_backend($1)", made[0].get_server_pid())
+        with pytest.raises(StoreError):
+            await job.round()
+        assert await job.round() and len(made) == 2
+    finally:
+        await job.close()
+        await postgres.close(other)
