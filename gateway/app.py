@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from gateway import metrics
 from gateway.automation.ageing import Ageing
+from gateway.automation.proofs import Proofs
 from gateway.automation.sessions import Sessions
 from gateway.config import Settings
 from gateway.dispatch import memory
@@ -363,7 +364,10 @@ async def open_worker(
     try:
         await worker.start()
         drawn = chance or random.Random()
-        loops = [job(CLOCK.wall, worker.connect, worker.instance, drawn) for job in (Sessions, Ageing)]
+        loops = [
+            *(job(CLOCK.wall, worker.connect, worker.instance, drawn) for job in (Sessions, Ageing)),
+            Proofs(CLOCK.wall, worker.connect, worker.instance),
+        ]
         automation = [asyncio.create_task(loop.run()) for loop in loops]
         try:
             async with contextlib.AsyncExitStack() as doors:

@@ -56,6 +56,15 @@ KINDS: Mapping[str, Kind] = {
             "is_new": "whether there was something to lift",
         },
     ),
+    "consent.confirmed": Kind(
+        "a handset says yes to the request for its consent; the ledger has it when this is written",
+        "the address of the handset, as the SMSC wrote it",
+        {
+            "message": "id in inbound_message",
+            "number": "of the handset",
+            "brands": "whose request it answers",
+        },
+    ),
     "receipts.rule_changed": Kind(
         "a carrier's receipts name their messages by another rule than they did: 200 in a row matched by it",
         "the carrier",

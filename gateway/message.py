@@ -113,3 +113,9 @@ RECEIPT_STATES = {
 }
 # UNKNOWN is no final word: it stands until another comes.
 FINAL_RECEIPT_STATES = (2, 3, 4, 5, 8, 9)
+
+
+def literal(text: str) -> str:
+    """A template that says just this, whatever braces are in it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{{{{ "{escaped}" }}}}'

@@ -1,6 +1,6 @@
 """The rules of consent: how the facts of a number make its state, what a grant needs, when it may be asked.
 
-    rows of one number ─► states_of ─► by brand and class: none | pending | granted | revoked
+    rows of one number ─► states_at ─► by brand and class: none | pending | granted | revoked
     a new row          ─► problems  ─► [] or what is missing, by field         CN-3
     a YES              ─► confirmed ─► the rows that it makes                  CN-4
 
@@ -9,11 +9,12 @@ reaches its programmes (NAME/PROGRAMME), a row of * every brand (CN-7). A no of 
 Not here: the chain (gateway/consent.py), where rows are kept (store/consents.py), who may be written to (admission).
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
-from gateway.consent import CLASSES, EVERYTHING, Action, Fact, Source, Standing, State
+from gateway.consent import CLASSES, EVERYTHING, Action, Class, Fact, Source, Standing, State
 
 # A request that is not answered by then is refused (CN-4); after a request no other for so long.
 ANSWER_WITHIN = timedelta(hours=24)
@@ -49,13 +50,35 @@ def problems(fact: Fact) -> list[tuple[str, str, str]]:
 
 def states_of(facts: Sequence[Fact]) -> dict[str, Standing]:
     """Fold the rows of one number, in the order they were recorded; -> by brand, programmes among them."""
+    return _folded(facts, None)
+
+
+def states_at(facts: Sequence[Fact], now: datetime) -> dict[str, Standing]:
+    """Fold them as they stand at a moment: a request that nobody has answered for a day is none any more (CN-4)."""
+    return _folded(facts, now)
+
+
+def agrees(kept: Mapping[str, Standing], facts: Sequence[Fact], now: datetime) -> bool:
+    """Say whether what is kept follows from the rows; a request that is over may stand there for a minute."""
+    of, at = states_of(facts), states_at(facts, now)
+    return kept.keys() == of.keys() and all(one in (of[brand], at[brand]) for brand, one in kept.items())
+
+
+def _folded(facts: Sequence[Fact], now: datetime | None) -> dict[str, Standing]:
     brands = sorted({fact.brand for fact in facts if fact.action != "suppress"})
     found = {}
     for brand in brands:
         rows = [fact for fact in facts if _reaches(fact, brand)]
-        (promotional, since), (transactional, _), (night, _) = (_state(rows, class_) for class_ in CLASSES)
+        states = [_state(rows, class_) for class_ in CLASSES]
+        if now is not None:
+            states = [(State.NONE, None) if _is_over(*one, now) else one for one in states]
+        (promotional, since), (transactional, _), (night, _) = states
         found[brand] = Standing(promotional, transactional, night, since)
     return found
+
+
+def _is_over(state: State, since: datetime | None, now: datetime) -> bool:
+    return state == State.PENDING and state_now(state, since, now) != State.PENDING
 
 
 def state_now(state: State, since: datetime | None, now: datetime) -> State:
@@ -65,13 +88,55 @@ def state_now(state: State, since: datetime | None, now: datetime) -> State:
     return state
 
 
-def may_ask(facts: Iterable[Fact], brand: str, now: datetime) -> bool:
-    """Whether a number may be asked for its consent (CN-4): not after a no, nor within 90 days of a request."""
+def may_ask(
+    facts: Iterable[Fact], brand: str, now: datetime, class_: str = "promotional", *, is_once: bool = False
+) -> bool:
+    """Whether a number may be asked for its consent (CN-4): not after a no, nor within 90 days of a request.
+
+    is_once  its country lets nobody ask a second time
+    """
     rows = [fact for fact in facts if _reaches(fact, brand)]
-    if _state(rows, "promotional")[0] in (State.GRANTED, State.REVOKED):
+    if _state(rows, class_)[0] in (State.GRANTED, State.REVOKED):
         return False
     asked = [_time(fact) for fact in rows if fact.action == "pending"]
-    return not asked or now - max(asked) >= ASK_AGAIN_AFTER
+    return not asked or (not is_once and now - max(asked) >= ASK_AGAIN_AFTER)
+
+
+def asks_twice(fact: Fact, is_double: bool) -> bool:
+    """Say whether a grant of a file counts only when its handset has said YES to a request of ours (CN-4).
+
+    is_double  its country asks for it; who says how it was done twice already, has the proof
+    """
+    is_done = re.search(r"double[ -]?opt[ -]?in", fact.method, re.IGNORECASE) is not None
+    return is_double and fact.action == "grant" and fact.source in ("import", "form") and not is_done
+
+
+def request(
+    number: int, brand: str, class_: Class, *, words: str, sender: str, by: str, now: datetime, source: Source = "agent"
+) -> Fact:
+    """Make the row of a request that leaves now.
+
+    words   of its text: the first proof
+    sender  that it comes from, and that is answered to
+    """
+    return Fact(
+        number=number, brand=brand, class_=class_, action="pending", source=source, method="asked by text",
+        wording=words, url=f"sms:{sender}" if sender else "", agent=by, effective_at=now, recorded_at=now,
+    )  # fmt: skip
+
+
+def answered(facts: Sequence[Fact], now: datetime, destination: str) -> list[str]:
+    """Name the brands whose request a YES answers: those asked from where it is written to; else the only one."""
+    waiting = {fact.brand: fact for fact in facts if fact.action == "pending" and now - _time(fact) < ANSWER_WITHIN}
+    same = [brand for brand, fact in waiting.items() if fact.url and _bare(fact.url) == _bare(destination)]
+    return sorted(same or (waiting if len(waiting) == 1 else ()))
+
+
+def _bare(address: str) -> str:
+    """An address as it is compared: without its scheme, a + and what parts digits."""
+    text = address.removeprefix("sms:").casefold()
+    digits = re.sub(r"[\s().+-]", "", text)
+    return (digits.removeprefix("00") or digits) if digits.isdecimal() else text
 
 
 def confirmed(
@@ -90,12 +155,12 @@ def confirmed(
             state, since = _state(rows, class_)
             if state_now(state, since, now) != State.PENDING or (wanted and brand not in wanted):
                 continue
-            request = max((f for f in rows if f.action == "pending" and f.class_ == class_), key=_time)
+            asked = max((f for f in rows if f.action == "pending" and f.class_ == class_), key=_time)
             made.append(
                 Fact(
-                    number=request.number, brand=brand, class_=request.class_, action="confirm", source="keyword",
-                    method="double opt-in", wording=f"{request.wording}\n{wording}", effective_at=now, recorded_at=now,
-                    wording_version=request.wording_version, url=request.url, message_id=message_id,
+                    number=asked.number, brand=brand, class_=asked.class_, action="confirm", source="keyword",
+                    method="double opt-in", wording=f"{asked.wording}\n{wording}", effective_at=now, recorded_at=now,
+                    wording_version=asked.wording_version, url=asked.url, message_id=message_id,
                 )
             )  # fmt: skip
     return made

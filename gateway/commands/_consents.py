@@ -20,10 +20,11 @@ from typing import Any, cast
 import msgspec
 from msgspec import Struct
 
-from gateway.campaign.consent import problems
+from gateway.campaign.consent import asks_twice, problems
 from gateway.consent import Action, Class, Fact, Link, Standing, faults_of
 from gateway.contacts.numbers import Numbers
 from gateway.contacts.table import Table
+from gateway.dispatch.requests import pack_of
 from gateway.errors import FileFault
 
 COLUMNS = (
@@ -54,10 +55,11 @@ def time_of(text: str) -> datetime | None:
 
 
 def facts_in(
-    table: Table, read: Numbers, *, brand: str, class_: str, now: datetime
+    table: Table, read: Numbers, *, brand: str, class_: str, now: datetime, may_ask: bool = False
 ) -> tuple[list[Fact], list[Refusal], int]:
     """Read a file; -> facts, opt-outs first, what was refused, and rows that say again what another said.
 
+    may_ask  grants of countries that want a double opt-in are taken: who asked for them makes requests of them
     raises  FileFault: it has no column `number`, or one that is none of ours; a bare list of numbers needs no header
     """
     fields = [name.strip().casefold() for name in table.fields]
@@ -75,7 +77,7 @@ def facts_in(
         columns = dict(zip(fields, block.columns, strict=True))
         for at, line in enumerate(block.lines):
             row = {name: column[at].strip() for name, column in columns.items()}
-            fact, refusal = _fact(row, line, read, brand, class_, now)
+            fact, refusal = _fact(row, line, read, brand, class_, now, may_ask)
             if fact is not None and refusal is None:
                 key = (fact.number, fact.brand, fact.class_, fact.action in ("grant",), fact.effective_at)
                 known = facts.get(key)
@@ -93,7 +95,7 @@ def facts_in(
 
 
 def _fact(
-    row: Mapping[str, str], line: int, read: Numbers, brand: str, class_: str, now: datetime
+    row: Mapping[str, str], line: int, read: Numbers, brand: str, class_: str, now: datetime, may_ask: bool
 ) -> tuple[Fact | None, Refusal | None]:
     verdict = read.read(row["number"])
     if not verdict.number:
@@ -118,6 +120,10 @@ def _fact(
     )  # fmt: skip
     for field, expected, found in problems(fact):
         return None, Refusal(line, "at" if field == "effective_at" else field, expected, found)
+    pack = pack_of(fact.number)
+    if not may_ask and asks_twice(fact, pack.optin.double):
+        expected = f"a double opt-in, as {pack.country} asks for: a method that says so, or --ask TEXT"
+        return None, Refusal(line, "method", expected, repr(fact.method))
     return fact, None
 
 

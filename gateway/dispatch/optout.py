@@ -4,8 +4,8 @@
       (in the flush)        │ no                                                      └─► confirmation, once
                             └─► answered with the others
 
-A HELP is answered, by whoever it is asked, stopped or not, and enters nothing. A YES is a START where there is a STOP
-to lift, and an ordinary answer elsewhere.
+A HELP is answered, by whoever it is asked, stopped or not, and enters nothing. A YES confirms a request that waits for
+one (requests.py), is a START where there is a STOP to lift, and an ordinary answer elsewhere.
 It is entered before the flush commits: a crash between the two brings the message again, and enters it twice, which
 says the same. The other way round it would be kept and never obeyed. While Postgres is away there is no answer, so it
 comes again. Only the answers to STOPs wait; others of the same link go on.
@@ -19,13 +19,14 @@ from collections.abc import Callable, Collection, Sequence
 from msgspec import Struct
 
 from gateway.config import CarrierSettings, KeywordSettings
+from gateway.dispatch import requests
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
 from gateway.dispatch.stops import Stops
 from gateway.errors import StoreError
 from gateway.events import Event, event
 from gateway.keywords import Wish, meaning, number_of, words
-from gateway.message import MessageClass, Policy
+from gateway.message import MessageClass, Policy, literal
 from gateway.store import postgres, runs, stops
 from gateway.store.inbound import Message
 
@@ -70,6 +71,7 @@ class OptOuts:
         self._clock = clock
         self._deadline_s = deadline_s
         self._line = Line(connect)
+        self._ledger = Line(connect)
         self._confirming = asyncio.Lock()
         self._texts = {"stop": settings.stop_reply, "help": settings.help_reply}
         self._reply_runs: dict[str, runs.Run] = {}
@@ -80,6 +82,7 @@ class OptOuts:
         self._replies: list[Reply] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.stopped = 0
+        self.confirmed = 0
 
     def is_stop(self, text: str, source: str) -> bool:
         """Whether a message is to be answered only when its STOP is in force."""
@@ -100,6 +103,10 @@ class OptOuts:
                 self._heard[message.id] = None
                 if wish == "help" and number is not None:
                     self._help(number, message.destination)
+            elif wish == "yes" and (brands := await self._confirmed(message, number)):
+                self._heard[message.id] = event(
+                    "consent.confirmed", message.at, message.source, message=message.id, number=number, brands=brands
+                )
             else:
                 scope = stops.scope_of(message.destination) if self._has_senders else stops.EVERYTHING
                 asked.append((message, number, scope, wish))
@@ -119,6 +126,19 @@ class OptOuts:
                         self._replies.append(Reply(number, message.destination))
         events = (self._heard[message.id] for message in messages)
         return [one for one in events if one is not None]
+
+    async def _confirmed(self, message: Message, number: int) -> list[str]:
+        """Take a YES to a request for consent; -> the brands it is meant for. StoreError."""
+        connection, now = await self._ledger.opened(), self._clock.wall()
+        try:
+            async with postgres.deadline(connection, self._deadline_s, f"confirm consent on lane {self._lane}"):
+                brands = await requests.confirm(connection, number, message.destination, message.text, message.id, now)
+        except BaseException:
+            # Its statement may still be at work there.
+            self._ledger.cut()
+            raise
+        self.confirmed += len(brands)
+        return brands
 
     def _help(self, number: int, destination: str) -> None:
         """Owe an answer to a HELP, unless the same number had one a moment ago."""
@@ -198,6 +218,7 @@ class OptOuts:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._line.close()
+        await self._ledger.close()
 
 
 def told(message: Message, number: int, scope: str, is_stop: bool, is_new: bool) -> Event:
@@ -206,9 +227,3 @@ def told(message: Message, number: int, scope: str, is_stop: bool, is_new: bool)
     if is_stop:
         return event("stop.received", message.at, message.source, **body)
     return event("start.received", message.at, message.source, **body)
-
-
-def literal(text: str) -> str:
-    """A template that says just this, whatever braces are in it."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{{{{ "{escaped}" }}}}'

@@ -10,6 +10,7 @@ Not here: what rows mean (campaign/consent.py; `fold` is handed in), the chain (
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -24,6 +25,8 @@ from gateway.store.queries import query
 # Numbers of one transaction: it holds their heads so long.
 MOST_NUMBERS = 1000
 MOST_ENTRIES = 5000
+JOB = "proofs"
+BUCKETS = 256
 
 Fold = Callable[[Sequence[Fact]], Mapping[str, Standing]]
 
@@ -39,55 +42,76 @@ class Rows(Struct, frozen=True, kw_only=True):
 async def append(connection: Connection, facts: Sequence[Fact], fold: Fold) -> int:
     """Append facts, in their order for each number; -> rows written, those that prove a known entry left out.
 
-    fold    what follows from all facts of a number (campaign.consent.states_of)
+    fold    what follows from all facts of a number (campaign.consent.states_at, or states_of)
     raises  StoreError; of several buckets, those before the one that failed stay: it is safe to repeat where every
             fact has an entry
     cost    ten statements for each bucket and thousand numbers
     """
+    return len(await append_where(connection, facts, lambda _, __: True, fold))
+
+
+async def append_where(
+    connection: Connection, facts: Sequence[Fact], is_wanted: Callable[[Sequence[Fact], Fact], bool], fold: Fold
+) -> list[Fact]:
+    """Append those facts that are wanted beside the rows that are there, asked while nobody else appends; -> them."""
     by_bucket: dict[int, dict[int, list[Fact]]] = {}
     for fact in facts:
         by_bucket.setdefault(bucket(fact.number), {}).setdefault(fact.number, []).append(fact)
-    written = 0
+    written: list[Fact] = []
     for key, by_number in sorted(by_bucket.items()):
         numbers = sorted(by_number)
         for at in range(0, len(numbers), MOST_NUMBERS):
             some = {number: by_number[number] for number in numbers[at : at + MOST_NUMBERS]}
-            written += await _append(connection, key, some, fold)
+            written += await _append(connection, key, some, is_wanted, fold)
     return written
 
 
-async def _append(connection: Connection, key: int, by_number: dict[int, list[Fact]], fold: Fold) -> int:
+async def _append(
+    connection: Connection,
+    key: int,
+    by_number: dict[int, list[Fact]],
+    is_wanted: Callable[[Sequence[Fact], Fact], bool],
+    fold: Fold,
+) -> list[Fact]:
     numbers = list(by_number)
     async with connection.transaction():
         await connection.execute(query("make_consent_heads"), key, numbers, NO_HASH)
         await connection.fetch(query("hold_consent_heads"), key, numbers)
         before = await _rows(connection, key, numbers)
         new: list[Link] = []
-        states: list[tuple[int, str, Standing]] = []
+        changed: dict[int, list[Fact]] = {}
         for number in numbers:
             old = before[number]
-            proven = {link.fact.entry for link in old.links} - {None}
-            fresh = [fact for fact in by_number[number] if fact.entry not in proven]
+            known = [link.fact for link in old.links]
+            proven = {fact.entry for fact in known} - {None}
+            fresh = [fact for fact in by_number[number] if fact.entry not in proven and is_wanted(known, fact)]
             new += chain(fresh, old.head_id, old.head_hash)
             if fresh:
-                found = fold([*(link.fact for link in old.links), *fresh])
-                states += [(number, brand, standing) for brand, standing in found.items()]
+                changed[number] = [*known, *fresh]
         if not new:
-            return 0
+            return []
         last = {link.fact.number: link for link in new}
         await connection.execute(query("append_consents"), key, _encoded(new))
         await connection.execute(
             query("move_consent_heads"), key, list(last), [link.id for link in last.values()],
             [link.hash for link in last.values()],
         )  # fmt: skip
-        await connection.execute(
-            query("keep_consent_states"), key, [number for number, _, _ in states], [brand for _, brand, _ in states],
-            [one.promotional for _, _, one in states], [one.transactional for _, _, one in states],
-            [one.night for _, _, one in states], [one.since for _, _, one in states],
-        )  # fmt: skip
-        await admission.refresh_consent_pages(connection, [(number, brand) for number, brand, _ in states])
-        await watched.mark_numbers(connection, key, last, max(link.fact.recorded_at for link in new))
-    return len(new)
+        await _keep(connection, key, changed, max(link.fact.recorded_at for link in new), fold)
+    return [link.fact for link in new]
+
+
+async def _keep(
+    connection: Connection, key: int, facts: Mapping[int, Sequence[Fact]], at: datetime, fold: Fold
+) -> None:
+    """Write what follows from all facts of some numbers of a bucket, and the pages that the gate reads."""
+    states = [(number, brand, one) for number, some in facts.items() for brand, one in fold(some).items()]
+    await connection.execute(
+        query("keep_consent_states"), key, [number for number, _, _ in states], [brand for _, brand, _ in states],
+        [one.promotional for _, _, one in states], [one.transactional for _, _, one in states],
+        [one.night for _, _, one in states], [one.since for _, _, one in states],
+    )  # fmt: skip
+    await admission.refresh_consent_pages(connection, [(number, brand) for number, brand, _ in states])
+    await watched.mark_numbers(connection, key, list(facts), at)
 
 
 async def rows_of(connection: Connection, numbers: Sequence[int]) -> dict[int, Rows]:
@@ -111,6 +135,33 @@ async def states_of(connection: Connection, numbers: Sequence[int]) -> dict[int,
 async def numbers_of(connection: Connection, key: int, after: int = 0, limit: int = MOST_NUMBERS) -> list[int]:
     """Read which numbers of a bucket have a chain, in their order, behind one of them."""
     return [row["number"] for row in await connection.fetch(query("consent_heads"), key, after, limit)]
+
+
+async def take_job(connection: Connection, instance: str) -> bool:
+    """Take the job of proving for a worker that is registered; -> False while another worker has it."""
+    return await connection.fetchval(query("take_job"), JOB, instance) is not None
+
+
+async def is_behind(connection: Connection) -> bool:
+    """Say whether the feed has entries that the ledger has not."""
+    return bool(await connection.fetchval(query("is_ledger_behind")))
+
+
+async def expire(
+    connection: Connection, key: int, before: datetime, after: int, now: datetime, fold: Fold
+) -> list[int]:
+    """Write anew how some of a bucket stand who were asked before a moment, behind a number; -> who, [] = nobody more.
+
+    Nothing is appended: what no answer means follows from the request and the time alone.
+    """
+    numbers = [row["number"] for row in await connection.fetch(query("unanswered"), key, before, after, MOST_NUMBERS)]
+    if numbers:
+        async with connection.transaction():
+            await connection.fetch(query("hold_consent_heads"), key, numbers)
+            rows = await _rows(connection, key, numbers)
+            facts = {number: [link.fact for link in one.links] for number, one in rows.items()}
+            await _keep(connection, key, facts, now, fold)
+    return numbers
 
 
 async def prove(

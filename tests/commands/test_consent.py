@@ -49,3 +49,23 @@ def test_a_file_is_taken_opt_outs_first_and_a_dry_run_writes_nothing(sluice, que
 def test_a_grant_without_words_or_of_everybody_is_refused(here, settings):
     assert here("consent", "grant", "+447700900123", "--brand", "*", "--wording", "w", "--method", "m").code == 65
     assert here("consent", "grant", "+447700900123", *GRANT, "--at", "yesterday").code == 2
+
+
+def test_cn_4_people_are_asked_once_and_a_grant_of_a_german_file_is_a_reason_to_ask(sluice, queue, tmp_path):
+    told = sluice("consent", "ask", "+447700900123", "--brand", "acme", "--text", "Acme: YES?", "--carrier", "north")
+    assert (told.code, told.out.split()[-2:]) == (0, ["1", "asked"])
+    again = sluice("consent", "ask", "+447700900123", "--brand", "acme", "--text", "Acme: YES?", "--carrier", "north")
+    assert again.out.splitlines()[-1] == "0 asked" and "was asked lately" in again.out
+    assert "pending" in sluice("consent", "show", "+447700900123").out
+    which = sluice("consent", "ask", "+447700900124", "--brand", "acme", "--text", "Acme: YES?")
+    assert which.code == 65 and "--carrier: expected one of north" in which.err
+    file = tmp_path / "people.csv"
+    file.write_text(
+        "number,action,at,wording,method\n"
+        "+4915112345678,grant,2026-01-01T12:00:00+01:00,Texte von Acme,box ticked\n"
+        "+4915112345679,grant,2026-01-01T12:00:00+01:00,Texte von Acme,double opt-in by e-mail and SMS\n"
+    )
+    plain = sluice("consent", "import", str(file), "--brand", "acme", "--dry-run")
+    assert "1 grants" in plain.out and "line 2, method: expected a double opt-in, as DE asks for" in plain.err
+    asked = sluice("consent", "import", str(file), "--brand", "acme", "--ask", "Acme: JA?", "--dry-run")
+    assert "1 grants" in asked.out and "ask 1" in asked.out and "expected" not in asked.err

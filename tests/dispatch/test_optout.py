@@ -11,11 +11,11 @@ from _fastpath.alphabet import encode
 from gateway import app
 from gateway.config import CarrierSettings, KeywordSettings
 from gateway.dispatch.intake import Intake
-from gateway.dispatch.optout import OptOuts, literal
+from gateway.dispatch.optout import OptOuts
 from gateway.dispatch.stops import Acknowledged, Stops
 from gateway.dispatch.worker import Worker
 from gateway.errors import StoreError
-from gateway.message import MessageClass
+from gateway.message import MessageClass, literal
 from gateway.simulator.behaviour import Inbound
 from gateway.simulator.ledger import lines, read
 from gateway.store.inbound import Message
@@ -52,12 +52,17 @@ class FakeStops:
         return Acknowledged(seq=seq)
 
 
+async def nobody_waits(*_: Any) -> list[str]:
+    return []
+
+
 def made(fake: FakeStops, keywords: KeywordSettings | None = None, **settings: Any) -> tuple[OptOuts, Intake, FakeLink]:
     async def connect() -> Any:
         raise StoreError("no database here", retryable=True)
 
     carrier = CarrierSettings(host="x", **settings)
     opt_outs = OptOuts("acme", 1, carrier, keywords or KeywordSettings(), fake, app.CLOCK, connect, 1.0)  # type: ignore[arg-type]
+    opt_outs._confirmed = nobody_waits  # type: ignore[method-assign]
     return opt_outs, Intake(FakeLedger(), app.CLOCK, 1, carrier, opt_outs), FakeLink()  # type: ignore[arg-type]
 
 

@@ -81,3 +81,16 @@ SELECT seq, number, at, is_stop, scope, source, note FROM stop_feed WHERE seq > 
 -- Note how far the feed is in the ledger.
 -- index: consent_upto_pkey
 UPDATE consent_upto SET seq = greatest(seq, $1::bigint) WHERE id = 1;
+
+-- name: is_ledger_behind
+-- Say whether the feed has entries that the ledger has not.
+-- index: consent_upto_pkey, stop_head_pkey
+SELECT (SELECT seq FROM stop_head WHERE id = 1) > (SELECT seq FROM consent_upto WHERE id = 1);
+
+-- name: unanswered
+-- Name who of a bucket stands as asked, and was asked before a moment.
+-- index: consent_state_pending (bucket, since); those with a request alone are in it
+SELECT DISTINCT number FROM consent_state
+WHERE bucket = $1::int AND 1 IN (promotional, transactional, night) AND (since IS NULL OR since <= $2::timestamptz)
+  AND number > $3::bigint
+ORDER BY number LIMIT $4::int;
