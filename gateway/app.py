@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from gateway import metrics
 from gateway.automation.ageing import Ageing
+from gateway.automation.blocks import Blocks
 from gateway.automation.proofs import Proofs
 from gateway.automation.sessions import Sessions
 from gateway.config import Settings
@@ -364,11 +365,10 @@ async def open_worker(
     try:
         await worker.start()
         drawn = chance or random.Random()
-        loops = [
-            *(job(CLOCK.wall, worker.connect, worker.instance, drawn) for job in (Sessions, Ageing)),
-            Proofs(CLOCK.wall, worker.connect, worker.instance),
-        ]
-        automation = [asyncio.create_task(loop.run()) for loop in loops]
+        jobs: list[Any] = [job(CLOCK.wall, worker.connect, worker.instance, drawn) for job in (Sessions, Ageing)]
+        jobs.append(Proofs(CLOCK.wall, worker.connect, worker.instance))
+        jobs.append(Blocks(settings, CLOCK.wall, worker.connect, worker.instance))
+        automation = [asyncio.create_task(job.run()) for job in jobs]
         try:
             async with contextlib.AsyncExitStack() as doors:
                 if settings.worker.metrics_listen:

@@ -31,7 +31,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway import brand, secret
+from gateway import brand, secret, suppression
 from gateway.brand import BrandSettings
 from gateway.countries import countries
 from gateway.errors import ConfigError
@@ -133,6 +133,7 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     event_days     events
     order_days     orders of operators that are no longer in force
     contact_days   who was written to, by the month; never less than the longest cap of a run looks back
+    invalid_days   after which a number that was suppressed as invalid is somebody else's, and free
     """
 
     message_days: Days = 30
@@ -144,6 +145,7 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     event_days: Days = 30
     order_days: Days = 400
     contact_days: Days = 400
+    invalid_days: Days = 180
 
 
 class KeywordSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -222,6 +224,8 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
                            by number or name, one of ok, throttle, retry, reject, session, config, reroute, destination
     network_errors         the same by network_error_code, which goes before the status: { "3:21" = "retry" },
                            network type and code; "*:21" = of any type
+    suppress               which answers say that a number is not to be written to any more, and why: by command_status,
+                           { "0x0B" = "invalid" }, or by the err of a receipt, { "err:034" = "carrier" }
     retry_delay_s          before the second attempt at a temporary error; doubled each time, up to retry_longest_s
     queue_full_delay_s     before the next attempt where one recipient's queue is full; at most queue_full_attempts
     destination_outstanding  messages that may wait for their response to one number; 0 = any number
@@ -328,6 +332,7 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     network_errors: dict[str, Word] = {}
     destination_outstanding: Annotated[int, Meta(ge=0, le=1000)] = 0
     statuses: dict[str, Word] = {}
+    suppress: dict[str, Literal["carrier", "invalid", "complaint", "landline"]] = {}
     source: str = "Sluice"
     source_ton: Octet = 5
     source_npi: Octet = 0
@@ -953,6 +958,11 @@ def _carrier_problems(
                 (f"{key}.{names[0]}", expected, (found or repr(getattr(carrier, names[0]))) + whence(names))
             )
 
+    if "suppress" not in faulty:
+        problems += [
+            (f"{key}.suppress.{name}", expected, found)
+            for name, expected, found in suppression.problems(carrier.suppress)
+        ]
     host = carrier.host
     unless(
         not set(host) & set("/@ \t") and host.isprintable() and host.count(":") != 1,

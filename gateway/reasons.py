@@ -103,6 +103,8 @@ WORDS: dict[int, tuple[str, str]] = {
 BY_SOURCE: dict[str, Reason] = {
     "complaint": Reason.COMPLAINT,
     "invalid": Reason.INVALID,
+    "landline": Reason.INVALID,
+    "recycled": Reason.INVALID,
     "sunset": Reason.SUNSET,
     "legal": Reason.LEGAL,
     "age": Reason.AGE,

@@ -19,6 +19,7 @@ from gateway.contacts.table import Table
 from gateway.dispatch import requests
 from gateway.dispatch.stops import Stops
 from gateway.store import consents, postgres, runs, stops
+from gateway.suppression import BY_GRANT
 
 # Refusals of an import that are said one by one.
 MOST_SAID = 20
@@ -54,6 +55,20 @@ async def _append(connection: postgres.Connection, facts: list[Fact]) -> int:
         async with postgres.deadline(connection, PIECE_S, "append consent"):
             written += await consents.append(connection, facts[at : at + PIECE], _fold)
     return written
+
+
+async def _welcome(connection: postgres.Connection, facts: Sequence[Fact]) -> None:
+    """Lift of those who have just agreed what a new grant lifts (CN-11): a sunset, a number that was another's."""
+    given = [fact.number for fact in facts if fact.action == "grant" and fact.effective_at is not None]
+    since = {fact.number: fact.effective_at for fact in facts if fact.action == "grant" and fact.effective_at}
+    for at in range(0, len(given), PIECE):
+        some = given[at : at + PIECE]
+        async with postgres.deadline(connection, PIECE_S, "lift"):
+            found = await stops.reasons(connection, some)
+            newer = [one for one in found if all(when <= since[one] for when in found[one].values())]
+            await stops.lift(
+                connection, newer, lambda source, _: source in BY_GRANT, at=datetime.now(UTC), note="a new grant"
+            )
 
 
 async def _stop(made: Stops, numbers: list[int], brand: str, source: str, note: str) -> None:
@@ -119,6 +134,7 @@ def grant(
         async with open_feed(settings) as (_, connection):
             await _catch_up(connection)
             await _append(connection, [fact])
+            await _welcome(connection, [fact])
             async with postgres.deadline(connection, PIECE_S, "read consent"):
                 lines = shown(fact.number, (await consents.states_of(connection, [fact.number]))[fact.number])
                 if any(one.is_stop for one in await stops.standing(connection, [fact.number])):
@@ -267,6 +283,7 @@ def import_(
             of_all = sorted({fact.number for fact in gone if fact.brand == EVERYTHING})
             await _stop(made, of_all, EVERYTHING, "import", f"{whoever()} {file.name}")
             await _append(connection, facts)
+            await _welcome(connection, facts)
             await _catch_up(connection)
             by_kind: dict[tuple[str, str], list[int]] = {}
             for fact in asking:

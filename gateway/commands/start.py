@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from gateway.commands._control import run, whoever
-from gateway.commands._options import config_option, dsn_option
+from gateway.commands._options import config_option, dsn_option, say
 from gateway.commands._stops import numbers_of, open_feed
 from gateway.config import Settings
 from gateway.store import stops
+from gateway.suppression import KINDS
 
 
 @click.command()
@@ -30,7 +31,14 @@ def start(
         scope = stops.scope_of(sender)
         async with open_feed(settings) as (made, connection):
             standing = await stops.standing(connection, wanted)
-            lifted = [one.number for one in standing if one.is_stop and one.scope == scope]
+            kept = {
+                number
+                for number, why in (await stops.reasons(connection, wanted)).items()
+                if not all(KINDS[source].by_person for source in why if source in KINDS)
+            }
+            if kept:
+                say(f"{len(kept):,} have asked to be forgotten: no command lifts that")
+            lifted = [one.number for one in standing if one.is_stop and one.scope == scope and one.number not in kept]
             if not lifted:
                 return "none of them is stopped there"
             seq = await made.start(lifted, scope, "command", f"{whoever()} {reason}")

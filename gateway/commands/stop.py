@@ -10,6 +10,7 @@ from gateway.commands._options import config_option, dsn_option, say
 from gateway.commands._stops import numbers_in, numbers_of, open_feed, shown
 from gateway.config import Settings
 from gateway.store import stops
+from gateway.suppression import BY_PERSON
 
 
 @click.command()
@@ -19,6 +20,7 @@ from gateway.store import stops
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Many numbers, as CSV.")
 @click.option("--sender", default="", help="Of this sender alone; by default of every one.")
 @click.option("--region", metavar="CC", help="Country of numbers without their +, such as GB.")
+@click.option("--source", type=click.Choice(BY_PERSON), help="Why; each has its own way out (docs/stops.md).")
 @click.option("--note", default="", help="Kept with it.")
 @click.option("--check", is_flag=True, help="Only show how the numbers stand.")
 @click.option("--list", "lists", type=click.IntRange(1, 100_000), help="Only show the newest so many entries.")
@@ -29,6 +31,7 @@ def stop(
     file: Path | None,
     sender: str,
     region: str | None,
+    source: str | None,
     note: str,
     check: bool,
     lists: int | None,
@@ -54,8 +57,8 @@ def stop(
             if not wanted:
                 return ["nobody is stopped"]
             began = time.monotonic()
-            source = "command" if file is None else "import"
-            done = await made.stop(wanted, stops.scope_of(sender), source, " ".join(filter(None, (whoever(), note))))
+            why = source or ("command" if file is None else "import")
+            done = await made.stop(wanted, stops.scope_of(sender), why, " ".join(filter(None, (whoever(), note))))
             ms = (time.monotonic() - began) * 1000
             text = f"{len(wanted):,} stopped, entry {done.seq}, in {ms:,.0f} ms"
             text += f"; confirmed by {len(done.confirmed_by)} workers" if done.confirmed_by else "; no worker sends"

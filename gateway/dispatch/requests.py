@@ -20,6 +20,7 @@ from gateway.consent import Class, Fact, Source
 from gateway.message import MessageClass, Policy, literal
 from gateway.rules import Pack
 from gateway.store import consents, postgres, runs, stops
+from gateway.suppression import BY_GRANT
 
 # Of one chunk.
 MOST_ASKED = 1000
@@ -110,6 +111,8 @@ async def confirm(
         return any(one.class_ == fact.class_ for one in again)
 
     written = await consents.append_where(connection, facts, is_wanted, lambda rows: states_at(rows, now))
+    if written:
+        await stops.lift(connection, [number], lambda source, _: source in BY_GRANT, at=now, note="a new grant")
     return sorted({fact.brand for fact in written})
 
 

@@ -112,6 +112,8 @@ PLACES: dict[str, Place] = {
     "consent": BY_BUCKET,
     "consent_head": BY_BUCKET,
     "consent_state": BY_BUCKET,
+    "strike": BY_BUCKET,
+    "block_upto": BY_LANE,
     "schema_version": LOCAL,
     "worker": LOCAL,
     "bind_slot": LOCAL,

@@ -22,12 +22,13 @@ from _fastpath.numbers import NumberSet
 from _fastpath.stoprows import StopReader
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
+from gateway.suppression import BY_START
 
 CHANNEL = "sluice_stops"
 EVERYTHING = "*"
 # Entries of one transaction: it holds the head so long, about 0.1 s.
 MOST_ENTRIES = 10_000
-# Who was asked by the handset itself; only such a STOP is lifted by a START of the handset.
+# What handsets ask for themselves.
 KEYWORD = "keyword"
 # A STOP that comes again within it is confirmed no second time (CN-8).
 SILENT_FOR = timedelta(hours=24)
@@ -59,7 +60,7 @@ class Entry(Struct, frozen=True):
 class Standing(Struct, frozen=True, kw_only=True):
     """The newest entry of a number and scope.
 
-    is_others  somebody else than the handset has stopped it as well, since it was last lifted
+    is_others  a reason that no START lifts has stopped it as well, since it was last lifted
     """
 
     number: int
@@ -110,7 +111,8 @@ async def enter_heard(
 ) -> tuple[int, list[Heard]]:
     """Append what handsets ask for, (number, scope, is_stop); -> the last number, and of each what it was.
 
-    A STOP is always entered. A START lifts, scope by scope, only what handsets themselves have stopped.
+    A STOP is always entered. A START lifts, scope by scope, what handsets themselves have stopped, and what only says
+    that nobody is there (gateway.suppression).
     cost  four statements, however many there are, and one more where STOPs and STARTs take turns
     """
     numbers = sorted({number for number, _, _ in heard})
@@ -118,7 +120,7 @@ async def enter_heard(
     entries: list[tuple[int, str, bool]] = []
     async with connection.transaction():
         seq = int(await connection.fetchval(query("hold_stop_head")))
-        rows = [Standing(**dict(row)) for row in await connection.fetch(query("stop_standing"), numbers, KEYWORD)]
+        rows = [Standing(**dict(row)) for row in await connection.fetch(query("stop_standing"), numbers, BY_START)]
         standing = {(row.number, row.scope): row for row in rows}
         for number, scope, is_stop in heard:
             known = standing.get((number, scope))
@@ -233,8 +235,47 @@ async def copy(connection: Connection, limit: int = MOST_ENTRIES) -> int:
 
 async def standing(connection: Connection, numbers: Sequence[int]) -> list[Standing]:
     """Read how numbers stand: the newest entry of each scope."""
-    rows = await connection.fetch(query("stop_standing"), list(numbers), KEYWORD)
+    rows = await connection.fetch(query("stop_standing"), list(numbers), BY_START)
     return [Standing(**dict(row)) for row in rows]
+
+
+async def reasons(connection: Connection, numbers: Sequence[int]) -> dict[int, dict[str, datetime]]:
+    """Read why numbers are stopped everywhere: when by each source, newest; those who are not are left out."""
+    found: dict[int, dict[str, datetime]] = {}
+    for row in await connection.fetch(query("stop_reasons"), list(numbers)):
+        found.setdefault(row["number"], {})[row["source"]] = row["at"]
+    return found
+
+
+async def lifted_at(connection: Connection, numbers: Sequence[int]) -> dict[int, datetime]:
+    """Read when numbers were last lifted everywhere; who never was is left out."""
+    return {row["number"]: row["at"] for row in await connection.fetch(query("last_lifted"), list(numbers))}
+
+
+async def lift(
+    connection: Connection, numbers: Sequence[int], may: Callable[[str, datetime], bool], *, at: datetime, note: str
+) -> list[int]:
+    """Lift those of whom every reason, by source and moment, may be lifted; -> them.
+
+    The entry has the source of a reason, so that the ledger takes it for no word of the person or of anybody else.
+    """
+    wanted = list(dict.fromkeys(numbers))
+    if not await reasons(connection, wanted):
+        return []
+    async with connection.transaction():
+        await connection.fetchval(query("hold_stop_head"))
+        by_source: dict[str, list[int]] = {}
+        for number, found in (await reasons(connection, wanted)).items():
+            if all(may(source, when) for source, when in found.items()):
+                by_source.setdefault(min(found), []).append(number)
+        for source, some in by_source.items():
+            await enter(connection, some, [EVERYTHING] * len(some), is_stop=False, at=at, source=source, note=note)
+    return [number for some in by_source.values() for number in some]
+
+
+async def old(connection: Connection, source: str, after: int, before: datetime, limit: int) -> list[int]:
+    """Name who was suppressed for a reason before a moment, in their order, behind a number."""
+    return [row["number"] for row in await connection.fetch(query("old_suppressions"), source, after, before, limit)]
 
 
 async def newest(connection: Connection, limit: int) -> list[Standing]:

@@ -179,8 +179,8 @@ _STANDING = ("number", "scope", "seq", "at", "is_stop", "source", "note")
 
 
 @model("stop_standing", *_STANDING, "is_others")
-def stop_standing(tx: Transaction, numbers: Sequence[int], source: str) -> Result:
-    """Of some numbers the newest entry of each scope, and whether another than `source` stopped it as well."""
+def stop_standing(tx: Transaction, numbers: Sequence[int], sources: Sequence[str]) -> Result:
+    """Of some numbers the newest entry of each scope, and whether one that is none of `sources` stopped it as well."""
     wanted = set(numbers)
     newest: dict[tuple[int, str], Values] = {}
     others: dict[tuple[int, str], bool] = {}
@@ -188,7 +188,7 @@ def stop_standing(tx: Transaction, numbers: Sequence[int], source: str) -> Resul
         if one["number"] in wanted:
             key = one["number"], one["scope"]
             newest[key] = one
-            others[key] = one["is_stop"] and (others.get(key, False) or one["source"] != source)
+            others[key] = one["is_stop"] and (others.get(key, False) or one["source"] not in sources)
     return [(*(newest[key][name] for name in _STANDING), others[key]) for key in sorted(newest)]
 
 

@@ -99,12 +99,12 @@ ON CONFLICT (instance) DO NOTHING;
 DELETE FROM stop_fenced f WHERE NOT EXISTS (SELECT FROM worker w WHERE w.instance = f.instance);
 
 -- name: stop_standing
--- Read of some numbers the newest entry of each scope, and whether any since it was last lifted is another's than $2.
+-- Read of some numbers the newest entry of each scope, and whether any since it was last lifted is none of $2.
 -- index: stop_feed_number (number, seq)
 SELECT DISTINCT ON (f.number, f.scope) f.number, f.scope, f.seq, f.at, f.is_stop, f.source, f.note,
        EXISTS (
            SELECT FROM stop_feed o
-           WHERE o.number = f.number AND o.scope = f.scope AND o.is_stop AND o.source <> $2::text
+           WHERE o.number = f.number AND o.scope = f.scope AND o.is_stop AND o.source <> ALL($2::text[])
              AND o.seq > coalesce((
                  SELECT max(l.seq) FROM stop_feed l
                  WHERE l.number = f.number AND l.scope = f.scope AND NOT l.is_stop), 0)
@@ -121,3 +121,30 @@ SELECT seq, number, scope, at, is_stop, source, note FROM stop_feed ORDER BY seq
 -- Find the run that a carrier's confirmations belong to.
 -- index: run_name (name)
 SELECT id FROM run WHERE name = $1::text AND template = $2::text AND class = $3::smallint ORDER BY id DESC LIMIT 1;
+
+-- name: stop_reasons
+-- Read why some numbers are stopped everywhere, by source, with the newest entry of each since they were last lifted, and when
+-- that was.
+-- index: stop_feed_number (number, seq)
+SELECT f.number, f.source, max(f.at) AS at, l.at AS lifted_at
+FROM unnest($1::bigint[]) AS c (number)
+LEFT JOIN LATERAL (
+    SELECT u.seq, u.at FROM stop_feed u
+    WHERE u.number = c.number AND u.scope = '*' AND NOT u.is_stop ORDER BY u.seq DESC LIMIT 1
+) l ON true
+JOIN stop_feed f ON f.number = c.number AND f.scope = '*' AND f.is_stop AND f.seq > coalesce(l.seq, 0)
+GROUP BY f.number, f.source, l.at;
+
+-- name: last_lifted
+-- Read when some numbers were last lifted everywhere.
+-- index: stop_feed_number (number, seq)
+SELECT DISTINCT ON (f.number) f.number, f.at FROM stop_feed f
+WHERE f.number = ANY($1::bigint[]) AND f.scope = '*' AND NOT f.is_stop
+ORDER BY f.number, f.seq DESC;
+
+-- name: old_suppressions
+-- Name who was first suppressed for a reason before a moment, behind a number.
+-- index: suppression_source (source, number); stop_feed_pkey
+SELECT s.number FROM suppression s JOIN stop_feed f ON f.seq = s.since
+WHERE s.source = $1::text AND s.scope = '*' AND s.number > $2::bigint AND f.at < $3::timestamptz
+ORDER BY s.number LIMIT $4::int;
