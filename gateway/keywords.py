@@ -283,7 +283,7 @@ def words(stop: tuple[str, ...] = (), start: tuple[str, ...] = ()) -> Words:
         for less in {word, *_with_one_less(word)}:
             near[less] = (*near.get(less, ()), word)
     code = "|".join(sorted(_fold(word) for word in document["code"]))
-    phrases = [*all_of("phrases"), f"^ ({'|'.join(w[0] for w in sorted(strong) if len(w) == 1)}) ({code})? #"]
+    phrases = [*all_of("phrases"), *_slotted(spaced), f"^ ({'|'.join(w[0] for w in sorted(strong) if len(w) == 1)}) ({code})? #"]
     return Words(
         strong=strong - frozenset(_tokens_of(start)),
         weak=weak,
@@ -300,11 +300,35 @@ def words(stop: tuple[str, ...] = (), start: tuple[str, ...] = ()) -> Words:
         never=re.compile(_either(_regex(one) for one in all_of("never"))),
         joined=joined_words,
         joined_polite=tuple(sorted({"".join(t) for t in _tokens_of(_gather(joined)("polite"))}, key=len, reverse=True)),
-        joined_phrases=re.compile("|".join(_fold(one) for one in _gather(joined)("phrases"))),
+        joined_phrases=re.compile("|".join(_fold(one) for one in (*_gather(joined)("phrases"), *_joined_slots(joined)))),
         joined_never=re.compile("|".join(_fold(one) for one in _gather(joined)("never"))),
         signatures=re.compile("|".join(r"(?<!\w)" + re.escape(one) for one in document["signatures"]), re.IGNORECASE),
         by_prefix={prefix: _tokens_of(some) for prefix, some in document["by_prefix"].items()},
     )
+
+
+# What is ended and what is removed, by the keys of a language: who deletes a message wants the next one.
+_SLOTS = (("ends", "messages"), ("removes", "places"))
+
+
+def _slotted(languages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Make the patterns of a verb and its object: one of each in a clause, in either order, a few words between."""
+    for language in languages:
+        for verbs, objects in _SLOTS:
+            if verbs in language:
+                verb, object_ = "|".join(language[verbs]), "|".join(language[objects])
+                yield f"({verb}) ~ ({object_})"
+                if language.get("is_verb_last"):
+                    yield f"({object_}) ~ ({verb})"
+
+
+def _joined_slots(languages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Make the same for languages without spaces."""
+    for language in languages:
+        for verbs, objects in _SLOTS:
+            if verbs in language:
+                verb, object_ = "|".join(language[verbs]), "|".join(language[objects])
+                yield f"(?:{verb}).{{0,8}}(?:{object_})|(?:{object_}).{{0,8}}(?:{verb})"
 
 
 def tokens_of(text: str) -> tuple[str, ...]:
