@@ -283,7 +283,11 @@ def words(stop: tuple[str, ...] = (), start: tuple[str, ...] = ()) -> Words:
         for less in {word, *_with_one_less(word)}:
             near[less] = (*near.get(less, ()), word)
     code = "|".join(sorted(_fold(word) for word in document["code"]))
-    phrases = [*all_of("phrases"), *_slotted(spaced), f"^ ({'|'.join(w[0] for w in sorted(strong) if len(w) == 1)}) ({code})? #"]
+    phrases = [
+        *all_of("phrases"),
+        *_slotted(spaced),
+        f"^ ({'|'.join(w[0] for w in sorted(strong) if len(w) == 1)}) ({code})? #",
+    ]
     return Words(
         strong=strong - frozenset(_tokens_of(start)),
         weak=weak,
@@ -300,7 +304,9 @@ def words(stop: tuple[str, ...] = (), start: tuple[str, ...] = ()) -> Words:
         never=re.compile(_either(_regex(one) for one in all_of("never"))),
         joined=joined_words,
         joined_polite=tuple(sorted({"".join(t) for t in _tokens_of(_gather(joined)("polite"))}, key=len, reverse=True)),
-        joined_phrases=re.compile("|".join(_fold(one) for one in (*_gather(joined)("phrases"), *_joined_slots(joined)))),
+        joined_phrases=re.compile(
+            "|".join(_fold(one) for one in (*_gather(joined)("phrases"), *_joined_slots(joined)))
+        ),
         joined_never=re.compile("|".join(_fold(one) for one in _gather(joined)("never"))),
         signatures=re.compile("|".join(r"(?<!\w)" + re.escape(one) for one in document["signatures"]), re.IGNORECASE),
         by_prefix={prefix: _tokens_of(some) for prefix, some in document["by_prefix"].items()},

@@ -116,6 +116,23 @@ def test_cn_5_recall_is_99_in_a_hundred_and_false_opt_outs_1_in_200(
     assert len(false) / plain <= 0.005, false
 
 
+def test_cn_5_free_phrasing_of_later_sets_is_read_as_docs_consent_says(capsys: pytest.CaptureFixture[str]) -> None:
+    """Floors below what was measured; `last` was never tuned on, and says what unseen messages of this kind meet."""
+    for name, least, most in (("fresh", 0.99, 0.005), ("later", 0.90, 0.02), ("last", 0.60, 0.03)):
+        (one,) = tomllib.loads(
+            (Path(__file__).parent / "keywords" / f"{name}.toml").read_text(encoding="utf-8")
+        ).values()
+        stops = [text for some in one.values() for text in some["stop"]]
+        plain = [text for some in one.values() for text in some["plain"]]
+        recall = sum(words().wish(text) == "stop" for text in stops) / len(stops)
+        false = sum(words().wish(text) == "stop" for text in plain) / len(plain)
+        with capsys.disabled():
+            print(
+                f"\nkeywords, {name}: recall {recall:.2%} of {len(stops)}, false opt-outs {false:.2%} of {len(plain)}"
+            )
+        assert recall >= least and false <= most
+
+
 @pytest.mark.parametrize(
     ("text", "wish"),
     [

@@ -41,10 +41,11 @@ SLOW_S = 1.0
 class Surroundings(Struct, kw_only=True):
     """What a worker is told of the machine and of its past; by default nothing bounds it.
 
-    sizes        octets resident, octets of address space
-    free_octets  on the file system of a server of ours; None: it is not ours
-    min_free     of them, below which nothing new is claimed
-    history      None: no other server is ever expected
+    sizes         octets resident, octets of address space
+    free_octets   on the file system of a server of ours; None: it is not ours
+    min_free      of them, below which nothing new is claimed
+    history       None: no other server is ever expected
+    asks_consent  people are asked for their consent here, so a YES of a handset may be the answer
     """
 
     sizes: Callable[[], tuple[int, int]] = lambda: (0, 0)
@@ -52,6 +53,7 @@ class Surroundings(Struct, kw_only=True):
     free_octets: Callable[[], int | None] = lambda: None
     min_free: int = 0
     history: History | None = None
+    asks_consent: bool = True
 
 
 class Asker(Protocol):

@@ -49,7 +49,7 @@ class Reply(Struct, frozen=True):
 
 
 class OptOuts:
-    """The keywords that come on one lane."""
+    """The keywords that come on one lane; asks_consent: a YES may answer a request."""
 
     def __init__(
         self,
@@ -61,7 +61,9 @@ class OptOuts:
         clock: Clock,
         connect: Connect,
         deadline_s: float,
+        asks_consent: bool = True,
     ):
+        self._asks_consent = asks_consent
         self._name = name
         self._lane = lane
         self._settings = settings
@@ -103,7 +105,7 @@ class OptOuts:
                 self._heard[message.id] = None
                 if wish == "help" and number is not None:
                     self._help(number, message.destination)
-            elif wish == "yes" and (brands := await self._confirmed(message, number)):
+            elif wish == "yes" and self._asks_consent and (brands := await self._confirmed(message, number)):
                 self._heard[message.id] = event(
                     "consent.confirmed", message.at, message.source, message=message.id, number=number, brands=brands
                 )

@@ -85,7 +85,9 @@ class Worker:
         self.lanes: list[Lane] = []
         self.control = Control(clock, self.connect, settings.database.deadline_s, self.instance)
         deadline_s = settings.database.deadline_s
-        self.guards = Guards(self.control, clock, connect, deadline_s, surroundings or Surroundings())
+        around = surroundings or Surroundings()
+        self.guards = Guards(self.control, clock, connect, deadline_s, around)
+        self._asks_consent = around.asks_consent
         self.feed = Feed(clock, self.connect, deadline_s, self.instance)
         self.stops = Stops(clock, self.connect, deadline_s, settings.worker.lease_s)
         self.failover = Failover(settings, clock, self.connect, self._give_back, lambda: self.control.drained)
@@ -215,8 +217,9 @@ class Worker:
         )
         self.feed.serve(carrier.backlog)
         opt_outs = OptOuts(
-            name, lane, settings, self._settings.keywords, self.stops, self._clock, self.connect, deadline_s
-        )
+            name, lane, settings, self._settings.keywords, self.stops, self._clock, self.connect, deadline_s,
+            self._asks_consent,
+        )  # fmt: skip
         intake = Intake(carrier.ledger, self._clock, first_id, settings, opt_outs)
         holder.append(intake)
         carrier.ledger.wall_offset_us = self._clock.offset_us()

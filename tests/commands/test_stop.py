@@ -43,3 +43,12 @@ def test_nothing_or_two_things_asked_for_is_a_usage_error(here, settings, argume
 def test_what_is_no_number_is_named(here, settings):
     result = here("stop", "+447700900123", "brand")
     assert result.code == 65 and "found brand: letters" in result.err
+
+
+def test_cn_11_the_reason_of_a_suppression_is_kept_and_a_person_lifts_it(sluice, queue):
+    assert sluice("stop", "+447700900123", "--source", "complaint", "--note", "by phone").code == 0
+    assert "by complaint" in sluice("stop", "--check", "+447700900123").out
+    assert "suppress" in sluice("consent", "proof", "+447700900123").out
+    lifted = sluice("start", "+447700900123", "--reason", "asked for it")
+    assert "1 may be written to again" in lifted.out
+    assert sluice("stop", "+447700900123", "--source", "whim").code == 2

@@ -25,6 +25,7 @@ NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 # modules of gateway/store that run them.
 NOT_THE_WORKERS = {
     "aggregates.sql": ("aggregates", "sessions"),
+    "blocks.sql": ("blocks",),
     "consents.sql": ("consents",),
     "identities.sql": ("identities",),
     "imports.sql": ("imports",),
@@ -35,14 +36,20 @@ NOT_THE_WORKERS = {
     "traces.sql": ("traces",),
     "watched.sql": ("watched",),
 }
-# Single ones of files that workers need: the latencies of a report, what writes the page that the gate
-# reads. The job of retention is taken, where there is one, by a statement that has its model.
-NOT_SIMULATED = {"latency_counts", "open_consent_pages", "fill_consent_pages"} | {
-    name for name, one in all_queries().items() if one.file in NOT_THE_WORKERS and name != "take_job"
-}
+# Single ones of files that workers need: the latencies of a report, what writes the page that the
+# gate reads. The job of retention is taken, where there is one, by a statement that has its model.
+# Reasons of suppression are lifted by jobs and commands.
+NOT_SIMULATED = {
+    "stop_reasons",
+    "last_lifted",
+    "old_suppressions",
+    "latency_counts",
+    "open_consent_pages",
+    "fill_consent_pages",
+} | {name for name, one in all_queries().items() if one.file in NOT_THE_WORKERS and name != "take_job"}
 DISPATCH = Path(dispatch.__file__).parent
-# Jobs, which no simulated worker is given.
-JOBS = {DISPATCH / "retention.py", DISPATCH / "returns.py"}
+# No simulated worker is given these: jobs, and the answers to requests for consent.
+JOBS = {DISPATCH / "retention.py", DISPATCH / "returns.py", DISPATCH / "requests.py"}
 
 
 @pytest.fixture

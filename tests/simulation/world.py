@@ -27,6 +27,7 @@ from _fastpath.batch import stride_of
 from _fastpath.gate import RESERVED
 from gateway.config import CarrierSettings, DatabaseSettings, Settings, WorkerSettings
 from gateway.dispatch.clock import JUMP, Clock
+from gateway.dispatch.guards import Surroundings
 from gateway.dispatch.identity import Identity
 from gateway.dispatch.stops import REACHED, Stops
 from gateway.dispatch.worker import Worker
@@ -433,6 +434,8 @@ class Process:
             lambda: world.store.connect(host),
             Clock(monotonic=host.monotonic, wall=host.wall),
             random.Random(f"{plan.seed} {host.name}"),
+            # The ledger of consent is proven on Postgres; a world has none.
+            surroundings=Surroundings(asks_consent=False),
         )
         try:
             await worker.start()

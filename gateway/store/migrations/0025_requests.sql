@@ -5,11 +5,6 @@ CREATE INDEX IF NOT EXISTS consent_state_pending ON consent_state (bucket, since
 -- Who was suppressed for a reason, for what time lifts.
 CREATE INDEX IF NOT EXISTS suppression_source ON suppression (source, number);
 
--- What failed is found by the moment it did; what goes well, nearly everything, stands in neither.
-CREATE INDEX IF NOT EXISTS outcome_failed ON outcome (lane, at) WHERE status > 0 OR (status < -1 AND status > -30);
-
-CREATE INDEX IF NOT EXISTS receipt_failed ON receipt (lane, at) WHERE state IN (3, 4, 5, 8, 9);
-
 -- Messages whose carrier has said that there is no such number: so many, and it is suppressed. A message counts once.
 CREATE TABLE IF NOT EXISTS strike (
     bucket int NOT NULL,
