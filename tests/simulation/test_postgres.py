@@ -33,6 +33,7 @@ NOT_THE_WORKERS = {
     "profiles.sql": ("profiles", "eventfiles"),
     "retention.sql": ("retention", "months"),
     "returns.sql": ("returns",),
+    "sources.sql": ("sources",),
     "traces.sql": ("traces",),
     "watched.sql": ("watched",),
 }
