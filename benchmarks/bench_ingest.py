@@ -67,11 +67,17 @@ async def measure(dsn: str, arguments: argparse.Namespace, pid: int) -> list[dic
     now = NOW + timedelta(hours=1)
     await months.ensure(connections[0], "person_event", [NOW])
     kinds = profiles.Kinds()
-    # One round ahead, so that most persons are known.
+    # One round ahead, so that all persons are known.
     size = arguments.events
     found = []
     for number in range(arguments.rounds + 1):
         told = items(size, arguments.persons, number * size, chance, busy=bool(arguments.history))
+        if number == 0:
+            past = NOW - timedelta(minutes=1)
+            told[:0] = [
+                Item(who=Who(external_id=f"c{at}"), event_id=f"p{at}", name="visit", occurred_at=past)
+                for at in range(arguments.persons)
+            ]
         if number == 0 and arguments.history:
             past = NOW - timedelta(days=1)
             told += [
@@ -85,11 +91,11 @@ async def measure(dsn: str, arguments: argparse.Namespace, pid: int) -> list[dic
             ]
         batches = [told[at : at + arguments.batch] for at in range(0, len(told), arguments.batch)]
         if number == 0:
-            await asyncio.gather(*(bring(one, batches, kinds, now) for one in connections))
+            await asyncio.gather(*(bring(one, batches, kinds, now, chance) for one in connections))
             continue
         begun = time.perf_counter()
         server, client = server_cpu_s(pid), sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-        await asyncio.gather(*(bring(one, batches, kinds, now) for one in connections))
+        await asyncio.gather(*(bring(one, batches, kinds, now, chance) for one in connections))
         took = time.perf_counter() - begun
         figures = {
             "events_per_s": round(size / took),
@@ -101,19 +107,19 @@ async def measure(dsn: str, arguments: argparse.Namespace, pid: int) -> list[dic
     counted = await connections[0].fetchval(
         "SELECT sum(count) FROM event_total WHERE name IN ('visit', 'order_placed')"
     )
-    assert counted == size * (arguments.rounds + 1) + arguments.history, counted
+    assert counted == size * (arguments.rounds + 1) + arguments.persons + arguments.history, counted
     for one in connections:
         await postgres.close(one)
     return found
 
 
 async def bring(
-    connection: postgres.Connection, batches: list[list[Item]], kinds: profiles.Kinds, now: datetime
+    connection: postgres.Connection, batches: list[list[Item]], kinds: profiles.Kinds, now: datetime, chance: Random
 ) -> None:
     """Take one batch after the other until none is left."""
     while batches:
         batch = batches.pop(0)
-        await profiles.ingest(connection, batch, now, Random(len(batches)), kinds)
+        await profiles.ingest(connection, batch, now, chance, kinds)
 
 
 def main() -> None:

@@ -11,13 +11,14 @@ with the first event after it, its end is told once.
 Not here: who is who (identities.py), the order of the steps (profiles.py).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 import msgspec
 
+from _fastpath.eventrows import microseconds
 from gateway.person import (
     CLICKED,
     HISTORICAL,
@@ -29,10 +30,10 @@ from gateway.person import (
     SESSION_TIMEOUT,
     UTM,
     Order,
-    microseconds,
     order_key,
     utm_of,
 )
+from gateway.store.columns import ints
 from gateway.store.identities import Person, order_of, write_orders
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -188,6 +189,13 @@ async def _look_around(connection: Connection, tallies: Sequence[Tally]) -> None
         one.sessions = begun(one.told, *around[one.person.id])
 
 
+async def go_on(connection: Connection, until: Mapping[Person, int], now: datetime) -> None:
+    """Carry running sessions on: person -> their last event, in microseconds."""
+    if until:
+        order = sorted((one.bucket, one.id, at_us) for one, at_us in until.items())
+        await connection.execute(query("go_on"), *map(ints, zip(*order, strict=True)), now)
+
+
 async def write(connection: Connection, tallies: Sequence[Tally], now: datetime) -> None:
     """Write what a batch adds to persons."""
     touched = [one for one in tallies if one.told]
@@ -277,7 +285,7 @@ async def rebuild(connection: Connection, bucket: int, now: datetime) -> int:
             behind = rows[-1]["id"]
             persons += len(rows)
             ids = [row["id"] for row in rows]
-            await connection.execute(query("hold_persons"), [bucket] * len(ids), ids, now)
+            await connection.execute(query("hold_persons"), ints([bucket] * len(ids)), ints(ids), now)
             await connection.execute(query("forget_totals"), bucket, ids)
             await connection.execute(query("count_totals"), bucket, ids)
             await connection.execute(query("forget_person_orders"), bucket, ids)

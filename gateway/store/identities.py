@@ -12,13 +12,16 @@ is theirs (`move`), and so does becoming another (`join`).
 Not here: what they did (profiles.py), what follows from it (aggregates.py).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
-from gateway.person import COLUMNS, FUTURE, Item, Key, Order, Who, bucket_of, hash_of, microseconds
+from _fastpath.eventrows import microseconds
+from gateway.person import COLUMNS, FUTURE, Item, Key, Order, Who, bucket_of, hash_of
+from gateway.store.columns import ints, texts
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
@@ -38,6 +41,9 @@ MOST_ATTRIBUTES = 1000
 _NEVER = (0, 0, None)
 # Of advisory locks, which are the coordinator's on a cluster: batches are told there.
 TURNS = 728165
+# So many that two batches of 20 new names each seldom wait for each other, so few that all have room at once
+# in the table of locks (64 a connection).
+TURNS_OF_NAMES = 2048
 
 
 class Again(Exception):
@@ -67,6 +73,12 @@ class Person:
         self.writes: dict[str, tuple[int, int, Any]] = {}
 
     @property
+    def session_us(self) -> int | None:
+        """The last event of their running session in microseconds; None where another event of theirs came later."""
+        at = self.session_at
+        return None if at is None or at != self.last_seen_at else microseconds(at)
+
+    @property
     def root(self) -> "Person":
         """Who they are now."""
         found = self
@@ -85,16 +97,29 @@ class Resolved:
         self.conflicts = 0
 
 
-class _Plan:
-    """Who is who, as far as a batch says: in memory, before anything is written."""
+class Found:
+    """Whom the names of a batch name: all of them held, and read.
 
-    def __init__(self, now: datetime, next_id: Callable[[], int]):
-        self.now = now
-        self.next_id = next_id
+    by_number  the eldest first
+    named      ids of those who have an identity, as far as it matters
+    """
+
+    def __init__(self) -> None:
         self.by_key: dict[Key, Person] = {}
         self.by_number: dict[int, list[Person]] = {}
         self.named: set[int] = set()
-        self.stored: set[Key] = set()
+
+
+class _Plan:
+    """Who is who, as far as a batch says: in memory, before anything is written."""
+
+    def __init__(self, found: Found, now: datetime, next_id: Callable[[], int]):
+        self.now = now
+        self.next_id = next_id
+        self.by_key = found.by_key
+        self.by_number = found.by_number
+        self.named = found.named
+        self.stored = set(found.by_key)
         self.repointed: dict[Key, Person] = {}
         self.joins: list[tuple[Person, Person]] = []
         self.made: list[Person] = []
@@ -190,21 +215,14 @@ def _put(person: Person, name: str, write: tuple[int, int, Any]) -> None:
 
 
 async def resolve(
-    connection: Connection,
-    items: Sequence[Item],
-    now: datetime,
-    next_id: Callable[[], int],
-    *,
-    takes_turns: bool = True,
+    connection: Connection, items: Sequence[Item], found: Found, now: datetime, next_id: Callable[[], int]
 ) -> Resolved:
-    """Find, make, join and hold the persons of a batch, and write their attributes; within the caller's transaction.
+    """Make and join the persons of some items, and write their attributes; within the caller's transaction.
 
-    takes_turns  who else makes persons of the same names waits, instead of finding out and beginning anew
-    raises       Again: another batch made one of them meanwhile
+    found   of all their names; changed
+    raises  Again: another batch made one of them meanwhile
     """
-    plan = _Plan(now, next_id)
-    names = [who for item in items for who in (item.who, item.absorbs) if who is not None]
-    await _look_up(connection, plan, names, now, takes_turns)
+    plan = _Plan(found, now, next_id)
     done = Resolved()
     received = microseconds(now)
     for item in items:
@@ -226,27 +244,80 @@ async def resolve(
     return done
 
 
-async def _look_up(connection: Connection, plan: _Plan, names: Iterable[Who], now: datetime, takes_turns: bool) -> None:
-    """Find who has the names, and hold them in their order until the transaction ends."""
+async def look_up(connection: Connection, names: Sequence[Who], now: datetime, *, takes_turns: bool = True) -> Found:
+    """Find who has the names, and hold them in their order until the transaction ends.
+
+    takes_turns  who else makes persons of the same names waits, instead of finding out and beginning anew
+    raises       Again: one of them has become another meanwhile, or moved
+    """
+    looked = Found()
     keys = sorted({key for who in names for key in who.keys()})
     numbers = sorted({who.phone for who in names if who.phone})
     named, owners = await _owners(connection, keys, numbers)
-    nobodys = {bucket_of(*key) for key in set(keys) - {(row[0], row[1]) for row in named}}
-    nobodys |= {hash_of(one) for one in set(numbers) - {row[2] for row in owners}}
+    nobodys: set[Key] = set()
+    if len(named) < len(keys):
+        nobodys.update(set(keys) - {(row[0], row[1]) for row in named})
+    if len(owners) < len(numbers):
+        nobodys.update(("phone", str(one)) for one in set(numbers) - {row[2] for row in owners})
     if nobodys and takes_turns:
-        # Who makes persons of names that others make some of too would begin anew again and again: they take turns.
-        await connection.execute(query("take_turn_of_names"), TURNS, sorted(nobodys))
+        # Who makes persons of names that others make some of too would begin anew again and again: they take turns, and
+        # from the first try on: who is behind would find those faster who make more persons without a turn.
+        turns = sorted({crc32("\0".join(key).encode()) % TURNS_OF_NAMES for key in nobodys})
+        await connection.execute(query("take_turn_of_names"), TURNS, turns)
         named, owners = await _owners(connection, keys, numbers)
     places = {row[3]: row[2] for row in named} | {row[1]: row[0] for row in owners}
     found = await hold(connection, places, now)
     for kind, value, _, profile in named:
-        plan.by_key[kind, value] = found[profile]
-        plan.stored.add((kind, value))
+        looked.by_key[kind, value] = found[profile]
     for _, profile, number in owners:
-        plan.by_number.setdefault(number, []).append(found[profile])
+        looked.by_number.setdefault(number, []).append(found[profile])
     alone = [one.id for one in found.values() if one.number and not (one.external_id or one.email)]
     if alone and keys:
-        plan.named = {row[0] for row in await connection.fetch(query("named_profiles"), alone)}
+        looked.named = {row[0] for row in await connection.fetch(query("named_profiles"), alone)}
+    return looked
+
+
+def known(item: Item, found: Found) -> Person | None:
+    """Who an item is of, where nothing of who is who changes by it: all that it names is theirs already."""
+    who = item.who
+    if item.attributes or item.absorbs is not None:
+        return None
+    keys = who.keys()
+    if who.phone:
+        owners = found.by_number.get(who.phone)
+        return owners[0] if owners and not keys else None
+    person = found.by_key.get(keys[0])
+    if person is None or (len(keys) > 1 and any(found.by_key.get(key) is not person for key in keys)):
+        return None
+    if (who.email and who.email != person.email) or (who.external_id and not person.external_id):
+        return None
+    return person
+
+
+async def persons_of(
+    connection: Connection,
+    items: Sequence[Item],
+    now: datetime,
+    next_id: Callable[[], int],
+    *,
+    takes_turns: bool = True,
+) -> Resolved:
+    """Find, make, join and hold the persons of a batch, item by item, and write their attributes.
+
+    Mostly all are known; where one item says more the batch is planned as a whole, in its order (`resolve`).
+
+    takes_turns  who else makes persons of the same names waits, instead of finding out and beginning anew
+    raises       Again: another batch was faster
+    """
+    whos = [item.who for item in items]
+    whos += [item.absorbs for item in items if item.absorbs is not None]
+    found = await look_up(connection, whos, now, takes_turns=takes_turns)
+    persons = [known(item, found) for item in items]
+    if None in persons:
+        return await resolve(connection, items, found, now, next_id)
+    done = Resolved()
+    done.persons = [person for person in persons if person is not None]
+    return done
 
 
 async def _owners(connection: Connection, keys: Sequence[Key], numbers: Sequence[int]) -> tuple[list[Any], list[Any]]:
@@ -255,11 +326,10 @@ async def _owners(connection: Connection, keys: Sequence[Key], numbers: Sequence
     owners: list[Any] = []
     if keys:
         named = await connection.fetch(
-            query("identities_of"), [bucket_of(*key) for key in keys], [key[0] for key in keys],
-            [key[1] for key in keys],
-        )  # fmt: skip
+            query("identities_of"), ints([bucket_of(*key) for key in keys]), *map(texts, zip(*keys, strict=True))
+        )
     if numbers:
-        owners = await connection.fetch(query("profiles_of_numbers"), [hash_of(one) for one in numbers], numbers)
+        owners = await connection.fetch(query("profiles_of_numbers"), ints(map(hash_of, numbers)), ints(numbers))
     return named, owners
 
 
@@ -271,7 +341,7 @@ async def hold(connection: Connection, places: dict[int, int], now: datetime) ->
     if not places:
         return {}
     order = sorted((bucket, id_) for id_, bucket in places.items())
-    buckets, ids = [one[0] for one in order], [one[1] for one in order]
+    buckets, ids = map(ints, zip(*order, strict=True))
     await connection.execute(query("hold_persons"), buckets, ids, now)
     found = {}
     for bucket, id_, number, external_id, email, last_seen_at, session_at in await connection.fetch(
@@ -327,7 +397,9 @@ async def _write(connection: Connection, plan: _Plan, persons: dict[int, Person]
         await _hold_numbers(connection, plan, sorted(new_numbers), now)
     if plan.made:
         made = sorted(plan.made, key=lambda one: (one.bucket, one.id))
-        await connection.execute(query("hold_persons"), [one.bucket for one in made], [one.id for one in made], now)
+        await connection.execute(
+            query("hold_persons"), ints(one.bucket for one in made), ints(one.id for one in made), now
+        )
         of = [states[one.id] for one in made]
         await connection.execute(
             query("add_profiles"), [one.bucket for one in made], [one.id for one in made], [one.number for one in made],
@@ -379,8 +451,8 @@ async def _hold_numbers(connection: Connection, plan: _Plan, numbers: Sequence[i
     await connection.execute(query("hold_numbers"), buckets, numbers, now)
     alone = sorted({one.number for one in plan.made if one.number and not one.keys})
     if alone:
-        buckets = [hash_of(one) for one in alone]
-        for _, profile, number in await connection.fetch(query("profiles_of_numbers"), buckets, alone):
+        owners = await connection.fetch(query("profiles_of_numbers"), ints(map(hash_of, alone)), ints(alone))
+        for _, profile, number in owners:
             if profile not in {one.id for one in plan.by_number.get(number, ())}:
                 raise Again
 
@@ -411,7 +483,7 @@ async def move(connection: Connection, person: Person, number: int | None, now: 
         await connection.execute(query("drop_profile"), person.bucket, person.id)
         await connection.execute(query("hand_identities"), bucket, person.id, person.id)
         await _hand_over(connection, (bucket, person.id), (person.bucket, person.id))
-        await connection.execute(query("hold_persons"), [bucket], [person.id], now)
+        await connection.execute(query("hold_persons"), ints([bucket]), ints([person.id]), now)
         person.bucket = bucket
     person.number = number
 
@@ -456,7 +528,7 @@ async def join(connection: Connection, stays: Person, goes: Person, now: datetim
     await connection.execute(query("hand_identities"), stays.bucket, stays.id, goes.id)
     await connection.execute(query("drop_profile"), goes.bucket, goes.id)
     await recount(connection, stays.bucket, [stays.id])
-    rows = await connection.fetch(query("profiles_held"), [stays.bucket], [stays.id])
+    rows = await connection.fetch(query("profiles_held"), ints([stays.bucket]), ints([stays.id]))
     stays.last_seen_at, stays.session_at = rows[0]["last_seen_at"], rows[0]["session_at"]
 
 

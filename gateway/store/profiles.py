@@ -10,35 +10,43 @@ Not here: reading files (gateway.contacts.events), who acts on it (person_change
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from itertools import count
 from random import Random
-from typing import Any
+from typing import TypeAlias
 
 import asyncpg
-import msgspec
 from asyncpg.pgproto.pgproto import UUID  # of the compiled half: made of octets in a tenth of what uuid's takes
 from msgspec import Struct
 
+from _fastpath import eventrows
+from _fastpath.eventrows import microseconds
 from gateway.errors import StoreError
 from gateway.person import (
     CLAMPED,
+    CLICKED,
     FUTURE,
     HISTORICAL,
     LATE,
     LATE_AFTER,
+    ORDER_EVENTS,
     OUR_SOURCE,
     OURS,
+    REPLIED,
     SESSION_ENDED,
+    SESSION_TIMEOUT,
+    UTM,
     Item,
     body_of,
     fingerprint,
+    json_of,
     kind_of,
 )
 from gateway.store import aggregates, identities
 from gateway.store.aggregates import Tally
-from gateway.store.identities import Again
+from gateway.store.columns import ints, texts
+from gateway.store.identities import Again, Person
 from gateway.store.postgres import Connection, deadline
 from gateway.store.queries import query
 
@@ -49,6 +57,16 @@ FIRST_MS = 1_577_836_800_000  # 2020
 ID_BITS = 22
 # Whoever invents names without end fills no table with them.
 MOST_KINDS = 20_000
+FUTURE_US, LATE_AFTER_US, SESSION_TIMEOUT_US = (
+    one // timedelta(microseconds=1) for one in (FUTURE, LATE_AFTER, SESSION_TIMEOUT)
+)
+# Of these follows more than that a person was here.
+LOUD = ORDER_EVENTS | {SESSION_ENDED, CLICKED, REPLIED}
+
+Row: TypeAlias = tuple[int, int, int, int, int, str, str, str, bytes]
+"""An event: bucket, flags, profile, id, when in microseconds, source, event_id, name, properties as JSON."""
+Totals: TypeAlias = dict[tuple[int, int, str], list[int]]
+"""(bucket, profile, name) -> how many, and the first and the last in microseconds."""
 
 
 class Ingested(Struct, kw_only=True):
@@ -70,6 +88,8 @@ class Kinds:
 
     def __init__(self) -> None:
         self._known: set[tuple[str, str]] | None = None
+        # Events with all their properties, of which nothing is new.
+        self._shapes: set[tuple[str, ...]] = set()
 
     async def learn(self, connection: Connection, items: Iterable[Item], now: datetime) -> None:
         """Keep the kinds of what is new among the items, in a transaction of its own."""
@@ -80,14 +100,20 @@ class Kinds:
             self._known |= {("", row["name"]) for row in await connection.fetch(query("attribute_kinds"))}
         known = self._known
         new: dict[tuple[str, str], str] = {}
+        shapes = []
         for item in items:
+            shape = (item.name, *item.properties)
+            if not item.attributes and shape in self._shapes:
+                continue
+            if None not in item.properties.values():
+                shapes.append(shape)
             for name in item.attributes:
                 if ("", name) not in known and item.attributes[name] is not None:
                     new.setdefault(("", name), kind_of(item.attributes[name]))
             for name in item.properties:
                 if (item.name, name) not in known and item.properties[name] is not None:
                     new.setdefault((item.name, name), kind_of(item.properties[name]))
-        if not new or len(known) + len(new) > MOST_KINDS:
+        if len(known) + len(new) > MOST_KINDS:
             return
         attributes = sorted((name, kind) for (event, name), kind in new.items() if not event)
         properties = sorted((*key, kind) for key, kind in new.items() if key[0])
@@ -96,6 +122,8 @@ class Kinds:
         if properties:
             await connection.execute(query("add_property_kinds"), *map(list, zip(*properties, strict=True)), now)
         known |= new.keys()
+        if len(self._shapes) + len(shapes) <= MOST_KINDS:
+            self._shapes.update(shapes)
 
 
 async def ingest(
@@ -134,46 +162,78 @@ async def _ingest(
     if not fresh:
         return done
     ids = count(first_id(now, chance))
-    resolved = await identities.resolve(connection, fresh, now, ids.__next__, takes_turns=takes_turns)
+    told = [one[0] for one in fresh]
+    resolved = await identities.persons_of(connection, told, now, ids.__next__, takes_turns=takes_turns)
     done.created, done.merged, done.disputed = resolved.created, resolved.merged, resolved.conflicts
-    tallies: dict[int, Tally] = {}
-    totals: dict[tuple[int, int, str], list[Any]] = {}
-    events: list[tuple[Any, ...]] = []
-    for item, person in zip(fresh, resolved.persons, strict=True):
-        tally = tallies.get(person.id)
-        if tally is None:
-            tally = tallies[person.id] = Tally(person)
-        if not item.name:
+    done.persons = len(set(resolved.persons))
+    totals: Totals = {}
+    rows: list[Row] = []
+    whose: list[tuple[Person, Item]] = []
+    # Of whom nothing but their session is carried on, and until when; and of whom all has to be looked at.
+    quiet: dict[Person, int] = {}
+    loud: dict[Person, Tally] = {}
+    now_us = microseconds(now)
+    for (item, properties), person in zip(fresh, resolved.persons, strict=True):
+        name = item.name
+        if not name:
             continue
-        at, flags = clocked(item, now)
+        at_us, flags = clocked(item, now_us)
         id_ = next(ids)
-        tally.add(item.name, at, id_, flags, item.properties, item.event_id or str(id_))
-        properties = msgspec.json.encode(item.properties).decode() if item.properties else "{}"
-        events.append(
-            (person.bucket, flags, person.id, id_, at, item.source, item.event_id or str(id_), item.name, properties)
-        )
-        _count(totals, person.bucket, person.id, item.name, at)
-    for tally, at in await aggregates.carry_sessions(connection, tallies.values()):
-        person = tally.person
-        events.append(session_end(person.bucket, person.id, next(ids), at))
-        _count(totals, person.bucket, person.id, SESSION_ENDED, at)
-    done.persons = len(tallies)
-    done.events = len(events)
-    if events:
-        await add_events(connection, events, totals, now)
-        await aggregates.write(connection, list(tallies.values()), now)
+        bucket, profile = person.bucket, person.id
+        rows.append((bucket, flags, profile, id_, at_us, item.source, item.event_id or str(id_), name, properties))
+        whose.append((person, item))
+        _count(totals, bucket, profile, name, at_us)
+        if person in loud:
+            continue
+        session_us = person.session_us
+        if (
+            flags
+            or name in LOUD
+            or session_us is None
+            or not session_us <= at_us <= session_us + SESSION_TIMEOUT_US
+            or not item.properties.keys().isdisjoint(UTM)
+        ):
+            loud[person] = Tally(person)
+        elif at_us > quiet.get(person, session_us):
+            quiet[person] = at_us
+    if loud:
+        # In the order of their first events, whatever made them loud.
+        loud = {person: loud[person] for person, _ in whose if person in loud}
+        for row, (person, item) in zip(rows, whose, strict=True):
+            tally = loud.get(person)
+            if tally is not None:
+                quiet.pop(person, None)
+                at = now if item.occurred_at is None or row[1] & CLAMPED else item.occurred_at
+                tally.add(row[7], at, row[3], row[1], item.properties, row[6])
+        for tally, at in await aggregates.carry_sessions(connection, loud.values()):
+            person = tally.person
+            rows.append(session_end(person.bucket, person.id, next(ids), at))
+            _count(totals, person.bucket, person.id, SESSION_ENDED, microseconds(at))
+    done.events = len(rows)
+    if rows:
+        await add_events(connection, rows, totals, now)
+        await aggregates.go_on(connection, quiet, now)
+        await aggregates.write(connection, list(loud.values()), now)
     return done
 
 
-async def _fresh(connection: Connection, items: Sequence[Item], now: datetime, done: Ingested) -> list[Item]:
-    """Leave out what was taken before; what is told without an event and without an id may be told again."""
+async def _fresh(
+    connection: Connection, items: Sequence[Item], now: datetime, done: Ingested
+) -> list[tuple[Item, bytes]]:
+    """Leave out what was taken before; what is told without an event and without an id may be told again.
+
+    ->  the others, each with its properties as JSON
+    """
     done.is_duplicate = [False] * len(items)
     prints: dict[bytes, tuple[bytes, int]] = {}
+    told = []
     for at, item in enumerate(items):
+        properties = json_of(item.properties) if item.properties else b"{}"
+        told.append((item, properties))
         if not (item.name or item.event_id):
             continue
-        told = body_of(item)
-        print_, body = fingerprint(item, now, told), blake2b(told, digest_size=16).digest()
+        said = body_of(item, properties)
+        print_, body = fingerprint(item, now, said), blake2b(said, digest_size=16).digest()
         if print_ in prints:
             done.is_duplicate[at] = True
             done.conflicts += prints[print_][0] != body
@@ -182,7 +242,7 @@ async def _fresh(connection: Connection, items: Sequence[Item], now: datetime, d
     if prints:
         order = sorted(prints)
         rows = await connection.fetch(
-            query("see_events"), [one[0] for one in order], [UUID(one) for one in order],
+            query("see_events"), ints(one[0] for one in order), list(map(UUID, order)),
             [UUID(prints[one][0]) for one in order], now,
         )  # fmt: skip
         if len(rows) < len(order):
@@ -195,7 +255,9 @@ async def _fresh(connection: Connection, items: Sequence[Item], now: datetime, d
                 [UUID(prints[one][0]) for one in old],
             )  # fmt: skip
     done.duplicates = sum(done.is_duplicate)
-    return [item for item, is_old in zip(items, done.is_duplicate, strict=True) if not is_old]
+    if not done.duplicates:
+        return told
+    return [one for one, is_old in zip(told, done.is_duplicate, strict=True) if not is_old]
 
 
 def first_id(now: datetime, chance: Random) -> int:
@@ -203,46 +265,41 @@ def first_id(now: datetime, chance: Random) -> int:
     return max(0, int(now.timestamp() * 1000) - FIRST_MS) << ID_BITS | chance.getrandbits(ID_BITS - 1)
 
 
-def clocked(item: Item, now: datetime) -> tuple[datetime, int]:
+def clocked(item: Item, now_us: int) -> tuple[int, int]:
     """When an event happened, as we take it, and its flags (EV-2, EV-3)."""
     flags = (HISTORICAL if item.historical else 0) | (OURS if item.is_ours else 0)
-    at = item.occurred_at
-    if at is None:
-        return now, flags
-    if at > now + FUTURE:
-        return now, flags | CLAMPED
-    return at, flags | LATE if now - at > LATE_AFTER else flags
+    if item.occurred_at is None:
+        return now_us, flags
+    at_us = microseconds(item.occurred_at)
+    if at_us > now_us + FUTURE_US:
+        return now_us, flags | CLAMPED
+    return at_us, flags | LATE if now_us - at_us > LATE_AFTER_US else flags
 
 
-def session_end(bucket: int, profile: int, id_: int, at: datetime) -> tuple[Any, ...]:
+def session_end(bucket: int, profile: int, id_: int, at: datetime) -> Row:
     """The row of an end of a session that we tell (EV-10)."""
-    return (bucket, OURS, profile, id_, at, OUR_SOURCE, f"session:{profile}:{at.timestamp():.6f}", SESSION_ENDED, "{}")
+    told = f"session:{profile}:{at.timestamp():.6f}"
+    return (bucket, OURS, profile, id_, microseconds(at), OUR_SOURCE, told, SESSION_ENDED, b"{}")
 
 
-def _count(totals: dict[tuple[int, int, str], list[Any]], bucket: int, profile: int, name: str, at: datetime) -> None:
+def _count(totals: Totals, bucket: int, profile: int, name: str, at_us: int) -> None:
     total = totals.get((bucket, profile, name))
     if total is None:
-        totals[bucket, profile, name] = [1, at, at]
+        totals[bucket, profile, name] = [1, at_us, at_us]
     else:
         total[0] += 1
-        if at < total[1]:
-            total[1] = at
-        elif at > total[2]:
-            total[2] = at
+        if at_us < total[1]:
+            total[1] = at_us
+        elif at_us > total[2]:
+            total[2] = at_us
 
 
-async def add_events(
-    connection: Connection,
-    events: Sequence[tuple[Any, ...]],
-    totals: dict[tuple[int, int, str], list[Any]],
-    now: datetime,
-) -> None:
+async def add_events(connection: Connection, rows: list[Row], totals: Totals, now: datetime) -> None:
     """Append rows of events and count them, for persons who are held."""
-    columns = [list(column) for column in zip(*events, strict=True)]
-    await connection.execute(query("add_person_events"), *columns[:5], now, *columns[5:])
-    keys = list(totals)
-    counts = list(totals.values())
-    await connection.execute(
-        query("add_totals"), [one[0] for one in keys], [one[1] for one in keys], [one[2] for one in keys],
-        [one[0] for one in counts], [one[1] for one in counts], [one[2] for one in counts],
-    )  # fmt: skip
+    # A view: of bytes asyncpg thinks that they name a file.
+    octets = memoryview(eventrows.pack(rows, microseconds(now)))
+    await connection.copy_to_table("person_event", source=octets, columns=eventrows.COLUMNS, format="binary")
+    order = sorted(totals)
+    buckets, ids, names = zip(*order, strict=True)
+    counted = zip(*[totals[key] for key in order], strict=True)
+    await connection.execute(query("add_totals"), ints(buckets), ints(ids), texts(names), *map(ints, counted))

@@ -9,13 +9,13 @@ Not here: who looks, and when (gateway.automation.sessions); ends that an event 
 from datetime import datetime
 from itertools import count
 from random import Random
-from typing import Any
 
+from _fastpath.eventrows import microseconds
 from gateway.person import SESSION_ENDED, SESSION_TIMEOUT
 from gateway.store import aggregates, identities
 from gateway.store.aggregates import Tally
 from gateway.store.postgres import Connection
-from gateway.store.profiles import add_events, first_id, session_end
+from gateway.store.profiles import Row, Totals, add_events, first_id, session_end
 from gateway.store.queries import query
 
 JOB = "sessions"
@@ -46,7 +46,9 @@ async def end_due(connection: Connection, bucket: int, now: datetime, chance: Ra
             await connection.execute(query("look_later"), bucket, [one.id for one in later], times)
         going_on = {one.id for one in later}
         await connection.execute(query("close_sessions"), bucket, [id_ for id_ in persons if id_ not in going_on])
-        tallies, events, totals = [], [], {}
+        tallies = []
+        events: list[Row] = []
+        totals: Totals = {}
         for person in ended:
             assert person.session_at is not None
             at = person.session_at + SESSION_TIMEOUT
@@ -54,13 +56,10 @@ async def end_due(connection: Connection, bucket: int, now: datetime, chance: Ra
             tally.told, tally.lives = [(at, True)], [(at, True)]
             tallies.append(tally)
             events.append(session_end(bucket, person.id, next(ids), at))
-            totals[bucket, person.id, SESSION_ENDED] = _once(at)
+            at_us = microseconds(at)
+            totals[bucket, person.id, SESSION_ENDED] = [1, at_us, at_us]
         if events:
             await aggregates.carry_sessions(connection, tallies)
             await add_events(connection, events, totals, now)
             await aggregates.write(connection, tallies, now)
     return len(ended), len(rows) == PERSONS_A_STEP
-
-
-def _once(at: datetime) -> list[Any]:
-    return [1, at, at]

@@ -23,6 +23,7 @@ from msgspec import Struct
 from gateway.errors import SourceFault
 from gateway.person import bucket_of, hash_of
 from gateway.store import people
+from gateway.store.columns import ints, texts
 from gateway.store.postgres import Connection, close, connect, deadline
 from gateway.store.queries import query
 
@@ -191,13 +192,15 @@ async def numbers_of(connection: Connection, external_ids: Sequence[str]) -> dic
         async with deadline(connection, STATEMENT_S, "customers"):
             rows = await connection.fetch(
                 query("identities_of"),
-                [bucket_of("external_id", one) for one in some],
-                ["external_id"] * len(some),
-                some,
+                ints([bucket_of("external_id", one) for one in some]),
+                texts(["external_id"] * len(some)),
+                texts(some),
             )
             places = {row["profile"]: row["value"] for row in rows}
             held = await connection.fetch(
-                query("profiles_held"), [row["profile_bucket"] for row in rows], [row["profile"] for row in rows]
+                query("profiles_held"),
+                ints([row["profile_bucket"] for row in rows]),
+                ints([row["profile"] for row in rows]),
             )
         found.update((places[row["id"]], row["number"]) for row in held if row["number"] is not None)
     return found

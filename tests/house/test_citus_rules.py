@@ -48,7 +48,7 @@ ALL_LANES = {
     "add_profiles": BATCH,
     "attributes_of": BATCH,
     "write_attributes": BATCH,
-    "add_person_events": BATCH,
+    "go_on": BATCH,
     "touch_profiles": BATCH,
     "mark_profiles": BATCH,
     "add_totals": BATCH,

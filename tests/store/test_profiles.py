@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gateway.person import CLAMPED, HISTORICAL, LATE, OURS, Item, Who
-from gateway.store import aggregates, months, profiles
+from gateway.store import aggregates, identities, months, profiles
 from gateway.store.profiles import ingest
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -347,3 +347,84 @@ async def test_months_are_made_as_they_are_needed_and_the_rest_is_kept_too(conne
     rows = await connection.fetch("SELECT tableoid::regclass::text AS name FROM person_event ORDER BY 1")
     assert [row["name"] for row in rows] == ["person_event_202603", "person_event_rest"]
     assert await months.ensure(connection, "person_event", [NOW - 28 * 24 * 60 * MINUTE]) == [], "it stands in the rest"
+
+
+STATE = {
+    "profile": f"SELECT bucket, {DERIVED}, external_id, email, attributes FROM profile ORDER BY id",
+    "identity": "SELECT kind, value, profile_bucket, profile FROM identity ORDER BY kind, value",
+    "person_event": "SELECT bucket, profile, id, name, occurred_at, received_at, flags, source, event_id, properties "
+    "FROM person_event ORDER BY id",
+    "event_total": "SELECT * FROM event_total ORDER BY profile, name",
+    "person_order": "SELECT * FROM person_order ORDER BY profile, key",
+    "session_open": "SELECT * FROM session_open ORDER BY profile",
+    "person_changed": "SELECT bucket, profile FROM person_changed ORDER BY profile",
+}
+
+
+@st.composite
+def stream_items(draw: st.DrawFn) -> Item:
+    """What known persons do, a few minutes apart, and now and then something that says more."""
+    if draw(st.integers(0, 4)) == 0:
+        return draw(items())
+    return Item(
+        who=draw(
+            st.sampled_from(
+                [ADA, ADA, Who(external_id="bob"), Who(anonymous_id="x"), Who(external_id="ada", anonymous_id="x"),
+                 Who(phone=4915100000001), Who(email="a@b.de")]
+            )
+        ),
+        name=draw(st.sampled_from(["visit", "visit", "visit", "order_placed", "clicked"])),
+        event_id=str(draw(st.integers(0, 200))),
+        occurred_at=NOW + draw(st.integers(-20, 60)) * MINUTE,
+        properties=draw(st.sampled_from([{}, {"page": "a"}, {"utm_source": "p"}, {"total": 3, "currency": "EUR"}])),
+    )  # fmt: skip
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(batches=st.lists(st.lists(stream_items(), max_size=10), min_size=2, max_size=6), seed=st.integers(0, 1000))
+async def test_ev_9_the_short_ways_of_known_persons_and_running_sessions_end_where_the_long_ones_do(
+    dsn: str, batches: Any, seed: int
+) -> None:
+    """The same batches twice: as they are, and with everybody planned and everybody's sessions followed."""
+    connection = await asyncpg.connect(dsn)
+    ends = []
+    try:
+        for is_long in (False, True):
+            await connection.execute(f"TRUNCATE {', '.join(STATE)}, event_seen, endpoint")
+            with pytest.MonkeyPatch.context() as patch:
+                if is_long:
+                    patch.setattr(identities, "known", lambda item, found: None)
+                    patch.setattr(identities.Person, "session_us", None)
+                for number, batch in enumerate(batches):
+                    now = NOW + number * 25 * MINUTE
+                    await ingest(connection, batch, now, Random(seed * 100 + number))
+            ends.append({name: await connection.fetch(text) for name, text in STATE.items()})
+        assert [dict(one) for one in ends[0]["profile"]] == [dict(one) for one in ends[1]["profile"]]
+        assert ends[0] == ends[1]
+        assert await everything(connection) == await rebuilt(connection)
+    finally:
+        await connection.close()
+
+
+async def test_a_known_person_who_goes_on_is_neither_planned_nor_followed(connection: Any) -> None:
+    await told(connection, event("visit"))
+    with pytest.MonkeyPatch.context() as patch:
+        for room, name in ((identities, "resolve"), (aggregates, "carry_sessions")):
+            patch.setattr(room, name, None)
+        await told(connection, event("visit", 5, page="a"), event("visit", 20, page="b"), now=NOW + 20 * MINUTE, seed=2)
+    found = await profile(connection)
+    assert (found["sessions"], found["session_at"], found["last_seen_at"]) == (1, *[NOW + 20 * MINUTE] * 2)
+    assert await everything(connection) == await rebuilt(connection)
+
+
+async def test_an_event_of_any_year_is_counted_at_its_very_microsecond(connection: Any) -> None:
+    old = [datetime(year, 2, 4, 5, 6, 7, 123457, tzinfo=UTC) for year in (1, 1600, 1969, 2026)]
+    await told(connection, *(Item(who=ADA, name="visit", occurred_at=at, properties={"y": at.year}) for at in old))
+    rows = await connection.fetch("SELECT occurred_at FROM person_event ORDER BY occurred_at")
+    assert [row["occurred_at"] for row in rows] == old
+    assert tuple(await connection.fetchrow("SELECT first_at, last_at FROM event_total")) == (old[0], old[3])

@@ -2,13 +2,13 @@
 -- Find whom identities name.
 -- index: identity_pkey
 SELECT i.kind, i.value, i.profile_bucket, i.profile
-FROM unnest($1::int[], $2::text[], $3::text[]) AS k (bucket, kind, value)
+FROM unnest($1::text::int[], $2::text::text[], $3::text::text[]) AS k (bucket, kind, value)
 JOIN identity i ON i.bucket = k.bucket AND i.kind = k.kind AND i.value = k.value;
 
 -- name: profiles_of_numbers
 -- Find who has numbers; of several the oldest stands first.
 -- index: profile_number
-SELECT p.bucket, p.id, p.number FROM unnest($1::int[], $2::bigint[]) AS k (bucket, number)
+SELECT p.bucket, p.id, p.number FROM unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, number)
 JOIN profile p ON p.bucket = k.bucket AND p.number = k.number ORDER BY p.id;
 
 -- name: hold_numbers
@@ -135,9 +135,9 @@ DELETE FROM session_open WHERE bucket = $1::int AND profile = $2::bigint;
 DELETE FROM person_changed WHERE bucket = $1::int AND profile = $2::bigint;
 
 -- name: take_turn_of_names
--- Let nobody else make persons of names in some buckets before our transaction ends; in the order of the buckets.
+-- Let nobody else make persons of names of some hashes before our transaction ends; in the order of the hashes.
 -- index: none: no table
-SELECT pg_advisory_xact_lock($1::int, k.bucket) FROM unnest($2::int[]) AS k (bucket);
+SELECT pg_advisory_xact_lock($1::int, k.turn) FROM unnest($2::int[]) AS k (turn);
 
 -- name: drop_memberships
 -- Drop what is known of a person's audiences.

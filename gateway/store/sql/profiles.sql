@@ -9,7 +9,8 @@ SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin'
 -- Write down what is taken, and return what was not taken before (EV-1). Two who bring the same go one after the other.
 -- index: event_seen_pkey, as the arbiter
 INSERT INTO event_seen (bucket, fingerprint, body, at)
-SELECT k.bucket, k.fingerprint, k.body, $4::timestamptz FROM unnest($1::int[], $2::uuid[], $3::uuid[]) AS k (bucket, fingerprint, body)
+SELECT k.bucket, k.fingerprint, k.body, $4::timestamptz
+FROM unnest($1::text::int[], $2::uuid[], $3::uuid[]) AS k (bucket, fingerprint, body)
 ON CONFLICT (bucket, fingerprint) DO NOTHING
 RETURNING fingerprint;
 
@@ -21,17 +22,18 @@ JOIN event_seen s ON s.bucket = k.bucket AND s.fingerprint = k.fingerprint WHERE
 
 -- name: hold_persons
 -- Say that persons change, and let nobody else change them before our transaction ends: rows are taken in their order.
--- Citus locks no rows of many shards by SELECT; this it does.
+-- Citus locks no rows of many shards by SELECT; this it does. A row that is there already is locked and stays as it is:
+-- it says since when somebody waits to be looked at, and no version of it is left behind by each batch.
 -- index: person_changed_pkey, as the arbiter
 INSERT INTO person_changed (bucket, profile, at)
-SELECT k.bucket, k.profile, $3::timestamptz FROM unnest($1::int[], $2::bigint[]) AS k (bucket, profile)
-ON CONFLICT (bucket, profile) DO UPDATE SET at = excluded.at;
+SELECT k.bucket, k.profile, $3::timestamptz FROM unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, profile)
+ON CONFLICT (bucket, profile) DO UPDATE SET at = excluded.at WHERE person_changed.at > excluded.at;
 
 -- name: profiles_held
 -- Read of persons what decides who is who, and in which session they are.
 -- index: profile_pkey
 SELECT p.bucket, p.id, p.number, p.external_id, p.email, p.last_seen_at, p.session_at
-FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id) JOIN profile p ON p.bucket = k.bucket AND p.id = k.id;
+FROM unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, id) JOIN profile p ON p.bucket = k.bucket AND p.id = k.id;
 
 -- name: add_profiles
 -- Make persons.
@@ -58,13 +60,14 @@ FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::tex
      AS k (bucket, id, external_id, email, country, language, zone, attributes, attribute_at)
 WHERE p.bucket = k.bucket AND p.id = k.id;
 
--- name: add_person_events
--- Append what persons did.
--- index: person_event_profile, person_event_name are written
-INSERT INTO person_event (bucket, flags, profile, id, occurred_at, received_at, source, event_id, name, properties)
-SELECT k.bucket, k.flags, k.profile, k.id, k.occurred_at, $6::timestamptz, k.source, k.event_id, k.name, k.properties
-FROM unnest($1::int[], $2::smallint[], $3::bigint[], $4::bigint[], $5::timestamptz[], $7::text[], $8::text[], $9::text[], $10::jsonb[])
-     AS k (bucket, flags, profile, id, occurred_at, source, event_id, name, properties);
+-- name: go_on
+-- Carry on persons whose session goes on, with no event before the last: it has lasted until $3, microseconds since 1970.
+-- index: profile_pkey
+UPDATE profile p
+SET last_seen_at = k.at, session_at = k.at, updated_at = $4::timestamptz
+FROM (SELECT u.bucket, u.id, timestamptz 'epoch' + u.us * interval '1 microsecond' AS at
+      FROM unnest($1::text::int[], $2::text::bigint[], $3::text::bigint[]) AS u (bucket, id, us)) AS k
+WHERE p.bucket = k.bucket AND p.id = k.id;
 
 -- name: touch_profiles
 -- Carry times and sessions of persons on (EV-9).
@@ -96,12 +99,15 @@ FROM unnest($1::int[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::j
 WHERE p.bucket = k.bucket AND p.id = k.id;
 
 -- name: add_totals
--- Count events of persons by name.
+-- Count events of persons by name; times are microseconds since 1970, in hours and what is over: multiplied by as many as
+-- a year has they would be rounded, 300 years from 1970.
 -- index: event_total_pkey, as the arbiter
 INSERT INTO event_total AS t (bucket, profile, name, count, first_at, last_at)
-SELECT k.bucket, k.profile, k.name, k.count, k.first_at, k.last_at
-FROM unnest($1::int[], $2::bigint[], $3::text[], $4::bigint[], $5::timestamptz[], $6::timestamptz[])
-     AS k (bucket, profile, name, count, first_at, last_at)
+SELECT k.bucket, k.profile, k.name, k.count,
+       timestamptz 'epoch' + k.first_us / 3600000000 * interval '1 hour' + k.first_us % 3600000000 * interval '1 microsecond',
+       timestamptz 'epoch' + k.last_us / 3600000000 * interval '1 hour' + k.last_us % 3600000000 * interval '1 microsecond'
+FROM unnest($1::text::int[], $2::text::bigint[], $3::text::text[], $4::text::bigint[], $5::text::bigint[], $6::text::bigint[])
+     AS k (bucket, profile, name, count, first_us, last_us)
 ON CONFLICT (bucket, profile, name) DO UPDATE
 SET count = t.count + excluded.count, first_at = least(t.first_at, excluded.first_at),
     last_at = greatest(t.last_at, excluded.last_at);

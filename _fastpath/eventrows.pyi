@@ -1,0 +1,6 @@
+from datetime import datetime
+
+COLUMNS: tuple[str, ...]
+
+def microseconds(at: datetime) -> int: ...
+def pack(rows: list[tuple[int, int, int, int, int, str, str, str, bytes]], received_us: int) -> bytes: ...
