@@ -116,7 +116,8 @@ def test_piece_that_says_too_little_is_refused(text: str, what: str) -> None:
 
 
 def test_every_piece_of_the_package_stands_in_two_queries_or_more() -> None:
-    """Else it would better stand where it is used; states and what is rolled of them follow from the same words."""
+    """Else it would better stand where it is used; states, what is rolled of them and what gives its place back
+    follow from the same words."""
     folder = Path(queries.__file__).parent / "sql"
     shared = queries.pieces((folder / "states.sql").read_text(), "states.sql")
     sql = [one.sql for one in queries.all_queries().values()]
@@ -124,4 +125,5 @@ def test_every_piece_of_the_package_stands_in_two_queries_or_more() -> None:
     assert {one.name for one in queries.all_queries().values() if shared["answer"] in one.sql} == {
         "message_states",
         "roll",
+        "went_nowhere",
     }
