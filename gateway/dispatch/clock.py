@@ -84,7 +84,8 @@ class Watch:
     def due(self, *, strict: bool) -> datetime:
         """Up to which `not_before` a chunk may be claimed now; strict: of the classes that wait for nothing."""
         wall = self._clock.wall()
-        if not self.distrusts:
+        # A jump counts from when it happened, not from the look that finds it.
+        if not self.doubts:
             return wall
         believed = self._believed + timedelta(seconds=self._clock.monotonic())
         return max(wall, believed) if strict else min(wall, believed)

@@ -83,8 +83,11 @@ def test_clock_is_doubted_as_soon_as_it_has_jumped_and_not_at_the_next_look_alon
     watch = watched(two)
     two.go_on(0.9)
     assert not watch.doubts
+    before = two.wall
     two.wall += timedelta(hours=1)
     assert watch.doubts and not watch.distrusts
+    # What is scheduled goes by the clock without the jump, before the look that finds it as behind it.
+    assert watch.due(strict=False) == before and watch.due(strict=True) == two.wall
     watch.look()
     assert watch.doubts
     for _ in range(62):
