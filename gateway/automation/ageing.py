@@ -7,30 +7,32 @@ time changes waits for an import of millions to be looked through; what is left 
 Not here: how a look is made once, and whole (store/watched.py).
 """
 
-import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from random import Random
 
+from gateway.automation.job import Job
 from gateway.campaign import audience as language
-from gateway.errors import AudienceFault, StoreError
+from gateway.errors import AudienceFault
 from gateway.predicate import Predicate
 from gateway.store import postgres, selection, watched
 from gateway.store.watched import Changes, Kept, Lost, Watching
 
 log = logging.getLogger(__name__)
 
-ROUND_S = 5.0
-STEP_S = 60.0
 # Of those who have changed in one bucket, and of new meanings, in one round.
 STEPS_A_BUCKET = 4
 PAGES_A_ROUND = 64
 
 
-class Ageing:
-    """The loop of one worker; all but one of them find that another has the job."""
+class Ageing(Job):
+    """The loop of one worker."""
+
+    NAME = watched.JOB
+    ROUND_S = 5.0
+    STEP_S = 60.0
+    UNDONE = "no audience is looked at"
 
     def __init__(
         self,
@@ -39,45 +41,13 @@ class Ageing:
         instance: str,
         chance: Random,
     ):
-        self._wall = wall
-        self._connect = connect
-        self._instance = instance
+        super().__init__(wall, connect, instance)
         self._chance = chance
-        self._connection: postgres.Connection | None = None
         self._unreadable: set[tuple[str, int]] = set()
-        self.last_error = ""
         self.done = Changes()
-        self.has_more = False
 
-    async def run(self) -> None:
-        """Work until cancelled."""
-        try:
-            while True:
-                await asyncio.sleep(0.0 if self.has_more else ROUND_S)
-                try:
-                    await self.round()
-                    self.last_error = ""
-                except StoreError as error:
-                    if not self.last_error:
-                        log.warning("! no audience is looked at: %s", error)
-                    self.last_error = str(error)
-                    self.has_more = False
-                    await self.close()
-        finally:
-            await self.close()
-
-    async def round(self) -> bool:
-        """Look at everybody who is due by now; -> False where another worker has the job. has_more: begin again.
-
-        raises  StoreError
-        """
-        self.has_more = False
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
-        connection = self._connection
-        async with postgres.deadline(connection, STEP_S, "job"):
-            if not await watched.take_job(connection, self._instance):
-                return False
+    async def work(self, connection: postgres.Connection, now: datetime) -> bool:
+        """Look at everybody who is due by now; what a round may not take is left to the next."""
         try:
             await self._look(connection)
         except Lost:
@@ -85,7 +55,7 @@ class Ageing:
         return True
 
     async def _look(self, connection: postgres.Connection) -> None:
-        async with postgres.deadline(connection, STEP_S, "audiences"):
+        async with postgres.deadline(connection, self.STEP_S, "audiences"):
             salt = await selection.salt(connection, f"{self._chance.getrandbits(128):032x}")
             watching = await watched.begin(connection, self._instance, salt, self._whole)
         if not watching.watches:
@@ -102,7 +72,7 @@ class Ageing:
             self.has_more = self.has_more or more
         pages = 0
         while watching.is_filling and pages < PAGES_A_ROUND:
-            async with postgres.deadline(connection, STEP_S, "audiences"):
+            async with postgres.deadline(connection, self.STEP_S, "audiences"):
                 self.done.add(await watched.fill(connection, watching, self._wall()))
             pages += 1
         self.has_more = self.has_more or watching.is_filling
@@ -114,7 +84,7 @@ class Ageing:
         bucket: int,
         look: Callable[[postgres.Connection, Watching, int, datetime], Awaitable[tuple[Changes, bool]]],
     ) -> bool:
-        async with postgres.deadline(connection, STEP_S, "audiences"):
+        async with postgres.deadline(connection, self.STEP_S, "audiences"):
             changes, more = await look(connection, watching, bucket, self._wall())
         self.done.add(changes)
         return more
@@ -127,10 +97,3 @@ class Ageing:
                 self._unreadable.add((kept.name, kept.version))
                 log.warning("! audience %r stays as it was: %s", kept.name, fault)
             return None
-
-    async def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            with contextlib.suppress(StoreError):
-                await postgres.close(self._connection)
-            self._connection = None

@@ -20,10 +20,11 @@ from gateway.config import RetentionSettings
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
-from gateway.store import months, people, postgres, retention, runs
+from gateway.store import jobs, months, people, postgres, retention, runs
 
 log = logging.getLogger(__name__)
 
+JOB = "retention"
 FIRST_S = 60.0
 ROUND_S = 600.0
 # A day's partition is read whole to see what is in it.
@@ -111,7 +112,7 @@ class Retention:
     async def _keep_job(self, connection: postgres.Connection) -> None:
         """See that the job is ours, and is still so since the round began."""
         async with postgres.deadline(connection, STEP_S, "job"):
-            epoch = await retention.take_job(connection, self._instance)
+            epoch = await jobs.take(connection, JOB, self._instance)
         if epoch is None or self._epoch not in (0, epoch):
             raise Lost
         self._epoch = epoch

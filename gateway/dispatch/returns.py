@@ -17,10 +17,11 @@ from datetime import datetime, timedelta
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
-from gateway.store import months, postgres, returns, runs
+from gateway.store import jobs, months, postgres, returns, runs
 
 log = logging.getLogger(__name__)
 
+JOB = "returns"
 ROUND_S = 2.0
 STEP_S = 30.0
 SWEEP_S = 600.0
@@ -63,7 +64,7 @@ class Returning:
         """
         connection, now = await self._line.opened(), self._clock.wall()
         async with postgres.deadline(connection, STEP_S, "job"):
-            if not await returns.take_job(connection, self._instance):
+            if await jobs.take(connection, JOB, self._instance) is None:
                 return False
             if self._clock.monotonic() >= self._months_at:
                 await months.ensure(connection, "contact_page", months.ahead(now, MONTHS_AHEAD))

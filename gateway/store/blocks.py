@@ -18,7 +18,6 @@ from gateway.store.postgres import Connection
 from gateway.store.queries import query
 from gateway.suppression import STRIKES, code_of
 
-JOB = "blocks"
 # Answers are written later than they came: by a flush, or when Postgres was away.
 OVERLAP = timedelta(minutes=5)
 # What is older says nothing of who has the number now.
@@ -35,11 +34,6 @@ class Answer(Struct, frozen=True, kw_only=True):
     chunk_id: int
     pos: int
     said: str
-
-
-async def take_job(connection: Connection, instance: str) -> bool:
-    """Take the job for a worker that is registered; -> False while another worker has it."""
-    return await connection.fetchval(query("take_job"), JOB, instance) is not None
 
 
 async def look(connection: Connection, lane: int, meanings: Mapping[str, str], now: datetime) -> int:

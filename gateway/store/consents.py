@@ -25,7 +25,6 @@ from gateway.store.queries import query
 # Numbers of one transaction: it holds their heads so long.
 MOST_NUMBERS = 1000
 MOST_ENTRIES = 5000
-JOB = "proofs"
 BUCKETS = 256
 
 Fold = Callable[[Sequence[Fact]], Mapping[str, Standing]]
@@ -135,11 +134,6 @@ async def states_of(connection: Connection, numbers: Sequence[int]) -> dict[int,
 async def numbers_of(connection: Connection, key: int, after: int = 0, limit: int = MOST_NUMBERS) -> list[int]:
     """Read which numbers of a bucket have a chain, in their order, behind one of them."""
     return [row["number"] for row in await connection.fetch(query("consent_heads"), key, after, limit)]
-
-
-async def take_job(connection: Connection, instance: str) -> bool:
-    """Take the job of proving for a worker that is registered; -> False while another worker has it."""
-    return await connection.fetchval(query("take_job"), JOB, instance) is not None
 
 
 async def is_behind(connection: Connection) -> bool:

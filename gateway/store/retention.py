@@ -27,7 +27,6 @@ from gateway.store.people import LIST_OF_FILE
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
-JOB = "retention"
 # Steps of a logarithmic scale for times: 64 for each factor of e, so that the middle of a step is within 0.8 %.
 STEPS_AN_E = 64
 CHUNKS_A_LIST = 20_000
@@ -63,12 +62,6 @@ class Partition(Struct, frozen=True, kw_only=True):
     def end(self) -> datetime:
         """The next midnight."""
         return self.begin + DAY
-
-
-async def take_job(connection: Connection, instance: str) -> int | None:
-    """Take the job for a worker that is registered; -> its epoch, or None while another worker has it."""
-    epoch = await connection.fetchval(query("take_job"), JOB, instance)
-    return None if epoch is None else int(epoch)
 
 
 async def partitions(connection: Connection) -> list[Partition]:

@@ -19,7 +19,6 @@ from gateway.store import admission
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
-JOB = "returns"
 # A failure that is told so long after the carrier took the message changes nothing any more (CP-2).
 PERMANENT = timedelta(hours=72)
 # All answers to a message that failed now are younger, and so is its reservation.
@@ -49,11 +48,6 @@ class Nowhere(Struct, frozen=True, kw_only=True):
 async def asks_anybody(connection: Connection) -> bool:
     """Say whether any run asks the gate."""
     return bool(await connection.fetchval(query("asks_anybody")))
-
-
-async def take_job(connection: Connection, instance: str) -> bool:
-    """Take the job for a worker that is registered; -> False while another worker has it."""
-    return await connection.fetchval(query("take_job"), JOB, instance) is not None
 
 
 async def upto(connection: Connection, lane: int, now: datetime) -> Upto:

@@ -18,14 +18,8 @@ from gateway.store.postgres import Connection
 from gateway.store.profiles import Row, Totals, add_events, first_id, session_end
 from gateway.store.queries import query
 
-JOB = "sessions"
 BUCKETS = 256
 PERSONS_A_STEP = 500
-
-
-async def take_job(connection: Connection, instance: str) -> bool:
-    """Take the job for a worker that is registered; -> False while another worker has it."""
-    return await connection.fetchval(query("take_job"), JOB, instance) is not None
 
 
 async def end_due(connection: Connection, bucket: int, now: datetime, chance: Random) -> tuple[int, bool]:

@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from gateway import predicate
 from gateway.predicate import Everyone, Not, Predicate
-from gateway.store import audiences
+from gateway.store import audiences, jobs
 from gateway.store.audiences import Terms
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -100,11 +100,6 @@ class Watching(Struct, kw_only=True):
     def is_filling(self) -> bool:
         """Whether a meaning is still to be carried through somebody."""
         return any(one.coming is not None for one in self.watches.values())
-
-
-async def take_job(connection: Connection, instance: str) -> bool:
-    """Take the job for a worker that is registered; -> False while another worker has it."""
-    return await connection.fetchval(query("take_job"), JOB, instance) is not None
 
 
 async def set_watched(connection: Connection, name: str, is_watched: bool, now: datetime) -> bool:
@@ -246,7 +241,7 @@ async def mark_list(connection: Connection, list_id: int, now: datetime) -> None
 
 
 async def _hold(connection: Connection, instance: str) -> None:
-    if await connection.fetchval(query("hold_job"), JOB, instance) is None:
+    if not await jobs.hold(connection, JOB, instance):
         raise Lost(f"{JOB}: another worker has it")
 
 

@@ -16,7 +16,7 @@ from gateway.campaign.consent import states_of
 from gateway.consent import Fact
 from gateway.errors import StoreError
 from gateway.person import Item, Who
-from gateway.store import consents, lists, membership, people, postgres, runs, selection, watched
+from gateway.store import consents, jobs, lists, membership, people, postgres, runs, selection, watched
 from gateway.store.profiles import ingest
 from tests.fixtures.watching import changes, meant, members
 
@@ -102,7 +102,7 @@ async def test_sg_4_time_alone_lets_somebody_enter_and_the_next_order_lets_them_
 
 
 async def test_sg_4_a_round_is_begun_often_enough_that_nobody_is_a_minute_late() -> None:
-    assert ageing.ROUND_S <= 10
+    assert Ageing.ROUND_S <= 10
 
 
 async def test_sg_5_an_edit_changes_who_is_in_and_starts_nothing(world: World) -> None:
@@ -181,12 +181,12 @@ async def test_of_two_workers_one_looks_and_the_other_goes_on_where_it_was_when_
 async def test_who_has_lost_the_job_within_a_round_changes_nothing(world: World) -> None:
     await world.told(visit("ada"))
     await world.keep("all", "sessions >= 1")
-    await watched.take_job(world.connection, "one")
+    await jobs.take(world.connection, watched.JOB, "one")
     salt = await selection.salt(world.connection, "salt")
     watching = await watched.begin(world.connection, "one", salt, lambda kept, _: kept.tree)
     await world.connection.execute("DELETE FROM worker WHERE instance = 'one'")
     await world.register("two")
-    assert await watched.take_job(world.connection, "two")
+    assert await jobs.take(world.connection, watched.JOB, "two")
     for look in (watched.look_at_changed(world.connection, watching, 0, NOW),
                  watched.fill(world.connection, watching, NOW)):  # fmt: skip
         with pytest.raises(watched.Lost):

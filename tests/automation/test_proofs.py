@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from gateway.automation import proofs
 from gateway.automation.proofs import Proofs
 from gateway.campaign.consent import request, states_of
 from gateway.consent import State, faults_of
@@ -36,7 +35,7 @@ async def enter(connection: Any, *numbers: int) -> None:
 async def test_cn_1_a_stop_is_in_the_ledger_within_seconds_by_itself(
     dsn: str, connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proofs, "ROUND_S", 0.01)
+    monkeypatch.setattr(Proofs, "ROUND_S", 0.01)
     job = Proofs(lambda: NOW, lambda: postgres.connect(dsn), "one")
     running = asyncio.create_task(job.run())
     try:

@@ -3,10 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-import pytest
-
 from gateway.automation.sessions import Sessions
-from gateway.errors import StoreError
 from gateway.person import Item, Who
 from gateway.store import membership, postgres, runs
 from gateway.store.profiles import ingest
@@ -34,26 +31,3 @@ async def test_ev_10_one_worker_of_two_tells_the_ends_and_the_other_takes_over_w
         for job in jobs:
             await job.close()
         await postgres.close(connection)
-
-
-async def test_a_server_that_is_away_ends_the_round_and_the_next_one_has_a_new_connection(dsn: str) -> None:
-    made = []
-
-    async def connect() -> postgres.Connection:
-        made.append(await postgres.connect(dsn))
-        return made[-1]
-
-    job = Sessions(lambda: NOW, connect, "one", Random(1))
-    worker = runs.Worker(instance="one", host="h", boot="", pid=1, started_at=NOW, seen_at=NOW, node="one")
-    other = await postgres.connect(dsn)
-    try:
-        await membership.register(other, worker)
-        assert await job.round()
-        await other.execute("SELECT pg_terminate_backend($1)", made[0].get_server_pid())
-        with pytest.raises(StoreError):
-            await job.round()
-        await job.close()
-        assert await job.round() and len(made) == 2
-    finally:
-        await job.close()
-        await postgres.close(other)

@@ -12,7 +12,7 @@ from gateway.dispatch.clock import Clock
 from gateway.dispatch.retention import Retention, lots
 from gateway.errors import StoreError
 from gateway.gate import Cap, Gate
-from gateway.store import membership, months, people, postgres, results, retention, runs
+from gateway.store import jobs, membership, months, people, postgres, results, retention, runs
 from gateway.store.runs import Run
 from tests.fixtures import campaign
 from tests.fixtures.campaign import numbers
@@ -203,7 +203,7 @@ async def test_who_has_lost_the_job_stops_at_the_next_step(world: World, monkeyp
     async def roll_and_be_fenced(connection: Any, *of: Any) -> int:
         done = await roll(connection, *of)
         await membership.leave(world.connection, "first")
-        assert await retention.take_job(world.connection, "second") == 2
+        assert await jobs.take(world.connection, rooms.JOB, "second") == 2
         return done
 
     monkeypatch.setattr(retention, "roll", roll_and_be_fenced)

@@ -29,6 +29,7 @@ NOT_THE_WORKERS = {
     "consents.sql": ("consents",),
     "identities.sql": ("identities",),
     "imports.sql": ("imports",),
+    "jobs.sql": ("jobs",),
     "lists.sql": ("lists",),
     "profiles.sql": ("profiles", "eventfiles"),
     "retention.sql": ("retention", "months"),

@@ -11,7 +11,7 @@ import pytest
 
 from _fastpath import peoplerows
 from gateway.message import ChunkState, Policy, ReceiptPolicy
-from gateway.store import control, membership, people, postgres, queue, results, retention, runs, traces
+from gateway.store import control, people, postgres, queue, results, retention, runs, traces
 from gateway.store.runs import Run
 from tests.fixtures import campaign
 from tests.fixtures.campaign import numbers
@@ -253,17 +253,6 @@ async def test_a_partition_that_is_read_is_dropped_another_time(dsn: str, connec
         assert await retention.drop(connection, day)
     finally:
         reader.terminate()
-
-
-async def test_the_job_is_taken_from_the_gone_alone_and_its_epoch_rises(connection: Any) -> None:
-    for instance in ("a", "b"):
-        one = runs.Worker(instance=instance, host="h", boot="", pid=1, started_at=NOW, seen_at=NOW, node=instance)
-        await membership.register(connection, one)
-    assert await retention.take_job(connection, "a") == 1
-    assert await retention.take_job(connection, "b") is None
-    assert await retention.take_job(connection, "a") == 1
-    await membership.leave(connection, "a")
-    assert await retention.take_job(connection, "b") == 2
 
 
 async def test_chunks_go_when_nothing_of_them_is_left_in_the_rows_of_messages(connection: Any) -> None:

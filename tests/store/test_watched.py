@@ -12,7 +12,7 @@ from gateway.campaign.audience import parse
 from gateway.campaign.consent import states_of
 from gateway.consent import Fact
 from gateway.person import Item, Who, hash_of
-from gateway.store import consents, membership, people, postgres, runs, selection, watched
+from gateway.store import consents, jobs, membership, people, postgres, runs, selection, watched
 from gateway.store.profiles import ingest
 from tests.fixtures.watching import changes, members
 
@@ -26,7 +26,7 @@ async def connection(dsn: str) -> AsyncIterator[Any]:
     opened = await postgres.connect(dsn)
     worker = runs.Worker(instance="one", host="h", boot="", pid=1, started_at=NOW, seen_at=NOW, node="one")
     await membership.register(opened, worker)
-    assert await watched.take_job(opened, "one")
+    assert await jobs.take(opened, watched.JOB, "one")
     yield opened
     await postgres.close(opened)
 

@@ -1,8 +1,3 @@
--- name: hold_job
--- Keep a job until our transaction ends: whoever takes it over waits. No row: it is another's.
--- index: job_pkey
-SELECT epoch FROM job WHERE name = $1::text AND owner = $2::text FOR SHARE;
-
 -- name: audiences_to_watch
 -- Read every audience, whether it is to be watched, and how far it is.
 -- index: none: all of them
