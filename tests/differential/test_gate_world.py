@@ -2,7 +2,8 @@
 
 People of nine countries, some of whose zone nobody knows; consent that comes and goes; runs with caps, gaps, windows,
 priorities, holds and deferrals; gates that die before their COMMIT or after it; messages that fail and give their place
-back, and some that stay in doubt. What was committed is kept as the octets that the gate wrote.
+back, and some that stay in doubt; STOPs and STARTs; orders that somebody must not be written to after. What was
+committed is kept as the octets that the gate wrote.
 
 Each decision is compared with the obvious gate (tests/oracle/gate.py), and each message that leaves is held against the
 wall clock of its recipient, the consent of that moment and the messages that left before. SLUICE_GATE_DECISIONS=1000000
@@ -12,6 +13,7 @@ asks for more of them.
 import os
 import struct
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -26,6 +28,7 @@ from gateway.campaign.admission import RunRules, micros, place_sets
 from gateway.campaign.quiet_hours import NEVER
 from gateway.gate import Cap, Gate
 from gateway.message import MessageClass
+from gateway.reasons import Reason
 from tests.fastpath.test_gate import consent_rows, records_of
 from tests.oracle.gate import judge
 
@@ -73,6 +76,8 @@ class Campaign:
             windows={"campaign": f"{self.opens:02}:00-{self.closes:02}:00"}, arbitration_s=chance.choice([0, 900]),
         )  # fmt: skip
         self.run, self.priority = run, chance.randint(-1, 1)
+        # Nobody who has ordered since it began.
+        self.begun_us, self.has_exception = micros(world.now), chance.random() < 0.5
         self.expires_at = world.now + chance.randint(1, 6) * DAY
         self.rules = RunRules(
             self.gate, run=run, class_=MessageClass.BULK, priority=self.priority, sender="ACME",
@@ -93,6 +98,8 @@ class World:
         self.zones = Zones(self.places.starts, self.places.ids)
         self.people = [first * 10**5 + at for first in COUNTRIES for at in range(30)]
         self.promotional = {number: self.chance.choice([2, 2, 2, 0, 1, 3]) for number in self.people}
+        self.stopped: dict[int, int] = {}
+        self.ordered_us: dict[int, int] = {}
         self.octets: list[tuple[int, bytes]] = []
         self.contacts: dict[int, list[dict[str, int]]] = {number: [] for number in self.people}
         # (run, number) -> moment; of those that failed it is taken out.
@@ -114,10 +121,15 @@ class World:
         return b"".join(octets for _, octets in self.octets)
 
     def live(self) -> None:
-        """Let some time pass: consent comes and goes, and messages fail."""
+        """Let some time pass: consent comes and goes, some say STOP or START, some order, and messages fail."""
         self.now += self.chance.choice([timedelta(minutes=3), timedelta(minutes=40), 3 * HOUR, 7 * HOUR])
         for number in self.chance.sample(self.people, 3):
             self.promotional[number] = self.chance.choice([2, 2, 3, 1])
+        for number in self.chance.sample(self.people, 2):
+            if self.stopped.pop(number, None) is None and self.chance.random() < 0.5:
+                self.stopped[number] = self.chance.choice([Reason.STOP, Reason.COMPLAINT, Reason.ERASED])
+        for number in self.chance.sample(self.people, 4):
+            self.ordered_us[number] = micros(self.now)
         keep = micros(self.now - 40 * DAY)
         self.octets = [one for one in self.octets if one[0] >= keep]
         for number, some in self.contacts.items():
@@ -130,6 +142,16 @@ class World:
                 returns.read_contacts(self.pages())
                 self.commit(returns.rows_returned()[0])
             self.sent.pop((run, number), None)
+
+    def refusals(self, campaign: Campaign, some: Iterable[int]) -> dict[int, int]:
+        """What Postgres would say against some numbers: a STOP goes before what must not have happened."""
+        found: dict[int, int] = {}
+        for number in some:
+            if number in self.stopped:
+                found[number] = self.stopped[number]
+            elif campaign.has_exception and self.ordered_us.get(number, -1) >= campaign.begun_us:
+                found[number] = Reason.EXCEPTION
+        return found
 
     def opening(self, campaign: Campaign, set_: int) -> dict[str, Any]:
         """What the obvious gate has to know of a zone."""
@@ -158,9 +180,11 @@ class World:
         questions = Questions([batch], self.zones)
         questions.read_consent(consent_rows({number: (self.promotional[number], 0) for number in some}))
         rules = campaign.rules.rules(self.now, campaign.expires_at)
+        refusals = self.refusals(campaign, some)
+        questions.refuse(refusals)
         questions.read_contacts(self.pages())
         questions.judge(rules, campaign.rules.windows(self.now, questions.keys(), {}))
-        self.agrees(campaign, questions, rules, some)
+        self.agrees(campaign, questions, rules, some, refusals)
         if self.chance.random() < 0.05:
             return  # killed before the COMMIT
         self.commit(questions.reservations(rules))
@@ -181,7 +205,9 @@ class World:
             if verdict == 0:
                 self.leaves(campaign, number, until_us)
 
-    def agrees(self, campaign: Campaign, questions: Questions, rules: Rules, some: list[int]) -> None:
+    def agrees(
+        self, campaign: Campaign, questions: Questions, rules: Rules, some: list[int], refusals: Mapping[int, int]
+    ) -> None:
         """Hold every verdict against the obvious gate's."""
         caps = [campaign.rules._cap(cap, at) for at, cap in enumerate(campaign.rules.caps)]
         openings: dict[int, dict[str, Any]] = {}
@@ -190,7 +216,8 @@ class World:
             if set_ not in openings:
                 openings[set_] = self.opening(campaign, set_)
             held = campaign.rules._caps_in(set_)
-            person = {"promotional": self.promotional[number], "transactional": 0, "refusal": 0}
+            person = {"promotional": self.promotional[number], "transactional": 0}
+            person["refusal"] = refusals.get(number, 0)
             asked = {name: getattr(rules, name) for name in (
                 "run", "needs", "priority", "gap_us", "defer_until_us", "hold_until_us", "min_left_us",
                 "arbitration_us", "has_bypass", "has_windows")}  # fmt: skip
@@ -209,7 +236,10 @@ class World:
         """Hand a message to the carrier: nothing of section 19 may be broken by it."""
         us = micros(self.now)
         assert self.promotional[number] == 2 or campaign.gate.needs == "none", "1: without a grant in force"
+        ordered_us = self.ordered_us.get(number, -1)
+        assert not campaign.has_exception or ordered_us < campaign.begun_us, "2: after an exception"
         assert (campaign.run, number) not in self.sent, "5: twice"
+        assert number not in self.stopped, "11: after STOP"
         set_ = self.zones.key(number)
         table = campaign.rules._hours[False].table_at(us // 1_000_000, {set_})
         # Where no hour of the day suits all zones that a number may mean, it is that of most people (QH-4).
@@ -253,11 +283,12 @@ class World:
             campaigns = [campaign for campaign in campaigns if campaign.waiting]
 
 
-def test_no_message_leaves_against_consent_window_cap_or_twice_and_everybody_ends_invariants_1_3_4_5_6() -> None:
+def test_no_message_leaves_against_what_holds_and_everybody_has_one_end_invariants_1_2_3_4_5_6_11() -> None:
     world = World(1)
     world.go_on(DECISIONS)
     # Of each kind of verdict there were some, or the world asks too little.
-    assert {0, compiled.HOLD} <= set(world.counted) and len(world.counted) >= 7, world.counted
+    assert {0, compiled.HOLD, Reason.EXCEPTION, Reason.STOP} <= set(world.counted), world.counted
+    assert len(world.counted) >= 10, world.counted
     assert any(one["kind"] == compiled.RETURNED for some in world.contacts.values() for one in some)
 
 
