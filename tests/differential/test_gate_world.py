@@ -102,8 +102,8 @@ class World:
         self.ordered_us: dict[int, int] = {}
         self.octets: list[tuple[int, bytes]] = []
         self.contacts: dict[int, list[dict[str, int]]] = {number: [] for number in self.people}
-        # (run, number) -> moment; of those that failed it is taken out.
-        self.sent: dict[tuple[int, int], int] = {}
+        # By number, the moment of each run's message of the last weeks; of those that failed it is taken out.
+        self.sent: dict[int, dict[int, int]] = {number: {} for number in self.people}
         self.failing: list[tuple[int, int, int]] = []
         self.decisions, self.run = 0, 0
         self.log: list[tuple[int, int, int]] = []
@@ -134,6 +134,8 @@ class World:
         self.octets = [one for one in self.octets if one[0] >= keep]
         for number, some in self.contacts.items():
             self.contacts[number] = [one for one in some if one["at_us"] >= keep]
+        for number, moments in self.sent.items():
+            self.sent[number] = {run: at for run, at in moments.items() if at >= keep}
         failed, self.failing = self.failing, []
         for run, number, at_us in failed:
             # Twice, as by a job that was killed before it noted how far it was.
@@ -141,7 +143,7 @@ class World:
                 returns = Returns(run, number.to_bytes(8), at_us.to_bytes(8))
                 returns.read_contacts(self.pages())
                 self.commit(returns.rows_returned()[0])
-            self.sent.pop((run, number), None)
+            self.sent[number].pop(run, None)
 
     def refusals(self, campaign: Campaign, some: Iterable[int]) -> dict[int, int]:
         """What Postgres would say against some numbers: a STOP goes before what must not have happened."""
@@ -238,7 +240,7 @@ class World:
         assert self.promotional[number] == 2 or campaign.gate.needs == "none", "1: without a grant in force"
         ordered_us = self.ordered_us.get(number, -1)
         assert not campaign.has_exception or ordered_us < campaign.begun_us, "2: after an exception"
-        assert (campaign.run, number) not in self.sent, "5: twice"
+        assert campaign.run not in self.sent[number], "5: twice"
         assert number not in self.stopped, "11: after STOP"
         set_ = self.zones.key(number)
         table = campaign.rules._hours[False].table_at(us // 1_000_000, {set_})
@@ -249,7 +251,7 @@ class World:
             ends = datetime.fromtimestamp(until_us / 1e6, UTC).astimezone(ZoneInfo(place.zone))
             last = here.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(hours=campaign.closes)
             assert ends <= last, f"3: it may lie with the carrier until {ends}"
-        before = [at for (_, other), at in self.sent.items() if other == number]
+        before = self.sent[number].values()
         for cap in campaign.gate.caps:
             if cap.hours:
                 assert sum(at > us - cap.hours * 3600 * 10**6 for at in before) < cap.limit, f"4: {cap.words}"
@@ -257,7 +259,7 @@ class World:
                 zone = ZoneInfo(self.places[self.zones.key(number)][0].zone)
                 days = [datetime.fromtimestamp(at / 1e6, UTC).astimezone(zone).date() for at in before]
                 assert days.count(self.now.astimezone(zone).date()) < cap.limit, f"4: {cap.words}"
-        self.sent[campaign.run, number] = us
+        self.sent[number][campaign.run] = us
         luck = self.chance.random()
         if luck < 0.1:
             # It fails for good; one in doubt (the rest of them) keeps its place.
