@@ -9,7 +9,10 @@ import tomllib
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
+
+from gateway.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +31,13 @@ def test_readme_has_the_two_commands_and_a_line_for_every_verb(dev: ModuleType) 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "./dev demo" in text and "./dev test" in text
     assert [verb for verb in dev.VERBS if f"`./dev {verb}" not in text] == []
+
+
+def test_readme_has_a_line_for_every_command() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = " ".join(re.findall(r"^\| (`sluice .*?`) \|", text, re.MULTILINE))
+    named = {word for found in re.findall(r"sluice ([a-z|\\-]+)", lines) for word in re.split(r"[|\\]+", found)}
+    assert [name for name in main.list_commands(click.Context(main)) if name not in named] == []
 
 
 def test_ci_does_what_the_readme_says() -> None:
