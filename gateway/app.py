@@ -25,6 +25,7 @@ from gateway import metrics
 from gateway.automation.ageing import Ageing
 from gateway.automation.blocks import Blocks
 from gateway.automation.proofs import Proofs
+from gateway.automation.rfm import Rfm
 from gateway.automation.sessions import Sessions
 from gateway.config import Settings
 from gateway.dispatch import memory
@@ -367,6 +368,7 @@ async def open_worker(
         drawn = chance or random.Random()
         jobs: list[Any] = [job(CLOCK.wall, worker.connect, worker.instance, drawn) for job in (Sessions, Ageing)]
         jobs.append(Proofs(CLOCK.wall, worker.connect, worker.instance))
+        jobs.append(Rfm(settings.rfm, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Blocks(settings, CLOCK.wall, worker.connect, worker.instance))
         automation = [asyncio.create_task(job.run()) for job in jobs]
         try:

@@ -31,12 +31,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway import brand, secret, suppression
+from gateway import brand, rfm, secret, suppression
 from gateway.brand import BrandSettings
 from gateway.countries import countries
 from gateway.errors import ConfigError
 from gateway.keywords import tokens_of, words
 from gateway.profiles import OF_A_CARRIER, OF_A_PROFILE, Laid, Profile, lay, loop_of, profile_of, shipped
+from gateway.rfm import RfmSettings
 from gateway.routing import Problem as Problem
 from gateway.routing import RouteCarrier, RouteSettings, RoutingSettings, SenderSettings, judge
 
@@ -472,6 +473,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     database: DatabaseSettings = DatabaseSettings()
     worker: WorkerSettings = WorkerSettings()
     retention: RetentionSettings = RetentionSettings()
+    rfm: RfmSettings = RfmSettings()
     carriers: dict[str, CarrierSettings] = {}
     routes: tuple[RouteSettings, ...] = ()
     senders: dict[str, SenderSettings] = {}
@@ -531,6 +533,7 @@ SECTIONS = (
     "database",
     "worker",
     "retention",
+    "rfm",
     "profiles",
     "carriers",
     "routes",
@@ -631,6 +634,9 @@ def decode(
     retention, faulty = _section(RetentionSettings, document.get("retention", {}), "retention", problems)
     if retention is not None and not faulty:
         problems.extend(_retention_problems(retention, carriers))
+    scores, faulty = _section(RfmSettings, document.get("rfm", {}), "rfm", problems)
+    if scores is not None and not faulty:
+        problems.extend(rfm.problems_of("rfm", scores))
     keywords, faulty = _section(KeywordSettings, document.get("keywords", {}), "keywords", problems)
     if keywords is not None:
         problems.extend(_keyword_problems(keywords, faulty))
@@ -646,6 +652,7 @@ def decode(
         database=database or DatabaseSettings(),
         worker=worker or WorkerSettings(),
         retention=retention or RetentionSettings(),
+        rfm=scores or RfmSettings(),
         carriers=carriers,
         routes=routes,
         senders=senders,

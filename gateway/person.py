@@ -153,6 +153,11 @@ def is_currency(value: Any) -> bool:
     return isinstance(value, str) and len(value) == 3 and value.isascii() and value.isalpha() and value.isupper()
 
 
+def major_units(minor: int, currency: str) -> Decimal:
+    """An amount as people write it."""
+    return Decimal(minor).scaleb(-_DECIMALS.get(currency, 2))
+
+
 def minor_units(amount: Any, currency: str) -> int | None:
     """Money in the smallest unit of its currency, half a unit away from zero; None for what is no amount."""
     if isinstance(amount, bool) or not isinstance(amount, int | float | str):

@@ -52,6 +52,7 @@ from gateway.predicate import (
     Value,
     Window,
 )
+from gateway.rfm import GROUPS
 
 # Refused beyond: nobody writes it, and each costs a scan, or a frame of the stack.
 MOST_CHARACTERS = 100_000
@@ -60,7 +61,6 @@ MOST_NODES = 500
 MOST_EVENT_NODES = 12
 MOST_VALUES = 10_000
 MOST_WILDCARDS = 8
-GROUPS = ("champions", "loyal", "new", "promising", "at-risk", "can't-lose", "hibernating", "lost")
 
 Kind = Literal["any", "string", "number", "bool", "time", "money", "array", "object"]
 UNIT_WORDS: Mapping[str, Unit] = {
@@ -89,10 +89,10 @@ KEYWORDS = {
     "ever",
     *WORD_OPS,
 }
-PREDICATES = ("in_list", "in_segment", "consent", "received", "clicked", "replied", "near", "did")
+PREDICATES = ("in_list", "in_segment", "consent", "received", "clicked", "replied", "near", "did", "rfm")
 OPERANDS = ("count", "first", "last", "any", "all", "none")
 # A first name that is one of these, an attribute of that name stands in quotes.
-TAKEN = KEYWORDS | set(PREDICATES) | set(OPERANDS) | {name.split(".")[0] for name in FIELDS} | {"utm", "rfm", "bucket"}
+TAKEN = KEYWORDS | set(PREDICATES) | set(OPERANDS) | {name.split(".")[0] for name in FIELDS} | {"utm", "bucket"}
 
 _TOKEN = re.compile(
     r"""
@@ -355,6 +355,10 @@ class _Parser:
                 found = self._near_place()
             case "did":
                 found = Compare(self._count(name), ">=", 1)
+            case "rfm":
+                at = self._peek().at
+                found = Compare(Rfm("group"), "=", self._name("the name of a group"))
+                self._fits(found.what, "string", "=", found.to, "", at)
             case _:
                 found = self._message(name.text)
         self._expect(")")

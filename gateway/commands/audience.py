@@ -21,8 +21,11 @@ from gateway.dispatch.preview import Preview
 from gateway.dispatch.preview import preview as preview_of
 from gateway.errors import AudienceFault, ConfigError
 from gateway.message import MessageClass
+from gateway.person import major_units
 from gateway.predicate import Predicate
+from gateway.rfm import GROUPS
 from gateway.store import people, postgres, selection, watched
+from gateway.store import rfm as scores
 from gateway.store.audiences import Terms
 
 Result = TypeVar("Result")
@@ -293,6 +296,38 @@ def preview(
         click.echo(json.dumps(found.as_json()))
         return
     click.echo("\n".join(f"{count:>12,}  {what}" for what, count in found.lines()))
+
+
+@audience.command()
+@click.option("--now", "is_now", is_flag=True, help="Score everybody first, and do not wait for the night.")
+@_database_options
+def rfm(is_now: bool, config: Path | None, dsn: str) -> None:
+    """Count who is in each group of recency, frequency and money, and say by what they were scored."""
+    with said_plainly():
+        settings = settings_of(config, dsn).rfm
+
+    async def work(connection: postgres.Connection) -> tuple[scores.Version | None, dict[str, int]]:
+        if is_now:
+            made = await scores.begin(connection, settings, datetime.now(UTC))
+            while (await scores.step(connection, made.version, datetime.now(UTC)))[1]:
+                pass
+        return await scores.newest(connection), await scores.groups(connection)
+
+    made, found = _run(config, dsn, work)
+    if made is None:
+        raise Refused("rfm: expected scores, found none yet: a worker makes them at night, --now at once")
+    for group in GROUPS:
+        click.echo(f"{found.get(group, 0):>12,}  {group}")
+    click.echo(f"version {made.version}, {made.buyers:,} buyers as of {made.at:%Y-%m-%d %H:%M} UTC", err=True)
+    if made.done_at is None:
+        click.echo(f"under way: {made.upto} of {scores.BUCKETS} parts are written", err=True)
+    for what, least in (
+        ("r", [f"{-days} days" for days in made.scale.r]),
+        ("f", [f"{orders} orders" for orders in made.scale.f]),
+        ("m", [f"{major_units(units, made.currency)} {made.currency}" for units in made.scale.m]),
+    ):
+        limits = ", ".join(f"{score} from {one}" for score, one in enumerate(least, 2))
+        click.echo(f"{what}: {limits or 'nobody to score'}", err=True)
 
 
 @audience.command()

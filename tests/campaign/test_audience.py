@@ -68,6 +68,7 @@ def test_the_example_of_the_documentation_reads():
     [
         ('city = "Berlin"', "city = 'Berlin'"),
         ("did(visit, 7 days)", "count(visit, 7d) >= 1"),
+        ("rfm('at-risk') and rfm(lost)", "rfm.group = 'at-risk' and rfm.group = 'lost'"),
         ("((a = 1))", "a = 1"),
         ("a <> 1", "a != 1"),
         ("received(any, 2 weeks)", "received(any, 2w)"),
@@ -143,6 +144,7 @@ def test_the_last_event_has_properties_and_a_time():
         ("consent(all)", (1, 9), "promotional, transactional or night"),
         ("rfm.x > 1", (1, 1), "something that is known of persons"),
         ("rfm.group = 'champion'", (1, 13), "did you mean 'champions'"),
+        ("rfm('champion')", (1, 5), "did you mean 'champions'"),
         ("near(95, 0, 5km)", (1, 6), "degrees from -90 to 90"),
         ("near(5, 0, 5)", (1, 13), "expected km"),
         ("spent > 5", (1, 9), "expected money"),

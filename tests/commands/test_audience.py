@@ -95,3 +95,16 @@ def test_an_audience_is_watched_and_watched_no_more(peopled: str) -> None:
     assert code == 65 and "sluice audience unwatch vienna" in output
     assert run(peopled, "unwatch", "vienna")[0] == run(peopled, "forget", "vienna")[0] == 0
     assert run(peopled, "watch", "vienna")[0] == run(peopled, "unwatch", "vienna")[0] == 65
+
+
+def test_sg_9_scores_are_made_at_once_and_shown_by_group(peopled: str) -> None:
+    code, output = run(peopled, "rfm")
+    assert code == 65 and "none yet" in output
+    code, output = run(peopled, "rfm", "--now")
+    lines = output.splitlines()
+    assert code == 0 and [line.split()[1] for line in lines[:8]][0] == "champions"
+    assert sum(int(line.split()[0]) for line in lines[:8]) == 2
+    assert "version 1, 2 buyers" in output and "r: 2 from" in output
+    assert "version 1, 2 buyers" in run(peopled, "rfm")[1]
+    assert run(peopled, "count", "rfm.group exists")[1].startswith("2 people")
+    assert run(peopled, "count", "rfm('lots')")[0] == 65

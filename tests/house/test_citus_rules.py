@@ -22,6 +22,7 @@ FEW = "once for each person that is shown, joined or erased: their names are in 
 ENQUEUE = "once a run, for all its lanes"
 # Statements over all lanes or buckets, each with why it may ask every node. None is on the path of a message.
 CLAIMED = "once a claim, for the people of its chunks: of a large run those of one bucket or two"
+NIGHTLY = "once a night, for all people"
 SOURCE = "once a run of a source, for its whole list"
 ALL_LANES = {
     "considered._SUMS": REPORT,
@@ -69,6 +70,11 @@ ALL_LANES = {
     "hand_identities": FEW,
     "count_list_entries": "a list as a whole; somebody has changed it by hand",
     "list_sources": "a list as a whole; asked by a person",
+    "rfm_groups": "all scores; asked by a person",
+    "currency_of_most": NIGHTLY,
+    "least_recencies": NIGHTLY,
+    "least_frequencies": NIGHTLY,
+    "least_moneys": NIGHTLY,
     "members_in": "an audience as a whole; asked by a person",
     "consent_pages": CLAIMED,
     "contact_pages": CLAIMED,
