@@ -1,7 +1,7 @@
 """What `sluice consent` reads and shows: rows of a file as facts of consent, and the proof of one number.
 
     column            holds
-    number            any way of writing one that has its country
+    number            any way of writing one that has its country; the column may have any name that a phone number has
     action            grant or revoke; without the column every row is a revoke: a file of opt-outs
     brand, class      left out: those of the command line; a revoke without a class takes back every one
     at                when, with its offset from UTC: 2026-03-01T12:00:00+01:00; a revoke may have none
@@ -23,6 +23,7 @@ from msgspec import Struct
 from gateway.campaign.consent import asks_twice, problems
 from gateway.consent import Action, Class, Fact, Link, Standing, faults_of
 from gateway.contacts.numbers import Numbers
+from gateway.contacts.reading import is_number_name
 from gateway.contacts.table import Table
 from gateway.dispatch.requests import pack_of
 from gateway.errors import FileFault
@@ -65,6 +66,9 @@ def facts_in(
     fields = [name.strip().casefold() for name in table.fields]
     if not table.has_header and len(fields) == 1:
         fields = ["number"]
+    called = [name for name in fields if is_number_name(name)]
+    if len(called) == 1:
+        fields[fields.index(called[0])] = "number"
     unknown = [name for name in fields if name not in COLUMNS]
     if "number" not in fields or unknown:
         found = f"{', '.join(unknown)}" if unknown else "no column number"

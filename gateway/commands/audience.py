@@ -13,18 +13,18 @@ from zoneinfo import ZoneInfo
 import click
 import msgspec
 
-from gateway import predicate
+from gateway import app, predicate
 from gateway.brand import gate_of_brand
 from gateway.campaign import audience as language
 from gateway.commands._options import Refused, config_option, dsn_option, plain, said_plainly, settings_of
 from gateway.dispatch.preview import Preview
 from gateway.dispatch.preview import preview as preview_of
-from gateway.errors import AudienceFault, ConfigError
+from gateway.errors import AudienceFault
 from gateway.message import MessageClass
 from gateway.person import major_units
 from gateway.predicate import Predicate
 from gateway.rfm import GROUPS
-from gateway.store import people, postgres, selection, watched
+from gateway.store import migrate, people, postgres, selection, watched
 from gateway.store import rfm as scores
 from gateway.store.audiences import Terms
 
@@ -123,16 +123,10 @@ def _run(config: Path | None, dsn: str, work: Callable[[postgres.Connection], Aw
 
     async def connected() -> Result:
         settings = settings_of(config, dsn)
-        if not settings.database.dsn:
-            raise ConfigError([("database.dsn", "a Postgres to ask ($SLUICE_DSN, --dsn)", "none")])
-        connection = await postgres.connect(
-            settings.database.dsn, application_name="sluice audience", statement_timeout_s=PATIENCE_S
-        )
-        try:
-            async with postgres.deadline(connection, PATIENCE_S, "audience"):
+        async with app.open_database(settings, migrates=not app.has_database(settings)) as database:
+            await migrate.require(database.dsn)
+            async with database.connection(PATIENCE_S) as connection:
                 return await work(connection)
-        finally:
-            await postgres.close(connection)
 
     with said_plainly():
         try:

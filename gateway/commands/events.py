@@ -59,7 +59,9 @@ def import_(config: Path | None, dsn: str, file: Path, source: str, historical: 
 
     async def work(settings: Settings) -> Imported:
         async with app.open_database(settings) as database:
-            connection = await postgres.connect(database.dsn)
+            connection = await postgres.connect(
+                database.dsn, allow_fsync_off=settings.database.allow_data_loss, application_name="sluice events"
+            )
             try:
                 with file.open("rb") as octets:
                     return await _import(connection, octets, name, historical)

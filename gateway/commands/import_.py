@@ -225,8 +225,11 @@ async def _import(settings: Settings, file: str, how: How, dry_run: bool, done: 
         await migrate.require(database.dsn)
         connections = []
         try:
+            allows = settings.database.allow_data_loss
             for _ in range(how.connections):
-                connections.append(await postgres.connect(database.dsn, application_name="sluice import"))
+                connections.append(
+                    await postgres.connect(database.dsn, allow_fsync_off=allows, application_name="sluice import")
+                )
             await _bring(file, how, dry_run, connections, done)
         finally:
             for connection in connections:

@@ -34,6 +34,17 @@ def test_a_grant_with_all_that_it_needs_is_taken(tmp_path: Path) -> None:
     assert (facts[0].brand, facts[0].action, facts[0].source) == ("acme", "grant", "import")
 
 
+@pytest.mark.parametrize("name", ["phone", "Mobile number", "телефон"])
+def test_the_column_of_numbers_may_have_any_name_that_one_has(tmp_path: Path, name: str) -> None:
+    facts, refusals, _ = taken(tmp_path, (HEADER + GOOD).replace("number,", f"{name},"))
+    assert refusals == [] and facts[0].number == 447700900001
+
+
+def test_two_columns_of_numbers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileFault, match="found phone, mobile"):
+        taken(tmp_path, "phone,mobile\n+447700900001,+447700900002\n")
+
+
 @pytest.mark.parametrize(
     ("row", "named"),
     [
@@ -71,7 +82,7 @@ def test_opt_outs_stand_before_grants_and_what_is_said_twice_is_taken_once(tmp_p
     assert [fact.action for fact in facts] == ["revoke", "grant"] and (refusals, repeated) == ([], 1)
 
 
-@pytest.mark.parametrize("header", ["phone,action", "number,colour", "number,number"])
+@pytest.mark.parametrize("header", ["customer,action", "number,colour", "number,number"])
 def test_columns_that_are_none_of_ours_refuse_the_file(tmp_path: Path, header: str) -> None:
     with pytest.raises(FileFault, match="expected columns of number"):
         taken(tmp_path, f"{header}\n+447700900001,grant\n")
