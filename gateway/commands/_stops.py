@@ -53,7 +53,7 @@ async def open_feed(settings: Settings) -> AsyncIterator[tuple[Stops, postgres.C
                 allow_fsync_off=settings.database.allow_data_loss,
             )
 
-        made = Stops(app.CLOCK, connect, settings.database.deadline_s, settings.worker.lease_s)
+        made = Stops(app.CLOCK, connect, settings.database.deadline_s, settings.worker.lease_s, app.identity())
         try:
             async with database.connection() as connection:
                 yield made, connection

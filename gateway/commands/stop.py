@@ -62,6 +62,7 @@ def stop(
             ms = (time.monotonic() - began) * 1000
             text = f"{len(wanted):,} stopped, entry {done.seq}, in {ms:,.0f} ms"
             text += f"; confirmed by {len(done.confirmed_by)} workers" if done.confirmed_by else "; no worker sends"
+            text += f"; gone without a word: {', '.join(done.gone)}" if done.gone else ""
             return [text + (f"; fenced, since they did not: {', '.join(done.fenced)}" if done.fenced else "")]
 
     for line in run(config, dsn, work):

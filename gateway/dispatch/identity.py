@@ -19,7 +19,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     """One worker process.
 
     instance    unlike that of any other worker, before or after
-    boot        names the boot of the machine and the pid namespace: within both a pid means the same process only
+    boot        names the boot of the machine and the pid namespace: within both a pid means the same process only;
+                empty: the system does not say
     is_running  whether a process of this boot has that pid
     node        the name that an operator gave to the processes of one `sluice run`; empty: one of its own
     place       which of them it is, from 0
@@ -47,11 +48,19 @@ class Identity(Struct, frozen=True, kw_only=True):
         )
 
 
+def is_gone(us: Identity, host: str, boot: str, pid: int) -> bool:
+    """Whether a process is known to have ended: it was one of this very boot, and its pid is not there any more.
+
+    A process without a pid has no thread and no socket left. False where nothing is known.
+    """
+    return bool(boot) and (host, boot) == (us.host, us.boot) and pid != us.pid and not us.is_running(pid)
+
+
 def is_dead(worker: runs.Worker, us: Identity, now: datetime) -> bool:
     """Whether a registered worker is known to be gone.
 
     Of another host, boot or container nothing is known but its silence: names of hosts are not unique.
     """
-    if (worker.host, worker.boot) != (us.host, us.boot) or worker.pid == us.pid:
+    if not us.boot or (worker.host, worker.boot) != (us.host, us.boot) or worker.pid == us.pid:
         return now - worker.seen_at > SILENT
-    return not us.is_running(worker.pid)
+    return is_gone(us, worker.host, worker.boot, worker.pid)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from gateway.dispatch.clock import Clock
-from gateway.dispatch.identity import Identity
+from gateway.dispatch.identity import Identity, is_gone
 from gateway.dispatch.line import Connect, Line
 from gateway.dispatch.rest import Rest
 from gateway.errors import LeaseLost, NodeTaken, StoreError
@@ -74,10 +74,7 @@ class Watch:
 
     def is_gone(self, worker: runs.Worker) -> bool:
         """Whether a worker is a process of this very boot that is not there any more."""
-        us = self._us
-        return (
-            (worker.host, worker.boot) == (us.host, us.boot) and worker.pid != us.pid and not us.is_running(worker.pid)
-        )
+        return is_gone(self._us, worker.host, worker.boot, worker.pid)
 
     def departed(self, instance: str) -> None:
         """Note that a worker has been fenced."""

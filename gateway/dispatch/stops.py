@@ -1,7 +1,8 @@
 """STOP: entered once, known to every sender, and acknowledged only when no sender can write to that number any more.
 
     stop ─► feed, COMMIT ─► every registered worker has confirmed it? ─► acknowledged
-                                │ not within 2 s: fenced, its lease awaited ─┘
+                                ├ its process is gone: it writes nothing ────┤
+                                └ not within 2 s: fenced, its lease awaited ─┘
     Feed (a worker's own)   NOTIFY, or 200 ms ─► entries behind the last ─► sets of numbers ─► confirmed
                                                                           └► promotional_until = sent + 1 s
 
@@ -11,7 +12,7 @@ What is proven, by class:
                    brought the entry. So 1 s after the COMMIT nothing leaves, whoever is frozen, cut off or behind.
   transactional    A set is asked likewise, but these go on where the feed is stale. Here a worker that does not confirm
                    is fenced: no beat of its lease is taken any more, and the acknowledgement waits until the lease is
-                   over, for it sends nothing without one.
+                   over, for it sends nothing without one. A process of our boot whose pid is gone is not awaited.
   otp, compliance, conversation
                    go on: asked for by the person a moment ago, the confirmation itself, an answer to what they wrote.
 Octets that were handed to the socket before are out; of a message of several parts that was begun the rest follows.
@@ -29,6 +30,7 @@ from msgspec import Struct
 from _fastpath.backlog import Backlog
 from _fastpath.numbers import NumberSet
 from gateway.dispatch.clock import Clock
+from gateway.dispatch.identity import Identity, is_gone
 from gateway.dispatch.line import Connect, Line
 from gateway.dispatch.rest import Rest
 from gateway.errors import StoreError
@@ -61,24 +63,28 @@ class Acknowledged(Struct, frozen=True, kw_only=True):
     seq           its number in the feed, the last one's of several
     confirmed_by  workers whose sets hold it
     fenced        workers that did not say so, and can send nothing more
+    gone          workers that did not say so, whose process has ended
     """
 
     seq: int
     confirmed_by: tuple[str, ...] = ()
     fenced: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 class Stops:
     """Enters STOPs and acknowledges them; for workers, the command line and whatever calls us.
 
     lease_s  after which a fenced worker sends nothing
+    us       who this process is: of its own boot it knows who has ended
     """
 
-    def __init__(self, clock: Clock, connect: Connect, deadline_s: float, lease_s: float):
+    def __init__(self, clock: Clock, connect: Connect, deadline_s: float, lease_s: float, us: Identity):
         self._clock = clock
         self._connect = connect
         self._deadline_s = deadline_s
         self._lease_s = lease_s
+        self._us = us
         # By use: what waits for who confirms must not hold up who enters.
         self._lines: dict[str, tuple[Line, asyncio.Lock]] = {}
         self._looking = asyncio.Lock()
@@ -147,24 +153,31 @@ class Stops:
             async with self._lent("acknowledge") as connection:
                 following = await stops.confirmed(connection)
                 now = self._clock.monotonic()
-                behind = {instance: fenced for instance, (upto, fenced) in following.items() if 0 < upto < seq}
-                late = [instance for instance, is_fenced in behind.items() if not is_fenced]
+                behind = [one for one in following if 0 < one.upto < seq]
+                # Looked at after the row was read: who is gone now has begun nothing since.
+                gone = {one.instance for one in behind if is_gone(self._us, one.host, one.boot, one.pid)}
+                behind = [one for one in behind if one.instance not in gone]
+                late = [one.instance for one in behind if not one.is_fenced]
                 if late and now - began >= CONFIRM_S:
                     await stops.fence(connection, late, seq)
                     log.error("! stop %d: fenced, since they did not confirm it: %s", seq, ", ".join(late))
-                for instance, is_fenced in behind.items():
-                    if is_fenced:
-                        fenced_at.setdefault(instance, now)
+                for one in behind:
+                    if one.is_fenced:
+                        fenced_at.setdefault(one.instance, now)
                 # One whose row is gone has ended in order, or others have seen its beat stand still for a lease.
-                waiting = [one for one in behind if now - fenced_at.get(one, now) < self._lease_s]
+                waiting = [one for one in behind if now - fenced_at.get(one.instance, now) < self._lease_s]
                 if not waiting:
                     if fenced_at:
                         await stops.forget_fenced(connection)
                     break
             await asyncio.sleep(pause)
             pause = min(LONGEST_LOOK_S, pause * 1.5)
-        confirmed = tuple(sorted(instance for instance, (upto, _) in following.items() if upto >= seq))
-        return Acknowledged(seq=seq, confirmed_by=confirmed, fenced=tuple(sorted(fenced_at)))
+        return Acknowledged(
+            seq=seq,
+            confirmed_by=tuple(sorted(one.instance for one in following if one.upto >= seq)),
+            fenced=tuple(sorted(fenced_at.keys() - gone)),
+            gone=tuple(sorted(gone)),
+        )
 
     async def copy(self) -> int:
         """Carry what is new into `suppression`, one transaction after the other; -> entries."""

@@ -89,7 +89,7 @@ class Worker:
         self.guards = Guards(self.control, clock, connect, deadline_s, around)
         self._asks_consent = around.asks_consent
         self.feed = Feed(clock, self.connect, deadline_s, self.instance)
-        self.stops = Stops(clock, self.connect, deadline_s, settings.worker.lease_s)
+        self.stops = Stops(clock, self.connect, deadline_s, settings.worker.lease_s, identity)
         self.failover = Failover(settings, clock, self.connect, self._give_back, lambda: self.control.drained)
         self.retention = Retention(settings.retention, clock, self.connect, self.instance)
         self.returning = Returning(clock, self.connect, self.instance)

@@ -57,6 +57,21 @@ class Entry(Struct, frozen=True):
     source: str = ""
 
 
+class Follower(Struct, frozen=True, kw_only=True):
+    """A registered worker, as an acknowledgement looks at it: how far it has followed, and which process it is.
+
+    upto       0 = it loads its sets, and sends nothing
+    is_fenced  whether its lease ends, since it did not confirm
+    """
+
+    instance: str
+    upto: int
+    is_fenced: bool = False
+    host: str = ""
+    boot: str = ""
+    pid: int = 0
+
+
 class Standing(Struct, frozen=True, kw_only=True):
     """The newest entry of a number and scope.
 
@@ -192,10 +207,9 @@ async def confirm(connection: Connection, instance: str, seq: int) -> bool:
     return await connection.fetchval(query("confirm_stops"), instance, seq) is not None
 
 
-async def confirmed(connection: Connection) -> dict[str, tuple[int, bool]]:
-    """Show how far every registered worker has followed, 0 = it loads and sends nothing; and whether it is fenced."""
-    rows = await connection.fetch(query("confirmed_stops"))
-    return {row["instance"]: (row["upto"], row["is_fenced"]) for row in rows}
+async def confirmed(connection: Connection) -> list[Follower]:
+    """Show how far every registered worker has followed."""
+    return [Follower(**dict(row)) for row in await connection.fetch(query("confirmed_stops"))]
 
 
 async def fence(connection: Connection, instances: Sequence[str], seq: int) -> None:

@@ -30,7 +30,7 @@ def ledger(tmp_path: Path) -> Path:
 
 
 def stops_of(e: Engine, lease_s: float = 2.0) -> Stops:
-    return Stops(app.CLOCK, lambda: postgres.connect(e.dsn), 5.0, lease_s)
+    return Stops(app.CLOCK, lambda: postgres.connect(e.dsn), 5.0, lease_s, app.identity())
 
 
 def submitted(workers: list[Worker]) -> int:
@@ -208,6 +208,35 @@ async def test_worker_that_does_not_confirm_is_fenced_and_its_lease_awaited(
         await made.close()
 
 
+@pytest.mark.parametrize("is_ours", [True, False], ids=["of this boot", "of another boot"])
+async def test_process_of_this_boot_that_is_gone_is_not_waited_for(dsn: str, ledger: Path, is_ours: bool) -> None:
+    """It had a pid, it was killed, and nothing of it is left that could write; of another boot nothing is known."""
+    child = await asyncio.create_subprocess_exec("sleep", "600")
+    us = app.identity()
+    async with engine(dsn, ledger) as e:
+        now = app.CLOCK.wall()
+        boot = us.boot if is_ours else "another"
+        one = runs.Worker(
+            instance="one", host=us.host, boot=boot, pid=child.pid, started_at=now, seen_at=now, node="one"
+        )
+        await membership.register(e.connection, one)
+        await stops.confirm(e.connection, "one", 1)
+        made = stops_of(e, lease_s=0.5)
+        seq = await made.enter([FIRST], EVERYTHING, True, "api", "")
+        waiting = asyncio.create_task(made.acknowledge(seq))
+        done, _ = await asyncio.wait([waiting], timeout=CONFIRM_S / 4)
+        assert not done, "it lives and has not confirmed"
+        child.kill()
+        await child.wait()
+        killed_at = time.monotonic()
+        found = await waiting
+        took_s = time.monotonic() - killed_at
+        assert (found.gone, found.fenced) == ((("one",), ()) if is_ours else ((), ("one",)))
+        assert (took_s < CONFIRM_S / 4) is is_ours
+        assert await e.connection.fetchval("SELECT count(*) FROM stop_fenced") == (0 if is_ours else 1)
+        await made.close()
+
+
 async def test_worker_that_loads_its_sets_keeps_nobody_waiting_and_knows_all_when_it_sends(
     dsn: str, ledger: Path
 ) -> None:
@@ -221,7 +250,8 @@ async def test_worker_that_loads_its_sets_keeps_nobody_waiting_and_knows_all_whe
         feed = Feed(app.CLOCK, lambda: postgres.connect(dsn), 5.0, "new")
         await feed.load()
         assert feed.upto == 2 and feed.numbers == 1
-        assert await stops.confirmed(e.connection) == {"new": (2, False)}
+        one_is = stops.Follower(instance="new", upto=2, host="h", boot="b", pid=1)
+        assert await stops.confirmed(e.connection) == [one_is]
         await feed.close()
         await made.close()
 
@@ -232,7 +262,7 @@ async def test_no_acknowledgement_while_postgres_is_away(dsn: str, ledger: Path)
         async def away() -> Any:
             raise StoreError("away", retryable=True)
 
-        made = Stops(app.CLOCK, away, 1.0, 1.0)
+        made = Stops(app.CLOCK, away, 1.0, 1.0, app.identity())
         with pytest.raises(StoreError, match="away"):
             await made.stop([FIRST])
         assert await stops.head(e.connection) == 1

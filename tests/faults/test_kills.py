@@ -6,11 +6,17 @@ so often, each round with a seed of its own; a failure names its seed. Two worke
 
 import os
 import random
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway import app
+from gateway.dispatch.stops import CONFIRM_S, Stops
+from gateway.store import postgres
 from tests.faults.torture import POLICIES
+from tests.fixtures.campaign import FIRST_NUMBER
 from tests.fixtures.engine import doubt_bound
 from tests.fixtures.rig import PARTS, Rig
 
@@ -59,6 +65,38 @@ async def test_after_kills_of_one_process_the_ledgers_agree(
 async def test_after_kills_of_any_process_the_ledgers_agree(tmp_path: Path, data_root: Path, round_: int) -> None:
     """Cases 2 and 10 of the write protocol, mixed."""
     await killed(tmp_path, data_root, PARTS, 7000 + round_, KILLS)
+
+
+@pytest.mark.slow
+async def test_behind_a_kill_of_the_only_worker_the_next_stop_waits_for_no_lease(
+    tmp_path: Path, data_root: Path
+) -> None:
+    """S1, with a lease of 30 s: what was killed on this host is known to be gone, and its successor knows the STOPs."""
+    async with Rig(tmp_path, data_root, tps=500, lease_s=30.0) as rig:
+        run = await rig.enqueue(2000)
+        await rig.start("worker")
+        await rig.until_taken(300)
+        instance = rig.instance("worker")
+        await rig.kill("worker")
+
+        async def connect() -> Any:
+            return await postgres.connect(rig.server.dsn)
+
+        entry = Stops(app.CLOCK, connect, 5.0, rig.lease_s, app.identity())
+        acknowledged = {}
+        try:
+            for number in range(FIRST_NUMBER + 500, FIRST_NUMBER + 600):
+                began = time.monotonic()
+                done = await entry.stop([number])
+                acknowledged[number] = time.monotonic_ns()
+                assert (done.gone, done.fenced) == ((instance,), ())
+                assert time.monotonic() - began < CONFIRM_S
+        finally:
+            await entry.close()
+        await rig.start("worker")
+        audit = await rig.audit_when_over(run)
+        audit.check(doubt_at_most=doubt_bound(rig.window, rig.tps))
+        audit.nothing_after_stop(acknowledged)
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from gateway import app
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.stops import EVERYTHING, Stops
 from gateway.message import Policy, Refusal
@@ -515,7 +516,9 @@ async def stops(
         async def connect() -> Any:
             return await postgres.connect(rig.server.dsn)
 
-        entry = Stops(Clock(monotonic=time.monotonic, wall=lambda: datetime.now(UTC)), connect, 30.0, rig.lease_s)
+        entry = Stops(
+            Clock(monotonic=time.monotonic, wall=lambda: datetime.now(UTC)), connect, 30.0, rig.lease_s, app.identity()
+        )
         everybody = list(numbers(messages))
         committed: dict[int, int] = {}
         acknowledged: dict[int, int] = {}

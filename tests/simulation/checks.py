@@ -59,6 +59,7 @@ SITUATIONS = {
     "stop_parts": "of a message of several parts that had begun the rest followed its STOP",
     "stop_while_feed_stale": "a STOP was committed while a worker had not read the feed for a second",
     "stop_fenced": "a STOP was acknowledged by fencing a worker that did not confirm it",
+    "stop_gone": "a STOP was acknowledged though a worker that had not confirmed it had died on the same machine",
     "stop_by_handset": "a handset's STOP was answered",
     "suppressed": "a message was not sent, for its STOP",
     "smsc_killed": "the carrier's SMSC died and came back",

@@ -146,12 +146,20 @@ def _workers(tx: Transaction) -> Iterable[Values]:
     return (one for _, one in tx.table("worker").rows(tx))
 
 
-@model("confirmed_stops", "instance", "upto", "is_fenced")
+@model("confirmed_stops", "instance", "upto", "is_fenced", "host", "boot", "pid")
 def confirmed_stops(tx: Transaction) -> Result:
-    """How far every registered worker is, and whether it is fenced."""
+    """How far every registered worker is, whether it is fenced, and which process it is."""
     fenced = tx.table("stop_fenced")
     return [
-        (one["instance"], one["stop_upto"] or 0, fenced.get(tx, one["instance"]) is not None) for one in _workers(tx)
+        (
+            one["instance"],
+            one["stop_upto"] or 0,
+            fenced.get(tx, one["instance"]) is not None,
+            one["host"],
+            one["boot"],
+            one["pid"],
+        )
+        for one in _workers(tx)
     ]
 
 

@@ -838,7 +838,7 @@ class World:
         enqueuing = [asyncio.create_task(self._enqueue(run, place)) for place, run in enumerate(self.plan.runs)]
         self.stops = Stops(
             Clock(monotonic=lambda: self.loop.now, wall=lambda: self.loop.begin + timedelta(seconds=self.loop.now)),
-            lambda: self.store.connect(None), self.plan.deadline_s, self.plan.worker["lease_s"],
+            lambda: self.store.connect(None), self.plan.deadline_s, self.plan.worker["lease_s"], self._operator(),
         )  # fmt: skip
         stopping = [asyncio.create_task(self._stop(stop)) for stop in self.plan.stops]
         for event in self.plan.events:
@@ -907,6 +907,14 @@ class World:
         numbers = run.chunks[chance.randrange(len(run.chunks))][1] if run.chunks else [FIRST_NUMBER]
         return numbers[chance.randrange(len(numbers))]
 
+    def _operator(self) -> Identity:
+        """Who enters STOPs: a process of the first machine, as it was booted first."""
+        machine = self.machines[self.plan.workers[0]]
+        return Identity(
+            instance="operator", host=machine.name, boot=f"{machine.name} 1", pid=1,
+            is_running=lambda asked: asked in machine.pids,
+        )  # fmt: skip
+
     async def _stop(self, plan: StopPlan) -> None:
         """Enter STOPs at their moment, until they are acknowledged."""
         await asyncio.sleep(plan.at_s)
@@ -923,6 +931,8 @@ class World:
                 await asyncio.sleep(0.2)
         if found.fenced:
             self.checks.reached["stop_fenced"] += 1
+        if found.gone:
+            self.checks.reached["stop_gone"] += 1
         for number in numbers:
             self.checks.stop_acknowledged(number)
 

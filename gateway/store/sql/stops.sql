@@ -80,9 +80,10 @@ UPDATE suppression_upto SET seq = $1::bigint WHERE id = 1;
 UPDATE worker SET stop_upto = $2::bigint WHERE instance = $1::text RETURNING stop_upto;
 
 -- name: confirmed_stops
--- Show how far every registered worker has followed, 0 = it loads its sets, and whether its lease ends for it.
+-- Show how far every registered worker has followed, 0 = it loads its sets, whether its lease ends for it, and which process
+-- it is.
 -- index: none, tables of a few rows
-SELECT w.instance, coalesce(w.stop_upto, 0) AS upto, f.instance IS NOT NULL AS is_fenced
+SELECT w.instance, coalesce(w.stop_upto, 0) AS upto, f.instance IS NOT NULL AS is_fenced, w.host, w.boot, w.pid
 FROM worker w LEFT JOIN stop_fenced f ON f.instance = w.instance;
 
 -- name: fence_behind
