@@ -265,7 +265,7 @@ class Database:
         if free is not None and free >> 20 < least_mb:
             raise StoreError(
                 f"{self._settings.data_root}: expected at least {least_mb:,} MB free (database.min_free_mb), found "
-                f"{free >> 20:,}",
+                f"{free >> 20:,}; nothing was enqueued: make room there, or lower that setting",
                 retryable=True,
             )
 

@@ -31,6 +31,11 @@ EVERY = "all"
 # Every worker obeys within a second and says so soon; longer than that is worth a word.
 OBEYED_S = 3.0
 LOOK_S = 0.05
+_AFTER_FAILOVER = (
+    "look at the carrier's figures, enter the STOPs of that time again, and then, while a worker runs, "
+    "`sluice resume --after-failover`"
+)
+_FULL = "make room where Postgres is, or lower database.min_free_mb"
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -178,6 +183,32 @@ async def accept(settings: Settings, scope: str, reason: str) -> list[str]:
         now = datetime.now(UTC)
         ids = await control.give(connection, "resume", scope, [key], at=now, by=whoever(), until=None, reason=reason)
         return [f"{scope}: goes on: {plain(waits[0])}", await obeyed(connection, ids)]
+
+
+async def check_holds(settings: Settings, database: app.Database) -> None:
+    """Refuse to put in more where nothing of it would leave: for a recovery hold, or a disk that is full.
+
+    By what was acknowledged to a worker of this data root before, and by what the workers say that live.
+    raises  StoreError
+    """
+    database.check_room()
+    history = app.surroundings(settings, database.dsn).history
+    async with database.connection() as connection:
+        found = await standing.read(connection)
+        if history is not None:
+            await history.look(connection, found)
+            orders = (await control.state(connection, datetime.now(UTC))).orders
+            is_accepted = any((one.scope, one.key) == ("failover", found.key) for one in orders)
+            if history.hold is not None and not is_accepted:
+                raise StoreError(
+                    f"recovery hold: {history.hold.reason}; nothing was enqueued: {_AFTER_FAILOVER}", retryable=True
+                )
+        for worker in await living(connection):
+            alarms = json.loads(worker.report).get("guards", {}).get("alarms", {})
+            for alarm, remedy in (("hold", _AFTER_FAILOVER), ("disk", _FULL)):
+                if alarm in alarms:
+                    told = f"{worker.instance}: {plain(alarms[alarm])}"
+                    raise StoreError(f"{told}; nothing was enqueued: {remedy}", retryable=True)
 
 
 def run(config: Path | None, dsn: str, make: Callable[[Settings], Any]) -> Any:

@@ -20,6 +20,7 @@ from _fastpath.outbound import explain
 from _fastpath.template import Template
 from gateway import app
 from gateway.commands._campaign import MEANINGS, print_report, reason_of, report_of, send_to_end
+from gateway.commands._control import check_holds
 from gateway.commands._gated import enqueue_audience, gate_of, gate_options, judge_audience, judge_gate_options
 from gateway.commands._options import (
     DELIMITER_NAMES,
@@ -257,6 +258,7 @@ async def _send(
     with app.stop_signals(stop.set):
         async with app.open_database(settings) as database:
             names = list(table.carriers)
+            await check_holds(settings, database)
             if options["audience"]:
                 run = await enqueue_audience(settings, database, table, template, options)
             else:

@@ -144,6 +144,8 @@ def show(standing: Standing) -> None:
                 click.echo(f"  alarm: {plain(trouble)}")
         for text in told.get("guards", {}).get("alarms", {}).values():
             click.echo(f"  alarm: {plain(text)}")
+        for text in told.get("guards", {}).get("advice", []):
+            click.echo(f"  advice: {plain(text)}")
     for order in standing.orders:
         click.echo(f"order       {said(order)}")
     for queue in standing.queues:

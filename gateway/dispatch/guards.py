@@ -230,7 +230,7 @@ class Guards:
     # -- telling ----------------------------------------------------------------------------------------------------
 
     def report(self) -> dict[str, Any]:
-        """What stands in the worker's report: why something is stopped, each in a sentence."""
+        """What stands in the worker's report: why something is stopped, and what had better be done, in sentences."""
         history = self._around.history
         found = {
             "hold": self.hold,
@@ -241,6 +241,7 @@ class Guards:
         }
         return {
             "alarms": {name: text for name, text in found.items() if text},
+            "advice": [history.advice] if history is not None and history.advice else [],
             "resident": self.memory.resident,
             "clock_jumps": self.watch.jumps,
         }

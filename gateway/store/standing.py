@@ -47,9 +47,11 @@ KEEP_S = 1.0
 class Standing(Struct, frozen=True, kw_only=True):
     """Where a server stands.
 
-    system    its identifier: the same for a cluster and its replicas
-    timeline  eight hexadecimal digits; empty on a standby
-    lsn       octets of WAL that are on its disk
+    system         its identifier: the same for a cluster and its replicas
+    timeline       eight hexadecimal digits; empty on a standby
+    lsn            octets of WAL that are on its disk
+    missing_grant  the statement by which our role would be let read where a timeline was left; empty: it may
+    database       where that statement is to be run
     """
 
     system: int
@@ -60,6 +62,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     fsync: str = "on"
     full_page_writes: str = "on"
     synchronous_commit: str = "on"
+    missing_grant: str = ""
+    database: str = ""
 
     @property
     def key(self) -> str:
@@ -124,10 +128,8 @@ def judge(known: Known, found: Standing, history: str | None) -> str:
         return f"the server is an older state of itself, such as a backup: {_missing(known, found.lsn)}"
     where = f"the server has failed over from timeline {known.timeline} to {found.timeline}"
     if history is None:
-        return (
-            f"{where}, and where it did cannot be read (grant pg_read_server_files to our role): what is missing is "
-            f"not known"
-        )
+        why = f" ({found.missing_grant})" if found.missing_grant else ""
+        return f"{where}, and where it did cannot be read{why}: what is missing is not known"
     left_at = branches(history).get(known.timeline)
     if left_at is None:
         return f"{where}, which does not come from it: what is missing is not known"
@@ -166,6 +168,18 @@ class History:
         # Called at once when there is a hold, before the connection that showed it is used.
         self.on_hold: Callable[[], None] = lambda: None
         self.trouble = ""
+        self._has_advised = False
+
+    @property
+    def advice(self) -> str:
+        """What an operator had better do before a failover; empty: nothing."""
+        found = self.found
+        if found is None or not found.missing_grant:
+            return ""
+        return (
+            f"our role may not read where a failover left the history of this server, so each would be a hold: let a "
+            f"superuser run, in the database {found.database}: {found.missing_grant}"
+        )
 
     async def look(self, connection: "Connection", found: Standing) -> None:
         """Compare a server just connected to with what is known; under the caller's deadline."""
@@ -197,6 +211,9 @@ class History:
         """Learn how far the server is now; a hold stays as it is. Under the caller's deadline."""
         found = await read(connection)
         self.found = found
+        if self.advice and not self._has_advised:
+            self._has_advised = True
+            log.warning("= %s", self.advice)
         if self.hold is None:
             self._learn(found)
 

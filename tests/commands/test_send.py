@@ -1,6 +1,7 @@
 """`sluice send` as a process: strange files, refusals, carriers in trouble, and the report at the end."""
 
 import gzip
+import hashlib
 import json
 import os
 import signal
@@ -329,3 +330,43 @@ def test_column_that_a_carrier_requires_is_asked_for_and_sent(sluice, queue, set
     result = sluice("send", "--contacts", people("phone,entity\n+447911123401,e1\n+447911123402,\n"), *arguments)
     assert (result.code, states(result)) == (0, {"delivered": 1, "refused": 1})
     assert result.json["reasons"] == {"missing_field": 1}
+
+
+def test_nothing_is_enqueued_while_history_is_missing_and_it_goes_on_by_the_order(
+    sluice, start, queue, eventually, environment, people, tmp_path
+):
+    """Faults 77 and 78: a worker of this data root was acknowledged more than the server knows, and none runs now."""
+    send = ("send", "--contacts", people(3), "--text", "Hi", "--carrier", "north")
+    sluice("migrate")
+    ((system, timeline, lsn),) = queue(
+        "SELECT (SELECT system_identifier FROM pg_control_system()), "
+        "substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8), (pg_current_wal_flush_lsn() - '0/0')::bigint"
+    )
+    known = {"system": system, "timeline": timeline, "lsn": lsn + (1 << 40)}
+    name = hashlib.sha256(environment["SLUICE_DSN"].encode()).hexdigest()[:12]
+    (tmp_path / "home").mkdir(exist_ok=True)
+    (tmp_path / "home" / f"standing-{name}.json").write_text(json.dumps(known))
+    for options in ((), ("--detach",)):
+        refused = sluice(*send, *options)
+        assert refused.code == 75 and "the server is an older state of itself" in refused.err
+        assert "nothing was enqueued: look at the carrier's figures" in refused.err
+        assert "`sluice resume --after-failover`" in refused.err
+    start("run")
+    eventually("SELECT coalesce(bool_or(report::jsonb #> '{guards,alarms}' ? 'hold'), false) FROM worker")
+    # Of another data root nothing is known but what the worker says.
+    elsewhere = sluice(*send, "--detach", SLUICE_HOME=str(tmp_path / "elsewhere"))
+    assert elsewhere.code == 75 and "older state of itself" in elsewhere.err and "nothing was enqueued" in elsewhere.err
+    assert queue("SELECT count(*) FROM run") == [(0,)]
+    assert sluice("resume", "--after-failover").code == 0
+    eventually("SELECT bool_and(report::jsonb #> '{guards,alarms}' = '{}') FROM worker")
+    assert sluice(*send, "--detach").code == 0
+    eventually("SELECT count(*) = 3 FROM outcome")
+
+
+def test_nothing_is_enqueued_where_the_disk_is_full(sluice, settings, people, environment, tmp_path):
+    send = ("send", "--contacts", people(3), "--text", "Hi", "--carrier", "north", "--detach")
+    result = sluice(*send, SLUICE__DATABASE__MIN_FREE_MB=str(1 << 30))
+    assert result.code == 75
+    assert "MB free (database.min_free_mb)" in result.err and "nothing was enqueued: make room" in result.err
+    assert sluice("status", "--json").json["runs"] == []
+    assert sluice(*send).code == 0

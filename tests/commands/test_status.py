@@ -1,9 +1,15 @@
 """`sluice status` looks, and changes nothing."""
 
+import asyncio
 import json
+import os
+import re
 import time
 
+import asyncpg
 import pytest
+
+from tests.commands.conftest import PATIENCE_S
 
 
 def test_without_a_database_it_says_so_and_makes_none(sluice, settings, tmp_path):
@@ -71,3 +77,33 @@ def test_unknown_run_is_an_error(sluice, queue, number):
 @pytest.mark.parametrize("options", [("--run", "0"), ("--run", "9" * 30), ("--run", "x"), ("--runs", "-1")])
 def test_number_that_cannot_be_one_is_a_usage_error(here, settings, options):
     assert here("status", *options).code == 2
+
+
+def test_grant_that_a_failover_will_need_is_told_at_the_start_and_as_advice(
+    sluice, start, queue, eventually, empty_dsn, environment, settings
+):
+    """Fault 77: whoever is not told of it learns of it by a hold."""
+    role = f"plain_{os.getpid()}"
+
+    async def as_superuser(*statements):
+        connection = await asyncpg.connect(empty_dsn)
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    asyncio.run(as_superuser(f"CREATE ROLE {role} LOGIN", f"GRANT ALL ON SCHEMA public TO {role}"))
+    try:
+        environment["SLUICE_DSN"] = re.sub(r"//[^@]*@", f"//{role}@", empty_dsn)
+        sluice("migrate")
+        statement = f"GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_file(text) TO {role}"
+        worker = start("run", "--report-every", "0")
+        assert statement in worker.says("each would be a hold")
+        until = time.monotonic() + PATIENCE_S
+        while statement not in (shown := sluice("status").out):
+            assert time.monotonic() < until, shown
+        assert "  advice: our role may not read" in shown and "alarm:" not in shown
+        worker.cut_off()
+    finally:
+        asyncio.run(as_superuser(f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}"))

@@ -159,6 +159,18 @@ def test_recovery_hold_stops_all_before_the_connection_that_showed_it_is_used_an
     assert not fake.backlog.paused and fake.dispatcher.barred == ""
 
 
+def test_grant_that_is_missing_is_advice_that_stops_nothing_and_no_alarm() -> None:
+    fake = Fake()
+    fake.history.judge(Standing(system=7, timeline="00000001", lsn=5, missing_grant="GRANT x", database="d"), None)
+    fake.guards.look()
+    report = fake.guards.report()
+    assert report["alarms"] == {} and report["advice"] == [fake.history.advice]
+    assert fake.history.advice.endswith("run, in the database d: GRANT x")
+    assert not fake.backlog.paused and fake.dispatcher.barred == ""
+    fake.history.judge(Standing(system=7, timeline="00000001", lsn=5), None)
+    assert fake.guards.report()["advice"] == []
+
+
 def test_distrusted_clock_is_believed_by_an_order_that_came_after_the_jump() -> None:
     """Fault 82."""
     fake = Fake()

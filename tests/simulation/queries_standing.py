@@ -5,11 +5,21 @@ from tests.simulation.tables import Transaction
 
 
 @model(
-    "standing", "system", "timeline", "lsn", "is_standby", "version", "fsync", "full_page_writes", "synchronous_commit"
+    "standing",
+    "system",
+    "timeline",
+    "lsn",
+    "is_standby",
+    "version",
+    "fsync",
+    "full_page_writes",
+    "synchronous_commit",
+    "missing_grant",
+    "database",
 )
 def standing(tx: Transaction) -> Result:
     """A primary on its first timeline; it loses nothing that was acknowledged, so how far it is does not matter."""
-    return [(1, "00000001", 0, False, 180000, "on", "on", "on")]
+    return [(1, "00000001", 0, False, 180000, "on", "on", "on", "", "world")]
 
 
 @model("timeline_history", "pg_read_file")

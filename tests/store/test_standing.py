@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from gateway.errors import StoreError
 from gateway.store import postgres, standing
 from gateway.store.embedded import SUPERUSER, Embedded, dsn_of
+from gateway.store.queries import query
 from gateway.store.standing import TORN_OCTETS, History, Known, Moment, Standing, branches, judge
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -24,7 +26,7 @@ KNOWN = Known(
 TWO = "1\t0/200000\tno recovery target specified\n"
 
 
-def found(lsn: int, timeline: str = "00000001", system: int = 7, **more: bool) -> Standing:
+def found(lsn: int, timeline: str = "00000001", system: int = 7, **more: str) -> Standing:
     return Standing(system=system, timeline=timeline, lsn=lsn, **more)
 
 
@@ -44,12 +46,13 @@ def test_history_file_says_where_each_timeline_was_left() -> None:
         (found(9 << 20, "00000002"), TWO, "up to 4 s of history"),
         (found(9 << 20, "00000002"), "1\t0/50\tx\n", "more than 4 s of history"),
         (found(9 << 20, "00000003"), "2\t0/900000\tx\n", "does not come from it"),
-        (found(9 << 20, "00000002"), None, "pg_read_server_files"),
+        (found(9 << 20, "00000002"), None, "where it did cannot be read: what is missing is not known"),
+        (found(9 << 20, "00000002", missing_grant="GRANT this"), None, "cannot be read (GRANT this): what is missing"),
         (found(9 << 20, system=8), None, "another server"),
     ],
     ids=[
         "goes on", "a torn record", "a backup", "nothing missing", "an octet missing", "seconds missing", "all missing",
-        "another branch", "not to be read", "another server",
+        "another branch", "not there", "not to be read", "another server",
     ],
 )  # fmt: skip
 def test_server_is_judged_by_what_was_acknowledged(one: Standing, history: str | None, reason: str) -> None:
@@ -115,6 +118,38 @@ async def test_server_says_where_it_stands_and_goes_on(empty_dsn: str) -> None:
         assert history.known.lsn > before
     finally:
         await postgres.close(connection)
+
+
+async def test_role_that_may_not_read_histories_is_told_with_the_grant_that_lets_it(
+    empty_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fault 77: else every failover is a hold, and nobody knows before the first one."""
+    superuser = await postgres.connect(empty_dsn)
+    role = f"plain {os.getpid()}"
+    await superuser.execute(f'CREATE ROLE "{role}"')
+    connection = await postgres.connect(empty_dsn)
+    try:
+        await connection.execute(f'SET ROLE "{role}"')
+        history = History(lambda: datetime.now(UTC))
+        for _ in range(3):
+            await history.beat(connection)
+        database = await connection.fetchval("SELECT current_database()")
+        statement = f'GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_file(text) TO "{role}"'
+        assert history.advice.endswith(f"in the database {database}: {statement}")
+        assert [record.getMessage() for record in caplog.records] == [f"= {history.advice}"]
+        await superuser.execute(f'GRANT pg_read_server_files TO "{role}"')
+        await history.beat(connection)
+        assert history.advice, "the right to read any file is not the right to call the function"
+        await superuser.execute(statement)
+        await history.beat(connection)
+        assert history.advice == ""
+        # There is no such file yet, but it may be read.
+        with pytest.raises(asyncpg.UndefinedFileError):
+            await connection.fetchval(query("timeline_history"), "00000001")
+    finally:
+        await postgres.close(connection)
+        await superuser.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')
+        await postgres.close(superuser)
 
 
 # Two servers ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 -- name: standing
--- Say which history this server writes and how far it is on disk; on a standby, how far it was replayed.
+-- Say which history this server writes and how far it is on disk; on a standby, how far it was replayed. What our role lacks
+-- to read where timelines were left comes as the statement that a superuser grants it by.
 -- index: none, it reads no table
 SELECT (SELECT system_identifier FROM pg_control_system()) AS system,
        CASE WHEN pg_is_in_recovery() THEN '' ELSE substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) END AS timeline,
@@ -7,9 +8,12 @@ SELECT (SELECT system_identifier FROM pg_control_system()) AS system,
              ELSE pg_current_wal_flush_lsn() END - '0/0'::pg_lsn)::bigint AS lsn,
        pg_is_in_recovery() AS is_standby, current_setting('server_version_num')::int AS version,
        current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
-       current_setting('synchronous_commit') AS synchronous_commit;
+       current_setting('synchronous_commit') AS synchronous_commit,
+       CASE WHEN has_function_privilege('pg_catalog.pg_read_file(text)', 'EXECUTE') THEN ''
+            ELSE format('GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_file(text) TO %I', current_user) END AS missing_grant,
+       current_database()::text AS database;
 
 -- name: timeline_history
--- Read where a timeline left the one before it, for each that came before; needs pg_read_server_files, or EXECUTE on pg_read_file.
+-- Read where a timeline left the one before it, for each that came before; needs EXECUTE on pg_read_file.
 -- index: none, it reads no table
 SELECT pg_read_file('pg_wal/' || $1::text || '.history');
