@@ -16,6 +16,16 @@ import msgspec
 from gateway import app, predicate
 from gateway.brand import gate_of_brand
 from gateway.campaign import audience as language
+from gateway.campaign import inactivity
+from gateway.commands._inactivity import (
+    CURVE_DAYS,
+    RHYTHM_DAYS,
+    SHARE_DAYS,
+    inactive_shares,
+    proposal_lines,
+    proposals,
+    share_lines,
+)
 from gateway.commands._options import Refused, config_option, dsn_option, plain, said_plainly, settings_of
 from gateway.dispatch.preview import Preview
 from gateway.dispatch.preview import preview as preview_of
@@ -24,6 +34,7 @@ from gateway.message import MessageClass
 from gateway.person import major_units
 from gateway.predicate import Predicate
 from gateway.rfm import GROUPS
+from gateway.store import inactivity as silence
 from gateway.store import migrate, people, postgres, selection, watched
 from gateway.store import rfm as scores
 from gateway.store.audiences import Terms
@@ -322,6 +333,43 @@ def rfm(is_now: bool, config: Path | None, dsn: str) -> None:
     ):
         limits = ", ".join(f"{score} from {one}" for score, one in enumerate(least, 2))
         click.echo(f"{what}: {limits or 'nobody to score'}", err=True)
+
+
+@audience.command()
+@click.option("--every", type=click.FloatRange(0.01, 3660), metavar="DAYS", help="How often people are written to.")
+@click.option("--percentile", type=click.FloatRange(50, 99), default=90.0, show_default=True, help="Of gaps, proposed.")
+@click.option("--at", type=Instant(), help="As of then, and not now.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@_database_options
+def threshold(
+    every: float | None, percentile: float, at: datetime | None, as_json: bool, config: Path | None, dsn: str
+) -> None:
+    """Propose from how many days without a sign people are inactive: by how often they are written to, and buy."""
+    now = at or datetime.now(UTC)
+
+    async def work(connection: postgres.Connection) -> tuple[list[int], dict[int, int], list[silence.Repeated]]:
+        sent = [] if every is not None else await silence.sent_on(connection, now, RHYTHM_DAYS)
+        gaps = await silence.gaps(connection, now)
+        return sent, gaps, await silence.repeats(connection, now, CURVE_DAYS) if gaps else []
+
+    sent, gaps, repeats = _run(config, dsn, work)
+    told = proposals(every if every is not None else inactivity.rhythm_of(sent), gaps, repeats, percentile)
+    click.echo(json.dumps(told) if as_json else "\n".join(proposal_lines(told)))
+
+
+@audience.command()
+@click.option("--days", multiple=True, type=click.IntRange(1, 36500), help="Threshold; several may be given.")
+@click.option("--at", type=Instant(), help="As of then, and not now.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@_database_options
+def inactive(days: tuple[int, ...], at: datetime | None, as_json: bool, config: Path | None, dsn: str) -> None:
+    """Show what share of all people, and of all buyers, is inactive: by orders, by what they did, by messages."""
+
+    async def work(connection: postgres.Connection) -> dict[str, dict[int | None, int]]:
+        return await silence.silences(connection, at or datetime.now(UTC))
+
+    shares = inactive_shares(_run(config, dsn, work), sorted(set(days)) or list(SHARE_DAYS))
+    click.echo(json.dumps(shares) if as_json else "\n".join(share_lines(shares)))
 
 
 @audience.command()

@@ -110,6 +110,9 @@ class Kinds:
             for name in item.attributes:
                 if ("", name) not in known and item.attributes[name] is not None:
                     new.setdefault(("", name), kind_of(item.attributes[name]))
+            if item.name and (item.name, "") not in known:
+                # So that an event that has no properties is known by its name.
+                new.setdefault((item.name, ""), "object")
             for name in item.properties:
                 if (item.name, name) not in known and item.properties[name] is not None:
                     new.setdefault((item.name, name), kind_of(item.properties[name]))

@@ -91,7 +91,7 @@ async def step(connection: Connection, version: int, now: datetime) -> tuple[int
     There is none where a newer version has begun. One transaction.
     """
     async with deadline(connection, STEP_S, "rfm"), connection.transaction():
-        await connection.execute(query("look_by_index"))
+        await connection.execute(query("look_at_bucket"))
         one = _version(await connection.fetchrow(query("hold_newest_rfm")))
         if one is None or one.version != version or one.done_at is not None:
             return 0, False

@@ -108,7 +108,9 @@ async def known(connection: Connection) -> Known:
         attributes = {row["name"]: row["kind"] for row in await connection.fetch(_ATTRIBUTES)}
         properties: dict[str, dict[str, str]] = {}
         for row in await connection.fetch(_PROPERTIES):
-            properties.setdefault(row["event"], {})[row["name"]] = row["kind"]
+            of_event = properties.setdefault(row["event"], {})
+            if row["name"]:
+                of_event[row["name"]] = row["kind"]
         lists = frozenset(row["name"] for row in await connection.fetch(_LISTS))
     return Known(attributes=attributes, properties=properties, lists=lists)
 

@@ -108,3 +108,16 @@ def test_sg_9_scores_are_made_at_once_and_shown_by_group(peopled: str) -> None:
     assert "version 1, 2 buyers" in run(peopled, "rfm")[1]
     assert run(peopled, "count", "rfm.group exists")[1].startswith("2 people")
     assert run(peopled, "count", "rfm('lots')")[0] == 65
+
+
+def test_s0_13_the_inactive_share_equals_a_count_by_hand(peopled: str) -> None:
+    told = json.loads(run(peopled, "inactive", "--days", "30", "--days", "31", "--at", NOW.isoformat(), "--json")[1])
+    assert told["order"] == {"people": 4, "never": 2, "inactive": {"30": 3, "31": 2}}
+    assert told["buyers"] == {"people": 2, "never": 0, "inactive": {"30": 1, "31": 0}}
+    assert "75.0%" in run(peopled, "inactive", "--days", "30", "--at", NOW.isoformat())[1]
+
+
+def test_s0_11_a_rhythm_that_is_said_is_what_is_proposed_by(peopled: str) -> None:
+    code, output = run(peopled, "threshold", "--every", "1")
+    assert code == 0 and "by rhythm     90 days" in output and "nobody has bought a second time" in output
+    assert json.loads(run(peopled, "threshold", "--json")[1]) == {"rhythm": None, "purchases": None}

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gateway.person import CLAMPED, HISTORICAL, LATE, OURS, Item, Who
-from gateway.store import aggregates, identities, months, profiles
+from gateway.store import aggregates, identities, months, profiles, selection
 from gateway.store.profiles import ingest
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -167,7 +167,14 @@ async def test_kinds_of_attributes_and_properties_are_kept_as_first_seen(connect
     kinds = dict(await connection.fetch("SELECT name, kind FROM attribute_kind"))
     assert kinds == {"n": "number", "yes": "bool", "price": "money"}
     rows = await connection.fetch("SELECT event, name, kind FROM event_property_kind ORDER BY name")
-    assert [tuple(row) for row in rows] == [("visit", "at", "time"), ("visit", "page", "string")]
+    assert [tuple(row) for row in rows] == [
+        ("visit", "", "object"), ("visit", "at", "time"), ("visit", "page", "string"),
+    ]  # fmt: skip
+
+
+async def test_an_event_without_properties_is_a_name_that_audiences_may_ask_for(connection: Any) -> None:
+    await told(connection, event("login"))
+    assert (await selection.known(connection)).properties == {"login": {}}
 
 
 # -- EV-9, EV-10 -------------------------------------------------------------------------------------------------------

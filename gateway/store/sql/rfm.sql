@@ -96,6 +96,13 @@ DELETE FROM rfm x WHERE x.bucket = $1::int AND x.profile = ANY($2::bigint[]) AND
 -- index: none: all scores; asked by a person
 SELECT named, count(*) AS people FROM rfm GROUP BY named;
 
+-- name: look_at_bucket
+-- Read a bucket of each table by its index and join them by hash for the rest of the transaction: a planner that has seen
+-- the tables small would look up the orders of one person after another, or read all buckets for each.
+-- index: none: no table
+SELECT set_config('enable_nestloop', 'off', true), set_config('enable_seqscan', 'off', true),
+       set_config('work_mem', '64MB', true);
+
 -- name: look_at_all
 -- Read tables as wholes for the rest of the transaction: sums of all people are hashed in memory, and take their time.
 -- index: none: no table
