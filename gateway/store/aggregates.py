@@ -48,12 +48,13 @@ class Tally:
     """What a batch adds to one person."""
 
     __slots__ = (
-        "click_at", "first_at", "last_at", "lives", "orders", "person", "reply_at", "session_at", "sessions", "told",
-        "utm_first", "utm_last",
+        "click_at", "first_at", "ids", "last_at", "lives", "orders", "person", "reply_at", "session_at", "sessions",
+        "told", "utm_first", "utm_last",
     )  # fmt: skip
 
     def __init__(self, person: Person):
         self.person = person
+        self.ids: list[int] = []
         self.told: list[Moment] = []
         self.lives: list[Moment] = []
         self.first_at: datetime | None = None
@@ -68,6 +69,7 @@ class Tally:
 
     def add(self, name: str, at: datetime, id_: int, flags: int, properties: Any, event_id: str) -> None:
         """Take one event in."""
+        self.ids.append(id_)
         is_end = name == SESSION_ENDED
         if is_end or not flags & OURS:
             self.told.append((at, is_end))
@@ -177,7 +179,7 @@ async def _look_around(connection: Connection, tallies: Sequence[Tally]) -> None
     around: dict[int, tuple[list[Moment], list[Moment]]] = {one.person.id: ([], []) for one in tallies}
     rows = await connection.fetch(
         query("session_neighbours"), [one[0] for one in asked], [one[1] for one in asked], [one[2] for one in asked],
-        SESSION_TIMEOUT, [one[3] for one in asked],
+        SESSION_TIMEOUT, [one[3] for one in asked], [id_ for one in tallies for id_ in one.ids],
     )  # fmt: skip
     for row in rows:
         before, after = around[row["profile"]]

@@ -14,7 +14,7 @@ Not here: what they did (profiles.py), what follows from it (aggregates.py).
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -39,6 +39,8 @@ MOVED = {
 }
 MOST_ATTRIBUTES = 1000
 _NEVER = (0, 0, None)
+Place: TypeAlias = tuple[int, int]
+"""Where a person stands: bucket and id."""
 # Of advisory locks, which are the coordinator's on a cluster: batches are told there.
 TURNS = 728165
 # So many that two batches of 20 new names each seldom wait for each other, so few that all have room at once
@@ -97,14 +99,31 @@ class Resolved:
         self.conflicts = 0
 
 
+class Looked:
+    """Where those stand whom the names of a batch name; nobody is held.
+
+    by_number  the eldest first
+    has_keys   whether identities are among the names, of whomever
+    """
+
+    __slots__ = ("by_key", "by_number", "has_keys")
+
+    def __init__(self) -> None:
+        self.has_keys = False
+        self.by_key: dict[Key, Place] = {}
+        self.by_number: dict[int, list[Place]] = {}
+
+
 class Found:
     """Whom the names of a batch name: all of them held, and read.
 
+    persons    by their ids
     by_number  the eldest first
     named      ids of those who have an identity, as far as it matters
     """
 
     def __init__(self) -> None:
+        self.persons: dict[int, Person] = {}
         self.by_key: dict[Key, Person] = {}
         self.by_number: dict[int, list[Person]] = {}
         self.named: set[int] = set()
@@ -244,93 +263,153 @@ async def resolve(
     return done
 
 
-async def look_up(connection: Connection, names: Sequence[Who], now: datetime, *, takes_turns: bool = True) -> Found:
-    """Find who has the names, and hold them in their order until the transaction ends.
+async def look(connection: Connection, items: Sequence[Item], *, takes_turns: bool = True) -> Looked:
+    """Find whom the names of a batch name, before anybody is held.
 
     takes_turns  who else makes persons of the same names waits, instead of finding out and beginning anew
-    raises       Again: one of them has become another meanwhile, or moved
     """
-    looked = Found()
+    names = [item.who for item in items]
+    names += [item.absorbs for item in items if item.absorbs is not None]
     keys = sorted({key for who in names for key in who.keys()})
     numbers = sorted({who.phone for who in names if who.phone})
-    named, owners = await _owners(connection, keys, numbers)
-    nobodys: set[Key] = set()
-    if len(named) < len(keys):
-        nobodys.update(set(keys) - {(row[0], row[1]) for row in named})
-    if len(owners) < len(numbers):
-        nobodys.update(("phone", str(one)) for one in set(numbers) - {row[2] for row in owners})
+    looked = await _owners(connection, keys, numbers)
+    nobodys = keys[:0] if len(looked.by_key) == len(keys) else [key for key in keys if key not in looked.by_key]
+    if len(looked.by_number) < len(numbers):
+        nobodys += [("phone", str(one)) for one in numbers if one not in looked.by_number]
     if nobodys and takes_turns:
         # Who makes persons of names that others make some of too would begin anew again and again: they take turns, and
         # from the first try on: who is behind would find those faster who make more persons without a turn.
         turns = sorted({crc32("\0".join(key).encode()) % TURNS_OF_NAMES for key in nobodys})
         await connection.execute(query("take_turn_of_names"), TURNS, turns)
-        named, owners = await _owners(connection, keys, numbers)
-    places = {row[3]: row[2] for row in named} | {row[1]: row[0] for row in owners}
-    found = await hold(connection, places, now)
-    for kind, value, _, profile in named:
-        looked.by_key[kind, value] = found[profile]
-    for _, profile, number in owners:
-        looked.by_number.setdefault(number, []).append(found[profile])
-    alone = [one.id for one in found.values() if one.number and not (one.external_id or one.email)]
-    if alone and keys:
-        looked.named = {row[0] for row in await connection.fetch(query("named_profiles"), alone)}
+        looked = await _owners(connection, keys, numbers)
     return looked
 
 
-def known(item: Item, found: Found) -> Person | None:
-    """Who an item is of, where nothing of who is who changes by it: all that it names is theirs already."""
-    who = item.who
-    if item.attributes or item.absorbs is not None:
-        return None
-    keys = who.keys()
-    if who.phone:
-        owners = found.by_number.get(who.phone)
-        return owners[0] if owners and not keys else None
-    person = found.by_key.get(keys[0])
-    if person is None or (len(keys) > 1 and any(found.by_key.get(key) is not person for key in keys)):
-        return None
-    if (who.email and who.email != person.email) or (who.external_id and not person.external_id):
-        return None
-    return person
+def sure(items: Sequence[Item], looked: Looked) -> list[Place | None]:
+    """Say of each item whose it is, where the batch changes nothing of that; attributes make no difference.
+
+    All that such an item names is one person's, or one number's eldest, and no item that says more of who is who
+    concerns any of those: what was planned of the others would come to the same person here.
+    """
+    by_key, by_number = looked.by_key, looked.by_number
+    places: list[Place | None] = []
+    others = []
+    for at, item in enumerate(items):
+        who = item.who
+        if item.absorbs is not None or "phone" in item.attributes:
+            place = None
+        elif who.phone:
+            owners = by_number.get(who.phone)
+            place = owners[0] if owners and not who.keys() else None
+        else:
+            keys = who.keys()
+            place = by_key.get(keys[0])
+            if len(keys) > 1 and any(by_key.get(key) != place for key in keys):
+                place = None
+        if place is None:
+            others.append(at)
+        places.append(place)
+    concerned: set[int] = set()
+    while others:
+        for at in others:
+            for whom in (items[at].who, items[at].absorbs):
+                if whom is not None:
+                    concerned.update(by_key[key][1] for key in whom.keys() if key in by_key)
+                    concerned.update(one[1] for one in by_number.get(whom.phone, ()))
+        # Of a number all who have it matter: who is its eldest may change.
+        others = [
+            at
+            for at, place in enumerate(places)
+            if place is not None
+            and (
+                place[1] in concerned
+                or (items[at].who.phone and any(one[1] in concerned for one in by_number[items[at].who.phone]))
+            )
+        ]
+        for at in others:
+            places[at] = None
+    return places
+
+
+async def held(connection: Connection, looked: Looked, now: datetime) -> Found:
+    """Hold whom names name, in their order, until the transaction ends, and read them.
+
+    raises  Again: one of them has become another meanwhile, or moved
+    """
+    found = Found()
+    places = {id_: bucket for bucket, id_ in looked.by_key.values()}
+    for owners in looked.by_number.values():
+        places.update((id_, bucket) for bucket, id_ in owners)
+    persons = found.persons = await hold(connection, places, now)
+    found.by_key = {key: persons[place[1]] for key, place in looked.by_key.items()}
+    for number, owners in looked.by_number.items():
+        found.by_number[number] = [persons[id_] for _, id_ in owners]
+        if any(one.number != number for one in found.by_number[number]):
+            raise Again
+    if looked.has_keys:
+        alone = [one.id for one in persons.values() if one.number and not (one.external_id or one.email)]
+        if alone:
+            found.named = {row[0] for row in await connection.fetch(query("named_profiles"), alone)}
+    return found
 
 
 async def persons_of(
     connection: Connection,
     items: Sequence[Item],
+    places: Sequence[Place | None],
+    found: Found,
     now: datetime,
     next_id: Callable[[], int],
-    *,
-    takes_turns: bool = True,
 ) -> Resolved:
-    """Find, make, join and hold the persons of a batch, item by item, and write their attributes.
+    """Find, make and join the persons of a batch, item by item, and write their attributes.
 
-    Mostly all are known; where one item says more the batch is planned as a whole, in its order (`resolve`).
+    Mostly all are known (`sure`); those items that say more are planned, in their order.
 
-    takes_turns  who else makes persons of the same names waits, instead of finding out and beginning anew
-    raises       Again: another batch was faster
+    places  as `sure` has them
+    found   of all their names; changed
+    raises  Again: another batch was faster
     """
-    whos = [item.who for item in items]
-    whos += [item.absorbs for item in items if item.absorbs is not None]
-    found = await look_up(connection, whos, now, takes_turns=takes_turns)
-    persons = [known(item, found) for item in items]
-    if None in persons:
-        return await resolve(connection, items, found, now, next_id)
-    done = Resolved()
-    done.persons = [person for person in persons if person is not None]
+    persons = found.persons
+    known: list[Person | None] = []
+    planned = []
+    for item, place in zip(items, places, strict=True):
+        person = None
+        if place is not None and not item.attributes:
+            person, who = persons[place[1]], item.who
+            if (who.email and who.email != person.email) or (who.external_id and not person.external_id):
+                person = None
+        known.append(person)
+        if person is None:
+            planned.append(item)
+    if not planned:
+        done = Resolved()
+        done.persons = [person for person in known if person is not None]
+        return done
+    done = await resolve(connection, planned, found, now, next_id)
+    resolved = iter(done.persons)
+    done.persons = [next(resolved) if person is None else person for person in known]
     return done
 
 
-async def _owners(connection: Connection, keys: Sequence[Key], numbers: Sequence[int]) -> tuple[list[Any], list[Any]]:
-    """Read whom keys name: (kind, value, bucket, id); and who has numbers: (bucket, id, number), the eldest first."""
-    named: list[Any] = []
-    owners: list[Any] = []
+async def _owners(connection: Connection, keys: Sequence[Key], numbers: Sequence[int]) -> Looked:
+    looked = Looked()
+    looked.has_keys = bool(keys)
     if keys:
-        named = await connection.fetch(
-            query("identities_of"), ints([bucket_of(*key) for key in keys]), *map(texts, zip(*keys, strict=True))
-        )
+        kinds, values = zip(*keys, strict=True)
+        for at, bucket, id_ in await connection.fetch(
+            query("identities_of"),
+            ints([bucket_of(*key) for key in keys]),
+            texts(kinds),
+            texts(values),
+            ints(range(len(keys))),
+        ):
+            looked.by_key[keys[at]] = bucket, id_
     if numbers:
-        owners = await connection.fetch(query("profiles_of_numbers"), ints(map(hash_of, numbers)), ints(numbers))
-    return named, owners
+        for bucket, id_, number in await connection.fetch(
+            query("profiles_of_numbers"), ints(map(hash_of, numbers)), ints(numbers)
+        ):
+            looked.by_number.setdefault(number, []).append((bucket, id_))
+    return looked
 
 
 async def hold(connection: Connection, places: dict[int, int], now: datetime) -> dict[int, Person]:

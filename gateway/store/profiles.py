@@ -151,41 +151,57 @@ async def ingest(
             try:
                 async with connection.transaction():
                     await connection.execute(query("look_by_index"))
-                    return await _ingest(connection, items, now, chance, takes_turns=tried > 0 or not is_alone)
+                    return await _ingest(
+                        connection, items, now, chance, takes_turns=tried > 0 or not is_alone, is_early=tried == 0
+                    )
             except (Again, asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
                 continue
     raise StoreError(f"ingest: others took the same persons {TRIES} times in a row", retryable=True)
 
 
 async def _ingest(
-    connection: Connection, items: Sequence[Item], now: datetime, chance: Random, *, takes_turns: bool
+    connection: Connection, items: Sequence[Item], now: datetime, chance: Random, *, takes_turns: bool, is_early: bool
 ) -> Ingested:
     done = Ingested()
     fresh = await _fresh(connection, items, now, done)
     if not fresh:
         return done
-    ids = count(first_id(now, chance))
     told = [one[0] for one in fresh]
-    resolved = await identities.persons_of(connection, told, now, ids.__next__, takes_turns=takes_turns)
+    # Persons have the first ids, at most two an item; each event has one by its place, whenever it is written.
+    first = first_id(now, chance)
+    event_ids = first + 2 * len(items)
+    looked = await identities.look(connection, told, takes_turns=takes_turns)
+    places = identities.sure(told, looked)
+    now_us = microseconds(now)
+    rows: list[Row | None] = [None] * len(fresh)
+    if is_early:
+        # Before the persons are held: who wants the same ones waits the shorter. Where one has become another meanwhile
+        # nothing of this stays.
+        for at, place in enumerate(places):
+            if place is not None and told[at].name:
+                rows[at] = _row(*place, event_ids + at, *fresh[at], now_us)
+        await _copy(connection, [row for row in rows if row is not None], now_us)
+    found = await identities.held(connection, looked, now)
+    resolved = await identities.persons_of(connection, told, places, found, now, count(first).__next__)
     done.created, done.merged, done.disputed = resolved.created, resolved.merged, resolved.conflicts
     done.persons = len(set(resolved.persons))
     totals: Totals = {}
-    rows: list[Row] = []
-    whose: list[tuple[Person, Item]] = []
+    late: list[Row] = []
     # Of whom nothing but their session is carried on, and until when; and of whom all has to be looked at.
     quiet: dict[Person, int] = {}
     loud: dict[Person, Tally] = {}
-    now_us = microseconds(now)
-    for (item, properties), person in zip(fresh, resolved.persons, strict=True):
+    for at, person in enumerate(resolved.persons):
+        item, properties = fresh[at]
         name = item.name
         if not name:
             continue
-        at_us, flags = clocked(item, now_us)
-        id_ = next(ids)
-        bucket, profile = person.bucket, person.id
-        rows.append((bucket, flags, profile, id_, at_us, item.source, item.event_id or str(id_), name, properties))
-        whose.append((person, item))
-        _count(totals, bucket, profile, name, at_us)
+        row = rows[at]
+        if row is None:
+            row = rows[at] = _row(person.bucket, person.id, event_ids + at, item, properties, now_us)
+            late.append(row)
+        flags, at_us = row[1], row[4]
+        done.events += 1
+        _count(totals, person.bucket, person.id, name, at_us)
         if person in loud:
             continue
         session_us = person.session_us
@@ -200,24 +216,34 @@ async def _ingest(
         elif at_us > quiet.get(person, session_us):
             quiet[person] = at_us
     if loud:
-        # In the order of their first events, whatever made them loud.
-        loud = {person: loud[person] for person, _ in whose if person in loud}
-        for row, (person, item) in zip(rows, whose, strict=True):
+        tallies: dict[Person, Tally] = {}
+        for row, person, item in zip(rows, resolved.persons, told, strict=True):
             tally = loud.get(person)
-            if tally is not None:
+            if tally is not None and row is not None:
+                # In the order of their first events, whatever made them loud.
+                tallies[person] = tally
                 quiet.pop(person, None)
-                at = now if item.occurred_at is None or row[1] & CLAMPED else item.occurred_at
-                tally.add(row[7], at, row[3], row[1], item.properties, row[6])
-        for tally, at in await aggregates.carry_sessions(connection, loud.values()):
+                when = now if item.occurred_at is None or row[1] & CLAMPED else item.occurred_at
+                tally.add(row[7], when, row[3], row[1], item.properties, row[6])
+        loud = tallies
+        id_ = event_ids + len(items)
+        for tally, end in await aggregates.carry_sessions(connection, loud.values()):
             person = tally.person
-            rows.append(session_end(person.bucket, person.id, next(ids), at))
-            _count(totals, person.bucket, person.id, SESSION_ENDED, microseconds(at))
-    done.events = len(rows)
-    if rows:
-        await add_events(connection, rows, totals, now)
+            late.append(session_end(person.bucket, person.id, id_, end))
+            _count(totals, person.bucket, person.id, SESSION_ENDED, microseconds(end))
+            done.events += 1
+            id_ += 1
+    await _copy(connection, late, now_us)
+    if totals:
+        await _add_totals(connection, totals)
         await aggregates.go_on(connection, quiet, now)
         await aggregates.write(connection, list(loud.values()), now)
     return done
+
+
+def _row(bucket: int, profile: int, id_: int, item: Item, properties: bytes, now_us: int) -> Row:
+    at_us, flags = clocked(item, now_us)
+    return (bucket, flags, profile, id_, at_us, item.source, item.event_id or str(id_), item.name, properties)
 
 
 async def _fresh(
@@ -299,9 +325,18 @@ def _count(totals: Totals, bucket: int, profile: int, name: str, at_us: int) -> 
 
 async def add_events(connection: Connection, rows: list[Row], totals: Totals, now: datetime) -> None:
     """Append rows of events and count them, for persons who are held."""
-    # A view: of bytes asyncpg thinks that they name a file.
-    octets = memoryview(eventrows.pack(rows, microseconds(now)))
-    await connection.copy_to_table("person_event", source=octets, columns=eventrows.COLUMNS, format="binary")
+    await _copy(connection, rows, microseconds(now))
+    await _add_totals(connection, totals)
+
+
+async def _copy(connection: Connection, rows: list[Row], now_us: int) -> None:
+    if rows:
+        # Neighbours in the tables are written as such. A view: of bytes asyncpg thinks that they name a file.
+        octets = memoryview(eventrows.pack(sorted(rows), now_us))
+        await connection.copy_to_table("person_event", source=octets, columns=eventrows.COLUMNS, format="binary")
+
+
+async def _add_totals(connection: Connection, totals: Totals) -> None:
     order = sorted(totals)
     buckets, ids, names = zip(*order, strict=True)
     counted = zip(*[totals[key] for key in order], strict=True)

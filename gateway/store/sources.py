@@ -195,8 +195,9 @@ async def numbers_of(connection: Connection, external_ids: Sequence[str]) -> dic
                 ints([bucket_of("external_id", one) for one in some]),
                 texts(["external_id"] * len(some)),
                 texts(some),
+                ints(range(len(some))),
             )
-            places = {row["profile"]: row["value"] for row in rows}
+            places = {row["profile"]: some[row["at"]] for row in rows}
             held = await connection.fetch(
                 query("profiles_held"),
                 ints([row["profile_bucket"] for row in rows]),

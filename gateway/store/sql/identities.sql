@@ -1,8 +1,8 @@
 -- name: identities_of
--- Find whom identities name.
+-- Find whom identities name; at = which of them: two texts that the client knows need not come back.
 -- index: identity_pkey
-SELECT i.kind, i.value, i.profile_bucket, i.profile
-FROM unnest($1::text::int[], $2::text::text[], $3::text::text[]) AS k (bucket, kind, value)
+SELECT k.at, i.profile_bucket, i.profile
+FROM unnest($1::text::int[], $2::text::text[], $3::text::text[], $4::text::int[]) AS k (bucket, kind, value, at)
 JOIN identity i ON i.bucket = k.bucket AND i.kind = k.kind AND i.value = k.value;
 
 -- name: profiles_of_numbers

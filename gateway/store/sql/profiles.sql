@@ -121,7 +121,8 @@ JOIN event_total t ON t.bucket = k.bucket AND t.profile = k.profile AND t.name =
 
 -- name: session_neighbours
 -- Find for moments of persons what of them lies just before and just after, within the timeout of a session ($4): one look
--- into the index for each name of event that the person has.
+-- into the index for each name of event that the person has. $6: events that are there only since this batch, and are those
+-- that it asks for.
 -- index: event_total_pkey; person_event_profile
 SELECT k.profile, k.at, k.is_end, b.at AS before_at, b.is_end AS before_is_end, a.at AS after_at, a.is_end AS after_is_end
 FROM unnest($1::int[], $2::bigint[], $3::timestamptz[], $5::boolean[]) AS k (bucket, profile, at, is_end)
@@ -131,7 +132,7 @@ LEFT JOIN LATERAL (
         SELECT v.occurred_at FROM person_event v
         WHERE v.bucket = k.bucket AND v.profile = k.profile AND v.name = t.name AND v.occurred_at >= k.at - $4::interval
           AND v.occurred_at <= k.at AND (v.occurred_at < k.at OR k.is_end OR v.name <> 'session_ended')
-          AND (v.flags & 8 = 0 OR v.name = 'session_ended')
+          AND (v.flags & 8 = 0 OR v.name = 'session_ended') AND NOT (v.id = ANY($6::bigint[]))
         ORDER BY v.occurred_at DESC LIMIT 1) e
     WHERE t.bucket = k.bucket AND t.profile = k.profile
     ORDER BY e.occurred_at DESC, 2 DESC LIMIT 1) b ON true
@@ -141,7 +142,7 @@ LEFT JOIN LATERAL (
         SELECT v.occurred_at FROM person_event v
         WHERE v.bucket = k.bucket AND v.profile = k.profile AND v.name = t.name AND v.occurred_at <= k.at + $4::interval
           AND v.occurred_at >= k.at AND (v.occurred_at > k.at OR (NOT k.is_end AND v.name = 'session_ended'))
-          AND (v.flags & 8 = 0 OR v.name = 'session_ended')
+          AND (v.flags & 8 = 0 OR v.name = 'session_ended') AND NOT (v.id = ANY($6::bigint[]))
         ORDER BY v.occurred_at LIMIT 1) e
     WHERE t.bucket = k.bucket AND t.profile = k.profile
     ORDER BY e.occurred_at, 2 LIMIT 1) a ON true;
