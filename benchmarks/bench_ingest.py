@@ -1,31 +1,48 @@
 """Events of persons into Postgres, aggregates kept: how many a second, in batches, over a few connections.
 
     python -m benchmarks.bench_ingest [--dsn DSN] [--events 60000] [--batch 500] [--persons 20000] [--connections 3]
-                                      [--rounds 3] [--history 0]
+                                      [--rounds 5] [--history 0] [--quick]
 
 Without a DSN it starts a server of its own, with fsync on. An event in fifty is an order; persons are known by an
 external_id, and events come in their order. --history gives one person so many events before.
-Measured: from Items to the COMMIT, all of the client's work included but the decoding of JSON. Prints each round's rate
-and what the server's and the client's CPU took of an event.
+Measured: from Items to the COMMIT, all of the client's work included but the decoding of JSON. Tells each round's rate,
+what the server's and the client's CPU took of an event, and how many cores both together kept busy. One round more,
+which counts for nothing else, is looked at 100 times a second: which share of the time connections waited for one
+another's persons, for the disk, and for the client.
 """
 
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import resource
+import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
+from benchmarks import figures, machine
+from gateway import app
 from gateway.person import Item, Who
 from gateway.store import months, postgres, profiles
 from gateway.store.embedded import Embedded
 from gateway.store.migrate import migrate
 
+FLOOR_PER_S = 30_000
+CPU_AIM_US = 45
+QUICK = {"events": 20000, "rounds": 2}
+LOOK_S = 0.01
+WAITS = """
+SELECT count(*) AS all, count(*) FILTER (WHERE wait_event_type = 'Lock') AS persons,
+       count(*) FILTER (WHERE wait_event_type IN ('IO', 'LWLock')) AS disk,
+       count(*) FILTER (WHERE wait_event_type = 'Client') AS client
+FROM pg_stat_activity WHERE pid = ANY($1::int[])
+"""
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -59,8 +76,24 @@ def server_cpu_s(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-async def measure(dsn: str, arguments: argparse.Namespace, pid: int) -> list[dict[str, float]]:
-    """Run the rounds."""
+async def waits(dsn: str, pids: list[int]) -> dict[str, float]:
+    """Look at what connections wait for until cancelled; -> the share of their time, by what it is."""
+    connection = await postgres.connect(dsn)
+    seen = dict.fromkeys(("all", "persons", "disk", "client"), 0)
+    try:
+        while True:
+            row = await connection.fetchrow(WAITS, pids)
+            for name in seen:
+                seen[name] += row[name]
+            await asyncio.sleep(LOOK_S)
+    except asyncio.CancelledError:
+        return {name: round(count / max(seen["all"], 1), 3) for name, count in seen.items() if name != "all"}
+    finally:
+        await postgres.close(connection)
+
+
+async def measure(dsn: str, arguments: argparse.Namespace, pid: int) -> tuple[list[dict[str, float]], dict[str, float]]:
+    """Run the rounds; -> what each took, and the shares of waiting."""
     await migrate(dsn)
     connections = [await postgres.connect(dsn) for _ in range(arguments.connections)]
     chance = Random(1)
@@ -69,8 +102,9 @@ async def measure(dsn: str, arguments: argparse.Namespace, pid: int) -> list[dic
     kinds = profiles.Kinds()
     # One round ahead, so that all persons are known.
     size = arguments.events
-    found = []
-    for number in range(arguments.rounds + 1):
+    found: list[dict[str, float]] = []
+    waited: dict[str, float] = {}
+    for number in range(arguments.rounds + 2):
         told = items(size, arguments.persons, number * size, chance, busy=bool(arguments.history))
         if number == 0:
             past = NOW - timedelta(minutes=1)
@@ -89,28 +123,42 @@ async def measure(dsn: str, arguments: argparse.Namespace, pid: int) -> list[dic
                 )
                 for at in range(arguments.history)
             ]
+        # No caller keeps so many, for the collector to look through again and again.
+        gc.collect()
+        gc.freeze()
         batches = [told[at : at + arguments.batch] for at in range(0, len(told), arguments.batch)]
         if number == 0:
             await asyncio.gather(*(bring(one, batches, kinds, now, chance) for one in connections))
             continue
+        looking = None
+        if number > arguments.rounds:
+            pids = [await one.fetchval("SELECT pg_backend_pid()") for one in connections]
+            looking = asyncio.create_task(waits(dsn, pids))
         begun = time.perf_counter()
         server, client = server_cpu_s(pid), sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
         await asyncio.gather(*(bring(one, batches, kinds, now, chance) for one in connections))
         took = time.perf_counter() - begun
-        figures = {
+        if looking is not None:
+            looking.cancel()
+            waited = await looking
+            continue
+        server_s = server_cpu_s(pid) - server
+        client_s = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - client
+        one_round = {
             "events_per_s": round(size / took),
-            "server_us": round((server_cpu_s(pid) - server) / size * 1e6, 1),
-            "client_us": round((sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - client) / size * 1e6, 1),
+            "server_us": round(server_s / size * 1e6, 1),
+            "client_us": round(client_s / size * 1e6, 1),
+            "cores": round((server_s + client_s) / took, 2),
         }
-        print(json.dumps(figures), flush=True)
-        found.append(figures)
+        print(json.dumps(one_round), file=sys.stderr, flush=True)
+        found.append(one_round)
     counted = await connections[0].fetchval(
         "SELECT sum(count) FROM event_total WHERE name IN ('visit', 'order_placed')"
     )
-    assert counted == size * (arguments.rounds + 1) + arguments.persons + arguments.history, counted
+    assert counted == size * (arguments.rounds + 2) + arguments.persons + arguments.history, counted
     for one in connections:
         await postgres.close(one)
-    return found
+    return found, waited
 
 
 async def bring(
@@ -122,21 +170,43 @@ async def bring(
         await profiles.ingest(connection, batch, now, chance, kinds)
 
 
+def figures_of(rounds: list[dict[str, float]]) -> list[dict[str, Any]]:
+    """What was measured, as figures."""
+    both = [{**one, "both_us": one["server_us"] + one["client_us"]} for one in rounds]
+    rate = figures.figure("events taken in", [one["events_per_s"] for one in both], "/s", floor=FLOOR_PER_S)
+    taken = [rate]
+    for key, name, aim in (
+        ("both_us", "CPU", CPU_AIM_US), ("server_us", "CPU, Postgres", None), ("client_us", "CPU, client", None),
+    ):  # fmt: skip
+        taken.append(figures.figure(name, [one[key] for one in both], "us/event", better=figures.LOWER, aim=aim))
+    taken.append(figures.figure("cores kept busy", [one["cores"] for one in both], "cores"))
+    return taken
+
+
 def main() -> None:
     """Parse, start a server where none is named, measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dsn")
-    for name, value in (("events", 60000), ("batch", 500), ("persons", 20000), ("connections", 3), ("rounds", 3)):
+    for name, value in (("events", 60000), ("batch", 500), ("persons", 20000), ("connections", 3), ("rounds", 5)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--history", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="two rounds of 20,000 events")
     arguments = parser.parse_args()
+    if arguments.quick:
+        vars(arguments).update(QUICK)
+    load = machine.load()
     if arguments.dsn:
-        asyncio.run(measure(arguments.dsn, arguments, 0))
-        return
-    with tempfile.TemporaryDirectory(prefix="sluice-ingest-") as folder:
-        os.chmod(folder, 0o711)
-        with Embedded(folder, {"shared_buffers": "512MB", "max_wal_size": "4GB"}) as server:
-            asyncio.run(measure(server.dsn, arguments, server.pid))
+        rounds, waited = app.run(measure(arguments.dsn, arguments, 0))
+    else:
+        with tempfile.TemporaryDirectory(prefix="sluice-ingest-") as folder:
+            os.chmod(folder, 0o711)
+            with Embedded(folder, {"shared_buffers": "512MB", "max_wal_size": "4GB"}) as server:
+                rounds, waited = app.run(measure(server.dsn, arguments, server.pid))
+    sizes = {name: getattr(arguments, name) for name in ("events", "batch", "persons", "connections", "history")}
+    details = {**sizes, "runs": rounds, "waits": waited}
+    result = figures.result("ingest", figures_of(rounds), details, quick=arguments.quick, load=load)
+    print(f"shares of the connections' time that waited: {waited}", file=sys.stderr)
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`./dev bench`: run benchmarks, show each figure beside what it should be, compare with the stored ones, store.
 
-    ./dev bench [limit | encode | peers | life | gate | import | carriers | micro | all …]
+    ./dev bench [limit | encode | peers | life | gate | import | ingest | carriers | micro | all …]
                 [--quick] [--no-write] [--results DIR]
 
     limit   the client pool beside the C client            against_limit.py
@@ -9,6 +9,7 @@
     life    whole lives in Postgres                        end_to_end.py
     gate    the gate at the claim, by itself               gate.py
     import  a customer's file into Postgres                importing.py
+    ingest  events of persons into Postgres                bench_ingest.py
     carriers  hidden limits, dying binds, late answers     carriers.py
     micro   the compiled rooms one by one                  the other bench_*.py
 
@@ -38,6 +39,7 @@ MODULES = {
     "life": "end_to_end",
     "gate": "gate",
     "import": "importing",
+    "ingest": "bench_ingest",
     "carriers": "carriers",
     "micro": "micro",
 }

@@ -11,7 +11,6 @@ Not here: reading files (gateway.contacts.events), who acts on it (person_change
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from hashlib import blake2b
 from itertools import count
 from random import Random
 from typing import TypeAlias
@@ -21,7 +20,7 @@ from asyncpg.pgproto.pgproto import UUID  # of the compiled half: made of octets
 from msgspec import Struct
 
 from _fastpath import eventrows
-from _fastpath.eventrows import microseconds
+from _fastpath.eventrows import digest, microseconds
 from gateway.errors import StoreError
 from gateway.person import (
     CLAMPED,
@@ -262,7 +261,7 @@ async def _fresh(
         if not (item.name or item.event_id):
             continue
         said = body_of(item, properties)
-        print_, body = fingerprint(item, now, said), blake2b(said, digest_size=16).digest()
+        print_, body = fingerprint(item, now, said), digest(said)
         if print_ in prints:
             done.is_duplicate[at] = True
             done.conflicts += prints[print_][0] != body

@@ -1,5 +1,6 @@
 """What persons did, as octets of a COPY."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -88,3 +89,31 @@ def test_a_row_has_nine_values() -> None:
     bad: Any = GOOD[:8]
     with pytest.raises(TypeError, match="nine"):
         eventrows.pack([bad], 0)
+
+
+@given(st.binary(max_size=700), st.integers(1, 64))
+def test_a_digest_is_that_of_hashlib(octets: bytes, size: int) -> None:
+    assert eventrows.digest(octets, size) == hashlib.blake2b(octets, digest_size=size).digest()
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 129, 255, 256, 257, 1 << 16])
+def test_a_digest_is_that_of_hashlib_at_the_borders_of_blocks(length: int) -> None:
+    octets = bytes(at * 7 & 255 for at in range(length))
+    assert eventrows.digest(octets) == hashlib.blake2b(octets, digest_size=16).digest()
+
+
+@pytest.mark.parametrize("size", [-1, 0, 65])
+def test_a_digest_of_no_size_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match="expected 1 to 64"):
+        eventrows.digest(b"", size)
+
+
+@given(TEXT, st.text(st.characters(codec="utf-8"), max_size=200))
+def test_the_bucket_of_an_identity_is_a_hash_of_one_octet(kind: str, value: str) -> None:
+    told = f"{kind}\0{value}".encode()
+    assert eventrows.bucket_of(kind, value) == hashlib.blake2b(told, digest_size=1).digest()[0]
+
+
+def test_a_name_that_is_no_text_has_no_bucket() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        eventrows.bucket_of("email", "\ud800")

@@ -429,6 +429,81 @@ async def test_a_known_person_who_goes_on_is_neither_planned_nor_followed(connec
     assert await everything(connection) == await rebuilt(connection)
 
 
+async def test_only_items_that_say_more_of_their_person_are_planned(connection: Any) -> None:
+    bob, eve = Who(external_id="bob"), Who(external_id="eve", anonymous_id="phone")
+    await told(connection, event("visit"), event("visit", who=bob), event("visit", who=eve))
+    planned: list[Item] = []
+    resolve = identities.resolve
+
+    async def noted(connection: Any, items: Any, *more: Any) -> Any:
+        planned.extend(items)
+        return await resolve(connection, items, *more)
+
+    login = event("visit", 4, Who(external_id="bob", anonymous_id="laptop"))
+    new = event("visit", 2, Who(external_id="new"))
+    says_more = event("visit", 3, attributes={"tier": "gold"})
+    of_bob = event("visit", 5, bob)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identities, "resolve", noted)
+        done = await told(
+            connection, event("visit", 1), new, says_more, login, of_bob, event("visit", 6, eve), now=NOW + 9 * MINUTE
+        )
+    assert planned == [new, says_more, login, of_bob]
+    assert (done.events, done.created, done.persons) == (6, 1, 4)
+    assert await everything(connection) == await rebuilt(connection)
+
+
+async def waits_for_a_person(looker: Any, pid: int) -> None:
+    """Return once a connection waits for a person that another holds."""
+    async with asyncio.timeout(20):
+        while not await looker.fetchval(
+            "SELECT wait_event_type = 'Lock' AND query LIKE '%person_changed%' FROM pg_stat_activity WHERE pid = $1",
+            pid,
+        ):
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("moves", [False, True])
+async def test_ev_6_events_are_written_before_their_person_is_waited_for_and_anew_where_the_person_moved(
+    dsn: str, connection: Any, moves: bool
+) -> None:
+    await told(connection, event("visit"))
+    other, looker = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+    try:
+        before = await profile(connection)
+        held = other.transaction()
+        await held.start()
+        person = (await identities.hold(other, {before["id"]: before["bucket"]}, NOW))[before["id"]]
+        pid = await connection.fetchval("SELECT pg_backend_pid()")
+        bringing = asyncio.create_task(told(connection, event("visit", 5), seed=2))
+        await waits_for_a_person(looker, pid)
+        assert await looker.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE pid = $1 AND relation = 'person_event_rest'::regclass "
+            "AND mode = 'RowExclusiveLock'",
+            pid,
+        ), "written already"
+        if moves:
+            await identities.move(other, person, 4915100000003, NOW)
+        await held.commit()
+        async with asyncio.timeout(20):
+            assert (await bringing).events == 1
+        rows = await connection.fetch("SELECT DISTINCT bucket FROM person_event")
+        assert [row[0] for row in rows] == [(await profile(connection))["bucket"]]
+        assert (rows[0][0] != before["bucket"]) is moves
+        assert await connection.fetchval("SELECT count(*) FROM person_event") == 2
+        assert await everything(connection) == await rebuilt(connection)
+    finally:
+        await other.close()
+        await looker.close()
+
+
+async def test_ev_9_a_late_event_finds_no_neighbour_in_what_came_with_it(connection: Any) -> None:
+    await told(connection, event("visit", -5))
+    done = await told(connection, event("visit", -100), event("visit", -90), event("visit", -50), seed=2)
+    assert (done.events, (await profile(connection))["sessions"]) == (3, 3)
+    assert await everything(connection) == await rebuilt(connection)
+
+
 async def test_an_event_of_any_year_is_counted_at_its_very_microsecond(connection: Any) -> None:
     old = [datetime(year, 2, 4, 5, 6, 7, 123457, tzinfo=UTC) for year in (1, 1600, 1969, 2026)]
     await told(connection, *(Item(who=ADA, name="visit", occurred_at=at, properties={"y": at.year}) for at in old))
