@@ -1,4 +1,4 @@
-"""What persons did -> the octets of a Postgres binary COPY into person_event; and the hashes that names and events go by.
+"""What persons did -> the octets of a Postgres binary COPY into person_event; and the hashes of names and events.
 
 One row, big-endian (PostgreSQL documentation, COPY, "Binary Format"; jsonb_recv takes version 1 and JSON text):
 
