@@ -116,7 +116,11 @@ class Questions:
     @property
     def guessed(self) -> int: ...
     def __new__(
-        cls, batches: Collection[Batch], zones: Zones, aside: Mapping[int, Collection[int]] | None = None
+        cls,
+        batches: Collection[Batch],
+        zones: Zones,
+        aside: Mapping[int, Collection[int]] | None = None,
+        acts: Mapping[int, int] | None = None,
     ) -> Self: ...
     @staticmethod
     def of_numbers(octets: bytes, zones: Zones) -> Questions: ...

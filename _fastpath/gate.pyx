@@ -113,6 +113,7 @@ cdef struct Opening:
 
 cdef struct Question:
     int64_t number
+    int64_t act             # whose reservation of the number is its own: that of its run, or of its message alone
     int64_t until_us        # of a hold; of one that may go: when its window closes
     int64_t last_us         # the newest contact that counts for the gap
     uint32_t place          # bucket << 8 | page
@@ -484,6 +485,8 @@ cdef class Questions(_Contacts):
     batches  of one run, claimed and not handed out yet
     zones    what a number says of where it is
     aside    by chunk, the positions that wait in another chunk since an earlier claim: nobody is asked about them
+    acts     by chunk, what reserves for its messages in place of the run: where a run may write to a number more than
+             once, each message counts against the next. Of one number no two batches then.
     """
     cdef readonly list batches
     cdef dict aside
@@ -492,12 +495,14 @@ cdef class Questions(_Contacts):
     cdef readonly Py_ssize_t count
     cdef readonly int64_t now_us
     cdef readonly Py_ssize_t admitted, held, refused, guessed
+    cdef bint has_acts
 
-    def __cinit__(self, batches, Zones zones not None, aside=None):
+    def __cinit__(self, batches, Zones zones not None, aside=None, acts=None):
         cdef Batch batch
         cdef object away
         cdef Question* question
         cdef int32_t _rank, at
+        cdef int64_t act = 0
         cdef Py_ssize_t total = 0
         self.batches = list(batches)
         self.aside = {} if aside is None else dict(aside)
@@ -513,6 +518,9 @@ cdef class Questions(_Contacts):
         for i, one in enumerate(self.batches):
             batch = one
             away = self.aside.get(batch.chunk_id, ())
+            if acts is not None:
+                act = acts[batch.chunk_id]
+                self.has_acts = True
             at = batch.cursor
             for _rank in range(batch.next_rank, batch.n):
                 if not away or at not in away:
@@ -521,6 +529,7 @@ cdef class Questions(_Contacts):
                     question.place = place_of(batch.numbers[at])
                     question.batch = i
                     question.pos = at
+                    question.act = act
                     question.last_us = INT64_MIN
                     self.count += 1
                 at += batch.stride
@@ -726,7 +735,7 @@ cdef class Questions(_Contacts):
         cdef Py_ssize_t i
         cdef int k
         cdef const Row* row
-        cdef int64_t since_us
+        cdef int64_t since_us, act = question.act or rules.run
         cdef Opening* opening = windows.of(question)
         question.mine = False
         question.last_us = INT64_MIN
@@ -736,12 +745,12 @@ cdef class Questions(_Contacts):
             row = &self.rows[i]
             if row.kind == 2 or find(row.numbers, row.count, question.number) < 0:
                 continue
-            if row.kind == 0 and (row.run == rules.run or row.priority >= rules.priority
+            if row.kind == 0 and (row.run == act or row.priority >= rules.priority
                                   or row.at_us > windows.now_us + rules.arbitration_us):
                 continue
             if self.is_undone(low, high, row, question.number):
                 continue
-            if row.kind == 1 and row.run == rules.run:
+            if row.kind == 1 and row.run == act:
                 # Others have counted it; it does not count against itself.
                 if question.mine != 1:
                     question.mine = 1 if row.at_us >= windows.now_us - FRESH_US else 2
@@ -775,7 +784,7 @@ cdef class Questions(_Contacts):
         if times == NULL:
             raise MemoryError
         for i in range(low, high):
-            if (self.rows[i].kind == 1 and self.rows[i].run != rules.run
+            if (self.rows[i].kind == 1 and self.rows[i].run != (question.act or rules.run)
                     and self.counts_for(rule, &self.rows[i], windows.now_us - rule.period_us)
                     and find(self.rows[i].numbers, self.rows[i].count, question.number) >= 0
                     and not self.is_undone(low, high, &self.rows[i], question.number)):
@@ -979,7 +988,7 @@ cdef class Questions(_Contacts):
             if question.verdict == 0 and question.mine != 1:
                 fresh += 1
                 stale += question.mine == 2
-                places += question.place != last
+                places += self.has_acts or question.place != last
                 last = question.place
         if not fresh:
             return b""
@@ -1001,7 +1010,7 @@ cdef class Questions(_Contacts):
         for i in range(self.count):
             if self.is_of(&self.questions[i], WITHDRAWN):
                 some += 1
-                places += self.questions[i].place != last
+                places += self.has_acts or self.questions[i].place != last
                 last = self.questions[i].place
         if not some:
             return b""
@@ -1018,7 +1027,7 @@ cdef class Questions(_Contacts):
         return question.verdict == 0 and (question.mine == 2 if what == STALE else question.mine != 1)
 
     cdef uint8_t* put_rows(self, uint8_t* p, Rules rules, int kind, int64_t at_us, int what) noexcept:
-        """A row a place, of who was admitted: with a reservation of longer ago (mine 2), or without a fresh one."""
+        """A row a place and act, of who was admitted: with a reservation of longer ago (mine 2), or no fresh one."""
         cdef Py_ssize_t i = 0, at, first, some
         cdef Question* question
         cdef Row row
@@ -1027,11 +1036,15 @@ cdef class Questions(_Contacts):
             some = 0
             while i < self.count and self.questions[i].place == self.questions[first].place:
                 question = &self.questions[i]
+                if self.has_acts and i > first and question.act != self.questions[first].act:
+                    break
                 some += self.is_of(question, what)
                 i += 1
             if not some:
                 continue
             row = row_of(rules, self.questions[first].place, at_us, kind)
+            if self.questions[first].act:
+                row.run = self.questions[first].act
             p = put_contact(p, &row, some)
             for at in range(first, i):
                 question = &self.questions[at]

@@ -46,12 +46,16 @@ class Waiting(Struct, frozen=True):
 
 
 class Asked(Struct, frozen=True):
-    """Batches of one run to one sender, claimed and not handed out."""
+    """Batches of one run to one sender, claimed and not handed out.
+
+    acts  by chunk, what reserves in place of the run: of a run without a list (store.admission.acts)
+    """
 
     batches: Sequence[Batch]
     run: Run
     gate: Gate
     sender: str
+    acts: Mapping[int, int] | None = None
 
 
 class Admission:
@@ -83,7 +87,7 @@ class Admission:
         if self._zones is None:
             places = place_sets()
             self._zones = Zones(places.starts, places.ids)
-        all_questions = [Questions(one.batches, self._zones, aside) for one in asked]
+        all_questions = [Questions(one.batches, self._zones, aside, one.acts) for one in asked]
         connection = await self._line.opened()
         runs = ", ".join(str(one.run.id) for one in asked)
         try:
@@ -214,11 +218,26 @@ async def learn(
 def keeps_nothing(run: Run, batches: Sequence[Batch]) -> bool:
     """Whether what is held or refused of these batches has no other message of the run that keeps the place.
 
-    A run without a list may have written to the number before; a copy may be of a message in doubt.
+    A copy may be of a message in doubt.
     """
-    if run.list is None:
-        return False
     return run.policy == Policy.ONCE or all(batch.chunk_id & CHUNK_MASK < queue.FIRST_REPEAT for batch in batches)
+
+
+def apart(batches: Sequence[Batch]) -> list[list[Batch]]:
+    """Part batches into such that no number is in two of: they are asked for one behind the other.
+
+    cost  a set entry a message: of runs without a list, whose chunks hold a few people
+    """
+    found: list[tuple[set[int], list[Batch]]] = []
+    for batch in batches:
+        numbers = {batch.number(pos) for pos in range(batch.n)}
+        place = next((one for one in found if one[0].isdisjoint(numbers)), None)
+        if place is None:
+            place = (set(), [])
+            found.append(place)
+        place[0].update(numbers)
+        place[1].append(batch)
+    return [some for _, some in found]
 
 
 def _waiting(holds: Mapping[Batch, Mapping[int, Sequence[int]]]) -> dict[Batch, Waiting]:

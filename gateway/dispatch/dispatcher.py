@@ -17,7 +17,7 @@ from msgspec import Struct
 from _fastpath.batch import Batch
 from _fastpath.outbound import Form
 from gateway.config import WorkerSettings
-from gateway.dispatch.admission import Admission, Asked
+from gateway.dispatch.admission import Admission, Asked, apart
 from gateway.dispatch.clock import Clock, Watch
 from gateway.dispatch.compose import encoding_of, form_of
 from gateway.dispatch.intent import Intents
@@ -228,11 +228,15 @@ class Dispatcher:
         # A first claim finds nothing of an earlier one.
         old = [batch.chunk_id for _, batches in gated.values() for batch in batches if batch.epoch > 1]
         aside = await admission.set_aside(connection, carrier.lane, old) if old else {}
-        asked = [
-            Asked(batches, dressed.run, dressed.gate, sender)
-            for (_, sender), (dressed, batches) in gated.items()
-            if dressed.gate is not None
-        ]
+        asked = []
+        for (_, sender), (dressed, batches) in gated.items():
+            if dressed.gate is None:
+                continue
+            if dressed.run.list is not None:
+                asked.append(Asked(batches, dressed.run, dressed.gate, sender))
+                continue
+            acts = await admission.acts(connection, carrier.lane, [batch.chunk_id for batch in batches])
+            asked += [Asked(some, dressed.run, dressed.gate, sender, acts) for some in apart(batches)]
         unfit: list[tuple[int, int]] = []
         put_off: list[tuple[int, int, int, datetime]] = []
         if self.watch is not None and self.watch.doubts:

@@ -121,5 +121,36 @@ async def set_aside(connection: Connection, lane: int, chunk_ids: Sequence[int])
     return {row["chunk_id"]: set(row["positions"]) for row in rows}
 
 
+async def acts(connection: Connection, lane: int, chunk_ids: Sequence[int]) -> dict[int, int]:
+    """Say what reserves for the messages of chunks of a run that may write to a number more than once, by chunk.
+
+    Each of its messages has a place of its own, by the chunk that it was made in: a copy has that of its origin, in
+    whichever lane. A chunk of a run stands far above all numbers of runs, so the two are never one.
+
+    cost  nothing for chunks that are no copies; a statement a step back
+    """
+    places = {chunk_id: (lane, chunk_id) for chunk_id in chunk_ids}
+    asked = {place for place in places.values() if _is_copy(place[1])}
+    while asked:
+        origins: dict[tuple[int, int], tuple[int, int]] = {}
+        for of_lane in sorted({of_lane for of_lane, _ in asked}):
+            ids = sorted(id_ for other, id_ in asked if other == of_lane)
+            for row in await connection.fetch(query("origins"), of_lane, ids):
+                before = of_lane if row["from_lane"] is None else row["from_lane"]
+                origins[of_lane, row["id"]] = before, row["repeats"]
+        places = {chunk_id: origins.get(place, place) for chunk_id, place in places.items()}
+        asked = {place for place in origins.values() if _is_copy(place[1])}
+    return {chunk_id: _act(*place) for chunk_id, place in places.items()}
+
+
+def _is_copy(chunk_id: int) -> bool:
+    return chunk_id & ((1 << queue.CHUNK_BITS) - 1) >= queue.FIRST_REPEAT
+
+
+def _act(lane: int, chunk_id: int) -> int:
+    # Ids of chunks are each lane's own; those of the next centuries leave five bits.
+    return (lane & 31) << 58 ^ chunk_id
+
+
 async def _once(octets: bytes) -> AsyncIterator[bytes]:
     yield octets

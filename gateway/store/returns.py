@@ -39,7 +39,7 @@ class Upto(Struct, frozen=True, kw_only=True):
 
 
 class Nowhere(Struct, frozen=True, kw_only=True):
-    """Messages of a run of which nothing went: numbers and microseconds of failure, 8 octets each."""
+    """Messages of an act of which nothing went: numbers and microseconds of failure, 8 octets each."""
 
     numbers: bytes
     failed_at: bytes
@@ -68,7 +68,7 @@ async def nowhere(
 ) -> tuple[Mapping[int, Nowhere], Upto, bool]:
     """Find the messages of a lane that went nowhere, of the failures since a moment.
 
-    -> by run; how far that is; whether there is more behind
+    -> by what has reserved for them, run or message (admission.acts); how far that is; whether there is more behind
     cost  by index; some 20 us a failure, since all answers to its message are read
     """
     row = await connection.fetchrow(query("failed_until"), lane, since.outcomes, since.receipts, at_once)
@@ -80,20 +80,26 @@ async def nowhere(
         query("went_nowhere"), lane, since.outcomes, done.outcomes, since.receipts, done.receipts, first - ANSWERS,
         PERMANENT,
     )  # fmt: skip
-    found = {one["run"]: Nowhere(numbers=one["numbers"], failed_at=one["failed_at"]) for one in rows}
+    acts = await admission.acts(connection, lane, [one["own"] for one in rows if one["own"] is not None])
+    found: dict[int, Nowhere] = {}
+    for one in rows:
+        act = one["run"] if one["own"] is None else acts[one["own"]]
+        before = found.get(act, Nowhere(numbers=b"", failed_at=b""))
+        found[act] = Nowhere(numbers=before.numbers + one["numbers"], failed_at=before.failed_at + one["failed_at"])
     has_more = row["outcomes"] is not None or row["receipts"] is not None
     return found, Upto(outcomes=row["outcomes"] or now, receipts=row["receipts"] or now), has_more
 
 
-async def give_back(connection: Connection, run: int, messages: Nowhere, since: datetime) -> int:
+async def give_back(connection: Connection, act: int, messages: Nowhere, since: datetime) -> int:
     """Take back the reservations of messages that went nowhere; -> how many. Once more changes nothing.
 
+    act    what has reserved
     since  a moment before which none of them failed
     """
-    returns = Returns(run, messages.numbers, messages.failed_at, LEEWAY_US)
+    returns = Returns(act, messages.numbers, messages.failed_at, LEEWAY_US)
     buckets, pages = returns.places()
     returns.read_contacts(
-        await connection.fetchval(query("contacts_of_run"), buckets, pages, run, since - RESERVATIONS) or b""
+        await connection.fetchval(query("contacts_of_run"), buckets, pages, act, since - RESERVATIONS) or b""
     )
     octets, people = returns.rows_returned()
     if people:

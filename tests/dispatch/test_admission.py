@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from _fastpath import gate as compiled
@@ -16,7 +17,7 @@ from gateway.dispatch.clock import Clock
 from gateway.dispatch.compose import form_of
 from gateway.errors import StoreError
 from gateway.gate import Cap, Gate
-from gateway.message import ChunkState, MessageClass
+from gateway.message import ChunkState, MessageClass, Policy
 from gateway.reasons import Reason, word_of
 from gateway.smpp.pdu import decode
 from gateway.store import admission, postgres, queue, results, runs
@@ -271,3 +272,31 @@ async def test_a_gate_that_gets_no_answer_decides_nothing_and_is_asked_again(kee
         await impatient.admission.close()
     assert await contacts_of(keeper.connection, run.id) == []
     assert await keeper.ask(run, gate) == {"send": 20}
+
+
+async def test_messages_of_an_open_run_to_one_number_count_against_each_other_and_a_copy_against_none_CP_1(
+    dsn: str, ledger: Path
+) -> None:
+    """A triggered run writes to a person as often as something happens; of three only two are let through a day."""
+    async with engine(dsn, ledger) as e:
+        gate = Gate(needs="none", caps=(Cap(limit=2, per="48h", classes=("transactional",)),), gap_s=0)
+        now = datetime.now(UTC)
+        lane = await e.lane()
+        run = await runs.add_run(
+            e.connection, name="open", template="{{ n }}", fields=["n"], class_=MessageClass.TRANSACTIONAL,
+            policy=Policy.ONCE, lanes=[lane], list_id=None, source=None, now=now, gate=gate,
+        )  # fmt: skip
+        chunks = [
+            await runs.enqueue_few(e.connection, run, lane, numbers(2), [[str(at)], [str(at)]], now) for at in range(3)
+        ]
+        assert await admission.acts(e.connection, lane, chunks) == {one: (lane << 58) ^ one for one in chunks}
+        await e.start()
+        run = msgspec.structs.replace(run, recipients=6)
+        await e.ends(run)
+        assert await e.states(run) == {"delivered": 4, "refused": 2}
+        refusals = await results.refusals(e.connection, run.id, now - timedelta(days=1))
+        assert {one.status: one.messages for one in refusals} == {-100: 2}
+        async with e.connection.transaction():
+            copy, _ = await queue.copy_positions(e.connection, lane, chunks[1], [0, 1], now)
+            copy, _ = await queue.copy_positions(e.connection, lane, copy, [1], now)
+        assert await admission.acts(e.connection, lane, [copy]) == {copy: (lane << 58) ^ chunks[1]}

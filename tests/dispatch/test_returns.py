@@ -122,3 +122,27 @@ async def test_a_server_that_is_away_ends_the_round_and_the_next_one_has_a_new_c
     finally:
         await job.close()
         await postgres.close(other)
+
+
+async def test_of_an_open_run_the_message_that_was_refused_gives_its_place_back_and_no_other_CP_2(
+    dsn: str, ledger: Path
+) -> None:
+    async with engine(dsn, ledger, responses=behaviour.Responses(errors={"ESME_RINVDSTADR": 1.0})) as e:
+        now = datetime.now(UTC)
+        lane = await e.lane()
+        gate = Gate(needs="none", caps=(Cap(limit=2, per="48h", classes=("transactional",)),), gap_s=0)
+        run = await runs.add_run(
+            e.connection, name="open", template="Hi", fields=(), class_=MessageClass.TRANSACTIONAL, policy="once",
+            lanes=[lane], list_id=None, source=None, now=now, gate=gate,
+        )  # fmt: skip
+        await note_contacts(e.connection, numbers(5), now - timedelta(hours=1), run=(lane << 58) ^ 77, class_=3)
+        chunk = await runs.enqueue_few(e.connection, run, lane, numbers(5), None, now)
+        worker = await e.start()
+        act = (lane << 58) ^ chunk
+
+        async def is_free() -> bool:
+            await worker.returning.round()
+            return await contacts_of(e.connection, act, compiled.RETURNED) == list(numbers(5))
+
+        await until(is_free, "every place is given back", 10.0)
+        assert await contacts_of(e.connection, (lane << 58) ^ 77, compiled.RETURNED) == []

@@ -13,7 +13,7 @@ from _fastpath.numbers import NumberSet
 from _fastpath.peoplerows import bucket
 from gateway import reasons
 from gateway.reasons import Reason
-from tests.oracle.gate import judge
+from tests.oracle.gate import judge, undone
 
 NOW = 1_770_000_000_000_000
 MINUTE = 60_000_000
@@ -383,6 +383,51 @@ def test_columns_decide_as_the_obvious_gate_does(people, rules, opening):
             assert found == until
     assert questions.admitted + questions.held + questions.refused == len(questions) == len(numbers)
     assert sum(questions.verdicts().values()) == len(numbers)
+
+
+@settings(max_examples=100)
+@given(st.dictionaries(st.integers(1, 10**15 - 1), PEOPLE, min_size=1, max_size=12), RULES, OPENINGS)
+def test_a_message_with_an_act_of_its_own_counts_what_others_of_its_run_have_reserved_CP_1(people, rules, opening):
+    """As if each chunk were a run: what was reserved by its own act alone does not count against it."""
+    numbers = list(people)
+    acts = {at: 1 + at // 3 % 4 for at in range(0, len(numbers), 3)}
+    batches = [batch_of(numbers[at : at + 3], chunk_id=at) for at in acts]
+    questions = Questions(batches, ANYWHERE, acts=acts)
+    questions.read_consent(consent_rows({number: (gate.GRANTED, 0) for number in people}))
+    contacts = [one | {"number": number} for number, person in people.items() for one in person["contacts"]]
+    questions.read_contacts(contact_rows(*contacts))
+    questions.judge(Rules(**rules), windows(closes=opening["closes"], opens=opening["opens"]))
+    for at, number in enumerate(numbers):
+        person = people[number] | {"promotional": gate.GRANTED, "night": 0, "refusal": 0}
+        expected = judge(person, rules | {"run": acts[at - at % 3]}, opening, NOW)
+        found = questions.verdict(number)
+        assert found[0] == expected[0] and (found[0] != gate.HOLD or found[1] == expected[1])
+    reserved = questions.reservations(Rules(**rules))
+    for at, number in enumerate(numbers):
+        # By whom a number is reserved tells which of two messages to it counts against which.
+        act = acts[at - at % 3]
+        mine = any(
+            one["kind"] == gate.RESERVED and one["run"] == act and not undone(one, people[number]["contacts"])
+            for one in people[number]["contacts"]
+        )  # fmt: skip
+        again = Questions([batch_of([number], chunk_id=7)], ANYWHERE, acts={7: act})
+        again.read_contacts(records_of(reserved) if reserved else b"")
+        facts, _ = again.explain(number, Rules(**rules), windows())
+        assert facts["is_reserved"] or mine or questions.verdict(number)[0] != gate.SEND
+
+
+def test_two_messages_of_one_run_to_one_number_count_each_where_each_is_an_act_CP_1():
+    rules = Rules(run=7, class_=5, caps=[(2, 0, DAY, 0b110000, 0, -1, 0, False)])
+    octets, verdicts = b"", []
+    for chunk_id in (1, 2, 3, 2):
+        questions = Questions([batch_of([PERSON], chunk_id=chunk_id)], ANYWHERE, acts={chunk_id: 1000 + chunk_id})
+        questions.read_contacts(octets)
+        questions.judge(rules, windows())
+        verdicts.append(questions.verdict(PERSON)[0])
+        if reserved := questions.reservations(rules):
+            octets += records_of(reserved)
+    # The third finds no place; the second, claimed once more after a crash, has its own still.
+    assert verdicts == [gate.SEND, gate.SEND, reasons.cap(0), gate.SEND]
 
 
 def test_questions_of_numbers_are_asked_as_those_of_a_batch_are():

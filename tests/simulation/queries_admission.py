@@ -135,6 +135,13 @@ def set_aside(tx: Transaction, lane: int, ids: Sequence[int]) -> Result:
     return list(found.items())
 
 
+@model("origins", "id", "repeats", "from_lane")
+def origins(tx: Transaction, lane: int, ids: Sequence[int]) -> Result:
+    """Read what copies were made of."""
+    found = [one for chunk_id in ids if (one := tx.table("chunk").get(tx, lane, chunk_id)) is not None]
+    return columns_of([one for one in found if one["repeats"] is not None], "id", "repeats", "from_lane")
+
+
 @model("wait_chunk", tag="UPDATE")
 def wait_chunk(tx: Transaction, lane: int, chunk_id: int, until: datetime) -> Waiting:
     """Let a chunk wait until its moment."""

@@ -107,6 +107,11 @@ RETURNING k.id;
 SELECT chunk_id, array_agg(pos) AS positions FROM repeated
 WHERE lane = $1::int AND chunk_id = ANY($2::bigint[]) GROUP BY chunk_id;
 
+-- name: origins
+-- Read what copies were made of, and in which lane where that is another.
+-- index: chunk_pkey
+SELECT id, repeats, from_lane FROM chunk WHERE lane = $1::int AND id = ANY($2::bigint[]) AND repeats IS NOT NULL;
+
 -- name: wait_chunk
 -- Let the copy of some positions wait until its moment.
 -- index: chunk_pkey

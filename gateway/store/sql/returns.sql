@@ -12,9 +12,8 @@ SELECT (SELECT o.at FROM outcome o
 -- name: went_nowhere
 -- Find the messages of runs that ask the gate of which nothing went, among those of which something failed from $2 to $3
 -- (outcomes) or from $4 to $5 (receipts): each of their segments was rejected or refused, or its first end was a failure
--- within $7 of being accepted. What may still arrive, is in doubt, or went on in another chunk is none of them; nor is one of
--- a run without a list, where a number may have several messages and one place.
--- -> by run: numbers and the moments of failure, packed. $6 = before any answer to them.
+-- within $7 of being accepted. What may still arrive, is in doubt, or went on in another chunk is none of them.
+-- -> by run, and where that has no list by chunk, for there each message has a place of its own: numbers and the moments of failure, packed. $6 = before any answer to them.
 -- index: outcome_failed, receipt_failed; outcome_chunk, receipt_chunk; chunk_pkey, chunk_payload_pkey, repeated_pkey
 WITH failed AS MATERIALIZED (
     SELECT o.chunk_id, o.pos FROM outcome o
@@ -24,17 +23,17 @@ WITH failed AS MATERIALIZED (
     SELECT r.chunk_id, r.pos FROM receipt r
     WHERE r.lane = $1::int AND r.at >= $4::timestamptz AND r.at <= $5::timestamptz AND r.state IN (3, 4, 5, 8, 9)
 ), asked AS MATERIALIZED (
-    SELECT f.chunk_id, f.pos, k.run
+    SELECT f.chunk_id, f.pos, k.run, CASE WHEN n.list IS NULL THEN f.chunk_id END AS own
     FROM failed f JOIN chunk k ON k.id = f.chunk_id JOIN run n ON n.id = k.run
-    WHERE k.lane = $1::int AND n.gate IS NOT NULL AND n.list IS NOT NULL
+    WHERE k.lane = $1::int AND n.gate IS NOT NULL
       AND NOT EXISTS (SELECT FROM repeated x WHERE x.lane = $1::int AND x.chunk_id = f.chunk_id AND x.pos = f.pos)
 ), answered AS (
-    SELECT q.chunk_id, q.pos, q.run, o.segment, max(o.segments) AS segments, max(o.at) AS at,
+    SELECT q.chunk_id, q.pos, q.run, q.own, o.segment, max(o.segments) AS segments, max(o.at) AS at,
            min(o.at) FILTER (WHERE o.status = 0) AS accepted_at,
            @{answer} AS answer
     FROM asked q JOIN outcome o ON o.chunk_id = q.chunk_id AND o.pos = q.pos
     WHERE o.lane = $1::int AND o.at >= $6::timestamptz AND o.chunk_id = ANY(ARRAY(SELECT chunk_id FROM asked))
-    GROUP BY q.chunk_id, q.pos, q.run, o.segment
+    GROUP BY q.chunk_id, q.pos, q.run, q.own, o.segment
 ), told AS (
     SELECT DISTINCT ON (r.chunk_id, r.pos, r.segment) r.chunk_id, r.pos, r.segment, r.state, r.at
     FROM asked q JOIN receipt r ON r.chunk_id = q.chunk_id AND r.pos = q.pos
@@ -42,26 +41,26 @@ WITH failed AS MATERIALIZED (
     WHERE r.lane = $1::int AND r.at >= $6::timestamptz AND r.chunk_id = ANY(ARRAY(SELECT chunk_id FROM asked))
     ORDER BY r.chunk_id, r.pos, r.segment, @{most_telling}
 ), ended AS (
-    SELECT a.chunk_id, a.pos, a.run, a.segment, a.segments, greatest(a.at, t.at) AS at,
+    SELECT a.chunk_id, a.pos, a.run, a.own, a.segment, a.segments, greatest(a.at, t.at) AS at,
            CASE WHEN t.state IN (3, 4, 5, 8, 9) THEN coalesce(t.at <= a.accepted_at + $7::interval, true)
                 WHEN t.state = 2 THEN false
                 ELSE a.answer IN (1, 2) END AS is_dead
     FROM answered a
     LEFT JOIN told t ON t.chunk_id = a.chunk_id AND t.pos = a.pos AND (t.segment = a.segment OR t.segment = 0)
 ), nowhere AS (
-    SELECT e.chunk_id, e.pos, e.run, max(e.at) AS at
+    SELECT e.chunk_id, e.pos, e.run, e.own, max(e.at) AS at
     FROM ended e
-    GROUP BY e.chunk_id, e.pos, e.run
+    GROUP BY e.chunk_id, e.pos, e.run, e.own
     HAVING CASE WHEN count(DISTINCT e.segment) FILTER (WHERE e.segment > 0) >= greatest(1, max(e.segments))
                 THEN bool_and(e.is_dead) FILTER (WHERE e.segment > 0)
                 ELSE bool_or(e.segment = 0) AND bool_and(e.is_dead) END
 )
-SELECT w.run,
+SELECT w.run, w.own,
        string_agg(int8send(p.msisdn[w.pos + 1]), ''::bytea ORDER BY w.chunk_id, w.pos) AS numbers,
        string_agg(int8send((extract(epoch FROM w.at) * 1000000)::bigint), ''::bytea ORDER BY w.chunk_id, w.pos) AS failed_at
 FROM nowhere w JOIN chunk_payload p ON p.chunk_id = w.chunk_id
 WHERE p.lane = $1::int
-GROUP BY w.run ORDER BY w.run;
+GROUP BY w.run, w.own ORDER BY w.run, w.own;
 
 -- name: returned_upto
 -- Read how far a lane was looked through.
