@@ -67,6 +67,7 @@ cdef enum:
     CONTACT_OCTETS = 2 + 11 * 4 + 4 + 4 + 8 + 8 + 2 + 2 + 2 + 2 + 4 + 8
     SLOTS = 6
     SPAN_GAP = 3
+    FORGOTTEN = -1
     CHECK_COUNT = 7
 
 cdef enum:
@@ -351,6 +352,7 @@ cdef class Rules:
     spread_us      over which what waited is released (QH-7)
     arbitration_us a message of a run of lower priority number that is due so soon goes before (CP-4); 0 = first come
     has_bypass     caps that are no law are passed over (CP-6)
+    announces      whether what waits or ends of it is told to runs of higher priority number (CP-4)
     has_windows    whether windows count at all for its class
     """
     cdef CapRule caps[MOST_CAPS]
@@ -359,12 +361,12 @@ cdef class Rules:
     cdef readonly int class_, brand, priority, sender, needs
     cdef readonly uint64_t tags
     cdef readonly int64_t gap_us, defer_until_us, hold_until_us, min_left_us, spread_us, arbitration_us
-    cdef readonly bint has_bypass, has_windows
+    cdef readonly bint has_bypass, has_windows, announces
 
     def __cinit__(self, *, int64_t run, int class_, int brand=0, int priority=0, int sender=0, uint64_t tags=0,
                   int needs=0, caps=(), int64_t gap_us=0, int64_t defer_until_us=0, int64_t hold_until_us=0,
                   int64_t min_left_us=0, int64_t spread_us=0, int64_t arbitration_us=0, bint has_bypass=False,
-                  bint has_windows=True):
+                  bint has_windows=True, bint announces=False):
         cdef CapRule* rule
         if not 0 <= class_ <= 5:
             raise ValueError(f"class: expected 0 to 5, got {class_}")
@@ -379,7 +381,7 @@ cdef class Rules:
         self.tags, self.needs = tags, needs
         self.gap_us, self.defer_until_us, self.hold_until_us = gap_us, defer_until_us, hold_until_us
         self.min_left_us, self.spread_us, self.arbitration_us = min_left_us, spread_us, arbitration_us
-        self.has_bypass, self.has_windows = has_bypass, has_windows
+        self.has_bypass, self.has_windows, self.announces = has_bypass, has_windows, announces
         for limit, span, period_us, classes, cap_tags, cap_brand, cap_sender, is_legal in caps:
             if not 0 <= limit <= 254:
                 raise ValueError(f"cap: expected a limit of 0 to 254, got {limit}")
@@ -495,7 +497,7 @@ cdef class Questions(_Contacts):
     cdef readonly Py_ssize_t count
     cdef readonly int64_t now_us
     cdef readonly Py_ssize_t admitted, held, refused, guessed
-    cdef bint has_acts
+    cdef bint has_acts, tells
 
     def __cinit__(self, batches, Zones zones not None, aside=None, acts=None):
         cdef Batch batch
@@ -729,6 +731,39 @@ cdef class Questions(_Contacts):
         return (row.at_us > since_us and rule.classes >> row.class_ & 1 and (not rule.tags or rule.tags & row.tags)
                 and (rule.brand < 0 or rule.brand == row.brand) and (rule.sender == 0 or rule.sender == row.sender))
 
+    cdef inline bint is_rival(self, const Row* row, Rules rules, int64_t act, int64_t now_us) noexcept nogil:
+        """Whether what is due goes before: it is of another run of lower priority number, and due soon."""
+        return row.run != act and row.priority < rules.priority and row.at_us <= now_us + rules.arbitration_us
+
+    cdef bint is_told_twice(self, Py_ssize_t low, Py_ssize_t at, int64_t number) noexcept nogil:
+        """Whether a row before says the same: who died behind announcing a run announces it again."""
+        cdef Py_ssize_t i
+        cdef const Row* row = &self.rows[at]
+        cdef const Row* other
+        for i in range(low, at):
+            other = &self.rows[i]
+            if (other.kind == 0 and other.run == row.run and other.at_us == row.at_us and other.class_ == row.class_
+                    and other.brand == row.brand and other.priority == row.priority and other.sender == row.sender
+                    and other.tags == row.tags and find(other.numbers, other.count, number) >= 0):
+                return True
+        return False
+
+    def rivals(self, Rules rules not None, int64_t now_us):
+        """The runs whose messages are due soon to somebody of these pages, and go before those of the rules."""
+        cdef Py_ssize_t i
+        found = set()
+        for i in range(self.row_count):
+            if self.rows[i].kind == 0 and self.is_rival(&self.rows[i], rules, rules.run, now_us):
+                found.add(self.rows[i].run)
+        return found
+
+    def forget(self, runs):
+        """Let what is due of some runs count for nothing: they are over, or stand still."""
+        cdef Py_ssize_t i
+        for i in range(self.row_count):
+            if self.rows[i].kind == 0 and self.rows[i].run in runs:
+                self.rows[i].kind = FORGOTTEN
+
     cdef void weigh(self, Question* question, Py_ssize_t low, Py_ssize_t high, Rules rules,
                     Windows windows) noexcept nogil:
         """Count what a number has had, by the rules."""
@@ -743,12 +778,13 @@ cdef class Questions(_Contacts):
         memset(question.rivals, 0, MOST_CAPS)
         for i in range(low, high):
             row = &self.rows[i]
-            if row.kind == 2 or find(row.numbers, row.count, question.number) < 0:
+            if row.kind == FORGOTTEN or row.kind == 2:
                 continue
-            if row.kind == 0 and (row.run == act or row.priority >= rules.priority
-                                  or row.at_us > windows.now_us + rules.arbitration_us):
+            if row.kind == 0 and not self.is_rival(row, rules, act, windows.now_us):
                 continue
-            if self.is_undone(low, high, row, question.number):
+            if find(row.numbers, row.count, question.number) < 0 or self.is_undone(low, high, row, question.number):
+                continue
+            if row.kind == 0 and self.is_told_twice(low, i, question.number):
                 continue
             if row.kind == 1 and row.run == act:
                 # Others have counted it; it does not count against itself.
@@ -1002,11 +1038,15 @@ cdef class Questions(_Contacts):
         return out[:p + 2 - <uint8_t*>PyBytes_AS_STRING(out)]
 
     def withdrawals(self, Rules rules not None):
-        """The same of who has a reservation of this run and may not go now: it is returned; b"" when there is none."""
+        """The same of who has a reservation of this run and may not go now: it is returned; b"" when there is none.
+
+        Where the run announces it is of all who may not go now: nobody else has to wait for them.
+        """
         cdef Py_ssize_t i, some = 0, places = 0
         cdef int64_t last = -1
         cdef bytes out
         cdef uint8_t* p
+        self.tells = rules.announces
         for i in range(self.count):
             if self.is_of(&self.questions[i], WITHDRAWN):
                 some += 1
@@ -1020,10 +1060,50 @@ cdef class Questions(_Contacts):
         store16(p, 0xFFFF)
         return out
 
+    def announcements(self, Rules rules not None):
+        """The same of who waits, due when the wait ends; b"" where the run does not announce."""
+        cdef Py_ssize_t i = 0, at, other, first, some, total = 0
+        cdef Question* question
+        cdef bytes out
+        cdef uint8_t* p
+        cdef Row row
+        for at in range(self.count):
+            total += self.questions[at].verdict == HELD
+        if not rules.announces or not total:
+            return b""
+        out = PyBytes_FromStringAndSize(NULL, 19 + total * (CONTACT_OCTETS + 8) + 2)
+        p = put_header(<uint8_t*>PyBytes_AS_STRING(out))
+        while i < self.count:
+            first = i
+            while i < self.count and self.questions[i].place == self.questions[first].place:
+                i += 1
+            for at in range(first, i):
+                question = &self.questions[at]
+                if question.verdict != HELD:
+                    continue
+                some = 0
+                for other in range(first, i):
+                    if self.questions[other].verdict == HELD and self.questions[other].until_us == question.until_us:
+                        if other < at:
+                            # A row of that moment was written.
+                            break
+                        some += 1
+                if not some:
+                    continue
+                row = row_of(rules, question.place, question.until_us, 0)
+                p = put_contact(p, &row, some)
+                for other in range(at, i):
+                    if self.questions[other].verdict == HELD and self.questions[other].until_us == question.until_us:
+                        store64(p, <uint64_t>self.questions[other].number)
+                        p += 8
+        store16(p, 0xFFFF)
+        return out[:p + 2 - <uint8_t*>PyBytes_AS_STRING(out)]
+
     cdef inline bint is_of(self, const Question* question, int what) noexcept nogil:
         if what == WITHDRAWN:
             # Of one number asked for twice the first keeps its place.
-            return question.verdict != 0 and question.verdict != DUPLICATE_ENDPOINT and question.mine != 0
+            return question.verdict != 0 and question.verdict != DUPLICATE_ENDPOINT and (
+                question.mine != 0 or self.tells)
         return question.verdict == 0 and (question.mine == 2 if what == STALE else question.mine != 1)
 
     cdef uint8_t* put_rows(self, uint8_t* p, Rules rules, int kind, int64_t at_us, int what) noexcept:

@@ -102,11 +102,13 @@ def gate_of_brand(
     exception: Any = None,
     days_zone: str = "",
     bypass: str = "",
+    value: int = 0,
 ) -> Gate:
     """Say what a run of a brand asks of everybody.
 
     audience, exception  trees of JSON; days_zone: of their calendar days, by default the brand's
     bypass               why caps that are no law are passed over
+    value                of a message, against runs of the same priority
     """
     problems: list[Problem] = []
     caps = read_caps(brand.caps, f"brands.{name}.caps", problems)
@@ -130,6 +132,7 @@ def gate_of_brand(
         exception=exception,
         days_zone=days_zone or brand.zone,
         bypass=bypass,
+        value=value,
     )
 
 

@@ -29,6 +29,8 @@ CLASS_BY_NAME: Mapping[str, MessageClass] = {
 PERIODS = ("day", "week", "month")
 _HOURS = {"h": 1, "d": 24, "w": 168}
 MOST_HOURS = 24 * 366
+MOST_PRIORITY = 127
+MOST_VALUE = 255
 _WORDS = re.compile(r"\s*(\d{1,3})\s+per\s+(\S+)\s*")
 
 
@@ -73,6 +75,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     hold_s            for at most so long; 0 = as long as the run, a triggered message a day
     spread_s          over which what waited is released (QH-7)
     arbitration_s     a message of higher priority that is due so soon goes before (CP-4)
+    value             of two runs of one priority the one that is worth more goes before
     tags              of this run's messages, for caps
     audience          tree of who must still match (SG-6)
     exception         tree of what must not have happened since the run was made (EX-2)
@@ -95,6 +98,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     least_left_s: Annotated[int, Meta(ge=0, le=86400)] = 300
     spread_s: Annotated[int, Meta(ge=0, le=86400)] = 1800
     arbitration_s: Annotated[int, Meta(ge=0, le=86400)] = 900
+    value: Annotated[int, Meta(ge=0, le=MOST_VALUE)] = 0
     tags: tuple[str, ...] = ()
     audience: Any = None
     exception: Any = None
@@ -106,6 +110,16 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     def consent_of(self) -> str:
         """What the ledger calls whose consent is asked for."""
         return f"{self.brand}/{self.programme}" if self.programme else self.brand
+
+
+def rank_of(priority: int, value: int) -> int:
+    """Fold priority and value into one number of 16 bits: the lower goes before (CP-4); 0 = nothing was said."""
+    return max(-MOST_PRIORITY, min(MOST_PRIORITY, priority)) * (MOST_VALUE + 1) - value
+
+
+def announces(class_: int, rank: int) -> bool:
+    """Whether a run tells of what it means to write: one that goes before those of which nothing was said (CP-4)."""
+    return rank < 0 and class_ in CLASS_BY_NAME.values()
 
 
 def hours_of(per: str) -> int:

@@ -22,7 +22,7 @@ from gateway.campaign.quiet_hours import NEVER, Hours, Layer, instant_of
 from gateway.campaign.quiet_hours import Reason as WindowReason
 from gateway.campaign.quiet_hours import Rules as HourRules
 from gateway.campaign.zones import PlaceSets, in_zone, is_zone, zone
-from gateway.gate import CLASS_BY_NAME, PERIODS, Cap, Gate
+from gateway.gate import CLASS_BY_NAME, PERIODS, Cap, Gate, announces, rank_of
 from gateway.message import MessageClass
 from gateway.predicate import Predicate
 from gateway.rules import PackCap, read_window
@@ -99,7 +99,7 @@ class RunRules:
         places: PlaceSets,
     ):
         self.gate = gate
-        self._run, self._class, self._priority = run, class_, priority
+        self._run, self._class, self._rank = run, class_, rank_of(priority, gate.value)
         self._sender, self._brand_id, self._tags, self._places = sender_key(sender), brand_id, tags, places
         self._set_by_zone: dict[tuple[int, str], int] = {}
         self.is_exempt = class_ in EXEMPT
@@ -145,7 +145,7 @@ class RunRules:
             run=self._run,
             class_=self._class,
             brand=self._brand_id,
-            priority=self._priority,
+            priority=self._rank,
             sender=self._sender,
             tags=sum(1 << self._tags[tag] for tag in gate.tags),
             needs=0 if self.is_exempt else NEEDS[gate.needs],
@@ -158,6 +158,7 @@ class RunRules:
             arbitration_us=gate.arbitration_s * _US,
             has_bypass=bool(gate.bypass),
             has_windows=not self.is_exempt,
+            announces=announces(self._class, self._rank),
         )
 
     def _cap(self, cap: Cap, at: int) -> tuple[int, int, int, int, int, int, int, bool]:

@@ -23,7 +23,7 @@ from gateway.config import Settings
 from gateway.dispatch.identity import is_dead
 from gateway.dispatch.route import plan_of
 from gateway.errors import AudienceFault, ConfigError
-from gateway.gate import Gate
+from gateway.gate import MOST_PRIORITY, MOST_VALUE, Gate
 from gateway.message import MessageClass
 from gateway.predicate import Predicate
 from gateway.routing import RouteTable
@@ -42,6 +42,18 @@ def gate_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--programme", default="", metavar="NAME", help="Of the brand: whose consent is asked for."),
             click.option("--tag", "tags", multiple=True, metavar="NAME", help="Of these messages, for caps."),
             click.option("--exception", default="", metavar="TEXT", help="Not to whom this happens from now on."),
+            click.option(
+                "--priority",
+                type=click.IntRange(-MOST_PRIORITY, MOST_PRIORITY),
+                default=0,
+                help="Below 0 it goes before other runs, and has the place under a cap that both want (CP-4).",
+            ),
+            click.option(
+                "--value",
+                type=click.IntRange(0, MOST_VALUE),
+                default=0,
+                help="What a message is worth: of two runs of one priority the dearer goes before.",
+            ),
             click.option("--bypass", default="", metavar="WHY", help="Pass over caps that are no law, and say why."),
         ]
     ):
@@ -57,6 +69,7 @@ def judge_gate_options(settings: Settings, options: dict[str, Any]) -> None:
             ("tag", "tags"),
             ("exception", "exception"),
             ("bypass", "bypass"),
+            ("value", "value"),
         ):
             if options[given]:
                 raise click.UsageError(f"Option '--{name}' stands with '--brand'.")
@@ -92,6 +105,7 @@ async def gate_of(
         exception=None if exception is None else msgspec.to_builtins(exception),
         days_zone="" if kept is None else kept[1],
         bypass=options["bypass"],
+        value=options["value"],
     )
 
 
@@ -164,6 +178,7 @@ async def enqueue_audience(
             expires_at=None if options["expires_after"] is None else now + timedelta(seconds=options["expires_after"]),
             encoding=options["asked"],
             receipt_policy=options["receipt_policy"],
+            priority=options["priority"],
         )
         living = [worker for worker in await runs.workers(connection) if not is_dead(worker, us, now)]
         plan = plan_of(table, lanes, class_, options["sender"], run.not_before, living)

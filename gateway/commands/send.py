@@ -341,7 +341,7 @@ async def enqueue(
             fields=options["fields"], class_=MessageClass[options["class_"].upper()], policy=options["policy"],
             lanes=list(lanes.values()), list_id=loaded.list_id, source=file_name, now=now,
             expires_at=None if expires is None else now + timedelta(seconds=expires), encoding=options["asked"],
-            receipt_policy=options["receipt_policy"], gate=gate,
+            receipt_policy=options["receipt_policy"], gate=gate, priority=options["priority"],
         )  # fmt: skip
         living = [worker for worker in await runs.workers(connection) if not is_dead(worker, us, now)]
         class_ = MessageClass[options["class_"].upper()]

@@ -20,7 +20,7 @@ from _fastpath.batch import Batch
 from _fastpath.gate import Questions, Rules, Zones
 from _fastpath.numbers import NumberSet
 from gateway import predicate, reasons
-from gateway.campaign.admission import RunRules, moment_of, place_sets
+from gateway.campaign.admission import RunRules, micros, moment_of, place_sets
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
@@ -149,8 +149,10 @@ class Admission:
             self._zone_names = dict(await admission.zone_names(connection))
         questions.judge(rules, rules_of.windows(now, keys, self._zone_names))
         if not rules_of.is_exempt:
-            withdrawn = questions.withdrawals(rules) if keeps_nothing(run, questions.batches) else b""
-            for octets in (questions.reservations(rules), withdrawn):
+            told = [questions.reservations(rules)]
+            if keeps_nothing(run, questions.batches):
+                told += [questions.withdrawals(rules), questions.announcements(rules)]
+            for octets in told:
                 if octets:
                     await admission.reserve(connection, octets)
         return at
@@ -213,6 +215,8 @@ async def learn(
     if not rules_of.is_exempt:
         far = now - timedelta(microseconds=rules.reach_us)
         questions.read_contacts(await admission.contacts(connection, spans, far, now + AHEAD))
+        if rivals := questions.rivals(rules, micros(now)):
+            questions.forget(rivals - await admission.pending(connection, rivals, now))
 
 
 def keeps_nothing(run: Run, batches: Sequence[Batch]) -> bool:

@@ -13,10 +13,10 @@ import msgspec
 from msgspec import Struct
 
 from gateway.errors import StoreError
-from gateway.gate import Gate
+from gateway.gate import Gate, gate_of
 from gateway.message import Encoding, MessageClass, Refusal
 from gateway.routing import Plan, by_weight
-from gateway.store import placement
+from gateway.store import admission, placement
 from gateway.store.people import BUCKETS
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -169,10 +169,12 @@ async def materialise(
     plan     who takes which numbers (routing.plan); chunks are alike in all that its cells say
     cost     about 0.4 us of Postgres a person and 0.3 a field; one transaction, so a crash leaves all or nothing
 
-    A run with a gate has people of neighbouring pages in a chunk, so that the gate reads few rows for it.
+    A run with a gate has people of neighbouring pages in a chunk, so that the gate reads few rows for it; if it goes
+    before others, it tells of its people first.
     """
     if run.list is None:
         raise StoreError(f"run {run.id}: it has no list")
+    await _announce(connection, run)
     if plan is None:
         plan = by_weight(run.lanes, weights)
     ranges = plan.bounds, plan.firsts, plan.counts, plan.slots
@@ -215,6 +217,17 @@ async def materialise(
         await connection.execute(query("close_enqueue"), run.id, total, now)
         await _tell_if_urgent(connection, run, sorted({cell.lane for cell in plan.cells if cell.lane}))
     return total
+
+
+async def _announce(connection: Connection, run: Run) -> None:
+    """Tell whom a run means to write to, if it goes before others: apart, for it is the people's side (CP-4)."""
+    gate = gate_of(run.gate)
+    known = None if gate is None else await run_by_id(connection, run.id)
+    if gate is not None and run.list is not None and known is not None and known.enqueued_at is None:
+        await admission.announce(
+            connection, gate, run=run.id, list_id=run.list, class_=run.class_, priority=run.priority,
+            due_at=run.not_before,
+        )  # fmt: skip
 
 
 async def enqueue_few(

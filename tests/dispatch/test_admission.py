@@ -20,7 +20,7 @@ from gateway.gate import Cap, Gate
 from gateway.message import ChunkState, MessageClass, Policy
 from gateway.reasons import Reason, word_of
 from gateway.smpp.pdu import decode
-from gateway.store import admission, postgres, queue, results, runs
+from gateway.store import admission, control, postgres, queue, results, runs
 from gateway.store.migrate import migrate
 from tests.fixtures.campaign import make_run, numbers
 from tests.fixtures.engine import engine, until
@@ -300,3 +300,79 @@ async def test_messages_of_an_open_run_to_one_number_count_against_each_other_an
             copy, _ = await queue.copy_positions(e.connection, lane, chunks[1], [0, 1], now)
             copy, _ = await queue.copy_positions(e.connection, lane, copy, [1], now)
         assert await admission.acts(e.connection, lane, [copy]) == {copy: (lane << 58) ^ chunks[1]}
+
+
+async def test_of_two_runs_within_a_quarter_of_an_hour_the_one_of_higher_priority_has_the_place_CP_4(
+    keeper: Keeper,
+) -> None:
+    """The first due loses whom the other means to write to; who is refused by the other is free again."""
+    people = numbers(30)
+    first = Gate(brand="acme", caps=(Cap(limit=1, per="day"),), gap_s=0)
+    second = Gate(brand="acme", caps=(Cap(limit=1, per="day"),), gap_s=0)
+    await set_consent(keeper.connection, "acme", [*people[:20], *people[25:]])
+    early = await keeper.run(people, first)
+    late = await keeper.run(people[10:25], second, priority=-1, not_before=MONDAY_NOON + timedelta(minutes=15))
+    assert await contacts_of(keeper.connection, late.id, compiled.DUE) == list(people[10:25])
+    assert await keeper.ask(early, first) == {"send": 15, "arbitration_lost": 10, "no_consent": 5}
+    keeper.now += timedelta(minutes=15)
+    assert await keeper.ask(late, second) == {"send": 10, "no_consent": 5}
+    # Who was refused there, and has given a consent since, has to wait for nobody.
+    await set_consent(keeper.connection, "acme", people)
+    third = await keeper.run(people[10:25], first, name="third")
+    assert await keeper.ask(third, first) == {"cap:0": 10, "send": 5}
+
+
+async def test_what_is_due_later_than_in_a_quarter_of_an_hour_takes_nobody_s_place_CP_4(keeper: Keeper) -> None:
+    gate = Gate(needs="none", caps=(Cap(limit=1, per="day"),), gap_s=0)
+    early = await keeper.run(numbers(10), gate)
+    soon = MONDAY_NOON + timedelta(minutes=15, seconds=1)
+    await keeper.run(numbers(10), gate, priority=-1, not_before=soon)
+    assert await keeper.ask(early, gate) == {"send": 10}
+
+
+async def test_of_two_runs_of_one_priority_the_dearer_goes_before_and_an_equal_one_does_not_CP_4(
+    keeper: Keeper,
+) -> None:
+    def gate(value: int) -> Gate:
+        return Gate(needs="none", caps=(Cap(limit=1, per="day"),), gap_s=0, value=value)
+
+    early = await keeper.run(numbers(10), gate(7))
+    soon = MONDAY_NOON + timedelta(minutes=10)
+    await keeper.run(numbers(5), gate(7), not_before=soon)
+    await keeper.run(numbers(3), gate(8), not_before=soon)
+    assert await keeper.ask(early, gate(7)) == {"send": 7, "arbitration_lost": 3}
+
+
+@pytest.mark.parametrize("how", ["paused", "over", "expired", "held"])
+async def test_what_a_run_means_to_write_holds_nobody_up_when_it_stands_still_or_is_over_CP_4(
+    keeper: Keeper, how: str
+) -> None:
+    gate = Gate(needs="none", caps=(Cap(limit=1, per="day"),), gap_s=0)
+    early = await keeper.run(numbers(10), gate)
+    soon = MONDAY_NOON + timedelta(minutes=10)
+    other = await keeper.run(
+        numbers(10), gate, priority=-1, not_before=soon, name="spring",
+        lifetime=timedelta(hours=9, minutes=-1) if how == "expired" else None,
+    )  # fmt: skip
+    if how == "paused":
+        await control.give(keeper.connection, "pause", "campaign", ["spring"], at=keeper.now, by="me")
+    elif how != "expired":
+        state = ChunkState.DONE if how == "over" else ChunkState.HELD
+        await keeper.connection.execute("UPDATE chunk SET state = $2 WHERE run = $1", other.id, int(state))
+    assert await keeper.ask(early, gate) == {"send": 10}
+
+
+async def test_who_waits_for_a_window_is_due_again_when_it_opens_CP_4(keeper: Keeper) -> None:
+    """At nine both runs may go; until then the second, whose window is wider, is not held up by the first."""
+    hours = {"campaign": "09:00-19:00"}
+    first = Gate(needs="none", caps=(Cap(limit=1, per="day"),), gap_s=0, windows=hours, spread_s=0)
+    keeper.now = NIGHT
+    before = await keeper.run(numbers(6), first, priority=-1)
+    assert await keeper.ask(before, first) == {"hold": 6}
+    assert await contacts_of(keeper.connection, before.id, compiled.DUE) == [n for n in numbers(6) for _ in range(2)]
+    wide = Gate(needs="none", caps=(Cap(limit=1, per="day", classes=("transactional", "bulk")),), gap_s=0)
+    by_night = await keeper.run(numbers(3), wide, MessageClass.TRANSACTIONAL, name="by night")
+    assert await keeper.ask(by_night, wide) == {"send": 3}
+    keeper.now = TUESDAY_NINE - timedelta(minutes=10)
+    by_night = await keeper.run(numbers(6), wide, MessageClass.TRANSACTIONAL, name="at dawn")
+    assert await keeper.ask(by_night, wide) == {"arbitration_lost": 6}

@@ -43,10 +43,12 @@ def judge(
     contacts = [one for one in person["contacts"] if one["kind"] != 2 and not undone(one, person["contacts"])]
     reserved = [one for one in contacts if one["kind"] == 1 and one["run"] != rules["run"]]
     mine = any(one["kind"] == 1 and one["run"] == rules["run"] for one in contacts)
+    # Who announces a run twice says no more than once.
     rivals = [
         one
-        for one in contacts
+        for at, one in enumerate(contacts)
         if one["kind"] == 0
+        and one not in contacts[:at]
         and one["run"] != rules["run"]
         and one["priority"] < rules["priority"]
         and one["at_us"] <= now + rules["arbitration_us"]
