@@ -70,7 +70,7 @@ async def ask(
     postgres_s, began, cpu = database.cpu_s() or 0.0, time.perf_counter(), time.process_time()
     for at in range(0, len(batches), size):
         asked = time.perf_counter()
-        (waiting,) = await admission.admit([Asked(batches[at : at + size], run, gate, "")])
+        (waiting,) = await admission.admit([Asked(batches[at : at + size], run, "")])
         taken.append(time.perf_counter() - asked)
         if waiting:
             raise SystemExit(f"{len(waiting)} batches wait: everybody was meant to go")

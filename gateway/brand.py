@@ -7,7 +7,8 @@
     own_clock = ["phones"]
     caps = ["1 per day", "4 per 7d", {limit = 1, per = "7d", tags = ["exclusive"]}]
 
-A gate is asked of the run that was made with it: a brand that is changed later changes what is enqueued later.
+A gate is asked of the run that was made with it: a brand that is changed later changes what is enqueued later, but for
+limits that are lowered and applied (`sluice brand apply`).
 Not here: what a gate asks for (gate.py), the words of windows (rules.py), how sluice.toml is read (config.py).
 """
 
@@ -51,6 +52,7 @@ class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     outside       what meets a closed window waits, or is skipped (QH-5)
     hold_s        for at most so long; 0 = as long as the run, a triggered message a day
     spread_s      over which what waited is released (QH-7)
+    may_bypass    who may pass over caps with a promotional text, USER or USER@HOST; "*" = everybody (CP-6)
     footer        words that triggered and bulk texts end with, such as "STOP to 12345"
     """
 
@@ -66,6 +68,7 @@ class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     outside: Literal["hold", "skip"] = "hold"
     hold_s: Annotated[int, Meta(ge=0, le=86400 * 366)] = 0
     spread_s: Annotated[int, Meta(ge=0, le=86400)] = 1800
+    may_bypass: Annotated[tuple[str, ...], Meta(min_length=0, max_length=100)] = ()
     footer: Annotated[str, Meta(max_length=160)] = ""
 
 
@@ -102,12 +105,13 @@ def gate_of_brand(
     exception: Any = None,
     days_zone: str = "",
     bypass: str = "",
+    bypass_by: str = "",
     value: int = 0,
 ) -> Gate:
     """Say what a run of a brand asks of everybody.
 
     audience, exception  trees of JSON; days_zone: of their calendar days, by default the brand's
-    bypass               why caps that are no law are passed over
+    bypass               why caps that are no law are passed over; bypass_by: who says so
     value                of a message, against runs of the same priority
     """
     problems: list[Problem] = []
@@ -132,8 +136,17 @@ def gate_of_brand(
         exception=exception,
         days_zone=days_zone or brand.zone,
         bypass=bypass,
+        bypass_by=bypass_by if bypass else "",
         value=value,
     )
+
+
+def may_bypass(brand: BrandSettings, class_: MessageClass, who: str) -> bool:
+    """Whether somebody may pass over the caps: of a text that advertises only whom the settings name (CP-6).
+
+    who  USER@HOST
+    """
+    return class_ not in PROMOTIONAL or bool({who, who.partition("@")[0], "*"} & set(brand.may_bypass))
 
 
 def with_footer(text: str, brand: BrandSettings, class_: MessageClass) -> str:

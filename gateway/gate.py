@@ -80,7 +80,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     audience          tree of who must still match (SG-6)
     exception         tree of what must not have happened since the run was made (EX-2)
     days_zone         of the calendar days of both
-    bypass            why caps that are no law are passed over; "" = they are not (CP-6)
+    bypass            why caps that are no law are passed over, and by whose word; "" = they are not (CP-6)
     to_hard_limit     the windows that the law allows at most, where a pack's own are narrower
     """
 
@@ -104,6 +104,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     exception: Any = None
     days_zone: str = "UTC"
     bypass: str = ""
+    bypass_by: str = ""
     to_hard_limit: bool = False
 
     @property
@@ -156,6 +157,28 @@ def read_cap(value: Any, key: str, problems: list[Problem]) -> Cap | None:
             )
             return None
     return cap
+
+
+def tightened(gate: Gate, caps: Sequence[Cap], gap_s: int) -> tuple[Gate, list[str]]:
+    """Lower the limits of a gate to others; -> it, and each change in words (CP-8).
+
+    A limit that is higher, or is not there any more, changes nothing: what was enqueued under it stays under it. Caps
+    keep their places, since their reasons are numbered by them; new ones stand behind.
+    """
+    said: list[str] = []
+    found = list(gate.caps)
+    places = {msgspec.structs.replace(cap, limit=0): at for at, cap in enumerate(found)}
+    for cap in caps:
+        at = places.get(msgspec.structs.replace(cap, limit=0))
+        if at is None:
+            found.append(cap)
+            said.append(f"new: {cap.words}")
+        elif cap.limit < found[at].limit:
+            said.append(f"{found[at].words} → {cap.words}")
+            found[at] = cap
+    if gap_s > gate.gap_s:
+        said.append(f"gap {gate.gap_s} s → {gap_s} s")
+    return msgspec.structs.replace(gate, caps=tuple(found), gap_s=max(gap_s, gate.gap_s)), said
 
 
 def read_caps(values: Sequence[Any], key: str, problems: list[Problem]) -> tuple[Cap, ...]:

@@ -16,7 +16,8 @@ import msgspec
 
 from _fastpath.template import Template
 from gateway import app, reasons
-from gateway.brand import gate_of_brand, with_footer
+from gateway.brand import gate_of_brand, may_bypass, with_footer
+from gateway.commands._control import whoever
 from gateway.commands._options import Refused, plain, say
 from gateway.commands.audience import kept_audience, read_tree, terms_of
 from gateway.config import Settings
@@ -78,6 +79,10 @@ def judge_gate_options(settings: Settings, options: dict[str, Any]) -> None:
     if options["programme"] and options["programme"] not in brand.programmes:
         known = f"one of {', '.join(brand.programmes)}" if brand.programmes else "one that the brand has"
         raise ConfigError([(f"brands.{options['brand']}.programmes", known, repr(options["programme"]))])
+    who = whoever()
+    if options["bypass"] and not may_bypass(brand, MessageClass[options["class_"].upper()], who):
+        expected = f"{who.partition('@')[0]!r}, for --bypass with a text that advertises"
+        raise ConfigError([(f"brands.{options['brand']}.may_bypass", expected, repr(list(brand.may_bypass)))])
     options["text"] = with_footer(options["text"], brand, MessageClass[options["class_"].upper()])
     options["region"] = options.get("region") or brand.country or None
 
@@ -105,6 +110,7 @@ async def gate_of(
         exception=None if exception is None else msgspec.to_builtins(exception),
         days_zone="" if kept is None else kept[1],
         bypass=options["bypass"],
+        bypass_by=whoever(),
         value=options["value"],
     )
 

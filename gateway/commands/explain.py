@@ -151,13 +151,14 @@ def _now(found: Chain, run: runs.Run, gate: Gate, now: datetime) -> dict[str, An
     held = ", ".join(f"{name} {STATES[facts[name]]}" for name in ("promotional", "transactional", "night"))
     last = "none" if facts["last_us"] is None else moment_of(facts["last_us"]).isoformat()
     reserved = "this run has reserved it already" if facts["is_reserved"] else ""
+    passed_over = f"passed over by {gate.bypass_by or 'nobody known'}: {gate.bypass}" if gate.bypass else ""
     values = {
         "suppressed": "in no set of STOPs",
         "consent": f"{gate.consent_of or 'nobody'}: {held}; needs {gate.needs}",
         "refused": _refusals(gate),
         "window": f"as it is in {found.zone}" + (f", stated {facts['zone_name']}" if facts["zone_name"] else ""),
         "legal cap": reserved or _counts(legal),
-        "cap": reserved or (f"passed over: {gate.bypass}" if gate.bypass else _counts(ours)),
+        "cap": passed_over or reserved or _counts(ours),
         "gap": f"{gate.gap_s} s; last message {last}",
     }
     checks = [_expiry(run, now)]

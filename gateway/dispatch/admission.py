@@ -24,7 +24,7 @@ from gateway.campaign.admission import RunRules, micros, moment_of, place_sets
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
-from gateway.gate import Gate
+from gateway.gate import gate_of
 from gateway.message import MessageClass, Policy
 from gateway.store import admission, considered, postgres, queue
 from gateway.store.audiences import Terms
@@ -48,12 +48,11 @@ class Waiting(Struct, frozen=True):
 class Asked(Struct, frozen=True):
     """Batches of one run to one sender, claimed and not handed out.
 
-    acts  by chunk, what reserves in place of the run: of a run without a list (store.admission.acts)
+    acts   by chunk, what reserves in place of the run: of a run without a list (store.admission.acts)
     """
 
     batches: Sequence[Batch]
     run: Run
-    gate: Gate
     sender: str
     acts: Mapping[int, int] | None = None
 
@@ -68,7 +67,8 @@ class Admission:
         # Where numbers are: 40 ms to make, and only where somebody asks the gate.
         self._zones: Zones | None = None
         self._zone_names: dict[int, str] = {}
-        self._rules: dict[tuple[int, str], RunRules] = {}
+        # By run and sender, with the gate that they were made of.
+        self._rules: dict[tuple[int, str], tuple[str, RunRules]] = {}
         self.admitted = 0
         self.held = 0
         self.refused = 0
@@ -118,10 +118,12 @@ class Admission:
         failed: dict[int, ValueError] = {}
         moments: dict[int, float] = {}
         rules_by_place: dict[int, RunRules] = {}
+        # Not those of their making: a brand may have lowered a limit since (CP-8).
+        gates = await admission.gates(connection, (one.run.id for one in asked))
         for at, (one, questions) in enumerate(zip(asked, all_questions, strict=True)):
             try:
                 if len(questions):
-                    rules_by_place[at] = await self._rules_of(connection, one.run, one.gate, one.sender)
+                    rules_by_place[at] = await self._rules_of(connection, one.run, gates.get(one.run.id), one.sender)
             except ValueError as error:
                 failed[at] = error
         if not rules_by_place:
@@ -157,9 +159,12 @@ class Admission:
                     await admission.reserve(connection, octets)
         return at
 
-    async def _rules_of(self, connection: postgres.Connection, run: Run, gate: Gate, sender: str) -> RunRules:
-        known = self._rules.get((run.id, sender))
-        if known is None:
+    async def _rules_of(self, connection: postgres.Connection, run: Run, text: str | None, sender: str) -> RunRules:
+        gate = gate_of(text)
+        if text is None or gate is None:
+            raise ValueError(f"run {run.id}: expected a gate, found none")
+        before, known = self._rules.get((run.id, sender), ("", None))
+        if known is None or text != before:
             brand_id = await admission.id_of(connection, "brand", gate.brand) if gate.brand else 0
             names = {*gate.tags, *(tag for cap in gate.caps for tag in cap.tags)}
             tags = {name: await admission.id_of(connection, "tag", name) for name in sorted(names)}
@@ -175,7 +180,7 @@ class Admission:
             )
             if len(self._rules) >= KEPT:
                 del self._rules[next(iter(self._rules))]
-            self._rules[run.id, sender] = known
+            self._rules[run.id, sender] = text, known
         return known
 
     async def close(self) -> None:

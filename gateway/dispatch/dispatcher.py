@@ -233,10 +233,10 @@ class Dispatcher:
             if dressed.gate is None:
                 continue
             if dressed.run.list is not None:
-                asked.append(Asked(batches, dressed.run, dressed.gate, sender))
+                asked.append(Asked(batches, dressed.run, sender))
                 continue
             acts = await admission.acts(connection, carrier.lane, [batch.chunk_id for batch in batches])
-            asked += [Asked(some, dressed.run, dressed.gate, sender, acts) for some in apart(batches)]
+            asked += [Asked(some, dressed.run, sender, acts) for some in apart(batches)]
         unfit: list[tuple[int, int]] = []
         put_off: list[tuple[int, int, int, datetime]] = []
         if self.watch is not None and self.watch.doubts:

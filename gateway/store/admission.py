@@ -32,6 +32,12 @@ async def hold_buckets(connection: Connection, buckets: Iterable[int]) -> None:
     await connection.fetch(query("hold_buckets"), sorted(set(buckets)))
 
 
+async def gates(connection: Connection, asked: Iterable[int]) -> dict[int, str]:
+    """Read what some runs ask of everybody, as JSON of a Gate: a limit that is lowered holds from the next claim on."""
+    rows = await connection.fetch(query("gates"), sorted(set(asked)))
+    return {row["id"]: row["gate"] for row in rows}
+
+
 async def consent(connection: Connection, spans: Spans, brand: str) -> bytes:
     """Read the consent of everybody in some pages; -> octets for Questions.read_consent."""
     return await connection.fetchval(query("consent_pages"), *spans, brand) or b""

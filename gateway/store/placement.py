@@ -119,6 +119,7 @@ PLACES: dict[str, Place] = {
     "bind_slot": LOCAL,
     "job": LOCAL,
     "control": LOCAL,
+    "audit": LOCAL,
     "capture_request": LOCAL,
     "capture": LOCAL,
     "stop_head": LOCAL,

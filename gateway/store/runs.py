@@ -16,7 +16,7 @@ from gateway.errors import StoreError
 from gateway.gate import Gate, gate_of
 from gateway.message import Encoding, MessageClass, Refusal
 from gateway.routing import Plan, by_weight
-from gateway.store import admission, placement
+from gateway.store import admission, audit, placement
 from gateway.store.people import BUCKETS
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -129,11 +129,16 @@ async def add_run(
     """Create a run. Its id is the millisecond it was made in, or the next one free."""
     run_id = int((now - _EPOCH) / timedelta(milliseconds=1))
     for _ in range(1000):
-        made = await connection.fetchval(
-            query("add_run"), run_id, name, template, list(fields), class_, priority, policy, list(lanes), list_id,
-            source, not_before or now, expires_at, now, msgspec.json.encode(encoding or Encoding()).decode(),
-            receipt_policy, None if gate is None else msgspec.json.encode(gate).decode(),
-        )  # fmt: skip
+        async with connection.transaction():
+            made = await connection.fetchval(
+                query("add_run"), run_id, name, template, list(fields), class_, priority, policy, list(lanes), list_id,
+                source, not_before or now, expires_at, now, msgspec.json.encode(encoding or Encoding()).decode(),
+                receipt_policy, None if gate is None else msgspec.json.encode(gate).decode(),
+            )  # fmt: skip
+            if made is not None and gate is not None and gate.bypass:
+                await audit.note(
+                    connection, at=now, by=gate.bypass_by, action="bypass", about=f"run {run_id}", reason=gate.bypass
+                )
         if made is not None:
             found = await run_by_id(connection, run_id)
             assert found is not None

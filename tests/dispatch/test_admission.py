@@ -20,7 +20,7 @@ from gateway.gate import Cap, Gate
 from gateway.message import ChunkState, MessageClass, Policy
 from gateway.reasons import Reason, word_of
 from gateway.smpp.pdu import decode
-from gateway.store import admission, control, postgres, queue, results, runs
+from gateway.store import admission, brands, control, postgres, queue, results, runs
 from gateway.store.migrate import migrate
 from tests.fixtures.campaign import make_run, numbers
 from tests.fixtures.engine import engine, until
@@ -60,7 +60,7 @@ class Keeper:
         mine = [batch for batch in claimed.batches if batch.run == run.id]
         given = [(batch.chunk_id, batch.epoch, batch.next_rank) for batch in claimed.batches]
         try:
-            (waiting,) = await self.admission.admit([Asked(mine, run, gate, "")])
+            (waiting,) = await self.admission.admit([Asked(mine, run, "")])
         except StoreError:
             await queue.release(self.connection, self.lane, given)
             raise
@@ -222,7 +222,7 @@ async def test_64_gates_that_race_for_one_place_let_one_message_pass_CP_3(keeper
     gates = [Keeper(keeper.dsn, keeper.connection) for _ in racing]
     by_run = {batch.run: batch for batch in claimed.batches}
     await asyncio.gather(
-        *(one.admission.admit([Asked([by_run[run.id]], run, gate, "")]) for one, run in zip(gates, racing, strict=True))
+        *(one.admission.admit([Asked([by_run[run.id]], run, "")]) for one, run in zip(gates, racing, strict=True))
     )
     passed = [by_run[run.id].number(pos) for run in racing for pos in range(8) if by_run[run.id].verdict(pos) == 0]
     assert sorted(passed) == list(people)
@@ -240,7 +240,7 @@ async def test_runs_of_one_claim_share_a_transaction_and_see_what_the_one_before
     racing = [await keeper.run(people[at : at + 4], broken if at == 3 else gate, name=f"run {at}") for at in range(8)]
     claimed = await queue.claim(keeper.connection, keeper.lane, "me", keeper.now, 64)
     by_run = {batch.run: batch for batch in claimed.batches}
-    asked = [Asked([by_run[run.id]], run, broken if at == 3 else gate, "") for at, run in enumerate(racing)]
+    asked = [Asked([by_run[run.id]], run, "") for run in racing]
     found = await keeper.admission.admit(asked)
     assert [isinstance(one, ValueError) for one in found] == [at == 3 for at in range(8)]
     passed = [one.batches[0].number(pos) for one in asked for pos in range(4) if one.batches[0].verdict(pos) == 0]
@@ -376,3 +376,20 @@ async def test_who_waits_for_a_window_is_due_again_when_it_opens_CP_4(keeper: Ke
     keeper.now = TUESDAY_NINE - timedelta(minutes=10)
     by_night = await keeper.run(numbers(6), wide, MessageClass.TRANSACTIONAL, name="at dawn")
     assert await keeper.ask(by_night, wide) == {"arbitration_lost": 6}
+
+
+async def test_a_limit_that_is_lowered_holds_from_the_next_claim_of_a_run_on_and_brings_nobody_back_when_raised_CP_8(
+    keeper: Keeper,
+) -> None:
+    two = Gate(brand="acme", needs="none", caps=(Cap(limit=2, per="day"),), gap_s=0)
+    await note_contacts(
+        keeper.connection, numbers(4), keeper.now - HOUR, run=5,
+        brand=await admission.id_of(keeper.connection, "brand", "acme"),
+    )  # fmt: skip
+    run = await keeper.run(numbers(10), two)
+    assert await keeper.ask(run, two) == {"send": 10}
+    keeper.now += timedelta(minutes=30)
+    await brands.lower(keeper.connection, "acme", (Cap(limit=1, per="day"),), 0, now=keeper.now, by="me")
+    assert await keeper.ask(run, two) == {"cap:0": 4, "send": 6}
+    await brands.lower(keeper.connection, "acme", (Cap(limit=9, per="day"),), 0, now=keeper.now, by="me")
+    assert await keeper.ask(run, two) == {"cap:0": 4, "send": 6}

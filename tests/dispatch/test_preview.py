@@ -119,7 +119,7 @@ async def gate_says(
     for batch in claimed.batches:
         batch.dress(form_of("Hello", CARRIER), suppressed=suppressed)
     if claimed.batches:
-        await asked.admit([Asked(claimed.batches, run, gate, "")])
+        await asked.admit([Asked(claimed.batches, run, "")])
     for batch in claimed.batches:
         for pos in range(batch.n):
             verdict = batch.verdict(pos) or 0

@@ -42,6 +42,7 @@ ALL_LANES = {
     "materialise_chunks": ENQUEUE,
     "refuse_unrouted": ENQUEUE,
     "count_positions": ENQUEUE,
+    "announce": ENQUEUE,
     "see_events": BATCH,
     "seen_otherwise": BATCH,
     "hold_persons": BATCH,

@@ -35,6 +35,13 @@ def consent_pages(
     return [(write_records(rows, ("int", "int", "bytea", "bytea", "bytea")) or None,)]
 
 
+@model("gates", "id", "gate")
+def gates(tx: Transaction, ids: Sequence[int]) -> Result:
+    """Read what some runs ask of everybody."""
+    rows = [one for id_ in ids if (one := tx.table("run").get(tx, id_)) is not None and one["gate"] is not None]
+    return columns_of(rows, "id", "gate")
+
+
 @model("contact_pages", "string_agg")
 def contact_pages(
     tx: Transaction,

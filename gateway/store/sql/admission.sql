@@ -3,6 +3,11 @@
 -- index: bucket_gate_pkey
 SELECT bucket FROM bucket_gate WHERE bucket = ANY($1::int[]) ORDER BY bucket FOR UPDATE;
 
+-- name: gates
+-- Read what some runs ask of everybody, as it is now.
+-- index: run_pkey
+SELECT id, gate::text AS gate FROM run WHERE id = ANY($1::bigint[]) AND gate IS NOT NULL;
+
 -- name: consent_pages
 -- Read the consent pages of some spans of pages for a brand, as columns: all of them one value.
 -- OFFSET 0: as a join the planner, who cannot know how narrow a span is, reads the whole table into a hash.
