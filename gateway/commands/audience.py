@@ -29,6 +29,7 @@ from gateway.commands._inactivity import (
 from gateway.commands._options import Refused, config_option, dsn_option, plain, said_plainly, settings_of
 from gateway.dispatch.preview import Preview
 from gateway.dispatch.preview import preview as preview_of
+from gateway.dispatch.preview import silent as silent_of
 from gateway.errors import AudienceFault
 from gateway.message import MessageClass
 from gateway.person import major_units
@@ -301,6 +302,38 @@ def preview(
         click.echo(json.dumps(found.as_json()))
         return
     click.echo("\n".join(f"{count:>12,}  {what}" for what, count in found.lines()))
+
+
+@audience.command()
+@click.option("--brand", "brand_name", required=True, metavar="NAME", help="Who would write.")
+@click.option("--programme", default="", metavar="NAME", help="Of the brand: whose consent is asked for.")
+@click.option("--days", type=click.IntRange(1, 366), default=60, show_default=True)
+@click.option("--at", type=Instant(), help="As of then, and not now.")
+@click.option("--list", "is_listed", is_flag=True, help="Name the numbers, one a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@_database_options
+def silent(
+    brand_name: str, programme: str, days: int, at: datetime | None, is_listed: bool, as_json: bool,
+    config: Path | None, dsn: str,
+) -> None:  # fmt: skip
+    """Count who has agreed to be written to by a brand, can be, and was sent nothing for --days (CP-9)."""
+    with said_plainly():
+        settings_of(config, dsn).brand(brand_name)
+
+    async def work(connection: postgres.Connection) -> tuple[int, list[int]]:
+        count, numbers = 0, []
+        async for some in silent_of(connection, brand_name, days, at or datetime.now(UTC), programme=programme):
+            count += len(some)
+            numbers += some if is_listed else []
+        return count, sorted(numbers)
+
+    count, numbers = _run(config, dsn, work)
+    if as_json:
+        click.echo(json.dumps({"silent": count, "days": days} | ({"numbers": numbers} if is_listed else {})))
+        return
+    for number in numbers:
+        click.echo(f"+{number}")
+    click.echo(f"{count:,} people agreed to {brand_name} and were sent nothing for {days} days", err=is_listed)
 
 
 @audience.command()

@@ -7,7 +7,7 @@ What answers is what answers at a claim (admission.learn, _fastpath.gate): so a 
 finds, to the last message (SG-10). Not here: how it is shown (commands/audience.py, commands/explain.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,11 +21,12 @@ from gateway.campaign.admission import RunRules, moment_of, place_sets
 from gateway.campaign.quiet_hours import Reason as WindowReason
 from gateway.dispatch.admission import learn
 from gateway.dispatch.stops import REACHED
-from gateway.gate import Gate
+from gateway.gate import Cap, Gate
 from gateway.message import MessageClass
 from gateway.predicate import Predicate
-from gateway.store import admission, considered, stops
+from gateway.store import admission, brands, considered, stops
 from gateway.store.audiences import Terms
+from gateway.store.people import BUCKETS
 from gateway.store.postgres import Connection
 from gateway.store.runs import Run
 
@@ -138,6 +139,34 @@ async def preview(
     )
 
 
+async def silent(
+    connection: Connection, brand: str, days: int, now: datetime, *, programme: str = "", sender: str = ""
+) -> AsyncIterator[list[int]]:
+    """Find who may be written to by a brand, and was sent nothing by it for so long (CP-9); bucket by bucket.
+
+    The gate says so: who has agreed, has said no STOP, and would not meet a cap of one message in so many days.
+    cost  as a preview
+    """
+    cap = Cap(limit=1, per=f"{days}d", classes=("transactional", "triggered", "bulk"))
+    gate = Gate(brand=brand, programme=programme, needs="promotional", caps=(cap,), gap_s=0)
+    # A transactional message, for which no law has hours: when it may go is not asked here.
+    class_ = MessageClass.TRANSACTIONAL
+    rules_of = await rules_for(connection, gate, run=0, class_=class_, priority=0, sender=sender)
+    rules = rules_of.rules(now)
+    places = place_sets()
+    zones = Zones(places.starts, places.ids)
+    suppressed = await suppressed_of(connection, MessageClass.BULK, sender)
+    names = await admission.zone_names(connection)
+    for bucket in range(BUCKETS):
+        numbers = await brands.granted(connection, bucket, gate.consent_of)
+        if not numbers:
+            continue
+        questions = Questions.of_numbers(_asked(*numbers), zones)
+        await learn(connection, questions, rules_of, rules, now, now, sender, suppressed)
+        questions.judge(rules, rules_of.windows(now, questions.keys(), names))
+        yield [number for number in numbers if questions.verdict(number)[0] == SEND]
+
+
 async def chain(connection: Connection, run: Run, gate: Gate, number: int, now: datetime, sender: str = "") -> Chain:
     """Ask every check of the gate about one number of a run, as of a moment; nothing is written."""
     class_ = MessageClass(run.class_)
@@ -201,9 +230,10 @@ def _rounds(octets: bytes) -> Iterator[bytes]:
         yield octets[:_HEADER] + rows[at : at + _ROW * ROUND] + _END
 
 
-def _asked(number: int) -> bytes:
-    """One number as a COPY."""
-    return b"PGCOPY\n\xff\r\n\x00" + bytes(8) + b"\x00\x01" + (8).to_bytes(4) + number.to_bytes(8) + _END
+def _asked(*numbers: int) -> bytes:
+    """Write numbers as a COPY."""
+    rows = (b"\x00\x01" + (8).to_bytes(4) + number.to_bytes(8) for number in numbers)
+    return b"PGCOPY\n\xff\r\n\x00" + bytes(8) + b"".join(rows) + _END
 
 
 def _int(value: object) -> int:

@@ -1,4 +1,4 @@
-"""Limits of a brand that are lowered while its runs go on (CP-8). Statements: sql/brands.sql.
+"""Limits of a brand that are lowered while its runs go on (CP-8), and who has agreed to it. Statements: sql/brands.sql.
 
     settings of the brand ─► each run that may still send: its gate, with the lower limits ─► from its next claim on
 
@@ -45,3 +45,8 @@ async def lower(
                 )
             found.append(Lowered(run=row["id"], name=row["name"], changes=changes))
     return found
+
+
+async def granted(connection: Connection, bucket: int, consent_of: str) -> list[int]:
+    """Read who of a bucket has granted a brand, or its programme, promotional texts."""
+    return await connection.fetchval(query("granted"), bucket, consent_of) or []

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from _fastpath import gate as compiled
 from _fastpath.peoplerows import bucket
 from gateway.campaign.audience import parse
 from gateway.campaign.evaluation import Person
@@ -17,7 +18,7 @@ from gateway.config import CarrierSettings
 from gateway.dispatch.admission import Admission, Asked
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.compose import form_of
-from gateway.dispatch.preview import Preview, chain, preview, suppressed_of
+from gateway.dispatch.preview import Preview, chain, preview, silent, suppressed_of
 from gateway.gate import Cap, Gate
 from gateway.message import MessageClass
 from gateway.reasons import Reason
@@ -206,3 +207,27 @@ async def test_of_one_number_every_check_is_told_to_its_end(dsn: str) -> None:
     assert [window.is_open for window in found.windows] == [False]
     assert await contacts_of(connection, run.id) == []
     await postgres.close(connection)
+
+
+async def test_who_has_agreed_can_be_reached_and_was_sent_nothing_for_so_long_is_named_CP_9(dsn: str) -> None:
+    await migrate(dsn)
+    connection = await postgres.connect(dsn)
+    now, people = datetime.now(UTC), [447700900000 + at for at in range(10)]
+    await connection.executemany(
+        "INSERT INTO consent_state (bucket, number, brand, promotional, transactional, night) "
+        "VALUES ($1, $2, $3, $4, 0, 0)",
+        [(bucket(number), number, "acme", 3 if at == 9 else 2) for at, number in enumerate(people)],
+    )
+    await admission.refresh_consent_pages(connection, [(number, "acme") for number in people])
+    brand = await admission.id_of(connection, "brand", "acme")
+    day = timedelta(days=1)
+    await note_contacts(connection, people[:3], now - 59 * day, run=7, brand=brand)
+    await note_contacts(connection, people[3:5], now - 61 * day, run=8, brand=brand)
+    # What came to nothing was not received, and what another brand wrote is not of this one.
+    await note_contacts(connection, people[:1], now - 59 * day, run=7, brand=brand, kind=compiled.RETURNED)
+    await note_contacts(connection, people[5:6], now - day, run=9, brand=brand + 1)
+    await stops.enter(connection, [people[6]], ["*"], is_stop=True, at=now, source="keyword")
+    found = sorted([number async for some in silent(connection, "acme", 60, now) for number in some])
+    assert found == [people[0], *people[3:6], *people[7:9]]
+    assert [number async for some in silent(connection, "nobody", 60, now) for number in some] == []
+    await connection.close()

@@ -9,3 +9,9 @@ ORDER BY id FOR UPDATE;
 -- Let a run ask for something else from its next claim on.
 -- index: run_pkey
 UPDATE run SET gate = $2::text::jsonb WHERE id = $1::bigint;
+
+-- name: granted
+-- Read who of a bucket has granted a brand its promotional texts, sorted.
+-- index: consent_state_pkey (bucket, number, brand)
+SELECT array_agg(number ORDER BY number) AS numbers FROM consent_state
+WHERE bucket = $1::int AND brand = $2::text AND promotional = 2;
