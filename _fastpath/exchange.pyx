@@ -75,7 +75,11 @@ cdef enum:
     LAST_STRICT = 3
     # How many limits one bind may hang under: bind, host, account.
     MOST_LIMITS = 6
+    # gateway.reasons: of a number that was erased, as nobody is asked for it any more.
+    ERASED = -39
 
+# From here on it is no number (pseudonym.pyx).
+cdef int64_t FIRST_PSEUDONYM = 1LL << 62
 # A message that finds its number busy looks again so soon; one of a paused run so soon.
 cdef double BUSY_S = 0.02
 cdef double PAUSED_S = 0.1
@@ -671,7 +675,7 @@ and its number. What lacks room below the bind waits aside, and the next batch g
                 # The gate has spoken: never, with its reason, or in another chunk that waits.
                 count = batch.verdicts[pos] if batch.verdicts[pos] < 0 else 0
             elif batch.suppressed_count and batch.is_suppressed(pos):
-                count = SUPPRESSED
+                count = ERASED if batch.numbers[pos] >= FIRST_PSEUDONYM else SUPPRESSED
             else:
                 count = EXPIRED if now >= batch.expires_at else self.composer.load(form, batch, pos)
             # The first part leaves only if there is time for the last.
@@ -738,7 +742,7 @@ and its number. What lacks room below the bind waits aside, and the next batch g
             else:
                 is_suppressed = False
             if is_suppressed:
-                count = SUPPRESSED
+                count = ERASED if batch.numbers[again.pos] >= FIRST_PSEUDONYM else SUPPRESSED
             elif again.segment and batch.broken is not None and again.pos in batch.broken:
                 count = ABANDONED
             else:
@@ -839,7 +843,7 @@ and its number. What lacks room below the bind waits aside, and the next batch g
     cdef int refuse(self, Batch batch, int32_t pos, int16_t segment, int16_t segments, int reason,
                     double now) except -1:
         self.ledger.refused += 1
-        if reason == SUPPRESSED:
+        if reason == SUPPRESSED or reason == ERASED:
             self.ledger.suppressed += 1
         self.ledger.outcomes.add(batch.chunk_id, pos, segment, segments, batch.epoch, reason,
                                  <int64_t>(now * 1e6) + self.ledger.wall_offset_us, 0, NULL, -1)

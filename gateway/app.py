@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from gateway import metrics
 from gateway.automation.ageing import Ageing
 from gateway.automation.blocks import Blocks
+from gateway.automation.erasing import Erasing
 from gateway.automation.proofs import Proofs
 from gateway.automation.rfm import Rfm
 from gateway.automation.sessions import Sessions
@@ -33,6 +34,7 @@ from gateway.dispatch.clock import Clock
 from gateway.dispatch.guards import Surroundings
 from gateway.dispatch.identity import Identity
 from gateway.dispatch.worker import Worker
+from gateway.erasure import Key, key_in
 from gateway.errors import StoreError
 from gateway.store import postgres, results, runs
 from gateway.store.embedded import Embedded
@@ -161,6 +163,14 @@ def free_octets(settings: Settings) -> int | None:
     return room.f_bavail * room.f_frsize
 
 
+def erasure_key() -> Key | None:
+    """Read the key of erased numbers, SLUICE_KEY; None: there is none.
+
+    raises  ConfigError
+    """
+    return key_in(os.environ)
+
+
 def surroundings(settings: Settings, dsn: str) -> Surroundings:
     """Tell a worker of this machine, and of what was acknowledged to those before it by this database."""
     name = hashlib.sha256(dsn.encode(errors="surrogatepass")).hexdigest()[:12]
@@ -170,6 +180,7 @@ def surroundings(settings: Settings, dsn: str) -> Surroundings:
         free_octets=lambda: free_octets(settings),
         min_free=settings.database.min_free_mb << 20,
         history=History(CLOCK.wall, settings.data_root / f"standing-{name}.json"),
+        erasure=erasure_key(),
     )
 
 
@@ -370,6 +381,7 @@ async def open_worker(
         jobs.append(Proofs(CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Rfm(settings.rfm, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Blocks(settings, CLOCK.wall, worker.connect, worker.instance))
+        jobs.append(Erasing(settings, CLOCK.wall, worker.connect, worker.instance, around.erasure))
         automation = [asyncio.create_task(job.run()) for job in jobs]
         try:
             async with contextlib.AsyncExitStack() as doors:

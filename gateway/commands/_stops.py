@@ -14,7 +14,9 @@ from gateway.contacts.numbers import Numbers
 from gateway.contacts.reading import Reading
 from gateway.contacts.table import Table
 from gateway.dispatch.stops import Stops
-from gateway.store import migrate, postgres, stops
+from gateway.erasure import Erased
+from gateway.erasure import shown as number_shown
+from gateway.store import erasures, migrate, postgres, stops
 
 
 def reader_of(region: str | None) -> Numbers:
@@ -61,9 +63,15 @@ async def open_feed(settings: Settings) -> AsyncIterator[tuple[Stops, postgres.C
             await made.close()
 
 
+async def open_door(connection: postgres.Connection) -> Erased:
+    """Read who was erased, before numbers are taken in; StoreError where nobody can say."""
+    return await erasures.door(connection, app.erasure_key())
+
+
 def shown(one: stops.Standing) -> str:
     """An entry as a person reads it."""
     where = "everything" if one.scope == stops.EVERYTHING else plain(one.scope).replace("sender:", "sender ", 1)
     verb = "stopped" if one.is_stop else "may be written to"
-    text = f"+{one.number} {where}: {verb} since {one.at:%Y-%m-%d %H:%M:%S} UTC by {plain(one.source)} ({one.seq})"
+    text = f"{number_shown(one.number)} {where}: {verb} since {one.at:%Y-%m-%d %H:%M:%S} UTC"
+    text += f" by {plain(one.source)} ({one.seq})"
     return text + (f": {plain(one.note)}" if one.note else "")

@@ -12,7 +12,7 @@ from gateway.campaign.consent import agrees, asks_twice, problems, proof_of_stop
 from gateway.commands._consents import CLASSES, as_json, as_page, facts_in, proof_of, shown, time_of
 from gateway.commands._control import run, whoever
 from gateway.commands._options import Refused, config_option, dsn_option, plain, say
-from gateway.commands._stops import numbers_of, open_feed, reader_of
+from gateway.commands._stops import numbers_of, open_door, open_feed, reader_of
 from gateway.config import Settings
 from gateway.consent import EVERYTHING, Fact, Source, Standing, faults_of
 from gateway.contacts.table import Table
@@ -51,6 +51,9 @@ async def _catch_up(connection: postgres.Connection) -> None:
 
 async def _append(connection: postgres.Connection, facts: list[Fact]) -> int:
     written = 0
+    if gone := (await open_door(connection)).among(fact.number for fact in facts):
+        say(f"{len(gone):,} numbers were erased: nothing is recorded of them")
+        facts = [fact for fact in facts if fact.number not in gone]
     for at in range(0, len(facts), PIECE):
         async with postgres.deadline(connection, PIECE_S, "append consent"):
             written += await consents.append(connection, facts[at : at + PIECE], _fold)
@@ -196,7 +199,9 @@ async def _ask(
     connection: postgres.Connection, numbers: Sequence[int], what: requests.Question, *, keeps_hours: bool
 ) -> tuple[int, list[str]]:
     """Ask people; -> how many, and a line for each who is not asked."""
-    count, lines = 0, []
+    gone = (await open_door(connection)).among(numbers)
+    numbers = [number for number in numbers if number not in gone]
+    count, lines = 0, [f"+{number} is not asked: it was erased" for number in sorted(gone)]
     for at in range(0, len(numbers), requests.MOST_ASKED):
         some = numbers[at : at + requests.MOST_ASKED]
         async with postgres.deadline(connection, PIECE_S, "ask for consent"):

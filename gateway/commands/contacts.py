@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from gateway import app
 from gateway.commands._options import DELIMITER_NAMES
-from gateway.contacts.loading import load
+from gateway.contacts.loading import Loaded, load
 from gateway.contacts.numbers import Forms, Numbers
 from gateway.contacts.reading import Reading
 from gateway.contacts.table import Table
@@ -80,6 +81,10 @@ def _open(
         raise
 
 
+async def _load(reading: Reading, dsn: str, name: str, connections: int) -> Loaded:
+    return await load(reading, dsn, name, now=datetime.now(UTC), connections=connections, key=app.erasure_key())
+
+
 def _print_fault(error: Exception, as_json: bool) -> None:
     if as_json:
         fault = error.fault if isinstance(error, FileFault) else type(error).__name__
@@ -125,7 +130,7 @@ def import_(as_json: bool, name: str, dsn: str, connections: int, **options: Any
     try:
         reading = _open(**options)
         with reading.table:
-            loaded = asyncio.run(load(reading, dsn, name, now=datetime.now(UTC), connections=connections))
+            loaded = asyncio.run(_load(reading, dsn, name, connections))
     except (FileFault, ConfigError, StoreError) as error:
         _print_fault(error, as_json)
         sys.exit(3 if isinstance(error, StoreError) else 2)

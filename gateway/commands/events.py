@@ -15,8 +15,9 @@ from gateway.commands._control import run
 from gateway.commands._options import EXIT_DATA, config_option, dsn_option, plain, say
 from gateway.config import Settings
 from gateway.contacts.events import Line, Refusal, read_events
+from gateway.erasure import Erased
 from gateway.person import Item
-from gateway.store import eventfiles, months, postgres, profiles
+from gateway.store import erasures, eventfiles, months, postgres, profiles
 
 BATCH = 1000
 SHOWN = 20
@@ -34,6 +35,7 @@ class Imported(Struct):
     created: int = 0
     merged: int = 0
     refused: int = 0
+    erased: int = 0
     resumed_at: int = 0
 
 
@@ -72,6 +74,8 @@ def import_(config: Path | None, dsn: str, file: Path, source: str, historical: 
     told = f"{done.lines:,} lines: {done.events:,} events taken, {done.duplicates:,} were here before"
     told += f" ({done.conflicts:,} said something else), {done.created:,} persons new, {done.merged:,} joined"
     click.echo(told + f", {done.refused:,} lines refused")
+    if done.erased:
+        click.echo(f"{done.erased:,} of those taken for nothing are of numbers that were erased")
     if done.resumed_at:
         click.echo(f"went on behind line {done.resumed_at:,}")
     sys.exit(EXIT_DATA if done.refused else 0)
@@ -85,16 +89,18 @@ async def _import(connection: postgres.Connection, file: BinaryIO, source: str, 
     sha256 = whole.digest()
     async with postgres.deadline(connection, BATCH_S, "event file"):
         begin = await eventfiles.upto(connection, sha256, source)
+    async with postgres.deadline(connection, BATCH_S, "erased"):
+        erased = await erasures.door(connection, app.erasure_key())
     done = Imported(resumed_at=begin.lines)
     kinds, chance = profiles.Kinds(), random.Random()
     lines: list[Line] = []
     for line in read_events(file, source, at=begin.octets, number=begin.lines):
         lines.append(line)
         if len(lines) == BATCH:
-            await _take(connection, lines, (sha256, source), done, kinds, chance, historical)
+            await _take(connection, lines, (sha256, source), done, kinds, chance, historical, erased)
             lines = []
     if lines:
-        await _take(connection, lines, (sha256, source), done, kinds, chance, historical)
+        await _take(connection, lines, (sha256, source), done, kinds, chance, historical, erased)
     return done
 
 
@@ -106,6 +112,7 @@ async def _take(
     kinds: profiles.Kinds,
     chance: random.Random,
     historical: bool,
+    erased: Erased,
 ) -> None:
     now = datetime.now(UTC)
     items: list[Item] = []
@@ -119,6 +126,9 @@ async def _take(
                 say("more lines are refused")
         else:
             items.append(eventfiles.as_history(line.told) if historical else line.told)
+    gone = erased.among(item.who.phone for item in items)
+    done.erased += sum(item.who.phone in gone for item in items)
+    items = [item for item in items if item.who.phone not in gone]
     async with postgres.deadline(connection, BATCH_S, "events"):
         await months.ensure(connection, "person_event", eventfiles.months(items, now))
         found = await profiles.ingest(connection, items, now, chance, kinds)

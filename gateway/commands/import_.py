@@ -26,7 +26,7 @@ from gateway.contacts.reading import Reading
 from gateway.contacts.report import Report
 from gateway.contacts.table import Table
 from gateway.dispatch.stops import Stops
-from gateway.store import consents, imports, migrate, postgres, stops
+from gateway.store import consents, erasures, imports, migrate, postgres, stops
 
 BATCH_S = 120.0
 # A ledger for all rows of a large file.
@@ -177,6 +177,8 @@ def _said(poured: importing.Poured) -> str:
         text += f" ({poured.conflicts:,} said something else)" if poured.conflicts else ""
     if poured.grants:
         text += f", {poured.grants:,} agreed"
+    if poured.erased:
+        text += f"; {poured.erased:,} of erased numbers were left out"
     if poured.disputed:
         text += f"; {poured.disputed:,} names were another person's, and stay so"
     return text + (f"; went on behind line {poured.resumed_at:,}" if poured.resumed_at else "")
@@ -256,11 +258,13 @@ async def _bring(file: str, how: How, dry_run: bool, connections: list[postgres.
         if done.is_refused:
             return
         reading = _reading(table, how, begun.as_of, now)[0]
-        done.poured = await importing.pour(reading, which, connections, begun, _wall, lambda rows: None)
+        async with postgres.deadline(connections[0], BATCH_S, "erased"):
+            erased = await erasures.door(connections[0], app.erasure_key())
+        done.poured = await importing.pour(reading, which, connections, begun, _wall, lambda rows: None, erased)
         if done.report["grants"]:
             again = _reading(table, how, begun.as_of, now)[0]
             async with postgres.deadline(connections[0], WHOLE_S, "consent"):
-                done.poured.grants = await importing.agree(again, connections[0])
+                done.poured.grants = await importing.agree(again, connections[0], erased)
         async with postgres.deadline(connections[0], BATCH_S, "import"):
             await imports.finish(connections[0], which.sha256, which.plan, _wall())
 

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from gateway.commands._control import open_orders, run, whoever
-from gateway.commands._options import Refused, config_option, dsn_option, plain
-from gateway.commands._stops import numbers_in, numbers_of
+from gateway.commands._options import Refused, config_option, dsn_option, plain, say
+from gateway.commands._stops import numbers_in, numbers_of, open_door
 from gateway.config import Settings
 from gateway.store import lists, people, postgres
 
@@ -93,6 +93,9 @@ def _change(
         told, refused = _told(numbers, file, region)
         now = datetime.now(UTC)
         async with open_orders(settings) as (connection, _), postgres.deadline(connection, WORK_S, "list"):
+            gone = (await open_door(connection)).among(told) if is_in else set()
+            if gone:
+                say(f"{len(gone):,} numbers were erased: they are left out")
             await people.lock_list(connection, name)
             found = await people.find_list(connection, name)
             if found is None and is_in:
@@ -103,8 +106,8 @@ def _change(
             if found is None:
                 raise Refused(f"list: expected one that there is, found {name!r}")
             change = lists.add if is_in else lists.remove
-            changed = await change(connection, found.id, told, source or whoever(), now, random.Random())
-        return changed, len(told), refused
+            changed = await change(connection, found.id, told - gone, source or whoever(), now, random.Random())
+        return changed, len(told - gone), refused
 
     changed, told, refused = run(config, dsn, work)
     verb, rest = ("added to", "were in it") if is_in else ("removed from", "were not in it")

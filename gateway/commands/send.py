@@ -325,7 +325,7 @@ async def enqueue(
         keys = ("region", "forms", "mobile_only", "number_column", "encoding", "delimiter", "header")
         shape = json.dumps([options[key] for key in keys])
         name = people.name_of_file(file_name, hashlib.sha256((sha256 + shape).encode()).digest())
-        loaded = await load(reading, database.dsn, name, now=datetime.now(UTC))
+        loaded = await load(reading, database.dsn, name, now=datetime.now(UTC), key=app.erasure_key())
     now, us = datetime.now(UTC), app.identity()
     async with database.connection() as connection:
         before = await runs.same_run(connection, loaded.list_id, template.text)

@@ -10,7 +10,7 @@ import click
 
 from gateway.commands._control import run
 from gateway.commands._options import Refused, config_option, dsn_option, plain, say
-from gateway.commands._stops import open_feed
+from gateway.commands._stops import open_door, open_feed
 from gateway.config import Settings
 from gateway.contacts.numbers import Numbers
 from gateway.errors import SourceFault
@@ -91,6 +91,8 @@ def run_(config: Path | None, dsn: str, name: str) -> None:
                 of = unseal(one.dsn, key_of(os.environ), f"source {name}")
                 answer = await _asked(of, one.query, one.most_rows, one.timeout_s)
                 rows, unknown = await _numbered(connection, one, answer)
+                gone = (await open_door(connection)).among(rows)
+                rows = {number: told for number, told in rows.items() if number not in gone}
                 now = datetime.now(UTC)
                 try:
                     done = await sources.apply(connection, one, rows, now, profiles.first_id(now, random.Random()))

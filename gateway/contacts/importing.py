@@ -22,6 +22,7 @@ from gateway.consent import Fact
 from gateway.contacts import consenting
 from gateway.contacts.mapping import RowReport
 from gateway.contacts.persons import Batch
+from gateway.erasure import NOBODY, Erased
 from gateway.store import eventfiles, imports, months, postgres, profiles
 
 BATCH_ITEMS = 1000
@@ -50,6 +51,7 @@ class Poured(Struct):
     conflicts: int = 0
     known: int = 0
     grants: int = 0
+    erased: int = 0
     resumed_at: int = 0
 
 
@@ -91,9 +93,11 @@ async def pour(
     begun: imports.Begun,
     clock: Callable[[], datetime],
     progress: Callable[[int], None],
+    erased: Erased = NOBODY,
 ) -> Poured:
     """Take in what the file tells behind what was taken before.
 
+    erased  who is left out, and counted
     raises  StoreError: what was written stays, and a repeat completes it
     """
     done = Poured(resumed_at=begun.line)
@@ -105,7 +109,7 @@ async def pour(
             place, batch = taken
             if batch.items:
                 async with postgres.deadline(connection, BATCH_S, "import"):
-                    await _take(connection, batch, done, kinds, clock())
+                    await _take(connection, batch, done, kinds, clock(), erased)
             upto = told.finished(place, batch.upto)
             async with postgres.deadline(connection, BATCH_S, "import"):
                 await imports.went(connection, file.sha256, file.plan, upto, clock())
@@ -121,7 +125,7 @@ async def pour(
     return done
 
 
-async def agree(reading: Pass, connection: postgres.Connection) -> int:
+async def agree(reading: Pass, connection: postgres.Connection, erased: Erased = NOBODY) -> int:
     """Append the consent that the file tells, and that the ledger has not; -> how much was new.
 
     By large pieces, since the ledger is written bucket by bucket.
@@ -129,7 +133,8 @@ async def agree(reading: Pass, connection: postgres.Connection) -> int:
     new = 0
     facts: list[Fact] = []
     for batch in reading.batches():
-        facts += batch.facts
+        gone = erased.among(fact.number for fact in batch.facts)
+        facts += [fact for fact in batch.facts if fact.number not in gone]
         if len(facts) >= PIECE_FACTS:
             new, facts = new + await _append(connection, facts), []
     return new + await _append(connection, facts)
@@ -141,14 +146,23 @@ async def _append(connection: postgres.Connection, facts: list[Fact]) -> int:
 
 
 async def _take(
-    connection: postgres.Connection, batch: Batch, done: Poured, kinds: profiles.Kinds, now: datetime
+    connection: postgres.Connection,
+    batch: Batch,
+    done: Poured,
+    kinds: profiles.Kinds,
+    now: datetime,
+    erased: Erased,
 ) -> None:
-    if batch.kinds:
-        await imports.note_kinds(connection, batch.kinds, now)
-    if any(item.name for item in batch.items):
-        await months.ensure(connection, "person_event", eventfiles.months(batch.items, now))
-    found = await profiles.ingest(connection, batch.items, now, random.Random(), kinds, is_alone=True)
-    done.told += len(batch.items)
+    gone = erased.among(item.who.phone for item in batch.items)
+    items = [item for item in batch.items if item.who.phone not in gone]
+    done.erased += len(batch.items) - len(items)
+    kinds_of = {number: kind for number, kind in batch.kinds.items() if number not in gone}
+    if kinds_of:
+        await imports.note_kinds(connection, kinds_of, now)
+    if any(item.name for item in items):
+        await months.ensure(connection, "person_event", eventfiles.months(items, now))
+    found = await profiles.ingest(connection, items, now, random.Random(), kinds, is_alone=True)
+    done.told += len(items)
     done.events += found.events
     done.created += found.created
     done.merged += found.merged

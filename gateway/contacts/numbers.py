@@ -41,6 +41,7 @@ FAULTS: dict[str, str] = {
     "too_long": "fewer digits",
     "not_in_use": "a number of a range that is in use",
     "not_mobile": "a mobile number",
+    "erased": "a number that may be kept: whose it is has asked to be forgotten",
 }
 """Name of a fault -> what was expected instead."""
 

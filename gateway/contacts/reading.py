@@ -15,6 +15,7 @@ from gateway.contacts.numberplan import FIXED_LINE_OR_MOBILE, LINES
 from gateway.contacts.numbers import Numbers, Verdict
 from gateway.contacts.report import FieldUse, Report
 from gateway.contacts.table import BLOCK_CHARACTERS, Block, Table, looks_like_number
+from gateway.erasure import NOBODY, Erased
 from gateway.errors import FileFault
 
 _NUMBER_NAMES = frozenset(
@@ -141,6 +142,8 @@ class Reading:
         for name in dict.fromkeys(template_fields):
             near = next((other for other in self.fields if fold(other) == fold(name)), "")
             self.report.template.append(FieldUse(name, name not in self.fields, near="" if near == name else near))
+        self.erased: Erased = NOBODY
+        """Who is refused since they were erased; set by who has asked for them."""
         self._used = [(use, self.fields.index(use.name)) for use in self.report.template if not use.is_missing]
 
     def batches(self, characters: int = BLOCK_CHARACTERS) -> Iterator[Batch]:
@@ -169,6 +172,9 @@ class Reading:
             report.note(row.line, row.name, row.found)
         if self._numbers.mobile:
             self._refuse_landlines(numbers, kinds, verdicts)
+        for index in self.erased.places(numbers):
+            numbers[index] = kinds[index] = 0
+            verdicts[index] = Verdict(fault="erased")
         for index, verdict in verdicts.items():
             if verdict.fault == "empty" and not any(column[index].strip() for column in columns):
                 report.rows -= 1

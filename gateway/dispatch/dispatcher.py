@@ -191,6 +191,8 @@ class Dispatcher:
                 sender = source or carrier.settings.source
                 limits = carrier.limits.of_batch(sender, dressed.run.name, batch.country)
                 suppressed = self._feed.suppressed(batch.class_, sender)
+                if suppressed:
+                    self._feed.find_erased(batch)
                 try:
                     batch.dress(dressed.form, dressed.ends_at, limits, suppressed)
                 except ValueError as error:

@@ -24,6 +24,7 @@ from gateway.dispatch.control import Control
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.line import Connect, Line
 from gateway.dispatch.memory import Ladder, Limits, Stage
+from gateway.erasure import Key
 from gateway.errors import StoreError
 from gateway.smpp.carrier import Carrier
 from gateway.store import postgres
@@ -46,6 +47,7 @@ class Surroundings(Struct, kw_only=True):
     min_free      of them, below which nothing new is claimed
     history       None: no other server is ever expected
     asks_consent  people are asked for their consent here, so a YES of a handset may be the answer
+    erasure       the key of erased numbers; None: it is not known here
     """
 
     sizes: Callable[[], tuple[int, int]] = lambda: (0, 0)
@@ -54,6 +56,7 @@ class Surroundings(Struct, kw_only=True):
     min_free: int = 0
     history: History | None = None
     asks_consent: bool = True
+    erasure: Key | None = None
 
 
 class Asker(Protocol):

@@ -88,7 +88,7 @@ class Worker:
         around = surroundings or Surroundings()
         self.guards = Guards(self.control, clock, connect, deadline_s, around)
         self._asks_consent = around.asks_consent
-        self.feed = Feed(clock, self.connect, deadline_s, self.instance)
+        self.feed = Feed(clock, self.connect, deadline_s, self.instance, around.erasure)
         self.stops = Stops(clock, self.connect, deadline_s, settings.worker.lease_s, identity)
         self.failover = Failover(settings, clock, self.connect, self._give_back, lambda: self.control.drained)
         self.retention = Retention(settings.retention, clock, self.connect, self.instance)

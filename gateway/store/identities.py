@@ -611,6 +611,23 @@ async def join(connection: Connection, stays: Person, goes: Person, now: datetim
     stays.last_seen_at, stays.session_at = rows[0]["last_seen_at"], rows[0]["session_at"]
 
 
+async def merge(connection: Connection, one: tuple[int, int], other: tuple[int, int], now: datetime) -> Person:
+    """Make one of two persons, (bucket, id) each, whatever they go by: somebody has said so; -> who stays (EV-7).
+
+    One transaction. raises  Again: one of them has moved, or become another
+    """
+    async with connection.transaction():
+        found = await hold(connection, {one[1]: one[0], other[1]: other[0]}, now)
+        # Nobody is made: no id is asked for.
+        plan = _Plan(Found(), now, lambda: 0)
+        plan.join(found[one[1]], found[other[1]])
+        for stays, goes in plan.joins:
+            await join(connection, stays, goes, now)
+            await _write(connection, plan, {stays.id: stays}, now)
+            return stays
+    raise ValueError(f"merge: expected two persons, got {one[1]} twice")
+
+
 async def _hand_over(connection: Connection, to: tuple[int, int], of: tuple[int, int]) -> None:
     for moved, dropped in MOVED.values():
         if moved:

@@ -130,6 +130,7 @@ PLACES: dict[str, Place] = {
     "person_feed": LOCAL,
     "bucket_gate": LOCAL,
     "event_file": LOCAL,
+    "erasure_key": LOCAL,
     "import_file": LOCAL,
     "source": LOCAL,
     "audience": LOCAL,

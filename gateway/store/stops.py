@@ -297,6 +297,12 @@ async def newest(connection: Connection, limit: int) -> list[Standing]:
     return [Standing(**dict(row)) for row in await connection.fetch(query("newest_stops"), limit)]
 
 
+async def erasure_key(connection: Connection) -> bytes | None:
+    """Read the digest of the key that numbers are erased with (gateway.erasure); None: nobody ever was."""
+    found: bytes | None = await connection.fetchval(query("erasure_key"))
+    return found
+
+
 async def listen(connection: Connection, heard: Callable[[], None]) -> None:
     """Call `heard` when something was entered, as long as the connection lives."""
 

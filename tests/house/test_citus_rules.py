@@ -68,6 +68,8 @@ ALL_LANES = {
     "point_identities": BATCH,
     "named_profiles": BATCH,
     "identities_of_profile": FEW,
+    "erase_identities": FEW,
+    "places_of_id": FEW,
     "hand_identities": FEW,
     "count_list_entries": "a list as a whole; somebody has changed it by hand",
     "list_sources": "a list as a whole; asked by a person",

@@ -27,6 +27,8 @@ NOT_THE_WORKERS = {
     "aggregates.sql": ("aggregates", "sessions"),
     "blocks.sql": ("blocks",),
     "consents.sql": ("consents",),
+    "dossiers.sql": ("dossiers",),
+    "erasures.sql": ("erasures",),
     "identities.sql": ("identities",),
     "imports.sql": ("imports",),
     "jobs.sql": ("jobs",),

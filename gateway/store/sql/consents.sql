@@ -73,9 +73,10 @@ SELECT number, id, hash FROM consent_head WHERE bucket = $1::int AND number = AN
 SELECT seq FROM consent_upto WHERE id = 1;
 
 -- name: stops_to_prove
--- Read the entries of the feed that the ledger has not yet.
+-- Read the entries of the feed that the ledger has not yet. Of an erasure it proves the pseudonym's, never the number's.
 -- index: stop_feed_pkey
-SELECT seq, number, at, is_stop, scope, source, note FROM stop_feed WHERE seq > $1::bigint ORDER BY seq LIMIT $2::int;
+SELECT seq, number, at, is_stop, scope, source, note FROM stop_feed
+WHERE seq > $1::bigint AND (source <> 'erased' OR number >= 4611686018427387904) ORDER BY seq LIMIT $2::int;
 
 -- name: note_consent_upto
 -- Note how far the feed is in the ledger.

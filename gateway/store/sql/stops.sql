@@ -149,3 +149,8 @@ ORDER BY f.number, f.seq DESC;
 SELECT s.number FROM suppression s JOIN stop_feed f ON f.seq = s.since
 WHERE s.source = $1::text AND s.scope = '*' AND s.number > $2::bigint AND f.at < $3::timestamptz
 ORDER BY s.number LIMIT $4::int;
+
+-- name: erasure_key
+-- Read the digest of the key that numbers are erased with.
+-- index: erasure_key_pkey
+SELECT digest FROM erasure_key WHERE id = 1;

@@ -1,0 +1,13 @@
+from typing import Any, Final, final
+
+from _fastpath.batch import Batch
+from _fastpath.numbers import NumberSet
+
+FIRST: Final[int]
+
+@final
+class Pseudonyms:
+    def __init__(self, key: bytes) -> None: ...
+    def of(self, number: int) -> int: ...
+    def places(self, numbers: Any, erased: NumberSet) -> list[int]: ...
+    def among(self, batch: Batch, erased: NumberSet) -> list[int]: ...
