@@ -1,10 +1,10 @@
-"""Keyed hashes of phone numbers that were erased (CN-12): SipHash-2-4 of the number, 62 bits behind a bit that no number has.
+"""Keyed hashes of phone numbers that were erased (CN-12): SipHash-2-4, 62 bits behind a bit that no number has.
 
     pseudonym = 2**62 | (siphash(key, number as 8 octets, little-endian) & 2**62 - 1)
 
 So it is a positive 63-bit integer as numbers are, stands wherever they do, and is never taken for one: the longest
-number has 15 digits, which are 50 bits. Who has no key cannot say whose it is; two numbers have the same once in 2**31
-erasures. Not here: where the key is from (gateway/erasure.py), who is erased (dispatch.stops asks as chunks are claimed).
+has 15 digits, which are 50 bits. Who has no key cannot say whose it is; two numbers have the same once in 2**31
+erasures. Not here: where the key is from (gateway/erasure.py), who asks (dispatch.stops, at a claim).
 """
 
 cimport cython
@@ -43,7 +43,7 @@ cdef class Pseudonyms:
         cdef uint64_t v2 = self.k0 ^ 0x6C7967656E657261ULL
         cdef uint64_t v3 = self.k1 ^ 0x7465646279746573ULL
         cdef uint64_t word = <uint64_t>number
-        cdef int block, i
+        cdef int block, _i
         # Two blocks: the number, and the length of 8 octets in the last one's highest. Behind them four rounds more.
         for block in range(3):
             if block == 1:
@@ -52,7 +52,7 @@ cdef class Pseudonyms:
                 v3 ^= word
             else:
                 v2 ^= 0xFF
-            for i in range(2 if block < 2 else 4):
+            for _i in range(2 if block < 2 else 4):
                 v0 += v1
                 v2 += v3
                 v1 = rotated(v1, 13) ^ v0
