@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ import pytest
 from gateway.errors import StoreError
 from gateway.store.embedded import Embedded
 from tests.fixtures import audit as invariants
+from tests.fixtures.disk import kept_full, small_disk
 from tests.fixtures.engine import doubt_bound, until
 from tests.fixtures.postgres import FAST
 from tests.fixtures.rig import ROOT, Rig
@@ -56,31 +57,6 @@ async def test_worker_whose_log_goes_nowhere_sends_everything_and_ends_when_told
     finally:
         for descriptor in (reading, writing, full):
             os.close(descriptor)
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, size_mb: int) -> Iterator[Path]:
-    """A file system of its own, mounted for the length of the block."""
-    if os.geteuid() or not shutil.which("mount"):
-        pytest.skip("a small file system is mounted by root alone")
-    folder.mkdir(mode=0o755)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size_mb}m,mode=755", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Leave no octet free; -> what to remove."""
-    filler = disk / "filler"
-    with open(filler, "wb") as file:
-        space = os.statvfs(disk)
-        os.posix_fallocate(file.fileno(), 0, space.f_bfree * space.f_frsize)
-    return filler
 
 
 @contextlib.asynccontextmanager
@@ -127,7 +103,8 @@ async def test_disk_that_is_full_stops_the_sending_and_it_goes_on_by_itself_when
             await rig.start("worker")
             await rig.until_taken(500)
             async with kept_running(rig.server):
-                filler = fill(tables if disk == "of the tables" else wal)
+                full = contextlib.AsyncExitStack()
+                await full.enter_async_context(kept_full(tables if disk == "of the tables" else wal))
                 said = rig.log_size("worker")
 
                 async def is_shown() -> bool:
@@ -155,7 +132,7 @@ async def test_disk_that_is_full_stops_the_sending_and_it_goes_on_by_itself_when
                 await asyncio.sleep(0.5)
                 assert rig.taken() == settled, "something left though nothing could be written down"
                 assert rig.is_alive("worker")
-                filler.unlink()
+                await full.aclose()
                 audit = await rig.audit_when_over(run, patience_s=60.0)
             audit.check(doubt_at_most=0, receipts=True)
 
