@@ -45,7 +45,7 @@ RECEIPT_POWERS = (10, 40)
 WINDOW_SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 LENGTHS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 BOUNDS = ("window", "rate", "limit", "queue", "intent", "lease", "feed", "carrier")
-GUARDS = ("hold", "disk", "memory", "clock", "history")
+GUARDS = ("hold", "disk", "memory", "clock", "history", "transactions")
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 

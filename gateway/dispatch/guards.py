@@ -5,6 +5,7 @@
     the disk of the embedded server is nearly full        no claim                  until there is room
     memory (memory.py)                                    fewer claims, none        until it is given back
     the wall clock has jumped (clock.py)                  no promotional start      for a minute, or a person says so
+    the server's transactions are half used up            nothing: it is told       until it is vacuumed
 
 What is stopped is not undone: batches stay in hand, links stay bound, receipts wait unanswered. Everything goes on by
 itself when its reason has gone; a hold by an order alone, and a distrusted clock by one too. Each reason is told in the
@@ -37,6 +38,8 @@ LOOK_S = 0.05
 SILENCE_S = 0.8
 BEAT_S = 0.25
 SLOW_S = 1.0
+# A server that vacuums at all stays below 200 million or a little more; it takes nothing any more at 2,144 million.
+OLD_TRANSACTIONS = 1_000_000_000
 
 
 class Surroundings(Struct, kw_only=True):
@@ -103,6 +106,7 @@ class Guards:
         self.memory = Ladder(surroundings.memory)
         self.watch = Watch(clock)
         self.disk = ""
+        self.transactions = ""
         # The beat is an asker, too: it knows of a silence where nothing else asks.
         self.asked_at: float | None = None
         self.answered_at = clock.monotonic()
@@ -166,7 +170,23 @@ class Guards:
         history = self._around.history
         if history is not None and history.hold is not None and self._orders("failover", history.hold.key):
             history.accept()
+        self._look_at_transactions()
         self._apply()
+
+    def _look_at_transactions(self) -> None:
+        """Tell of a server that nobody vacuums, long before it stops by itself."""
+        history = self._around.history
+        found = history.found if history is not None else None
+        text = ""
+        if found is not None and found.xid_age >= OLD_TRANSACTIONS:
+            text = (
+                f"transactions: the oldest that Postgres still keeps is {found.xid_age // 1_000_000:,} million old, "
+                f"and at 2,144 million it takes no more: end what holds the vacuum up (a transaction, a prepared one "
+                f"or a replication slot that is open for long), then VACUUM (FREEZE)"
+            )
+        if bool(text) != bool(self.transactions):
+            log.warning("! %s", text or "transactions: the vacuum is through, none is old any more")
+        self.transactions = text
 
     def look_at_postgres(self, now: float) -> None:
         """Stop what Postgres owes an answer for too long."""
@@ -241,6 +261,7 @@ class Guards:
             "memory": self.memory.trouble,
             "clock": self.watch.trouble,
             "history": history.trouble if history is not None else "",
+            "transactions": self.transactions,
         }
         return {
             "alarms": {name: text for name, text in found.items() if text},

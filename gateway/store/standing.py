@@ -52,6 +52,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     lsn            octets of WAL that are on its disk
     missing_grant  the statement by which our role would be let read where a timeline was left; empty: it may
     database       where that statement is to be run
+    xid_age        transactions since the oldest one that a row still bears; the server stops at 2,144 million
     """
 
     system: int
@@ -64,6 +65,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     synchronous_commit: str = "on"
     missing_grant: str = ""
     database: str = ""
+    xid_age: int = 0
 
     @property
     def key(self) -> str:

@@ -171,6 +171,20 @@ def test_grant_that_is_missing_is_advice_that_stops_nothing_and_no_alarm() -> No
     assert fake.guards.report()["advice"] == []
 
 
+def test_old_transactions_are_told_once_and_stop_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Fault 76."""
+    fake = Fake()
+    alarms = []
+    for age in (200_000_000, 999_999_999, 1_000_000_000, 1_900_000_000, 50_000_000):
+        fake.history.judge(Standing(system=7, timeline="00000001", lsn=5, xid_age=age), None)
+        fake.guards.look()
+        alarms.append(fake.guards.report()["alarms"].get("transactions", ""))
+    assert alarms[:2] == ["", ""] and alarms[4] == ""
+    assert "1,000 million old" in alarms[2] and "1,900 million old" in alarms[3]
+    assert len(caplog.records) == 2 and caplog.records[0].getMessage() == f"! {alarms[2]}"
+    assert not fake.backlog.paused and fake.dispatcher.barred == ""
+
+
 def test_distrusted_clock_is_believed_by_an_order_that_came_after_the_jump() -> None:
     """Fault 82."""
     fake = Fake()

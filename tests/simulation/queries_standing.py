@@ -16,10 +16,11 @@ from tests.simulation.tables import Transaction
     "synchronous_commit",
     "missing_grant",
     "database",
+    "xid_age",
 )
 def standing(tx: Transaction) -> Result:
     """A primary on its first timeline; it loses nothing that was acknowledged, so how far it is does not matter."""
-    return [(1, "00000001", 0, False, 180000, "on", "on", "on", "", "world")]
+    return [(1, "00000001", 0, False, 180000, "on", "on", "on", "", "world", 0)]
 
 
 @model("timeline_history", "pg_read_file")

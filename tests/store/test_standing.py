@@ -152,6 +152,30 @@ async def test_role_that_may_not_read_histories_is_told_with_the_grant_that_lets
         await postgres.close(superuser)
 
 
+@pytest.mark.slow
+async def test_server_whose_transactions_are_half_used_up_says_so(data_root: Path) -> None:
+    """Fault 76: its counter is set forward by 1,200 million, as years of traffic would."""
+    at, segment = 1_200_000_000, 1 << 20
+    with Embedded(data_root) as server:
+        command = Path(f"/proc/{server.pid}/exe").resolve().parent / "pg_resetwal"
+        connection = await postgres.connect(server.dsn)
+        assert 0 <= (await standing.read(connection)).xid_age < 1_000_000
+        await postgres.close(connection)
+    if not command.exists():
+        pytest.skip(f"{command} is not there")
+    data = data_root / "postgres" / "data"
+    owner = data.stat()
+    account = dict(user=owner.st_uid, group=owner.st_gid, extra_groups=[]) if os.getuid() == 0 else {}
+    subprocess.run([str(command), "-x", str(at), "-D", str(data)], check=True, cwd="/", timeout=60, **account)
+    status = data / "pg_xact" / f"{at // segment:04X}"
+    status.write_bytes(bytes(segment // 4))
+    os.chown(status, owner.st_uid, owner.st_gid)
+    with Embedded(data_root, {"autovacuum": "off", "autovacuum_freeze_max_age": "2000000000"}) as server:
+        connection = await postgres.connect(server.dsn)
+        assert at - 1_000_000 < (await standing.read(connection)).xid_age < at + 1_000_000
+        await postgres.close(connection)
+
+
 # Two servers ----------------------------------------------------------------------------------------------------------
 
 

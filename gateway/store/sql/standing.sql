@@ -1,7 +1,8 @@
 -- name: standing
 -- Say which history this server writes and how far it is on disk; on a standby, how far it was replayed. What our role lacks
--- to read where timelines were left comes as the statement that a superuser grants it by.
--- index: none, it reads no table
+-- to read where timelines were left comes as the statement that a superuser grants it by. xid_age: of the oldest transaction
+-- that rows of any database still bear, at 2,144 million the server takes no more.
+-- index: none, it reads a catalog of a few rows
 SELECT (SELECT system_identifier FROM pg_control_system()) AS system,
        CASE WHEN pg_is_in_recovery() THEN '' ELSE substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) END AS timeline,
        (CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0'::pg_lsn)
@@ -11,7 +12,8 @@ SELECT (SELECT system_identifier FROM pg_control_system()) AS system,
        current_setting('synchronous_commit') AS synchronous_commit,
        CASE WHEN has_function_privilege('pg_catalog.pg_read_file(text)', 'EXECUTE') THEN ''
             ELSE format('GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_file(text) TO %I', current_user) END AS missing_grant,
-       current_database()::text AS database;
+       current_database()::text AS database,
+       (SELECT max(greatest(age(datfrozenxid), mxid_age(datminmxid))) FROM pg_database) AS xid_age;
 
 -- name: timeline_history
 -- Read where a timeline left the one before it, for each that came before; needs EXECUTE on pg_read_file.
