@@ -155,11 +155,13 @@ class KeywordSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     stop   more words and short phrases, each a message by itself
     start  more that take it back
     scope  all: a STOP is meant for every sender; sender: for the one that was written to
+    doubt  of a message that may ask to be left alone: pause what is promotional, and ask; or ignore
     """
 
     stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...], Meta(max_length=1000)] = ()
     start: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...], Meta(max_length=1000)] = ()
     scope: Literal["all", "sender"] = "all"
+    doubt: Literal["pause", "ignore"] = "pause"
 
 
 class TlvSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -260,6 +262,8 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     inbound_busy_status      answer while Postgres is behind; RMSGQFUL is retried by all, RX_T_APPN not by Vonage
     inbound_prefix           of the country whose handsets' numbers come with a 0 in its place, such as 44
     stop_reply               text that confirms a STOP, once, from the number that was written to; empty: none
+    doubt_reply              text that asks, once, who may want to be left alone ("Reply STOP to end"); empty: none
+    doubt_replies            the same in other languages, by how numbers begin: { "49" = "Antworten Sie STOP …" }
     help_reply               text that answers HELP, to whoever asks, opted out or not; empty: none
 
     Binds: which hosts, and what is done about refusals and sessions that wear out
@@ -387,6 +391,10 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     inbound_prefix: Annotated[str, Meta(pattern="^([1-9][0-9]{0,3})?$")] = ""
     stop_reply: Annotated[str, Meta(max_length=1600)] = ""
     help_reply: Annotated[str, Meta(max_length=1600)] = ""
+    doubt_reply: Annotated[str, Meta(max_length=1600)] = ""
+    doubt_replies: Mapping[
+        Annotated[str, Meta(pattern="^[1-9][0-9]{0,14}$")], Annotated[str, Meta(min_length=1, max_length=1600)]
+    ] = {}
     # receipts
     receipt_recognised_by: Literal["esm_class", "pattern", "either"] = "esm_class"
     receipt_prefers: Literal["tlv", "text"] = "tlv"

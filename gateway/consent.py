@@ -22,7 +22,7 @@ Class = Literal["promotional", "transactional", "night", "all"]
 Action = Literal["grant", "pending", "confirm", "revoke", "suppress", "release"]
 Source = Literal[
     "form", "checkout", "keyword", "import", "agent", "api", "carrier", "sunset", "complaint", "legal", "command",
-    "invalid", "age", "landline", "recycled", "erased", "manual",
+    "invalid", "age", "landline", "recycled", "erased", "manual", "doubt",
 ]  # fmt: skip
 # What stands before the first row of a chain.
 NO_HASH = bytes(32)

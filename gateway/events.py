@@ -46,6 +46,20 @@ KINDS: Mapping[str, Kind] = {
             "is_new": "whether it was not stopped already",
         },
     ),
+    "doubt.received": Kind(
+        "a message may ask not to be written to any more: what is promotional is paused, somebody should read it",
+        "the address of the handset, as the SMSC wrote it",
+        {
+            "message": "id in inbound_message",
+            "number": "of the handset",
+            "is_new": "whether it was not paused or stopped already",
+        },
+    ),
+    "doubt.lifted": Kind(
+        "a handset that was asked what it means has answered something ordinary: what is promotional goes on",
+        "the address of the handset, as the SMSC wrote it",
+        {"message": "id in inbound_message", "number": "of the handset"},
+    ),
     "start.received": Kind(
         "a handset takes its STOP back; what others than itself have stopped stays stopped",
         "the address of the handset, as the SMSC wrote it",

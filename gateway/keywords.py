@@ -6,10 +6,12 @@
       near      one slip beside it, in a word that is none    "STPO", "unsubcribe", but "shop"
       phrase    a pattern of a language, in a clause          "hello, please do not text me again"
                 what never matches is taken out before        "can't stop laughing", "cancel my order"
+      score     of what no rule has read: like a stop, like none, or between: a doubt, which is asked about (CN-5.5)
 
 Every language is tried on every message. START, HELP and YES are read exactly, or with courtesies: nothing near them
 subscribes anybody. Whether a YES says anything depends on how the number stands (`meaning`).
-Not here: what follows from it (dispatch/optout.py).
+A phrase that scores as an ordinary message is a doubt as well: the other way round patterns would have to be perfect.
+Not here: what follows from it (dispatch/optout.py), how weights are learned (tests/keywords/train.py).
 """
 
 import functools
@@ -22,7 +24,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-Wish = Literal["stop", "start", "help", "yes"]
+from _fastpath.ngrams import score
+
+Wish = Literal["stop", "start", "help", "yes", "doubt"]
 # Nobody writes more to be left alone, and a text of a stranger is not folded without end.
 LONGEST_TEXT = 320
 # Tokens of a message that may be a keyword among courtesies.
@@ -30,6 +34,10 @@ MOST_POLITE = 10
 # A slip beside a shorter keyword is a word more often than not, but for those that the file names.
 SHORTEST_NEAR = 6
 SHORTEST_SLIP = 4
+# Letters that are held down: "stoooop".
+_HELD = re.compile(r"([^\W\d_])\1{2,}")
+# A score of 1 in keywords.weights, whose octets are signed.
+SCORE_1 = 16
 # What a text is cut into; the others of punctuation part words.
 _CLAUSE_ENDS = ".,!?;:…\n\r。、！？；：،؟؛।|¡¿«»()[]{}<>\u2028\u2029"
 _QUOTES = "'’‘`´ʼ\"“”„‹›״׳"
@@ -113,6 +121,7 @@ class Words(Struct, frozen=True, kw_only=True):
     near       keywords of STOP by themselves and by each of them with a letter less
     joined     keywords of languages that write no spaces, by wish; courtesies of theirs, the longest first
     by_prefix  keywords of STOP for numbers that begin so
+    weights    of the score (_fastpath/ngrams.pyx), and from where it is a stop, a doubt, and a phrase none
     """
 
     strong: frozenset[tuple[str, ...]]
@@ -131,6 +140,10 @@ class Words(Struct, frozen=True, kw_only=True):
     joined_never: re.Pattern[str]
     signatures: re.Pattern[str]
     by_prefix: Mapping[str, frozenset[tuple[str, ...]]]
+    weights: bytes
+    is_stop_from: float
+    is_doubt_from: float
+    is_phrase_from: float
 
     def wish(self, text: str, number: int = 0) -> Wish | None:
         """Read what a message asks for; None: nothing of this.
@@ -139,9 +152,41 @@ class Words(Struct, frozen=True, kw_only=True):
         """
         if len(text) > LONGEST_TEXT:
             return None
+        seen = self._seen(text)
+        by_rule = self._by_rule(seen, number)
+        if by_rule is not None and by_rule != "phrase":
+            return by_rule
+        shape = _shape(seen)
+        score_ = score(shape, self.weights) / SCORE_1
+        if by_rule == "phrase":
+            return "stop" if score_ >= self.is_phrase_from else "doubt"
+        # One word that no rule knows is a word, not a sentence.
+        if score_ < self.is_doubt_from or (shape.count(" ") <= 2 and not _JOINED_SCRIPT.search(shape)):
+            return None
+        is_like_stop = score_ >= self.is_stop_from
+        if self._has_never(seen):
+            return "doubt" if is_like_stop else None
+        return "stop" if is_like_stop else "doubt"
+
+    def _has_never(self, seen: str) -> bool:
+        """Whether something in it never matches: then it takes more to be a doubt, and it is never more than that."""
+        clauses = clauses_of(seen)
+        joined = ("".join(clause) for clause in clauses)
+        return any(self.never.search("".join(token + " " for token in clause)) for clause in clauses) or any(
+            self.joined_never.search(text) for text in joined
+        )
+
+    def shape(self, text: str) -> str:
+        """A text as the score sees it: words folded, letters held down once, digits 0, one space around each word."""
+        return _shape(self._seen(text))
+
+    def _seen(self, text: str) -> str:
         seen = _UNSEEN.sub("", unicodedata.normalize("NFKC", text))
-        if match := self.signatures.search(seen):
-            seen = seen[: match.start()]
+        match = self.signatures.search(seen)
+        return seen[: match.start()] if match else seen
+
+    def _by_rule(self, seen: str, number: int) -> Wish | Literal["phrase"] | None:
+        """What a rule reads, of a text in NFKC; phrase: a pattern among other words."""
         for reading in _readings(seen):
             if found := self._read(reading, number):
                 return found
@@ -150,9 +195,10 @@ class Words(Struct, frozen=True, kw_only=True):
         clauses = clauses_of(seen)
         ends = [clauses_of(first[1])] if first else []
         ends += [clauses[-1:]] if len(clauses) > 1 else []
-        return "stop" if any(_flat(end) in self.strong for end in ends) and not _PLAYFUL.search(seen) else None
+        bare = [tuple(token for token in _flat(end) if token not in self.polite) for end in ends]
+        return "stop" if any(end in self.strong for end in bare) and not _PLAYFUL.search(seen) else None
 
-    def _read(self, text: str, number: int) -> Wish | None:
+    def _read(self, text: str, number: int) -> Wish | Literal["phrase"] | None:
         clauses = clauses_of(text)
         tokens = _flat(clauses)
         if not tokens:
@@ -161,18 +207,21 @@ class Words(Struct, frozen=True, kw_only=True):
             tokens = ("".join(tokens),)
         if found := self._alone(tokens):
             return found
+        # "sto p"
+        if len(tokens) <= 4 and ("".join(tokens),) in self.strong:
+            return "stop"
         if any(str(number).startswith(prefix) and tokens in some for prefix, some in self.by_prefix.items()):
             return "stop"
         if self._is_near(tokens):
             return "stop"
-        if _JOINED_SCRIPT.search(text) and (found := self._joined(clauses)):
-            return found
+        if _JOINED_SCRIPT.search(text) and (joined := self._joined(clauses)):
+            return joined
         leads = self.openers | self.polite
         for clause in clauses:
             parts = self.never.sub("\0 ", "".join(token + " " for token in clause)).split("\0")
             for at, part in enumerate(parts):
                 if self.phrases.is_in(part.split(), leads, self.polite, begins=not at):
-                    return "stop"
+                    return "phrase"
         return None
 
     def _alone(self, tokens: tuple[str, ...]) -> Wish | None:
@@ -213,7 +262,7 @@ class Words(Struct, frozen=True, kw_only=True):
             for word in self.near.get(less, ())
         )
 
-    def _joined(self, clauses: Sequence[Sequence[str]]) -> Wish | None:
+    def _joined(self, clauses: Sequence[Sequence[str]]) -> Wish | Literal["phrase"] | None:
         whole = self._without_courtesies("".join(token for clause in clauses for token in clause))
         if whole in self.joined:
             return self.joined[whole]
@@ -222,7 +271,7 @@ class Words(Struct, frozen=True, kw_only=True):
             if self._stops(self._without_courtesies(text)):
                 return "stop"
             if any(self.joined_phrases.search(part) for part in self.joined_never.sub("\0", text).split("\0") if part):
-                return "stop"
+                return "phrase"
         return None
 
     def _stops(self, text: str) -> bool:
@@ -248,8 +297,12 @@ def meaning(
     """Say what a wish means for a number that stands so; a YES of anybody else is an ordinary answer.
 
     is_stopped  by its own handset
+    A doubt has no meaning of its own: what follows from it is a question.
+
     is_pending  it was asked whether it wants to hear from us, and has not answered
     """
+    if wish == "doubt":
+        return None
     if wish != "yes":
         return wish
     if is_pending:
@@ -310,6 +363,10 @@ def words(stop: tuple[str, ...] = (), start: tuple[str, ...] = ()) -> Words:
         joined_never=re.compile("|".join(_fold(one) for one in _gather(joined)("never"))),
         signatures=re.compile("|".join(r"(?<!\w)" + re.escape(one) for one in document["signatures"]), re.IGNORECASE),
         by_prefix={prefix: _tokens_of(some) for prefix, some in document["by_prefix"].items()},
+        weights=Path(__file__).with_suffix(".weights").read_bytes(),
+        is_stop_from=document["score"]["stop"],
+        is_doubt_from=document["score"]["doubt"],
+        is_phrase_from=document["score"]["phrase"],
     )
 
 
@@ -385,17 +442,36 @@ def _fold(text: str) -> str:
 
 
 def _readings(text: str) -> Iterator[str]:
-    """The text, and what it looks like: in our letters, in Cyrillic ones, and with digits for letters."""
+    """The text, and what it looks like: in our letters, in Cyrillic ones, digits for letters, no letter held down."""
     yield text
     told = {text}
     for other in (
         "".join(_LATIN_OF.get(c, c) for c in text),
         "".join(_CYRILLIC_OF.get(c, c) for c in text) if re.search("[\u0400-\u04ff]", text) else text,
         " ".join(_with_letters(piece) for piece in text.split(" ")),
+        _HELD.sub(r"\1", text),
     ):
         if other not in told:
             told.add(other)
             yield other
+
+
+def _shape(seen: str) -> str:
+    kept = []
+    for character in _fold(seen):
+        if character in _QUOTES:
+            continue
+        if character in "?？؟":
+            kept.append(" ? ")
+        elif character == "🛑":
+            kept.append(" 🛑 ")
+        elif character.isdigit():
+            kept.append("0")
+        elif character.isalnum() or unicodedata.category(character)[0] == "M":
+            kept.append(character)
+        else:
+            kept.append(" ")
+    return " " + _HELD.sub(r"\1", " ".join("".join(kept).split())) + " "
 
 
 def _with_letters(piece: str) -> str:

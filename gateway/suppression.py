@@ -26,6 +26,7 @@ class Kind(Struct, frozen=True):
 
 KINDS: Mapping[str, Kind] = {
     "keyword": Kind("a STOP of the handset", by_start=True),
+    "doubt": Kind("seems to have had enough, and was asked", by_start=True),
     "command": Kind("entered by a person"),
     "api": Kind("entered by a program"),
     "import": Kind("of a file of opt-outs"),

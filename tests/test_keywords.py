@@ -1,13 +1,17 @@
 """What handsets write when they have had enough, and what only looks like it."""
 
 import itertools
+import time
 import tomllib
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.keywords import LONGEST_TEXT, Wish, meaning, number_of, tokens_of, words
+from tests.keywords import train
 
+HERE = Path(__file__).parent / "keywords"
 LABELLED = tomllib.loads((Path(__file__).parent / "keywords" / "labelled.toml").read_text(encoding="utf-8"))
 
 
@@ -19,7 +23,8 @@ LABELLED = tomllib.loads((Path(__file__).parent / "keywords" / "labelled.toml").
         "no más", "sair", "Stopp", "СТОП", "στοπ", "ΣΤΟΠ", "הסר", "إلغاء", "बंद", "停止", "수신거부", "退订",
         "stop please", "Please stop", "STOP it", "stop texts now", "stop, thanks", "STOP.\n", "stop\0",
         "СТОР", "SТОР", "stpo", "stip", "sto0p", "unsubcribe", "Please do not text me", "don't text me", "take me off",
-        "remove me from your list", "wrong number",
+        "remove me from your list", "wrong number", "STOOOOP", "Baaaajaaa", "стооооп", "sto p", "un subscribe",
+        "stop " * 60, "I'd rather not get texts. Stop please",
     ],
 )  # fmt: skip
 def test_a_handset_that_has_had_enough_is_understood(text: str) -> None:
@@ -33,7 +38,7 @@ def test_a_handset_that_has_had_enough_is_understood(text: str) -> None:
         "end of the week", "quit smoking", "top", "shop", "step", "spot", "stay", "send", "and", "t", "n",
         "please", "thanks", "when does it end", "this is the end my friend", "non stop music",
         "I cannot cancel it today",
-        "stop " * 60, "what time do you open", "STOPlight", "start when you like", "order 12", "0", "\ufffd",
+        "what time do you open", "STOPlight", "start when you like", "order 12", "0", "\ufffd",
     ],
 )  # fmt: skip
 def test_an_ordinary_message_stops_nothing(text: str) -> None:
@@ -116,9 +121,73 @@ def test_cn_5_recall_is_99_in_a_hundred_and_false_opt_outs_1_in_200(
     assert len(false) / plain <= 0.005, false
 
 
+def test_cn_5_what_no_rule_reads_is_scored_a_stop_or_a_doubt_or_nothing() -> None:
+    read = words().wish
+    for text in ("could you please not text me anymore", "nn voglio piu sms", "не надо мне больше писать"):
+        assert read(text) == "stop", text
+    for text in ("who dis. dont txt", "das nervt nur noch, schaltet das ab", "stop au harcèlement"):
+        assert read(text) == "doubt", text
+    for text in ("see you at five", "Excellent", "wo ist die haltestelle", "no tengo tiempo hoy", "バス停はどこですか"):
+        assert read(text) is None, text
+
+
+def test_cn_5_a_phrase_that_scores_as_an_ordinary_message_is_a_doubt_and_no_stop() -> None:
+    assert words()._by_rule("geen bericht ontvangen", 0) == "phrase"
+    assert words(stop=("geen bericht ontvangen",)).wish("geen bericht ontvangen") == "stop"
+    strict = replace(words(), is_phrase_from=100.0)
+    assert strict.wish("please do not text me") == "doubt" and strict.wish("stop") == "stop"
+
+
+def test_cn_5_what_never_matches_is_a_doubt_at_the_most() -> None:
+    eager = replace(words(), is_doubt_from=-100.0, is_stop_from=-50.0)
+    assert eager.wish("stop by") == "doubt" and eager.wish("good morning all") == "stop"
+    eager = replace(words(), is_doubt_from=-100.0, is_stop_from=50.0)
+    assert eager.wish("stop by") is None and eager.wish("good morning all") == "doubt"
+
+
+def test_cn_5_weights_are_those_of_the_messages_that_are_there() -> None:
+    """If this fails, they are learned anew by `.venv/bin/python -m tests.keywords.train`."""
+    document = tomllib.loads(Path("gateway/keywords.toml").read_text(encoding="utf-8"))
+    assert document["score"]["learned"] == train.digest()
+    assert train.WEIGHTS.stat().st_size == 1 << train.BITS <= 200_000
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most_stopped", "most_paused"), [("sixth", 0.90, 0.005, 0.03), ("seventh", 0.60, 0.02, 0.08)]
+)
+def test_cn_5_sets_that_were_never_learned_from_are_read_as_docs_consent_says(
+    name: str, least: float, most_stopped: float, most_paused: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Floors below what was measured; lessons were written after `sixth` was read, and nothing after `seventh` was."""
+    assert name not in train.LABELLED
+    learned = {message.text for one in train.LABELLED for message in train.labelled(one)}
+    messages = train.labelled(name)
+    assert not learned & {message.text for message in messages}
+    wishes = [(words().wish(message.text), message.is_stop) for message in messages]
+    with capsys.disabled():
+        print(f"\nkeywords, {name}:", train.measure(words(), messages))
+    caught = [wish in ("stop", "doubt") for wish, is_stop in wishes if is_stop]
+    plain = [wish for wish, is_stop in wishes if not is_stop]
+    assert sum(caught) / len(caught) >= least
+    assert plain.count("stop") / len(plain) <= most_stopped and plain.count("doubt") / len(plain) <= most_paused
+
+
+def test_cn_5_a_message_is_read_within_a_millisecond() -> None:
+    """About 90 us where nothing else runs; the floor is for machines that are busy."""
+    texts = [message.text for message in train.labelled("fifth")]
+    for text in texts:
+        words().wish(text)
+    began = time.perf_counter()
+    for text in texts:
+        words().wish(text)
+    assert (time.perf_counter() - began) / len(texts) < 1e-3
+
+
 def test_cn_5_free_phrasing_of_later_sets_is_read_as_docs_consent_says(capsys: pytest.CaptureFixture[str]) -> None:
-    """Floors below what was measured; `last` was never tuned on, and says what unseen messages of this kind meet."""
-    for name, least, most in (("fresh", 0.99, 0.005), ("later", 0.90, 0.02), ("last", 0.60, 0.03)):
+    """Floors below what was measured; all are learned from by now: docs/consent.md says how they were read at first."""
+    for name, least, most in (
+        ("fresh", 0.99, 0.005), ("later", 0.98, 0.005), ("last", 0.95, 0.005), ("fifth", 0.96, 0.005),
+    ):  # fmt: skip
         (one,) = tomllib.loads(
             (Path(__file__).parent / "keywords" / f"{name}.toml").read_text(encoding="utf-8")
         ).values()
@@ -151,7 +220,7 @@ def test_cn_6_help_and_yes_are_read_exactly_or_with_courtesies(text: str, wish: 
     [
         ("stop", False, False, "stop"), ("start", True, False, "start"), ("help", True, False, "help"),
         ("yes", False, False, None), ("yes", True, False, "start"), ("yes", False, True, "confirm"),
-        ("yes", True, True, "confirm"), (None, True, True, None),
+        ("yes", True, True, "confirm"), (None, True, True, None), ("doubt", True, True, None),
     ],
 )  # fmt: skip
 def test_cn_6_a_yes_counts_only_for_who_has_opted_out_or_was_asked(

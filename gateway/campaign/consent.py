@@ -174,9 +174,11 @@ def proof_of_stop(entry: Mapping[str, Any]) -> Fact:
     """
     source = entry["source"]
     is_persons = source in _ASKED
+    is_promotional = entry["scope"] == "promotional"
     action: Action = ("revoke" if is_persons else "suppress") if entry["is_stop"] else "release"
     return Fact(
-        number=entry["number"], brand=entry["scope"], class_="all", action=action,
+        number=entry["number"], brand=EVERYTHING if is_promotional else entry["scope"],
+        class_="promotional" if is_promotional else "all", action=action,
         source=source if source in get_args(Source) else "api", method="feed of STOPs", wording=entry["note"],
         effective_at=entry["at"], recorded_at=entry["at"], entry=entry["seq"],
     )  # fmt: skip

@@ -70,7 +70,8 @@ async def open_door(connection: postgres.Connection) -> Erased:
 
 def shown(one: stops.Standing) -> str:
     """An entry as a person reads it."""
-    where = "everything" if one.scope == stops.EVERYTHING else plain(one.scope).replace("sender:", "sender ", 1)
+    names = {stops.EVERYTHING: "everything", stops.PROMOTIONAL: "what is promotional"}
+    where = names.get(one.scope) or plain(one.scope).replace("sender:", "sender ", 1)
     verb = "stopped" if one.is_stop else "may be written to"
     text = f"{number_shown(one.number)} {where}: {verb} since {one.at:%Y-%m-%d %H:%M:%S} UTC"
     text += f" by {plain(one.source)} ({one.seq})"

@@ -38,10 +38,14 @@ def start(
             }
             if kept:
                 say(f"{len(kept):,} have asked to be forgotten: no command lifts that")
-            lifted = [one.number for one in standing if one.is_stop and one.scope == scope and one.number not in kept]
+            free = [one for one in standing if one.is_stop and one.number not in kept]
+            seq, lifted = 0, set[int]()
+            for each in (scope, stops.PROMOTIONAL) if scope == stops.EVERYTHING else (scope,):
+                if some := [one.number for one in free if one.scope == each]:
+                    seq = await made.start(some, each, "command", f"{whoever()} {reason}")
+                    lifted.update(some)
             if not lifted:
                 return "none of them is stopped there"
-            seq = await made.start(lifted, scope, "command", f"{whoever()} {reason}")
             return f"{len(lifted):,} may be written to again, entry {seq}"
 
     click.echo(run(config, dsn, work))

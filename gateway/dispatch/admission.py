@@ -29,7 +29,7 @@ from gateway.message import MessageClass, Policy
 from gateway.store import admission, considered, postgres, queue
 from gateway.store.audiences import Terms
 from gateway.store.runs import Run
-from gateway.store.stops import EVERYTHING, scope_of
+from gateway.store.stops import EVERYTHING, PROMOTIONAL, scope_of
 
 # Rules of so many runs and senders are kept.
 KEPT = 1024
@@ -204,7 +204,7 @@ async def learn(
     suppressed  sets of those who have said STOP to this sender or to all
     """
     if stopped := questions.among(suppressed):
-        sources = await admission.why_suppressed(connection, stopped, [EVERYTHING, scope_of(sender)])
+        sources = await admission.why_suppressed(connection, stopped, [EVERYTHING, scope_of(sender), PROMOTIONAL])
         questions.refuse({number: reasons.of_source(sources.get(number, "")) for number in stopped})
     if rules_of.audience is not None or rules_of.exception is not None:
         numbers = questions.numbers_text()

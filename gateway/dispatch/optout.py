@@ -4,6 +4,9 @@
       (in the flush)        │ no                                                      └─► confirmation, once
                             └─► answered with the others
 
+A message that may be a STOP (a doubt, CN-5) pauses what is promotional, and its handset is asked once what it means: by
+STOP or START it says so, by an ordinary message within a day it lifts the pause, and silence leaves it as it is. While
+the question is open a YES says nothing: nobody knows to what (CN-6). Questions of workflows are not known here.
 A HELP is answered, by whoever it is asked, stopped or not, and enters nothing. A YES confirms a request that waits for
 one (requests.py), is a START where there is a STOP to lift, and an ordinary answer elsewhere.
 It is entered before the flush commits: a crash between the two brings the message again, and enters it twice, which
@@ -41,15 +44,20 @@ MOST_HELPED = 10_000
 
 
 class Reply(Struct, frozen=True):
-    """An answer that is owed: to whom, from the number that was written to, and to which word."""
+    """An answer that is owed: to whom, from the number that was written to, what it says, and to which word."""
 
     number: int
     sender: str
+    text: str
     wish: str = "stop"
 
 
 class OptOuts:
-    """The keywords that come on one lane; asks_consent: a YES may answer a request."""
+    """The keywords that come on one lane.
+
+    asks_consent  a YES may answer a request
+    is_paused     whether a number may be in doubt, as the worker knows it: only such are looked up
+    """
 
     def __init__(
         self,
@@ -62,7 +70,10 @@ class OptOuts:
         connect: Connect,
         deadline_s: float,
         asks_consent: bool = True,
+        is_paused: Callable[[int], bool] = lambda _: False,
     ):
+        self._is_paused = is_paused
+        self._pauses = keywords.doubt == "pause"
         self._asks_consent = asks_consent
         self._name = name
         self._lane = lane
@@ -75,7 +86,6 @@ class OptOuts:
         self._line = Line(connect)
         self._ledger = Line(connect)
         self._confirming = asyncio.Lock()
-        self._texts = {"stop": settings.stop_reply, "help": settings.help_reply}
         self._reply_runs: dict[str, runs.Run] = {}
         self._helped_at: dict[int, float] = {}
         # Of the flush in hand: it may be tried again. Event by message, seq by PDU, confirmations.
@@ -99,12 +109,23 @@ class OptOuts:
                 continue
             number = number_of(message.source, self._settings.inbound_prefix)
             wish = self._words.wish(message.text, number or 0)
+            if wish == "doubt" and not self._pauses:
+                wish = None
             if wish is not None and number is None:
                 log.warning("! %s: message %d asks to %s, its sender is no number", self._name, message.id, wish)
-            if wish is None or wish == "help" or number is None:
+            is_open = number is not None and self._is_paused(number) and wish in (None, "yes")
+            if is_open and number is not None and await self._stops.is_in_doubt(number):
+                self._heard[message.id] = None
+                if wish is None and await self._stops.lift_doubt(number, note=f"{self._name} {message.id}"):
+                    self._heard[message.id] = event(
+                        "doubt.lifted", message.at, message.source, message=message.id, number=number
+                    )
+            elif wish is None or wish == "help" or number is None:
                 self._heard[message.id] = None
                 if wish == "help" and number is not None:
                     self._help(number, message.destination)
+            elif wish == "doubt":
+                self._heard[message.id] = await self._doubt(message, number)
             elif wish == "yes" and self._asks_consent and (brands := await self._confirmed(message, number)):
                 self._heard[message.id] = event(
                     "consent.confirmed", message.at, message.source, message=message.id, number=number, brands=brands
@@ -125,9 +146,21 @@ class OptOuts:
                     self.stopped += 1
                     self._seqs.update(dict.fromkeys(message.pdus, seq))
                     if news_ and self._settings.stop_reply:
-                        self._replies.append(Reply(number, message.destination))
+                        self._replies.append(Reply(number, message.destination, self._settings.stop_reply))
         events = (self._heard[message.id] for message in messages)
         return [one for one in events if one is not None]
+
+    async def _doubt(self, message: Message, number: int) -> Event:
+        """Pause what is promotional, and owe a question to who is not stopped already. StoreError."""
+        _, new = await self._stops.doubt([number], note=f"{self._name} {message.id}")
+        text = self._settings.doubt_reply
+        for end in range(1, len(str(number)) + 1):
+            text = self._settings.doubt_replies.get(str(number)[:end], text)
+        if new and text:
+            self._replies.append(Reply(number, message.destination, text, "doubt"))
+        return event(
+            "doubt.received", message.at, message.source, message=message.id, number=number, is_new=number in new
+        )
 
     async def _confirmed(self, message: Message, number: int) -> list[str]:
         """Take a YES to a request for consent; -> the brands it is meant for. StoreError."""
@@ -150,7 +183,7 @@ class OptOuts:
         if len(self._helped_at) >= MOST_HELPED:
             self._helped_at.clear()
         self._helped_at[number] = now
-        self._replies.append(Reply(number, destination, "help"))
+        self._replies.append(Reply(number, destination, self._settings.help_reply, "help"))
 
     def conclude(
         self, stopping: Collection[int], arrived: Collection[int], answer: Callable[[Collection[int]], None]
@@ -198,12 +231,12 @@ class OptOuts:
         """Queue the confirmation; its class passes every set."""
         connection, now = await self._line.opened(), self._clock.wall()
         async with postgres.deadline(connection, self._deadline_s, f"confirm a stop on lane {self._lane}"):
-            run = self._reply_runs.get(reply.wish)
+            run = self._reply_runs.get(reply.text)
             if run is None:
-                name, template = f"{reply.wish} reply {self._name}", literal(self._texts[reply.wish])
+                name, template = f"{reply.wish} reply {self._name}", literal(reply.text)
                 known = await stops.reply_run(connection, name, template, MessageClass.COMPLIANCE)
                 found = None if known is None else await runs.run_by_id(connection, known)
-                run = self._reply_runs[reply.wish] = found or await runs.add_run(
+                run = self._reply_runs[reply.text] = found or await runs.add_run(
                     connection, name=name, template=template, fields=(), class_=MessageClass.COMPLIANCE,
                     policy=Policy.ONCE, lanes=[self._lane], list_id=None, source=None, now=now,
                 )  # fmt: skip
@@ -211,7 +244,7 @@ class OptOuts:
                 await runs.enqueue_few(connection, run, self._lane, [reply.number], None, now, source=reply.sender)
             except StoreError:
                 # It has as many chunks as a run may have: the next confirmation begins another.
-                del self._reply_runs[reply.wish]
+                del self._reply_runs[reply.text]
                 raise
 
     async def close(self) -> None:

@@ -220,7 +220,7 @@ async def suppressed_of(connection: Connection, class_: MessageClass, sender: st
         return []
     sets: dict[str, NumberSet] = {}
     await stops.load(connection, sets)
-    return [sets[scope] for scope in dict.fromkeys((stops.EVERYTHING, stops.scope_of(sender))) if scope in sets]
+    return [sets[scope] for scope in stops.scopes_of(class_, sender) if scope in sets]
 
 
 def _rounds(octets: bytes) -> Iterator[bytes]:

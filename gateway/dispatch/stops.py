@@ -38,7 +38,7 @@ from gateway.erasure import Erased, Key, is_number
 from gateway.errors import StoreError
 from gateway.message import MessageClass
 from gateway.store import postgres, stops
-from gateway.store.stops import EVERYTHING, MOST_ENTRIES, scope_of
+from gateway.store.stops import EVERYTHING, MOST_ENTRIES, PROMOTIONAL, scopes_of
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +131,24 @@ class Stops:
         self.entered += len(heard)
         self._entered = max(self._entered, seq)
         return seq, news
+
+    async def doubt(self, numbers: Sequence[int], note: str = "") -> tuple[int, set[int]]:
+        """Stop what is promotional for some numbers; -> the last number, and who was not stopped yet."""
+        async with self._lent("enter") as connection:
+            seq, new = await stops.enter_doubts(connection, numbers, at=self._clock.wall(), note=note)
+        self.entered += len(new)
+        self._entered = max(self._entered, seq)
+        return seq, new
+
+    async def is_in_doubt(self, number: int) -> bool:
+        """Say whether a number was asked what it means, and may still answer."""
+        async with self._lent("enter") as connection:
+            return await stops.in_doubt_since(connection, number, self._clock.wall()) is not None
+
+    async def lift_doubt(self, number: int, note: str = "") -> bool:
+        """Lift a doubt that may still be answered; -> whether there was one."""
+        async with self._lent("enter") as connection:
+            return await stops.lift_doubt(connection, number, at=self._clock.wall(), note=note)
 
     async def head(self) -> int:
         """Find the number of the newest entry."""
@@ -227,7 +245,7 @@ class Feed:
         self._confirmed = -1
         self._read_at = -1e9
         self._is_stale = False
-        self._sets: dict[str, NumberSet] = {EVERYTHING: NumberSet()}
+        self._sets: dict[str, NumberSet] = {EVERYTHING: NumberSet(), PROMOTIONAL: NumberSet()}
         self._key = key
         self._knows_erased = False
         self.upto = 0
@@ -242,9 +260,11 @@ class Feed:
         """The sets that a batch of this class and sender asks. They are alive: what is entered later is in them."""
         if class_ not in REACHED:
             return ()
-        scope = scope_of(sender)
-        everything = self._sets[EVERYTHING]
-        return (everything,) if scope == EVERYTHING else (everything, self._sets.setdefault(scope, NumberSet()))
+        return tuple(self._sets.setdefault(scope, NumberSet()) for scope in scopes_of(class_, sender))
+
+    def is_paused(self, number: int) -> bool:
+        """Whether a number gets nothing promotional because of a doubt; it may be lifted since."""
+        return number in self._sets[PROMOTIONAL]
 
     def find_erased(self, batch: Batch) -> None:
         """Stop those of a claimed batch who were erased: the sets know them by a keyed hash alone (CN-12).

@@ -218,7 +218,7 @@ class Worker:
         self.feed.serve(carrier.backlog)
         opt_outs = OptOuts(
             name, lane, settings, self._settings.keywords, self.stops, self._clock, self.connect, deadline_s,
-            self._asks_consent,
+            self._asks_consent, self.feed.is_paused,
         )  # fmt: skip
         intake = Intake(carrier.ledger, self._clock, first_id, settings, opt_outs)
         holder.append(intake)

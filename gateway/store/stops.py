@@ -6,7 +6,7 @@
                      copy: suppression, on every node, for joins and for the start of a worker
 
 Numbers of the feed are without gaps in the order of the COMMITs: who remembers the last one misses none. A scope is '*'
-(everything) or 'sender:NAME', the name as a handset shows it: words folded, numbers as digits.
+(everything), 'promotional', or 'sender:NAME', the name as a handset shows it: words folded, numbers as digits.
 All of it stands on the coordinator, over a connection to it. Not here: who may still send (dispatch/stops.py).
 """
 
@@ -20,12 +20,20 @@ from msgspec import Struct
 
 from _fastpath.numbers import NumberSet
 from _fastpath.stoprows import StopReader
+from gateway.message import MessageClass
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 from gateway.suppression import BY_START
 
 CHANNEL = "sluice_stops"
 EVERYTHING = "*"
+# Of a doubt (CN-5): only what is promotional stops.
+PROMOTIONAL = "promotional"
+DOUBT = "doubt"
+# An ordinary answer within it lifts a doubt; who is silent so long has opted out of what is promotional.
+DOUBT_FOR = timedelta(hours=24)
+# What comes sooner belongs to the message that is doubted: nobody has read our question yet.
+ANSWER_AFTER = timedelta(minutes=1)
 # Entries of one transaction: it holds the head so long, about 0.1 s.
 MOST_ENTRIES = 10_000
 # What handsets ask for themselves.
@@ -95,6 +103,12 @@ def scope_of(sender: str) -> str:
     if digits.isascii() and digits.isdecimal():
         name = digits.removeprefix("00") or digits
     return f"sender:{name}" if name else EVERYTHING
+
+
+def scopes_of(class_: int, sender: str) -> tuple[str, ...]:
+    """The scopes that stop a message of a class that STOP reaches, from a sender."""
+    scopes = dict.fromkeys((EVERYTHING, scope_of(sender)))
+    return (*scopes, PROMOTIONAL) if class_ in (MessageClass.TRIGGERED, MessageClass.BULK) else tuple(scopes)
 
 
 async def enter(
@@ -170,6 +184,42 @@ async def enter_heard(
             )
         await connection.execute(query("tell_stops"), seq)
     return seq, news
+
+
+async def enter_doubts(
+    connection: Connection, numbers: Sequence[int], *, at: datetime, note: str = ""
+) -> tuple[int, set[int]]:
+    """Stop what is promotional for who seems to have had enough; -> the last number, and who was not stopped yet."""
+    async with connection.transaction():
+        seq = int(await connection.fetchval(query("hold_stop_head")))
+        stopped = {one.number for one in await standing(connection, numbers) if one.is_stop and _is_wide(one.scope)}
+        new = sorted(set(numbers) - stopped)
+        if new:
+            seq = await enter(connection, new, [PROMOTIONAL] * len(new), is_stop=True, at=at, source=DOUBT, note=note)
+    return seq, set(new)
+
+
+async def lift_doubt(connection: Connection, number: int, *, at: datetime, note: str = "") -> bool:
+    """Lift a doubt that an ordinary message may answer; -> whether there was one."""
+    async with connection.transaction():
+        await connection.fetchval(query("hold_stop_head"))
+        since = await in_doubt_since(connection, number, at)
+        if since is None or at - since < ANSWER_AFTER:
+            return False
+        await enter(connection, [number], [PROMOTIONAL], is_stop=False, at=at, source=DOUBT, note=note)
+    return True
+
+
+async def in_doubt_since(connection: Connection, number: int, at: datetime) -> datetime | None:
+    """Say since when a number is asked what it means; None: it is not, or may answer no more."""
+    for one in await standing(connection, [number]):
+        if one.scope == PROMOTIONAL and one.is_stop and one.source == DOUBT and at - one.at < DOUBT_FOR:
+            return one.at
+    return None
+
+
+def _is_wide(scope: str) -> bool:
+    return scope in (EVERYTHING, PROMOTIONAL)
 
 
 async def after(connection: Connection, seq: int, limit: int = MOST_ENTRIES) -> list[Entry]:

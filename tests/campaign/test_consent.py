@@ -120,6 +120,16 @@ def test_cn_9_a_start_lifts_only_what_the_handset_itself_has_stopped() -> None:
     assert state(fact(), stop("keyword", 2), start, stop("keyword", 10, hours=3)) == State.REVOKED
 
 
+def test_cn_5_a_doubt_and_its_end_leave_consent_as_it_was() -> None:
+    entry = {"number": 447700900001, "scope": "promotional", "source": "doubt", "note": ""}
+    doubt = proof_of_stop({**entry, "seq": 2, "at": AT + HOUR, "is_stop": True})
+    lifted = proof_of_stop({**entry, "seq": 9, "at": AT + 3 * HOUR, "is_stop": False})
+    assert (doubt.action, doubt.brand, doubt.class_) == ("suppress", "*", "promotional")
+    assert state(fact(), doubt) == State.GRANTED == state(fact(), doubt, lifted)
+    # An ordinary answer lifts no STOP that was said meanwhile.
+    assert state(fact(), doubt, stop("keyword", 5, hours=2), lifted) == State.REVOKED
+
+
 def test_cn_11_what_suppresses_a_number_for_another_reason_takes_no_consent_away() -> None:
     for source in ("invalid", "sunset", "complaint", "carrier", "legal", "age"):
         one = stop(source, 2)

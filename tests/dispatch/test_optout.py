@@ -36,6 +36,19 @@ class FakeStops:
         self.heard: list[tuple[int, str, bool]] = []
         self.in_force = asyncio.Event()
         self.fails = 0
+        self.doubted: set[int] = set()
+
+    async def doubt(self, numbers: list[int], note: str = "") -> tuple[int, set[int]]:
+        new = set(numbers) - self.doubted
+        self.doubted |= new
+        return len(self.heard), new
+
+    async def is_in_doubt(self, number: int) -> bool:
+        return number in self.doubted
+
+    async def lift_doubt(self, number: int, note: str = "") -> bool:
+        self.doubted.discard(number)
+        return True
 
     async def hear(self, heard: Any, note: str = "") -> tuple[int, list[bool]]:
         if self.fails:
@@ -61,7 +74,10 @@ def made(fake: FakeStops, keywords: KeywordSettings | None = None, **settings: A
         raise StoreError("no database here", retryable=True)
 
     carrier = CarrierSettings(host="x", **settings)
-    opt_outs = OptOuts("acme", 1, carrier, keywords or KeywordSettings(), fake, app.CLOCK, connect, 1.0)  # type: ignore[arg-type]
+    opt_outs = OptOuts(
+        "acme", 1, carrier, keywords or KeywordSettings(), fake, app.CLOCK, connect, 1.0,  # type: ignore[arg-type]
+        is_paused=lambda number: number in fake.doubted,
+    )  # fmt: skip
     opt_outs._confirmed = nobody_waits  # type: ignore[method-assign]
     return opt_outs, Intake(FakeLedger(), app.CLOCK, 1, carrier, opt_outs), FakeLink()  # type: ignore[arg-type]
 
@@ -169,6 +185,62 @@ async def test_cn_6_a_yes_of_anybody_else_is_an_ordinary_answer() -> None:
 
     opt_outs, _, _ = made(NothingToLift())
     assert await opt_outs.hear([message("yes"), message("Ja", 2)]) == []
+
+
+DOUBTFUL = "who dis. dont txt"
+
+
+async def test_cn_5_a_doubt_pauses_and_asks_once_and_an_ordinary_answer_lifts_it() -> None:
+    fake = FakeStops()
+    opt_outs, _, _ = made(fake, doubt_reply="Reply STOP to end", doubt_replies={"44": "STOP ends it", "4": "no"})
+    (event,) = await opt_outs.hear([message(DOUBTFUL)])
+    assert event.kind == "doubt.received" and event.body["is_new"] and fake.heard == []
+    assert [(one.wish, one.text) for one in opt_outs._replies] == [("doubt", "STOP ends it")]
+    (again,) = await opt_outs.hear([message(DOUBTFUL, 2)])
+    assert not again.body["is_new"] and len(opt_outs._replies) == 1
+    (lifted,) = await opt_outs.hear([message("see you at five", 3)])
+    assert lifted.kind == "doubt.lifted" and not fake.doubted
+    assert await opt_outs.hear([message("see you at six", 4)]) == []
+    await opt_outs.close()
+
+
+async def test_cn_6_a_yes_says_nothing_while_our_question_is_open_and_a_stop_and_a_start_do() -> None:
+    fake = FakeStops()
+    opt_outs, _, _ = made(fake)
+    fake.doubted.add(HANDSET)
+    assert await opt_outs.hear([message("yes")]) == [] and fake.heard == [] and fake.doubted
+    assert [one.kind for one in await opt_outs.hear([message("START", 2)])] == ["start.received"]
+    assert [one.kind for one in await opt_outs.hear([message("STOP", 3)])] == ["stop.received"]
+    await opt_outs.close()
+
+
+async def test_cn_5_a_doubt_is_an_ordinary_message_where_the_settings_say_so() -> None:
+    fake = FakeStops()
+    opt_outs, _, _ = made(fake, KeywordSettings(doubt="ignore"), doubt_reply="Reply STOP to end")
+    assert await opt_outs.hear([message(DOUBTFUL)]) == [] and not fake.doubted and not opt_outs._replies
+
+
+async def test_cn_5_a_doubt_of_a_handset_ends_what_is_promotional_alone_and_is_asked_about(
+    dsn: str, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.csv"
+    async with engine(dsn, ledger, inbound=Inbound(per_s=20, texts=(DOUBTFUL,), source=str(HANDSET))) as e:
+        e.carrier_settings = {"doubt_reply": "Reply STOP to end all messages"}
+        worker = await e.start()
+        await until(lambda: worker.feed.numbers > 0, "somebody is in doubt")
+        await until(lambda: any(one.source == "12345" for one in read(ledger)), "it is asked")
+        (number,) = {int(one.destination) for one in read(ledger) if one.source == "12345"} & {
+            row["number"]
+            for row in await e.connection.fetch("SELECT number FROM stop_feed WHERE source = 'doubt' LIMIT 1")
+        } or {0}
+        assert worker.feed.is_paused(number)
+        reached = {
+            class_: any(number in numbers for numbers in worker.feed.suppressed(class_, "12345"))
+            for class_ in MessageClass
+        }
+        assert {class_ for class_, is_reached in reached.items() if is_reached} == {
+            MessageClass.TRIGGERED, MessageClass.BULK,
+        }  # fmt: skip
 
 
 def test_reply_says_just_what_is_written_in_the_settings() -> None:

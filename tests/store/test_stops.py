@@ -10,9 +10,10 @@ import asyncpg
 import pytest
 
 from _fastpath.numbers import NumberSet
+from gateway.message import MessageClass
 from gateway.store import stops
 from gateway.store.queries import query
-from gateway.store.stops import EVERYTHING, KEYWORD, scope_of
+from gateway.store.stops import EVERYTHING, KEYWORD, PROMOTIONAL, scope_of
 from tests.fixtures.database import ON_POSTGRES, Database
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -181,9 +182,54 @@ async def test_storm_of_handsets_is_entered_in_a_few_statements_in_the_order_in_
     assert FIRST in sets["*"] and FIRST + 1 not in sets["*"] and len(sets["*"]) == 499
 
 
+async def test_cn_5_a_doubt_stops_what_is_promotional_and_an_ordinary_answer_within_a_day_lifts_it(
+    connection: Any,
+) -> None:
+    async def scopes() -> dict[str, bool]:
+        return {one.scope: one.is_stop for one in await stops.standing(connection, [FIRST])}
+
+    _, new = await stops.enter_doubts(connection, [FIRST, FIRST], at=AT)
+    assert new == {FIRST} and await scopes() == {PROMOTIONAL: True}
+    assert await stops.enter_doubts(connection, [FIRST], at=AT + timedelta(hours=1)) == (2, set())
+    # What comes at once belongs to the doubted message, and who is silent for a day has opted out.
+    assert not await stops.lift_doubt(connection, FIRST, at=AT + timedelta(seconds=59))
+    assert not await stops.lift_doubt(connection, FIRST, at=AT + timedelta(hours=24))
+    assert await stops.lift_doubt(connection, FIRST, at=AT + timedelta(hours=23))
+    assert await scopes() == {PROMOTIONAL: False}
+    assert not await stops.lift_doubt(connection, FIRST, at=AT + timedelta(hours=23))
+
+
+async def test_cn_5_a_doubt_of_yesterday_is_lifted_by_a_start_and_is_none_for_who_has_a_stop(connection: Any) -> None:
+    await stops.enter_doubts(connection, [FIRST], at=AT)
+    _, (news,) = await stops.enter_heard(connection, [(FIRST, EVERYTHING, False)], at=AT + timedelta(days=3))
+    assert news == stops.Heard.NEW
+    assert [one.is_stop for one in await stops.standing(connection, [FIRST])] == [False]
+    await enter(connection, FIRST)
+    assert (await stops.enter_doubts(connection, [FIRST], at=AT + timedelta(days=4)))[1] == set()
+
+
+async def test_cn_5_the_sets_of_a_worker_hold_a_doubt_whatever_they_are_made_of(connection: Any) -> None:
+    await stops.enter_doubts(connection, [FIRST], at=AT)
+    for _ in range(2):
+        _, sets = await loaded(connection)
+        assert FIRST in sets[PROMOTIONAL] and FIRST not in sets[EVERYTHING]
+        await stops.copy(connection)
+
+
+@pytest.mark.parametrize(
+    ("class_", "scopes"),
+    [
+        (MessageClass.BULK, (EVERYTHING, "sender:acme", PROMOTIONAL)),
+        (MessageClass.TRIGGERED, (EVERYTHING, "sender:acme", PROMOTIONAL)),
+        (MessageClass.TRANSACTIONAL, (EVERYTHING, "sender:acme")),
+    ],
+)
+def test_cn_5_what_is_promotional_asks_one_set_more(class_: MessageClass, scopes: tuple[str, ...]) -> None:
+    assert stops.scopes_of(class_, "ACME") == scopes
+
+
 @ON_POSTGRES
 async def test_feed_takes_no_number_and_no_scope_that_is_none(connection: Any) -> None:
-
     for number, scope in ((0, "*"), (FIRST, "brand"), (FIRST, "sender:")):
         with pytest.raises(asyncpg.CheckViolationError):
             await enter(connection, number, scope=scope)
