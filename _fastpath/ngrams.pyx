@@ -5,10 +5,10 @@ r"""How much a text is like those of one of two kinds: weights of its n-grams an
       1 word, 2 in a row,     "stop"; "stop texting"; "stop … me"
       2 with one between
 
-Each of these is hashed (FNV-1a, mixed once) into a place of a table whose size is a power of two; a place counts once,
-however often a text hits it. The score is the sum of the weights at the places over the root of their number, so that a
-long text weighs no more than a short one. Other texts may share a place: the table is trained with that.
-Not here: what is folded away and what a score means (gateway/keywords.py), how weights are made (tests/keywords/train.py).
+Each of these is hashed (FNV-1a, mixed once) into a place of a table whose size is a power of two; a place counts
+once, however often a text hits it. The score is the sum of the weights at the places over the root of their number, so
+that a long text weighs no more than a short one. Other texts may share a place: the table is trained with that.
+Not here: what is folded away, what a score means (gateway/keywords.py), how weights are made (tests/keywords/train.py).
 """
 
 from array import array
@@ -83,7 +83,7 @@ cdef int found(str text, uint32_t mask, uint32_t* places) except -1:
 
 
 def places_of(str text not None, int bits):
-    """Name the places of a text in a table of 2 ** bits, each once, in the order they are found; the first 400 characters.
+    """Name the places of the first 400 characters in a table of 2 ** bits, each once, in the order they are found.
 
     raises  ValueError unless 3 <= bits <= 17
     """

@@ -125,7 +125,7 @@ def test_cn_5_what_no_rule_reads_is_scored_a_stop_or_a_doubt_or_nothing() -> Non
     read = words().wish
     for text in ("could you please not text me anymore", "nn voglio piu sms", "не надо мне больше писать"):
         assert read(text) == "stop", text
-    for text in ("who dis. dont txt", "das nervt nur noch, schaltet das ab", "stop au harcèlement"):
+    for text in ("los voy a bloquear", "i hate these msgs", "stop au harcèlement"):
         assert read(text) == "doubt", text
     for text in ("see you at five", "Excellent", "wo ist die haltestelle", "no tengo tiempo hoy", "バス停はどこですか"):
         assert read(text) is None, text

@@ -187,7 +187,7 @@ async def test_cn_6_a_yes_of_anybody_else_is_an_ordinary_answer() -> None:
     assert await opt_outs.hear([message("yes"), message("Ja", 2)]) == []
 
 
-DOUBTFUL = "who dis. dont txt"
+DOUBTFUL = "los voy a bloquear"
 
 
 async def test_cn_5_a_doubt_pauses_and_asks_once_and_an_ordinary_answer_lifts_it() -> None:
