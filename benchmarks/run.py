@@ -2,6 +2,7 @@
 
     ./dev bench [limit | encode | peers | life | gate | import | ingest | carriers | micro | all …]
                 [--quick] [--no-write] [--results DIR]
+    ./dev bench audience [--people N] [--rounds N] [--data FOLDER]
 
     limit   the client pool beside the C client            against_limit.py
     encode  text to submit_sm beside three libraries       against_codecs.py
@@ -12,6 +13,7 @@
     ingest  events of persons into Postgres                bench_ingest.py
     carriers  hidden limits, dying binds, late answers     carriers.py
     micro   the compiled rooms one by one                  the other bench_*.py
+    audience  five million people counted and frozen       bench_audience.py; by itself, stores nothing
 
 A quick run takes few rounds of few messages and is shown, never stored. The exit code says whether everything could be
 measured, not whether it was fast: no figure fails a run.
@@ -76,6 +78,9 @@ def show(result: dict[str, Any], folder: Path) -> None:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["audience"]:
+        # Fills a database of 15 GB first: only when it is asked for, with arguments of its own.
+        return subprocess.call([sys.executable, "-m", "benchmarks.bench_audience", *sys.argv[2:]], cwd=ROOT)
     parser = argparse.ArgumentParser(prog="./dev bench", description="Run benchmarks beside what they should reach.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(MODULES)}, all (the default)")
     parser.add_argument("--quick", action="store_true", help="few rounds of few messages; stores nothing")

@@ -30,6 +30,7 @@ from gateway.predicate import Predicate
 from gateway.routing import RouteTable
 from gateway.store import considered, people, postgres, runs
 from gateway.store.audiences import Terms
+from gateway.store.shares import Opener
 
 # The same text to the same audience is looked for among so many runs.
 LOOKED_AT = 200
@@ -185,6 +186,7 @@ async def enqueue_audience(
             encoding=options["asked"],
             receipt_policy=options["receipt_policy"],
             priority=options["priority"],
+            beside=database.connection,
         )
         living = [worker for worker in await runs.workers(connection) if not is_dead(worker, us, now)]
         plan = plan_of(table, lanes, class_, options["sender"], run.not_before, living)
@@ -202,9 +204,13 @@ async def freeze_run(
     tree: Predicate,
     terms: Terms,
     gate: Gate,
+    beside: Opener | None = None,
     **of_run: Any,
 ) -> runs.Run:
-    """Make a run over the people of an audience, in a list of its own; `recipients` says how many, none queued yet."""
+    """Make a run over the people of an audience, in a list of its own; `recipients` says how many, none queued yet.
+
+    beside  opens one more connection, for a large audience
+    """
     digest = hashlib.sha256(f"{source}\0{terms.now.isoformat()}\0{terms.salt}".encode()).digest()
     made = await people.open_list(
         connection,
@@ -217,6 +223,6 @@ async def freeze_run(
     run = await runs.add_run(
         connection, list_id=made.id, source=source, fields=fields, now=terms.now, gate=gate, **of_run
     )
-    count = await considered.freeze(connection, tree, terms, gate, run.id, made.id, fields)
+    count = await considered.freeze(connection, tree, terms, gate, run.id, made.id, fields, beside=beside)
     await people.finish_list(connection, made.id, terms.now)
     return msgspec.structs.replace(run, recipients=count)

@@ -39,6 +39,7 @@ from gateway.store import inactivity as silence
 from gateway.store import migrate, people, postgres, selection, watched
 from gateway.store import rfm as scores
 from gateway.store.audiences import Terms
+from gateway.store.shares import Opener
 
 Result = TypeVar("Result")
 PATIENCE_S = 600.0
@@ -133,12 +134,23 @@ async def kept_audience(connection: postgres.Connection, name: str) -> tuple[Pre
 def _run(config: Path | None, dsn: str, work: Callable[[postgres.Connection], Awaitable[Result]]) -> Result:
     """Do something with a connection; say what is refused and end with 65."""
 
+    async def alone(connection: postgres.Connection, beside: Opener) -> Result:
+        return await work(connection)
+
+    return _run_beside(config, dsn, alone)
+
+
+def _run_beside(
+    config: Path | None, dsn: str, work: Callable[[postgres.Connection, Opener], Awaitable[Result]]
+) -> Result:
+    """Do something with a connection, and with what opens one more, as `_run` does."""
+
     async def connected() -> Result:
         settings = settings_of(config, dsn)
         async with app.open_database(settings, migrates=not app.has_database(settings)) as database:
             await migrate.require(database.dsn)
             async with database.connection(PATIENCE_S) as connection:
-                return await work(connection)
+                return await work(connection, lambda: database.connection(PATIENCE_S))
 
     with said_plainly():
         try:
@@ -197,27 +209,32 @@ def freeze(
 ) -> None:
     """Write the numbers of the people whom TEXT matches into a list, each once: what a run is then sent to."""
 
-    async def work(connection: postgres.Connection) -> int:
+    async def work(connection: postgres.Connection, beside: Opener) -> int:
         asked, tree = await read_tree(connection, _read(text), allow_unknown=allow_unknown)
         terms = await terms_of(connection, zone, at)
         await people.lock_list(connection, name)
         before = await people.find_list(connection, name)
         if before is not None and before.state == "ready":
             raise Refused(f"audience: expected a list that does not exist yet, found {name!r}")
+        if before is not None and not before.source_name.startswith(selection.FROZEN):
+            raise Refused(f"audience: expected a list that does not exist yet, found {name!r}, half of an import")
+        if before is not None:
+            # What a freeze that was cut off has left in it.
+            await selection.empty(connection, before.id)
         said = language.write(asked)
         made = await people.open_list(
             connection,
             name,
-            source_name=f"audience as of {terms.now.isoformat()}: {said}"[:1000],
+            source_name=f"{selection.FROZEN}{terms.now.isoformat()}: {said}"[:1000],
             source_sha256=hashlib.sha256(said.encode()).digest(),
             fields=list(fields),
             now=terms.now,
         )
-        await selection.freeze(connection, tree, terms, made.id, fields)
+        await selection.freeze(connection, tree, terms, made.id, fields, beside=beside)
         await watched.mark_list(connection, made.id, terms.now)
         return await people.finish_list(connection, made.id, terms.now)
 
-    click.echo(f"list {name!r}: {_run(config, dsn, work):,} numbers")
+    click.echo(f"list {name!r}: {_run_beside(config, dsn, work):,} numbers")
 
 
 @audience.command()

@@ -185,6 +185,9 @@ class _Writer:
     def _json(self, value: Any) -> str:
         return f"({self.given(msgspec.json.encode(value).decode(), 'text')})::jsonb"
 
+    def _json_number(self, value: Decimal) -> str:
+        return f"({self.given(format(value, 'f'), 'text')})::jsonb"
+
     def _amount(self, value: int | float) -> str:
         """Hand in a number; a whole one so that columns of whole numbers need no conversion."""
         whole = isinstance(value, int) or value.is_integer()
@@ -246,12 +249,19 @@ class _Writer:
             self._joined[key] = alias
         return self._joined[key]
 
+    def _within(self, alias: str) -> str:
+        """Say of what is joined that it is of the buckets asked for: Postgres does not conclude that from p's."""
+        if self._buckets is None or self._by_person:
+            return ""
+        low, high = self._buckets
+        return f" AND {alias}.bucket BETWEEN {self.given(low, 'int')} AND {self.given(high, 'int')}"
+
     def _in_list(self, name: str) -> str:
         alias = self._join(
             InList(name),
             lambda e: (
                 f"LEFT JOIN list_entry {e} ON {e}.bucket = p.bucket AND {e}.number = p.number AND {e}.list = "
-                f"(SELECT id FROM contact_list WHERE name = {self.given(name, 'text')})"
+                f"(SELECT id FROM contact_list WHERE name = {self.given(name, 'text')}){self._within(e)}"
             ),
             "l",
         )
@@ -262,7 +272,7 @@ class _Writer:
             ("consent", tree.brand),
             lambda c: (
                 f"LEFT JOIN consent_state {c} ON {c}.bucket = p.bucket AND {c}.number = p.number "
-                f"AND {c}.brand = {self.given(tree.brand, 'text')}"
+                f"AND {c}.brand = {self.given(tree.brand, 'text')}{self._within(c)}"
             ),
             "c",
         )
@@ -403,19 +413,19 @@ class _Writer:
             return f"{value} = {self._json(to)}"
         by_type: dict[str, str] = {"null": "true"} if op == "!=" else {}
         text = f"({value} #>> '{{}}')"
-        number = f"({value})::numeric"
         match to:
             case str():
                 by_type["string"] = self._text_so(text, op, to, ci)
                 found = predicate.number_in(to)
                 if found is not None and op in _HOLDS:
-                    by_type["number"] = f"{number} {_SQL_OPS[op]} {self.given(found, 'numeric')}"
+                    by_type["number"] = f"{value} {_SQL_OPS[op]} {self._json_number(found)}"
             case bool():
                 by_type["boolean"] = f"{value} {_SQL_OPS[op]} {self._json(to)}" if op in ("=", "!=") else "false"
             case int() | float():
                 if op in _HOLDS:
                     given = self.given(_decimal(to), "numeric")
-                    by_type["number"] = f"{number} {_SQL_OPS[op]} {given}"
+                    # Among numbers JSON is compared as numeric is, without being taken out of its wrapping.
+                    by_type["number"] = f"{value} {_SQL_OPS[op]} {self._json_number(_decimal(to))}"
                     by_type["string"] = (
                         f"CASE WHEN {text} ~ {self.given(NUMBER_FORM, 'text')} "
                         f"THEN {text}::numeric {_SQL_OPS[op]} {given} END"
@@ -626,7 +636,7 @@ class _Writer:
             ("total", event),
             lambda t: (
                 f"LEFT JOIN event_total {t} ON {t}.bucket = p.bucket AND {t}.profile = p.id "
-                f"AND {t}.name = {self.given(event, 'text')}"
+                f"AND {t}.name = {self.given(event, 'text')}{self._within(t)}"
             ),
             "t",
         )

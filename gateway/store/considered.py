@@ -25,6 +25,7 @@ from gateway.store.audiences import GRANTED, Compiled, Terms
 from gateway.store.people import BUCKETS
 from gateway.store.postgres import Connection, deadline
 from gateway.store.selection import SET_DEADLINE_S, SET_WISE, STATEMENT_DEADLINE_S
+from gateway.store.shares import Buckets, Opener, in_shares
 from gateway.store.stops import EVERYTHING
 
 _REVOKED, _PENDING = 3, 1
@@ -33,6 +34,7 @@ _SKIPPED_ONE = (
     "SELECT reason, people, numbers FROM run_skipped WHERE bucket = $1::int AND run = $2::bigint ORDER BY reason DESC"
 )
 # The key begins with the bucket: each is looked into, and not all rows of all runs.
+_TAKE_SKIPPED_AWAY = "DELETE FROM run_skipped WHERE run = $1::bigint AND bucket BETWEEN 0 AND 255"
 _SUMS = (
     "SELECT reason, sum(people)::bigint AS people FROM run_skipped "
     "WHERE bucket = ANY($1::int[]) AND run = $2::bigint GROUP BY reason"
@@ -51,7 +53,7 @@ class Found(Struct, frozen=True, kw_only=True):
         return self.numbers + sum(self.skipped.values())
 
 
-def _why(compiled: Compiled, gate: Gate) -> tuple[Compiled, str]:
+def _why(compiled: Compiled, gate: Gate, buckets: Buckets | None = None) -> tuple[Compiled, str]:
     """Say of each number why its consent keeps it out of a run's list; NULL: it does not.
 
     Who has taken his consent back goes on to the gate: that may have been a STOP, a complaint, an erasure.
@@ -60,9 +62,11 @@ def _why(compiled: Compiled, gate: Gate) -> tuple[Compiled, str]:
         return compiled, "NULL::int"
     parameters = [*compiled.parameters, gate.consent_of, EVERYTHING]
     brand, scope = f"${len(parameters) - 1}::text", f"${len(parameters)}::text"
+    within = "" if buckets is None else f" AND given.bucket BETWEEN {buckets[0]:d} AND {buckets[1]:d}"
     joins = (
         f"{compiled.joins} LEFT JOIN consent_state given ON given.bucket = p.bucket AND given.number = p.number "
-        f"AND given.brand = {brand} LEFT JOIN suppression ended ON ended.number = p.number AND ended.scope = {scope}"
+        f"AND given.brand = {brand}{within} "
+        f"LEFT JOIN suppression ended ON ended.number = p.number AND ended.scope = {scope}"
     )
     state = "coalesce(given.promotional, 0)"
     if gate.needs == "transactional":
@@ -121,44 +125,53 @@ async def numbers(connection: Connection, tree: Predicate, terms: Terms, gate: G
 
 
 async def freeze(
-    connection: Connection, tree: Predicate, terms: Terms, gate: Gate, run: int, list_id: int, fields: Sequence[str]
+    connection: Connection,
+    tree: Predicate,
+    terms: Terms,
+    gate: Gate,
+    run: int,
+    list_id: int,
+    fields: Sequence[str],
+    *,
+    beside: Opener | None = None,
 ) -> int:
     """Write the numbers that a run is for into its list, each once, and everybody else into run_skipped.
 
     fields  the attributes that its template needs; of people who share a number those of the oldest
+    beside  opens one more connection, so that two processes share a large audience
     ->      how many numbers
     raises  StoreError as `count` does
-    cost    one transaction that looks through all people twice
+    cost    looks through all people twice, in a transaction, or two: a kill may leave one of them, to a list and a run
+            that nobody else has
     """
-    await selection.estimate(connection, tree, terms)
-    compiled, why = _why(audiences.compile(tree, terms, parameters=[run]), gate)
-    skipped = (
-        "INSERT INTO run_skipped (bucket, run, reason, people, numbers) "
-        "SELECT bucket, $1::bigint, reason, sum(people)::int, "
-        "coalesce(string_agg(int8send(number), ''::bytea ORDER BY number), ''::bytea) "
-        f"FROM ({_reasons(compiled, why)}) found WHERE reason IS NOT NULL GROUP BY bucket, reason"
-    )
-    pairs = [f"${at}::text, p.attributes -> ${at}::text" for at in range(2, 2 + len(fields))]
-    attributes = f"jsonb_strip_nulls(jsonb_build_object({', '.join(pairs)}))"
-    listed, same_why = _why(audiences.compile(tree, terms, parameters=[list_id, *fields]), gate)
-    chosen = listed.select(
-        f"p.bucket, $1::bigint, p.number, {attributes}", f"p.number IS NOT NULL AND ({same_why}) IS NULL AND "
-    )
-    # In the order of the key: neighbours are written side by side, and which of two wins is always the same.
-    entries = (
-        f"INSERT INTO list_entry (bucket, list, number, attributes) {chosen} "
-        "ORDER BY p.bucket, p.number, p.id ON CONFLICT (bucket, list, number) DO NOTHING"
-    )
+    if await selection.estimate(connection, tree, terms) < selection.WORTH_SHARING:
+        beside = None
+
     # One snapshot for both, or somebody who changes between them is in neither, or in both.
-    async with (
-        deadline(connection, 2 * SET_DEADLINE_S, "freeze audience"),
-        connection.transaction(isolation="repeatable_read"),
-    ):
-        for setting in SET_WISE:
-            await connection.execute(setting)
-        await connection.execute(skipped, *compiled.parameters, timeout=SET_DEADLINE_S)
-        tag = await connection.execute(entries, *listed.parameters, timeout=SET_DEADLINE_S)
-    return int(tag.rsplit(" ", 1)[1])
+    async def write(one: Connection, buckets: Buckets) -> int:
+        asked = selection.buckets_or_all(buckets)
+        compiled, why = _why(audiences.compile(tree, terms, parameters=[run], buckets=asked), gate, asked)
+        skipped = (
+            "INSERT INTO run_skipped (bucket, run, reason, people, numbers) "
+            "SELECT bucket, $1::bigint, reason, sum(people)::int, "
+            "coalesce(string_agg(int8send(number), ''::bytea ORDER BY number), ''::bytea) "
+            f"FROM ({_reasons(compiled, why)}) found WHERE reason IS NOT NULL GROUP BY bucket, reason"
+        )
+        await selection.write_set(one, skipped, *compiled.parameters)
+
+        def kept(listed: Compiled) -> tuple[Compiled, str]:
+            listed, same_why = _why(listed, gate, asked)
+            return listed, f"({same_why}) IS NULL AND "
+
+        sql, parameters = selection.entries(tree, terms, list_id, fields, buckets, kept)
+        return await selection.write_set(one, sql, *parameters)
+
+    async def take_away(one: Connection) -> None:
+        await selection.empty(one, list_id)
+        async with deadline(one, SET_DEADLINE_S, "take skipped away"):
+            await one.execute(_TAKE_SKIPPED_AWAY, run, timeout=SET_DEADLINE_S)
+
+    return await in_shares(connection, beside, 2 * SET_DEADLINE_S, "freeze audience", write, take_away)
 
 
 async def left(connection: Connection, numbers_text: str, tree: Predicate, terms: Terms) -> bytes:

@@ -6,7 +6,7 @@ A frozen list is the snapshot of SG-6: each number once, however many people sha
 (TH-9). Not here: what a tree may say (campaign/audience.py), the statements of trees (audiences.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,15 +16,21 @@ from msgspec import Struct
 from gateway import predicate
 from gateway.errors import StoreError
 from gateway.predicate import Predicate
-from gateway.store import audiences
-from gateway.store.audiences import Terms
+from gateway.store import audiences, people
+from gateway.store.audiences import Compiled, Terms
+from gateway.store.people import BUCKETS
 from gateway.store.postgres import Connection, deadline
+from gateway.store.shares import Buckets, Opener, in_shares
 
+# What lists that an audience was frozen into say of their source begins so.
+FROZEN = "audience as of "
 STATEMENT_DEADLINE_S = 10.0
 SET_DEADLINE_S = 600.0
 # What the planner reckons a look through all of some hundred million people and their events to cost; beyond, a person
 # has to ask for less (SG-12). Five million with twice as many events are about 400,000.
 MOST_COST = 50_000_000.0
+# From here on a second connection is worth its opening: some hundred thousand people, half a second.
+WORTH_SHARING = 30_000.0
 # Sums of events are hashed in memory, or they are written to disk and read again. The planner takes a comparison of
 # JSON for one that hardly anybody passes, and would look up a million people one by one (2.3 times as long as by hash).
 SET_WISE = ("SET LOCAL work_mem = '128MB'", "SET LOCAL enable_nestloop = off")
@@ -42,9 +48,19 @@ _KEPT = "SELECT id, name, text, tree::text AS tree, zone, version, is_watched FR
 _FORGET = "DELETE FROM audience WHERE name = $1::text AND NOT is_watched AND watch IS NULL"
 _ATTRIBUTES = "SELECT name, kind FROM attribute_kind"
 _PROPERTIES = "SELECT event, name, kind FROM event_property_kind"
-_LISTS = "SELECT name FROM contact_list"
+# What a freeze that was cut off has left is no list yet.
+_LISTS = "SELECT name FROM contact_list WHERE NOT (state = 'loading' AND starts_with(source_name, $1::text))"
 _MAKE_SALT = "INSERT INTO audience_salt (id, salt) VALUES (1, $1::text) ON CONFLICT (id) DO NOTHING"
+# Numbers that several people have.
+_SHARED = (
+    "SELECT bucket, number FROM profile WHERE bucket BETWEEN 0 AND 255 AND number IS NOT NULL "
+    "GROUP BY bucket, number HAVING count(*) > 1 LIMIT $1::bigint"
+)
+_EMPTY = "DELETE FROM list_entry WHERE list = $1::bigint AND bucket BETWEEN 0 AND 255"
 _SALT = "SELECT salt FROM audience_salt WHERE id = 1"
+
+# So many shared numbers are looked up one by one; of more everybody is looked at once more.
+MOST_SHARED = 50_000
 
 
 class Audience(Struct, frozen=True, kw_only=True):
@@ -111,7 +127,7 @@ async def known(connection: Connection) -> Known:
             of_event = properties.setdefault(row["event"], {})
             if row["name"]:
                 of_event[row["name"]] = row["kind"]
-        lists = frozenset(row["name"] for row in await connection.fetch(_LISTS))
+        lists = frozenset(row["name"] for row in await connection.fetch(_LISTS, FROZEN))
     return Known(attributes=attributes, properties=properties, lists=lists)
 
 
@@ -144,23 +160,58 @@ async def estimate(connection: Connection, tree: Predicate, terms: Terms) -> flo
 async def count(connection: Connection, tree: Predicate, terms: Terms) -> Counted:
     """Count everybody.
 
+    People are counted one by one, by all processes that Postgres has for it: a sum by number would be a row a person in
+    the memory of one of them. What is too much by then are numbers that several of them share, who are few.
+
     raises  StoreError as `estimate` does
-    cost    a scan of all people, and of the events that are asked for (benchmarks/bench_audience.py)
+    cost    a scan of all people, and of the events that are asked for; one of the index of numbers
+            (benchmarks/bench_audience.py)
     """
     await estimate(connection, tree, terms)
     compiled = audiences.compile(tree, terms)
-    # By bucket and number, since a number is in one bucket: counting them needs no sort of all.
-    sql = (
-        "SELECT coalesce(sum(n), 0)::bigint AS people, coalesce(sum(n) FILTER (WHERE number IS NOT NULL), 0)::bigint "
-        "AS with_number, count(number) AS numbers "
-        f"FROM ({compiled.select('p.bucket, p.number, count(*) AS n')} GROUP BY p.bucket, p.number) found"
-    )
-    async with deadline(connection, SET_DEADLINE_S, "count audience"), connection.transaction():
+    sql = compiled.select("count(*) AS people, count(p.number) AS with_number")
+    # One snapshot, or a number that comes to be shared meanwhile is taken off without having been counted twice.
+    async with (
+        deadline(connection, SET_DEADLINE_S, "count audience"),
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
         for setting in SET_WISE:
             await connection.execute(setting)
         row = await connection.fetchrow(sql, *compiled.parameters, timeout=SET_DEADLINE_S)
-    assert row is not None
-    return Counted(**dict(row))
+        assert row is not None
+        numbers = row["with_number"]
+        if numbers > 1:
+            numbers -= await _surplus(connection, tree, terms)
+    return Counted(people=row["people"], with_number=row["with_number"], numbers=numbers)
+
+
+async def _surplus(connection: Connection, tree: Predicate, terms: Terms) -> int:
+    """Count those of an audience who have a number that another one of it has: all but one of each number."""
+    # In the order of the index: what is next to each other is compared, and nothing kept.
+    await connection.execute("SET LOCAL enable_hashagg = off")
+    shared = await connection.fetch(_SHARED, MOST_SHARED + 1, timeout=SET_DEADLINE_S)
+    if not shared:
+        return 0
+    if len(shared) > MOST_SHARED:
+        await connection.execute("SET LOCAL enable_hashagg = on")
+        compiled = audiences.compile(tree, terms)
+        asked = "p.number IS NOT NULL AND "
+    else:
+        await connection.execute("SET LOCAL enable_nestloop = on")
+        given = [[row["bucket"] for row in shared], [row["number"] for row in shared]]
+        compiled = audiences.compile(tree, terms, parameters=given, by_person=True)
+        asked = (
+            "(p.bucket, p.number) IN (SELECT u.bucket, u.number "
+            "FROM unnest($1::int[], $2::bigint[]) AS u (bucket, number)) AND "
+        )
+    each = f"{compiled.select('p.bucket, p.number, count(*) AS n', asked)} GROUP BY p.bucket, p.number"
+    return int(
+        await connection.fetchval(
+            f"SELECT coalesce(sum(n - 1), 0)::bigint FROM ({each}) found",
+            *compiled.parameters,
+            timeout=SET_DEADLINE_S,
+        )
+    )
 
 
 async def members(connection: Connection, tree: Predicate, terms: Terms, limit: int) -> list[tuple[int, int | None]]:
@@ -172,30 +223,78 @@ async def members(connection: Connection, tree: Predicate, terms: Terms, limit: 
 
 
 async def freeze(
-    connection: Connection, tree: Predicate, terms: Terms, list_id: int, fields: Sequence[str] | None = None
+    connection: Connection,
+    tree: Predicate,
+    terms: Terms,
+    list_id: int,
+    fields: Sequence[str] | None = None,
+    *,
+    beside: Opener | None = None,
 ) -> int:
     """Write the numbers of an audience into a list, each once; -> how many were new there.
 
     fields  the attributes that a template needs; None: all. Of people who share a number those of the oldest
+    beside  opens one more connection, so that two processes share a large audience; taken for an empty list alone
     raises  StoreError as `estimate` does
-    cost    one transaction
+    cost    a transaction, or two of which a kill may leave one: the list has to be `loading` until this has ended, and
+            is emptied (`empty`) before it is frozen once more
     """
-    await estimate(connection, tree, terms)
+    cost = await estimate(connection, tree, terms)
+    if cost < WORTH_SHARING or (beside is not None and await people.has_entries(connection, list_id)):
+        beside = None
+
+    async def write(one: Connection, buckets: Buckets) -> int:
+        sql, parameters = entries(tree, terms, list_id, fields, buckets)
+        return await write_set(one, sql, *parameters)
+
+    return await in_shares(
+        connection, beside, SET_DEADLINE_S, "freeze audience", write, lambda one: empty(one, list_id)
+    )
+
+
+def entries(
+    tree: Predicate,
+    terms: Terms,
+    list_id: int,
+    fields: Sequence[str] | None,
+    buckets: Buckets,
+    narrow: Callable[[Compiled], tuple[Compiled, str]] = lambda compiled: (compiled, ""),
+) -> tuple[str, list[Any]]:
+    """Write the statement that puts the numbers of some buckets into a list; -> it and its parameters.
+
+    narrow  adds conditions, which end in AND
+    """
     parameters: list[Any] = [list_id]
     attributes = "p.attributes"
     if fields is not None:
         parameters += fields
         pairs = [f"${at}::text, p.attributes -> ${at}::text" for at in range(2, 2 + len(fields))]
         attributes = f"jsonb_strip_nulls(jsonb_build_object({', '.join(pairs)}))"
-    compiled = audiences.compile(tree, terms, parameters=parameters)
+    compiled, more = narrow(audiences.compile(tree, terms, parameters=parameters, buckets=buckets_or_all(buckets)))
     # In the order of the key: neighbours are written side by side, and which of two wins is always the same.
-    chosen = compiled.select(f"p.bucket, $1::bigint, p.number, {attributes}", "p.number IS NOT NULL AND ")
-    sql = (
+    chosen = compiled.select(f"p.bucket, $1::bigint, p.number, {attributes}", f"p.number IS NOT NULL AND {more}")
+    return (
         f"INSERT INTO list_entry (bucket, list, number, attributes) {chosen} "
-        "ORDER BY p.bucket, p.number, p.id ON CONFLICT (bucket, list, number) DO NOTHING"
+        "ORDER BY p.bucket, p.number, p.id ON CONFLICT (bucket, list, number) DO NOTHING",
+        compiled.parameters,
     )
-    async with deadline(connection, SET_DEADLINE_S, "freeze audience"), connection.transaction():
+
+
+def buckets_or_all(buckets: Buckets) -> Buckets | None:
+    """Say nothing of buckets where all are meant."""
+    return None if buckets == (0, BUCKETS - 1) else buckets
+
+
+async def write_set(connection: Connection, sql: str, *parameters: Any) -> int:
+    """Carry a statement out for all people that it is for; -> rows."""
+    async with deadline(connection, SET_DEADLINE_S, "freeze audience"):
         for setting in SET_WISE:
             await connection.execute(setting)
-        tag = await connection.execute(sql, *compiled.parameters, timeout=SET_DEADLINE_S)
+        tag = await connection.execute(sql, *parameters, timeout=SET_DEADLINE_S)
     return int(tag.rsplit(" ", 1)[1])
+
+
+async def empty(connection: Connection, list_id: int) -> None:
+    """Take everything out of a list that was never ready."""
+    async with deadline(connection, SET_DEADLINE_S, "empty list"):
+        await connection.execute(_EMPTY, list_id, timeout=SET_DEADLINE_S)

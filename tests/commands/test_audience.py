@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from gateway.__main__ import main
 from gateway.campaign.evaluation import Person
+from gateway.store import selection
 from tests.fixtures.audiences import NOW, write_people
 
 CROWD = [
@@ -84,6 +85,34 @@ def test_members_are_named_and_frozen_into_a_list_each_number_once(peopled: str)
     assert run(peopled, "members", "city = 'Wien' and number exists") == (0, "3\t+447700900002\n")
     assert run(peopled, "freeze", "everyone", "--list", "all", "--field", "name") == (0, "list 'all': 2 numbers\n")
     assert run(peopled, "freeze", "everyone", "--list", "all")[0] == 65
+
+
+def test_what_a_freeze_that_was_killed_has_left_is_no_list_and_is_not_in_the_next_one(peopled: str) -> None:
+    """SG-6: a share of the buckets was committed, and the other was not."""
+
+    async def leave() -> None:
+        connection = await asyncpg.connect(peopled)
+        for name, source in (("left", f"{selection.FROZEN}then: everyone"), ("import", "people.csv")):
+            await connection.execute(
+                "INSERT INTO contact_list (name, source_name, source_sha256, fields, state, created_at) "
+                "VALUES ($1, $2, '', '{}', 'loading', $3)",
+                name,
+                source,
+                NOW,
+            )
+            await connection.execute(
+                "INSERT INTO list_entry (bucket, list, number, attributes) "
+                "SELECT 1, id, 256, '{}' FROM contact_list WHERE name = $1",
+                name,
+            )
+        await connection.close()
+
+    asyncio.run(leave())
+    assert run(peopled, "count", "in_list('left')")[0] == 65
+    assert run(peopled, "freeze", "everyone", "--list", "left") == (0, "list 'left': 2 numbers\n")
+    assert run(peopled, "count", "in_list('left')")[1].endswith("; 2 numbers\n")
+    code, output = run(peopled, "freeze", "everyone", "--list", "import")
+    assert code == 65 and "half of an import" in output
 
 
 def test_an_audience_is_watched_and_watched_no_more(peopled: str) -> None:

@@ -97,6 +97,9 @@ ALL_LANES = {
     "people._ANY_ENTRY": "once an import",
     "people._UPSERT": "once an import, by ranges of buckets",
     "people._COUNT": "once an import",
+    "considered._TAKE_SKIPPED_AWAY": "when a freeze fails",
+    "selection._EMPTY": "when a freeze fails, or was cut off",
+    "selection._SHARED": "a count of all people",
 }
 # Statements that break a rule, with the one fault that each may have, and the reason.
 ALLOWED = {

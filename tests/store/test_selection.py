@@ -53,7 +53,11 @@ async def test_names_in_use_are_read(connection: Any) -> None:
     assert "vip" in found.lists
 
 
-async def test_people_and_their_numbers_are_counted_apart(connection: Any) -> None:
+@pytest.mark.parametrize("most_shared", [selection.MOST_SHARED, 1])
+async def test_people_and_their_numbers_are_counted_apart(
+    connection: Any, monkeypatch: pytest.MonkeyPatch, most_shared: int
+) -> None:
+    monkeypatch.setattr(selection, "MOST_SHARED", most_shared)
     crowd = [Person(number=447700900001), Person(number=447700900001), Person(), Person(number=447700900002)]
     await write_people(connection, [_named(one, f"p{at}") for at, one in enumerate(crowd)])
     found = await selection.count(connection, parse("name starts_with 'p'"), TERMS)
@@ -61,6 +65,19 @@ async def test_people_and_their_numbers_are_counted_apart(connection: Any) -> No
     assert await selection.count(connection, parse("name = 'x'"), TERMS) == selection.Counted(
         people=0, with_number=0, numbers=0
     )
+    # Of numbers that several have it matters how many of those are in it.
+    other = [Person(number=447700900001 + at % 3) for at in range(9)]
+    await write_people(connection, [_named(one, f"q{at}") for at, one in enumerate(other)], first_id=5)
+    for text, people_in, numbers in (
+        ("name starts_with 'p'", 4, 2),
+        ("name in ('p1', 'q1', 'q2')", 3, 3),
+        ("name in ('p0', 'q0', 'q3', 'p3')", 4, 2),
+        ("not name exists", 0, 0),
+        ("everyone", 13, 3),
+    ):
+        found = await selection.count(connection, parse(text), TERMS)
+        assert (found.people, found.numbers) == (people_in, numbers), text
+    await connection.execute("DELETE FROM profile WHERE id > 4")
     assert len(await selection.members(connection, parse("everyone"), TERMS, 3)) == 3
     assert await selection.members(connection, parse("name = 'p3'"), TERMS, 3) == [(4, 447700900002)]
 
