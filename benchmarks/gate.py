@@ -116,7 +116,7 @@ async def measure(people: int, rounds: int) -> dict[str, list[dict[str, Any]]]:
                 if not round_:
                     # What is made once a process, or once a run, is told apart.
                     began = time.perf_counter()
-                    await admission.admit([Asked(batches[-1:], run, _life.gate_of(list_id), "")])
+                    await admission.admit([Asked(batches[-1:], run, "")])
                     found["the first question of a process"] = [{"ms": (time.perf_counter() - began) * 1e3}]
                     batches.pop()
                 for at, size in enumerate(SIZES):
