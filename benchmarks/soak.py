@@ -44,6 +44,7 @@ port = {port}
 system_id = "soak"
 password = "soak"
 window = 500
+binds = {binds}
 tps = {tps}
 adaptive = false
 """
@@ -132,7 +133,8 @@ async def soak(seconds: float, rate: int, workers: int, sample_s: float = SAMPLE
             settings = Settings(database=DatabaseSettings(data_root=folder, deadline_s=60.0))
             async with app.open_database(settings) as database, database.connection(seconds + 600.0) as connection:
                 config = Path(folder, "sluice.toml")
-                config.write_text(_CONFIG.format(dsn=database.dsn, port=first["port"], tps=rate))
+                # A bind for each: a worker without a slot would only look on.
+                config.write_text(_CONFIG.format(dsn=database.dsn, port=first["port"], tps=rate, binds=workers))
                 people = int(rate * AHEAD_S)
                 list_id = await make_people(connection, people)
                 lane = await runs.lane_of(connection, "soak", app.CLOCK.wall())
