@@ -1,6 +1,7 @@
 """Gives places back, as one worker for all of them: messages that passed the gate and went nowhere (CP-2).
 
-every 2 s    take the job ─► lane by lane: what failed since we looked ─► of whose message nothing went ─► their
+every 2 s    take the job ─► lane by lane: what expired with the carrier and is wanted still goes back to the queue,
+             once (QH-6) ─► what failed since we looked ─► of whose message nothing went ─► their
              reservations are returned, the people's side ─► how far we looked, the lane's side
 every 10 min the last hour once more: what was committed late, or by a host whose clock is behind
 every hour   months of contact pages ahead
@@ -43,6 +44,7 @@ class Returning:
         self._sweep_at = self._months_at = clock.monotonic()
         self.last_error = ""
         self.returned = 0
+        self.queued = 0
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -92,6 +94,9 @@ class Returning:
         async with postgres.deadline(connection, STEP_S, f"returns of lane {lane}"):
             begun = await returns.upto(connection, lane, now)
         since = returns.Upto(outcomes=begun.outcomes - back, receipts=begun.receipts - back)
+        # First, for what goes on keeps its place.
+        async with postgres.deadline(connection, STEP_S, f"what expired on lane {lane}"):
+            self.queued += await returns.again(connection, lane, since.receipts, now)
         has_more = True
         while has_more:
             async with postgres.deadline(connection, STEP_S, f"returns of lane {lane}"):

@@ -1,5 +1,7 @@
 """Places that are given back: messages that passed the gate and of which nothing went after all (CP-2).
 
+    expired_messages                        the lane's side: what is wanted still goes back to the queue, once (QH-6)
+
     failed_until ─► went_nowhere            the lane's side: numbers by run, and when they failed
     contacts_of_run ─► returned contacts    the people's side: each at the moment of the reservation it takes back
     note_returned                           the lane's side: how far was looked
@@ -15,7 +17,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from _fastpath.gate import Returns
-from gateway.store import admission
+from gateway.store import admission, queue
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
@@ -88,6 +90,28 @@ async def nowhere(
         found[act] = Nowhere(numbers=before.numbers + one["numbers"], failed_at=before.failed_at + one["failed_at"])
     has_more = row["outcomes"] is not None or row["receipts"] is not None
     return found, Upto(outcomes=row["outcomes"] or now, receipts=row["receipts"] or now), has_more
+
+
+async def again(connection: Connection, lane: int, since: datetime, now: datetime, at_once: int = AT_ONCE) -> int:
+    """Queue messages once more whose time with the carrier was over, so that the next opening may have them (QH-6).
+
+    Each once: its chunk remembers it, and its place stays its own. -> how many of those told of since a moment.
+
+    cost  by index, as nowhere; a transaction a chunk
+    """
+    total = 0
+    while True:
+        rows = await connection.fetch(query("expired_messages"), lane, since, now, at_once, since - ANSWERS)
+        positions: dict[int, list[int]] = {}
+        for row in rows:
+            positions.setdefault(row["chunk_id"], []).append(row["pos"])
+        queued = 0
+        for chunk_id, found in positions.items():
+            async with connection.transaction():
+                queued += len((await queue.copy_positions(connection, lane, chunk_id, found, now))[1])
+        total += queued
+        if len(rows) < at_once or not queued:
+            return total
 
 
 async def give_back(connection: Connection, act: int, messages: Nowhere, since: datetime) -> int:

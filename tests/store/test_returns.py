@@ -11,7 +11,7 @@ from _fastpath import gate as compiled
 from gateway.gate import Gate
 from gateway.message import MessageClass, Policy, Refusal
 from gateway.reasons import Reason
-from gateway.store import postgres, results, returns, runs
+from gateway.store import postgres, queue, results, returns, runs
 from gateway.store.migrate import migrate
 from gateway.store.runs import Run
 from tests.fixtures.campaign import make_run, numbers
@@ -243,3 +243,56 @@ async def test_two_that_return_at_once_do_no_harm(dsn: str, story: Story) -> Non
     )
     assert set(await contacts_of(other, story.run.id, compiled.RETURNED)) == {story.msisdn[3]}
     await other.close()
+
+
+async def test_what_expired_with_the_carrier_and_is_wanted_still_is_queued_once_more_and_keeps_its_place_QH_6(
+    connection: Any,
+) -> None:
+    story = await story_of(connection, gate=Gate(needs="none"), lifetime=timedelta(hours=1))
+    for pos in range(5):
+        await story.outcome(pos, 0)
+        await story.receipt(pos, (EXPIRED, EXPIRED, DELIVERED, UNDELIVERABLE, ACCEPTED)[pos])
+    # Of a long message every part must have expired.
+    for segment in (1, 2):
+        await story.outcome(5, 0, segment, 2)
+        await story.outcome(6, 0, segment, 2)
+        await story.receipt(5, EXPIRED, segment)
+    await story.receipt(6, EXPIRED, 1)
+    assert await returns.again(connection, story.lane, BEGIN.receipts, NOW, at_once=2) == 3
+    assert await returns.again(connection, story.lane, BEGIN.receipts, NOW) == 0
+    copies = await connection.fetch("SELECT id, n, state FROM chunk WHERE repeats = $1 ORDER BY id", story.chunk_id)
+    assert sum(copy["n"] for copy in copies) == 3 and {copy["state"] for copy in copies} == {0}
+    # Who goes on keeps his place; who could not be reached gives it back.
+    assert await story.give_back() == [3]
+    # Once: what expires a second time has its end.
+    copied = Story(connection, story.run, story.lane, copies[0]["id"], [])
+    for pos in range(copies[0]["n"]):
+        await copied.outcome(pos, 0)
+        await copied.receipt(pos, EXPIRED)
+    assert await returns.again(connection, story.lane, BEGIN.receipts, NOW) == 0
+
+
+@pytest.mark.parametrize("how", ["over", "transactional", "ungated"])
+async def test_what_expired_and_nobody_wants_any_more_has_its_end_QH_6(connection: Any, how: str) -> None:
+    story = await story_of(
+        connection,
+        gate=None if how == "ungated" else Gate(needs="none"),
+        lifetime=timedelta(minutes=4) if how == "over" else None,
+        class_=MessageClass.TRANSACTIONAL if how == "transactional" else MessageClass.BULK,
+    )
+    await story.outcome(0, 0)
+    await story.receipt(0, EXPIRED)
+    assert await returns.again(connection, story.lane, BEGIN.receipts, NOW) == 0
+
+
+async def test_a_message_that_waited_for_its_window_before_the_carrier_had_it_may_be_tried_again_QH_6(
+    connection: Any,
+) -> None:
+    """Its chunk is a copy too, but of what had never left."""
+    story = await story_of(connection, gate=Gate(needs="none"))
+    async with connection.transaction():
+        copy, _ = await queue.copy_positions(connection, story.lane, story.chunk_id, [0, 1], NOW)
+    waited = Story(connection, story.run, story.lane, copy, [])
+    await waited.outcome(1, 0)
+    await waited.receipt(1, EXPIRED)
+    assert await returns.again(connection, story.lane, BEGIN.receipts, NOW) == 1

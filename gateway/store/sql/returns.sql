@@ -62,6 +62,40 @@ FROM nowhere w JOIN chunk_payload p ON p.chunk_id = w.chunk_id
 WHERE p.lane = $1::int
 GROUP BY w.run, w.own ORDER BY w.run, w.own;
 
+-- name: expired_messages
+-- Find the messages of runs that ask for windows whose time with the carrier was over ($2 = since; receipts say EXPIRED of all
+-- their segments), and that are still wanted at $3: their run goes on, and they are no second try of one that the carrier had
+-- taken before. At most $4; $5 = before any answer to them.
+-- index: receipt_failed (lane, at); outcome_chunk, receipt_chunk; chunk_pkey, repeated_pkey
+WITH wanted AS MATERIALIZED (
+    SELECT DISTINCT r.chunk_id, r.pos
+    FROM receipt r JOIN chunk k ON k.id = r.chunk_id JOIN run n ON n.id = k.run
+    WHERE r.lane = $1::int AND k.lane = $1::int AND r.at >= $2::timestamptz AND r.state = 3
+      AND n.gate IS NOT NULL AND n.class IN (4, 5) AND (n.expires_at IS NULL OR n.expires_at > $3::timestamptz)
+      AND NOT EXISTS (SELECT FROM repeated x WHERE x.lane = $1::int AND x.chunk_id = r.chunk_id AND x.pos = r.pos)
+      AND NOT EXISTS (
+          SELECT FROM repeated x JOIN outcome o ON o.chunk_id = x.chunk_id AND o.pos = x.pos
+          WHERE x.lane = $1::int AND o.lane = $1::int AND x.chunk_id = k.repeats AND x.by_chunk = k.id
+            AND o.at >= $5::timestamptz AND o.status = 0)
+), answers AS (
+    SELECT w.chunk_id, w.pos, o.segment, max(o.segments) AS segments, bool_or(o.status = 0) AS is_accepted
+    FROM wanted w JOIN outcome o ON o.chunk_id = w.chunk_id AND o.pos = w.pos
+    WHERE o.lane = $1::int AND o.at >= $5::timestamptz AND o.chunk_id = ANY(ARRAY(SELECT chunk_id FROM wanted))
+    GROUP BY w.chunk_id, w.pos, o.segment
+), finals AS (
+    SELECT DISTINCT ON (r.chunk_id, r.pos, r.segment) r.chunk_id, r.pos, r.segment, r.state
+    FROM wanted w JOIN receipt r ON r.chunk_id = w.chunk_id AND r.pos = w.pos
+    LEFT JOIN receipt_habit h ON h.lane = $1::int
+    WHERE r.lane = $1::int AND r.at >= $5::timestamptz AND r.chunk_id = ANY(ARRAY(SELECT chunk_id FROM wanted))
+    ORDER BY r.chunk_id, r.pos, r.segment, @{most_telling}
+)
+SELECT s.chunk_id, s.pos
+FROM answers s
+LEFT JOIN finals f ON f.chunk_id = s.chunk_id AND f.pos = s.pos AND (f.segment = s.segment OR f.segment = 0)
+GROUP BY s.chunk_id, s.pos
+HAVING count(DISTINCT s.segment) >= max(s.segments) AND bool_and(s.is_accepted AND coalesce(f.state = 3, false))
+ORDER BY s.chunk_id, s.pos LIMIT $4::int;
+
 -- name: returned_upto
 -- Read how far a lane was looked through.
 -- index: return_upto_pkey
