@@ -57,6 +57,7 @@ cdef enum:
     LAST_SUPPRESSED = -39
     OUTSIDE_WINDOW = -45
     WINDOW_EXPIRED = -46
+    MISSED = -48
     MIN_GAP = -49
     LEGAL_CAP = -50
     ARBITRATION_LOST = -51
@@ -105,6 +106,7 @@ cdef struct CapRule:
 cdef struct Opening:
     int64_t closes_us       # open until then; INT64_MIN = closed now
     int64_t opens_us        # next opening behind now; INT64_MAX = none
+    int64_t due_us          # nobody there is written to before; INT64_MAX = never
     int64_t begins_us[3]    # of the day, week and month in that zone
     int64_t ends_us[3]
     uint64_t pair           # night << 32 | zone << 16 | key
@@ -277,7 +279,7 @@ cdef class Windows:
         PyMem_RawFree(self.openings)
 
     def enter(self, int key, int zone, bint has_night, closes_us, opens_us, *, spans, bint is_guess=False,
-              uint32_t caps=0xFFFFFFFF):
+              uint32_t caps=0xFFFFFFFF, int64_t due_us=0):
         """Say what holds for a key and a stated zone, with or without a grant for the night.
 
         caps       a bit each cap of the rules that holds there: a law is a country's
@@ -285,6 +287,7 @@ cdef class Windows:
         opens_us   the next opening behind now; None = there is none
         spans      (begin, end) of the day, the week and the month in that zone, each in microseconds
         is_guess   the zone is a guess (QH-4)
+        due_us     nobody there is written to before: a local time of each zone (QH-8); 2**63 - 1 = never, it had passed
         """
         cdef Opening* one
         cdef int i
@@ -302,6 +305,7 @@ cdef class Windows:
         self.count += not one.is_known
         one.pair = pair_of(<uint16_t>key, <uint16_t>zone, has_night)
         one.caps = caps
+        one.due_us = due_us
         one.closes_us = INT64_MIN if closes_us is None else closes_us
         one.opens_us = INT64_MAX if opens_us is None else opens_us
         for i in range(3):
@@ -862,6 +866,11 @@ cdef class Questions(_Contacts):
             return 0 if LAST_SUPPRESSED <= question.refusal <= STOPPED else question.refusal
         opening = windows.of(question)
         if check == 3:
+            if opening.due_us > windows.now_us:
+                if opening.due_us == INT64_MAX:
+                    return MISSED
+                question.until_us = opening.due_us
+                return HELD
             if not rules.has_windows:
                 question.until_us = INT64_MAX
                 return 0
@@ -918,6 +927,15 @@ cdef class Questions(_Contacts):
             if pair != last:
                 found.add((question.key, question.zone, question.state >> 4 & 3 == IS_GRANTED))
                 last = pair
+        return found
+
+    def key_counts(self):
+        """How many questions have each (key, zone, has_night), once `keys` was asked."""
+        cdef Py_ssize_t i
+        found = {}
+        for i in range(self.count):
+            triple = (self.questions[i].key, self.questions[i].zone, self.questions[i].state >> 4 & 3 == IS_GRANTED)
+            found[triple] = found.get(triple, 0) + 1
         return found
 
     def judge(self, Rules rules not None, Windows windows not None):

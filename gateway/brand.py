@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Meta, Struct
 
 from gateway.countries import countries
-from gateway.gate import Gate, Needs, read_caps
+from gateway.gate import Gate, Local, Needs, read_caps
 from gateway.message import MessageClass
 from gateway.routing import Problem
 from gateway.rules import read_window, weekly
@@ -107,12 +107,14 @@ def gate_of_brand(
     bypass: str = "",
     bypass_by: str = "",
     value: int = 0,
+    local: Local | None = None,
 ) -> Gate:
     """Say what a run of a brand asks of everybody.
 
     audience, exception  trees of JSON; days_zone: of their calendar days, by default the brand's
     bypass               why caps that are no law are passed over; bypass_by: who says so
     value                of a message, against runs of the same priority
+    local                a time of each recipient's clock, before which nobody is written to
     """
     problems: list[Problem] = []
     caps = read_caps(brand.caps, f"brands.{name}.caps", problems)
@@ -138,6 +140,7 @@ def gate_of_brand(
         bypass=bypass,
         bypass_by=bypass_by if bypass else "",
         value=value,
+        local=local,
     )
 
 

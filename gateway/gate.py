@@ -61,6 +61,20 @@ class Cap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
         return 0 if self.per in PERIODS else hours_of(self.per)
 
 
+class Local(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A time by each recipient's clock (QH-8).
+
+    minute, day  of that clock; day as 2026-03-02
+    passed       where that had passed when the run was made: the next day, at once if the windows are open, or never
+    since        when the run was made, in seconds since 1970
+    """
+
+    minute: Annotated[int, Meta(ge=0, le=1439)]
+    day: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    passed: Literal["next_day", "now_if_open", "skip"] = "next_day"
+    since: int
+
+
 class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a run asks of everybody at the moment of sending.
 
@@ -81,6 +95,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     exception         tree of what must not have happened since the run was made (EX-2)
     days_zone         of the calendar days of both
     bypass            why caps that are no law are passed over, and by whose word; "" = they are not (CP-6)
+    local             nobody is written to before that time of his clock (QH-8)
     to_hard_limit     the windows that the law allows at most, where a pack's own are narrower
     """
 
@@ -105,6 +120,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     days_zone: str = "UTC"
     bypass: str = ""
     bypass_by: str = ""
+    local: Local | None = None
     to_hard_limit: bool = False
 
     @property

@@ -10,7 +10,7 @@ Not here: facts about people (store/admission.py), instants of windows (quiet_ho
 
 import zlib
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -18,11 +18,11 @@ import msgspec
 
 from _fastpath import gate as compiled
 from gateway.campaign import law
-from gateway.campaign.quiet_hours import NEVER, Hours, Layer, instant_of
+from gateway.campaign.quiet_hours import NEVER, Hours, Layer, Occurrence, instant_of, occurrences
 from gateway.campaign.quiet_hours import Reason as WindowReason
 from gateway.campaign.quiet_hours import Rules as HourRules
-from gateway.campaign.zones import PlaceSets, in_zone, is_zone, zone
-from gateway.gate import CLASS_BY_NAME, PERIODS, Cap, Gate, announces, rank_of
+from gateway.campaign.zones import Places, PlaceSets, in_zone, is_zone, zone
+from gateway.gate import CLASS_BY_NAME, PERIODS, Cap, Gate, Local, announces, rank_of
 from gateway.message import MessageClass
 from gateway.predicate import Predicate
 from gateway.rules import PackCap, read_window
@@ -36,6 +36,7 @@ NEEDS = {"none": 0, "promotional": 1, "transactional": 2}
 EXEMPT = (MessageClass.OTP, MessageClass.COMPLIANCE, MessageClass.CONVERSATION)
 TRIGGERED_HOLD_S = 86400
 ENDLESS_US = 2**63 - 2
+NO_MOMENT_US = 2**63 - 1
 
 
 def micros(at: datetime) -> int:
@@ -101,6 +102,7 @@ class RunRules:
         self.gate = gate
         self._run, self._class, self._rank = run, class_, rank_of(priority, gate.value)
         self._sender, self._brand_id, self._tags, self._places = sender_key(sender), brand_id, tags, places
+        self._due_by_set: dict[tuple[int, bool], int] = {}
         self._set_by_zone: dict[tuple[int, str], int] = {}
         self.is_exempt = class_ in EXEMPT
         self.caps = caps_of(gate, class_)
@@ -207,8 +209,42 @@ class RunRules:
                 spans=_spans(places[0].zone, now),
                 is_guess=bool(found.is_guess[set_]),
                 caps=self._caps_in(set_),
+                due_us=self._due_us(set_, has_night),
             )
         return table
+
+    def occurrences(
+        self, people: Mapping[tuple[int, int, bool], int], zone_names: Mapping[int, str]
+    ) -> list[Occurrence]:
+        """Lay a run at local time out over its zones (QH-8); people by (key, zone, has_night)."""
+        local = self.gate.local
+        if local is None:
+            return []
+        found: list[Occurrence] = []
+        for has_night in (False, True):
+            by_places: dict[Places, int] = {}
+            for (key, zone_id, night), number in people.items():
+                if night == has_night:
+                    places = self._places[self._set_of(key, zone_names.get(zone_id, ""))]
+                    by_places[places] = by_places.get(places, 0) + number
+            found += self._occurrences(local, by_places, has_night)
+        return found
+
+    def _occurrences(self, local: Local, people: Mapping[Places, int], has_night: bool) -> list[Occurrence]:
+        since = datetime.fromtimestamp(local.since, UTC)
+        at = time(*divmod(local.minute, 60))
+        return occurrences(date.fromisoformat(local.day), at, people, since, self._hours[has_night], local.passed)
+
+    def _due_us(self, set_: int, has_night: bool) -> int:
+        """When somebody in a set of places is due, 0 = at once."""
+        local = self.gate.local
+        if local is None:
+            return 0
+        known = self._due_by_set.get((set_, has_night))
+        if known is None:
+            (one,) = self._occurrences(local, {self._places[set_]: 1}, has_night)
+            known = self._due_by_set[set_, has_night] = NO_MOMENT_US if one.at is None else micros(one.at)
+        return known
 
     def why(self, key: int, zone_name: str, has_night: bool, now: datetime) -> list[WindowReason]:
         """Return each window that has a say for a key and a stated zone, its rule, and whether it is open."""

@@ -6,7 +6,8 @@ audience NAME ─► count (said before anybody is asked) ─► list of the run
 
 import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,15 +17,17 @@ import msgspec
 
 from _fastpath.template import Template
 from gateway import app, reasons
-from gateway.brand import gate_of_brand, may_bypass, with_footer
+from gateway.brand import BrandSettings, gate_of_brand, may_bypass, with_footer
+from gateway.campaign.quiet_hours import Occurrence
 from gateway.commands._control import whoever
 from gateway.commands._options import Refused, plain, say
 from gateway.commands.audience import kept_audience, read_tree, terms_of
 from gateway.config import Settings
 from gateway.dispatch.identity import is_dead
+from gateway.dispatch.preview import by_zone
 from gateway.dispatch.route import plan_of
 from gateway.errors import AudienceFault, ConfigError
-from gateway.gate import MOST_PRIORITY, MOST_VALUE, Gate
+from gateway.gate import MOST_PRIORITY, MOST_VALUE, Gate, Local
 from gateway.message import MessageClass
 from gateway.predicate import Predicate
 from gateway.routing import RouteTable
@@ -34,6 +37,21 @@ from gateway.store.shares import Opener
 
 # The same text to the same audience is looked for among so many runs.
 LOOKED_AT = 200
+
+
+class ClockTime(click.ParamType["int"]):
+    """A time of the day as minutes: 10:00."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Refuse what is no time of a day."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", value, re.ASCII)
+        if found is None:
+            self.fail(f"expected a time of the day such as 10:00, found {value!r}", param, ctx)
+        return int(found[1]) * 60 + int(found[2])
 
 
 def gate_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,6 +74,23 @@ def gate_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 default=0,
                 help="What a message is worth: of two runs of one priority the dearer goes before.",
             ),
+            click.option(
+                "--at-local", type=ClockTime(), metavar="HH:MM", help="Not before that time of each recipient's clock."
+            ),
+            click.option(
+                "--on",
+                "local_day",
+                type=click.DateTime(["%Y-%m-%d"]),
+                metavar="DATE",
+                help="The day of --at-local; by default today by the clock of the brand.",
+            ),
+            click.option(
+                "--passed",
+                type=click.Choice(["next_day", "now_if_open", "skip"]),
+                default="next_day",
+                show_default=True,
+                help="Where that time has passed.",
+            ),
             click.option("--bypass", default="", metavar="WHY", help="Pass over caps that are no law, and say why."),
         ]
     ):
@@ -72,6 +107,8 @@ def judge_gate_options(settings: Settings, options: dict[str, Any]) -> None:
             ("exception", "exception"),
             ("bypass", "bypass"),
             ("value", "value"),
+            ("at-local", "at_local"),
+            ("on", "local_day"),
         ):
             if options[given]:
                 raise click.UsageError(f"Option '--{name}' stands with '--brand'.")
@@ -113,7 +150,33 @@ async def gate_of(
         bypass=options["bypass"],
         bypass_by=whoever(),
         value=options["value"],
+        local=local_of(settings.brand(options["brand"]), options),
     )
+
+
+def local_of(brand: BrandSettings, options: dict[str, Any]) -> Local | None:
+    """Read the local time of a run; decided once, so that what is said before is what is done."""
+    if options["at_local"] is None:
+        if options["local_day"] is not None:
+            raise click.UsageError("Option '--on' stands with '--at-local'.")
+        return None
+    since = options.setdefault("local_since", datetime.now(UTC).replace(microsecond=0))
+    day = (
+        options["local_day"].date()
+        if options["local_day"] is not None
+        else since.astimezone(ZoneInfo(brand.zone)).date()
+    )
+    return Local(
+        minute=options["at_local"], day=day.isoformat(), passed=options["passed"], since=int(since.timestamp())
+    )
+
+
+def say_zones(found: Sequence[Occurrence]) -> None:
+    """Say when a run at local time leaves in each zone, and to how many."""
+    for one in found:
+        when = "never: the time has passed" if one.at is None else f"{one.at:%Y-%m-%d %H:%M} UTC"
+        said = f"{one.zone}: {one.people:,} people, {when}"
+        say(f"            {said}{' (next day)' * (one.outcome == 'next_day')}{', held by quiet hours' * one.is_quiet}")
 
 
 async def exception_of(connection: postgres.Connection, text: str) -> Predicate:
@@ -132,6 +195,10 @@ async def judge_audience(settings: Settings, options: dict[str, Any]) -> int:
         assert gate is not None
         terms = await terms_of(connection, ZoneInfo(zone), None)
         found = await considered.count(connection, tree, terms, gate)
+        zones = []
+        if gate.local is not None:
+            octets = await considered.numbers(connection, tree, terms, gate)
+            zones = await by_zone(connection, octets, gate, MessageClass[options["class_"].upper()], terms.now)
     by_word = {reasons.word_of(reason): people for reason, people in sorted(found.skipped.items(), reverse=True)}
     if options["as_json"] and options["dry_run"]:
         click.echo(json.dumps({"people": found.people, "numbers": found.numbers, "skipped": by_word}))
@@ -140,6 +207,7 @@ async def judge_audience(settings: Settings, options: dict[str, Any]) -> int:
         say(f"audience    {named}: {found.people:,} people, {found.numbers:,} to be asked at the gate")
         for word, number in by_word.items():
             say(f"            {number:,} {word}")
+        say_zones(zones)
     if not found.numbers:
         raise Refused("nobody to send to")
     if options["strict"] and found.skipped:

@@ -21,7 +21,14 @@ from _fastpath.template import Template
 from gateway import app
 from gateway.commands._campaign import MEANINGS, print_report, reason_of, report_of, send_to_end
 from gateway.commands._control import check_holds
-from gateway.commands._gated import enqueue_audience, gate_of, gate_options, judge_audience, judge_gate_options
+from gateway.commands._gated import (
+    enqueue_audience,
+    gate_of,
+    gate_options,
+    judge_audience,
+    judge_gate_options,
+    say_zones,
+)
 from gateway.commands._options import (
     DELIMITER_NAMES,
     EXIT_NOT_NOW,
@@ -43,12 +50,13 @@ from gateway.contacts.report import Report
 from gateway.contacts.table import Table
 from gateway.dispatch.compose import PLAIN, fields_of, form_of, required_of
 from gateway.dispatch.identity import is_dead
+from gateway.dispatch.preview import by_zone
 from gateway.dispatch.route import plan_of, table_of
 from gateway.errors import EncodeError, FileFault, StoreError
 from gateway.gate import Gate
 from gateway.message import Encoding, MessageClass, Policy, ReceiptPolicy
 from gateway.routing import RouteTable
-from gateway.store import people, runs
+from gateway.store import considered, people, runs
 
 # Of a run, its source and a list: names are for people, and an index holds them.
 NAME_CHARACTERS = 200
@@ -347,6 +355,9 @@ async def enqueue(
         class_ = MessageClass[options["class_"].upper()]
         plan = plan_of(table, lanes, class_, options["sender"], run.not_before, living)
         await runs.materialise(connection, run, [], loaded.entries, datetime.now(UTC), plan)
+        if gate is not None and gate.local is not None:
+            octets = await considered.numbers_of_list(connection, loaded.list_id)
+            say_zones(await by_zone(connection, octets, gate, class_, now))
         enqueued = await runs.run_by_id(connection, run.id)
     assert enqueued is not None
     return enqueued

@@ -18,6 +18,7 @@ from _fastpath.gate import SEND, Questions, Zones
 from _fastpath.numbers import NumberSet
 from gateway import reasons
 from gateway.campaign.admission import RunRules, moment_of, place_sets
+from gateway.campaign.quiet_hours import Occurrence
 from gateway.campaign.quiet_hours import Reason as WindowReason
 from gateway.dispatch.admission import learn
 from gateway.dispatch.stops import REACHED
@@ -137,6 +138,29 @@ async def preview(
     return Preview(
         people=found.people, numbers=found.numbers, skipped=found.skipped, verdicts=verdicts, caps=rules_of.cap_words
     )
+
+
+async def by_zone(
+    connection: Connection, octets: bytes, gate: Gate, class_: MessageClass, now: datetime
+) -> list[Occurrence]:
+    """Lay a run at local time out over the zones of some numbers, octets of a COPY: when, and how many (QH-8)."""
+    rules_of = await rules_for(connection, gate, run=0, class_=class_, priority=0, sender="")
+    places = place_sets()
+    zones = Zones(places.starts, places.ids)
+    names = await admission.zone_names(connection)
+    found: dict[tuple[int, int, bool], int] = {}
+    for piece in _rounds(octets):
+        questions = Questions.of_numbers(piece, zones)
+        questions.read_consent(await admission.consent(connection, questions.spans(), gate.consent_of))
+        questions.keys()
+        for key, people in questions.key_counts().items():
+            found[key] = found.get(key, 0) + people
+    summed: dict[tuple[str, datetime | None, str, bool], Occurrence] = {}
+    for one in rules_of.occurrences(found, names):
+        same = (one.zone, one.at, one.outcome, one.is_quiet)
+        before = summed.get(same)
+        summed[same] = one if before is None else one._replace(people=one.people + before.people)
+    return sorted(summed.values(), key=lambda one: (one.at or now, one.zone))
 
 
 async def silent(

@@ -124,6 +124,13 @@ async def numbers(connection: Connection, tree: Predicate, terms: Terms, gate: G
         return await _copied(connection, f"SELECT number FROM ({sql}) found", *compiled.parameters)
 
 
+async def numbers_of_list(connection: Connection, list_id: int) -> bytes:
+    """Read the numbers of a list; -> octets for Questions.of_numbers."""
+    sql = "SELECT number FROM list_entry WHERE bucket = ANY($1::int[]) AND list = $2::bigint"
+    async with deadline(connection, SET_DEADLINE_S, "numbers of a list"):
+        return await _copied(connection, sql, list(range(BUCKETS)), list_id)
+
+
 async def freeze(
     connection: Connection,
     tree: Predicate,

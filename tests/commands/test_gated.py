@@ -110,3 +110,21 @@ def test_an_audience_that_is_not_kept_and_words_that_are_none_are_refused(sluice
     assert result.code == 65 and "--exception" in result.err
     result = sluice("send", "--audience", "all", *AS_ACME)
     assert result.code == 65 and "nobody to send to" in result.err
+
+
+def test_a_run_at_local_time_says_when_it_leaves_in_each_zone_before_it_is_sent_QH_8(sluice, queue, people, acme, dsn):
+    crowd = [Person(number=number, attributes={"city": "x"}) for number in (FIRST, FIRST + 1, 12125550100)]
+    given(dsn, {person.number: 2 for person in crowd}, crowd)
+    assert sluice("audience", "add", "all", "city = 'x'").code == 0
+    at = ("--audience", "all", *AS_ACME[:-1], "--at-local", "10:00", "--on", "2037-03-02", "--detach")
+    dry = sluice("send", *at, "--dry-run")
+    assert dry.code == 0, dry.err
+    assert "Europe/Guernsey: 2 people, 2037-03-02 10:00 UTC" in dry.err
+    assert "America/New_York: 1 people, 2037-03-02 15:00 UTC" in dry.err
+    assert sluice("send", *at).code == 0
+    ((gate,),) = queue("SELECT gate -> 'local' ->> 'day' FROM run")
+    assert gate == "2037-03-02"
+    for wrong in (["--at-local", "25:00"], ["--on", "2037-03-02"]):
+        assert sluice("send", "--audience", "all", *AS_ACME, *wrong, "--dry-run").code == 2
+    file = sluice("send", "--contacts", people(3), *AS_ACME[:-1], *at[-5:-1], "--detach")
+    assert file.code == 0 and "Europe/Guernsey: 3 people, 2037-03-02 10:00 UTC" in file.err

@@ -16,7 +16,7 @@ from gateway.dispatch.admission import Admission, Asked
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.compose import form_of
 from gateway.errors import StoreError
-from gateway.gate import Cap, Gate
+from gateway.gate import Cap, Gate, Local
 from gateway.message import ChunkState, MessageClass, Policy
 from gateway.reasons import Reason, word_of
 from gateway.smpp.pdu import decode
@@ -393,3 +393,28 @@ async def test_a_limit_that_is_lowered_holds_from_the_next_claim_of_a_run_on_and
     assert await keeper.ask(run, two) == {"cap:0": 4, "send": 6}
     await brands.lower(keeper.connection, "acme", (Cap(limit=9, per="day"),), 0, now=keeper.now, by="me")
     assert await keeper.ask(run, two) == {"cap:0": 4, "send": 6}
+
+
+@pytest.mark.parametrize(
+    ("passed", "berlin", "tokyo"),
+    [("next_day", "hold", "hold"), ("now_if_open", "send", "missed"), ("skip", "missed", "missed")],
+)
+async def test_a_run_at_local_time_leaves_in_each_zone_at_its_own_QH_8(
+    keeper: Keeper, passed: Any, berlin: str, tokyo: str
+) -> None:
+    """Made at noon in London for noon: in New York in five hours, in Berlin it was an hour ago; in Tokyo, nine."""
+    local = Local(minute=12 * 60, day="2026-03-02", passed=passed, since=int(MONDAY_NOON.timestamp()))
+    gate = Gate(needs="none", spread_s=0, local=local)
+    run = await keeper.run([447700900001, 12125550100, 4915112345678, 819012345678], gate)
+    counted = await keeper.ask(run, gate)
+    expected: dict[str, int] = {}
+    for word in ("send", "hold", berlin, tokyo):
+        expected[word] = expected.get(word, 0) + 1
+    assert counted == expected
+    (held,) = keeper.waiting.values()
+    moments = set(held.positions)
+    assert MONDAY_NOON + 5 * HOUR in moments
+    if passed == "next_day":
+        assert moments == {MONDAY_NOON + at * HOUR for at in (5, 15, 23)}
+    keeper.now = MONDAY_NOON + 5 * HOUR
+    assert (await keeper.ask(run, gate))["send"] == (3 if passed == "now_if_open" else 2)

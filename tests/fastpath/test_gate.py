@@ -101,10 +101,11 @@ def contact(number, at_us=NOW - HOUR, run=99, kind=gate.RESERVED, **more):
     return values | {"number": number, "at_us": at_us, "run": run, "kind": kind} | more
 
 
-def windows(key=1, closes=NOW + 5 * HOUR, opens=NOW + 20 * HOUR):
+def windows(key=1, closes=NOW + 5 * HOUR, opens=NOW + 20 * HOUR, due=0):
     table = Windows(NOW)
-    table.enter(key, 0, False, closes, opens, spans=SPANS)
-    table.enter(key, 0, True, NOW + HOUR, NOW + DAY, spans=SPANS)
+    due_us = 2**63 - 1 if due is None else due
+    table.enter(key, 0, False, closes, opens, spans=SPANS, due_us=due_us)
+    table.enter(key, 0, True, NOW + HOUR, NOW + DAY, spans=SPANS, due_us=due_us)
     return table
 
 
@@ -350,6 +351,7 @@ OPENINGS = st.fixed_dictionaries(
     {
         "closes": st.sampled_from([None, NOW + 1, NOW + 5 * MINUTE - 1, NOW + 5 * MINUTE, NOW + HOUR]),
         "opens": st.sampled_from([None, NOW + HOUR, NOW + HOUR + 1, NOW + DAY]),
+        "due": st.sampled_from([0, 0, 0, NOW, NOW + 1, NOW + HOUR, None]),
         "begins": st.just([begin for begin, _ in SPANS]),
         "ends": st.just([end for _, end in SPANS]),
     }
@@ -373,7 +375,7 @@ def test_columns_decide_as_the_obvious_gate_does(people, rules, opening):
     questions.read_refusals(
         rows(*((("q", number), ("h", one["refusal"])) for number, one in people.items() if one["refusal"]))
     )
-    questions.judge(Rules(**rules), windows(closes=opening["closes"], opens=opening["opens"]))
+    questions.judge(Rules(**rules), windows(closes=opening["closes"], opens=opening["opens"], due=opening["due"]))
     for number, person in people.items():
         at_night = opening | {"closes": NOW + HOUR, "opens": NOW + DAY}
         expected, until = judge(person, rules, at_night if person["night"] == gate.GRANTED else opening, NOW)
@@ -396,7 +398,7 @@ def test_a_message_with_an_act_of_its_own_counts_what_others_of_its_run_have_res
     questions.read_consent(consent_rows({number: (gate.GRANTED, 0) for number in people}))
     contacts = [one | {"number": number} for number, person in people.items() for one in person["contacts"]]
     questions.read_contacts(contact_rows(*contacts))
-    questions.judge(Rules(**rules), windows(closes=opening["closes"], opens=opening["opens"]))
+    questions.judge(Rules(**rules), windows(closes=opening["closes"], opens=opening["opens"], due=opening["due"]))
     for at, number in enumerate(numbers):
         person = people[number] | {"promotional": gate.GRANTED, "night": 0, "refusal": 0}
         expected = judge(person, rules | {"run": acts[at - at % 3]}, opening, NOW)

@@ -68,6 +68,12 @@ def judge(
             return {0: Reason.NO_CONSENT, 1: Reason.PENDING_CONSENT, 3: Reason.STOP}[state], None
     if refusal:
         return refusal, None
+    # A local time of each zone: None = it had passed, and nobody is written to there.
+    due = opening.get("due", 0)
+    if due is None:
+        return Reason.MISSED, None
+    if due > now:
+        return HOLD, due
     if rules["has_windows"]:
         is_open = opening["closes"] is not None and opening["closes"] - now >= rules["min_left_us"]
         if not is_open:
