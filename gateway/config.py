@@ -134,6 +134,8 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     event_days     events
     order_days     orders of operators that are no longer in force
     contact_days   who was written to, by the month; never less than the longest cap of a run looks back
+    person_event_days  what persons did, by the month; what follows from it stays
+    seen_days      what was told of persons, so that it is taken once; at least 30
     invalid_days   after which a number that was suppressed as invalid is somebody else's, and free
     """
 
@@ -146,6 +148,8 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     event_days: Days = 30
     order_days: Days = 400
     contact_days: Days = 400
+    person_event_days: Days = 400
+    seen_days: Annotated[int, Meta(ge=30, le=36_500)] = 45
     invalid_days: Days = 180
 
 

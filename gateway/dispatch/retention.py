@@ -2,7 +2,8 @@
 
 every 10 min   take the job ─► roll each day of outcomes that is over ─► drop its partitions
                ─► forget payload, chunks, runs, lists of files, what handsets wrote, events, receipts without a
-                  message, orders, months of contacts
+                  message, orders, months of contacts and of what persons did
+               ─► make months of what persons will do
 
 Each step is one small transaction of one lane; between two of them it rests as long as the step took, so that it takes
 at most half of one connection. A worker that dies in the middle leaves nothing half done: the next one begins with what
@@ -32,6 +33,9 @@ STEP_S = 120.0
 # Of one step: a chunk of 1000 messages in one part and with receipts is as much work as 1000 outcomes.
 OUTCOMES_A_ROLL = 50_000
 CHUNKS_A_ROLL = 2_000
+MONTHS_AHEAD = 2
+# Between two looks through the buckets of what was told of persons.
+BUCKETS_S = 86_400.0
 
 
 class Lost(Exception):
@@ -54,6 +58,7 @@ class Retention:
         self._line = Line(connect, self._make_ready)
         self._epoch = 0
         self._missed: StoreError | None = None
+        self._buckets_at = clock.monotonic()
         self.last_error = ""
         self.rolled = 0
         self.dropped: list[str] = []
@@ -90,6 +95,7 @@ class Retention:
             await self._forget(connection, lanes, now)
             if self._settings.contact_days:
                 await self._drop_contacts(connection, now)
+            await self._keep_person_events(connection, now)
         except Lost:
             return False
         return True
@@ -150,6 +156,29 @@ class Retention:
         for month in found:
             if month.end <= now - kept and not await self._drop(connection, month):
                 return
+
+    async def _keep_person_events(self, connection: postgres.Connection, now: datetime) -> None:
+        """Make the months ahead, drop those that are over, and forget what was taken long ago (EV-1)."""
+        kept = self._settings
+        async with postgres.deadline(connection, STEP_S, "months"):
+            await months.ensure(connection, "person_event", months.ahead(now, MONTHS_AHEAD))
+            found = await months.months(connection, "person_event") if kept.person_event_days else []
+        for month in found:
+            if month.end <= self._before(now, kept.person_event_days) and not await self._drop(connection, month):
+                break
+        if self._clock.monotonic() < self._buckets_at:
+            return
+        self._buckets_at = self._clock.monotonic() + BUCKETS_S
+        for bucket in range(people.BUCKETS):
+            if kept.person_event_days:
+                # Of a month that was never made.
+                before = months.month_of(self._before(now, kept.person_event_days))
+                while await self._step(connection, retention.forget_person_events(connection, bucket, before)):
+                    pass
+            while kept.seen_days and await self._step(
+                connection, retention.forget_seen(connection, bucket, self._before(now, kept.seen_days))
+            ):
+                pass
 
     async def _drop(self, connection: postgres.Connection, day: retention.Partition | months.Month) -> bool:
         begun = self._clock.monotonic()

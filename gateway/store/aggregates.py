@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from _fastpath.eventrows import microseconds
 from gateway.person import (
@@ -33,6 +34,7 @@ from gateway.person import (
     order_key,
     utm_of,
 )
+from gateway.store import months
 from gateway.store.columns import ints
 from gateway.store.identities import Person, order_of, write_orders
 from gateway.store.postgres import Connection
@@ -273,17 +275,27 @@ async def recount(connection: Connection, bucket: int, ids: Sequence[int]) -> No
     await connection.execute(query("recount"), bucket, list(ids), SESSION_TIMEOUT)
 
 
-async def rebuild(connection: Connection, bucket: int, now: datetime) -> int:
-    """Compute everything that follows from raw events anew, for the persons of a bucket; -> how many there are.
+class Rebuilt(Struct, frozen=True):
+    """How many persons were counted anew, and from when on: events before it are not kept ([retention]
+    person_event_days), and what followed from them is gone with the rebuild. None: there is no month of events."""
+
+    persons: int
+    since: datetime | None
+
+
+async def rebuild(connection: Connection, bucket: int, now: datetime) -> Rebuilt:
+    """Compute everything that follows from raw events anew, for the persons of a bucket.
 
     Some hundred persons a transaction, held meanwhile: batches that concern them wait.
     """
     behind, persons = -1, 0
+    kept = await months.months(connection, "person_event")
+    since = kept[0].begin if kept else None
     while True:
         async with connection.transaction():
             rows = await connection.fetch(query("persons_of_bucket"), bucket, behind, PERSONS_A_STEP)
             if not rows:
-                return persons
+                return Rebuilt(persons, since)
             behind = rows[-1]["id"]
             persons += len(rows)
             ids = [row["id"] for row in rows]

@@ -223,6 +223,16 @@ async def forget_receipts(connection: Connection, lane: int, before: datetime) -
     return rows + _rows(await connection.execute(query("forget_waiting"), lane, before, ROWS_A_STEP))
 
 
+async def forget_person_events(connection: Connection, bucket: int, before: datetime) -> int:
+    """Drop some of what persons of a bucket did before a moment, and what follows from it not; -> how many."""
+    return _rows(await connection.execute(query("forget_person_events"), bucket, before, ROWS_A_STEP))
+
+
+async def forget_seen(connection: Connection, bucket: int, before: datetime) -> int:
+    """Forget of a bucket some of what was told before a moment: told again, it would be taken again; -> how many."""
+    return _rows(await connection.execute(query("forget_seen_events"), bucket, before, ROWS_A_STEP))
+
+
 async def forget_orders(connection: Connection, before: datetime) -> int:
     """Drop orders of before a moment that are no longer in force and that no order in force needs; -> how many."""
     return _rows(await connection.execute(query("forget_orders"), before))

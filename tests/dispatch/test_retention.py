@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from gateway.dispatch.clock import Clock
 from gateway.dispatch.retention import Retention, lots
 from gateway.errors import StoreError
 from gateway.gate import Cap, Gate
-from gateway.store import jobs, membership, months, people, postgres, results, retention, runs
+from gateway.person import Item, Who
+from gateway.store import aggregates, jobs, membership, months, people, postgres, results, retention, runs
+from gateway.store.profiles import ingest
 from gateway.store.runs import Run
 from tests.fixtures import campaign
 from tests.fixtures.campaign import numbers
@@ -266,3 +269,28 @@ def test_lots_are_bounded_by_outcomes_and_by_chunks(monkeypatch: pytest.MonkeyPa
         [8],
     ]
     assert lots([]) == []
+
+
+async def test_ev_9_what_persons_did_goes_by_the_month_and_what_follows_from_it_stays(world: World) -> None:
+    await world.register("first")
+    connection = world.connection
+    await months.ensure(connection, "person_event", [BEGIN, BEGIN - 430 * DAY, BEGIN - 500 * DAY])
+    old = [BEGIN - days * DAY for days in (500, 470, 430, 60)]
+    items = [Item(who=Who(external_id="ada"), name="visit", event_id=str(at), occurred_at=at) for at in old]
+    await ingest(connection, items, BEGIN - 46 * DAY, Random(1))
+    await ingest(connection, [Item(who=Who(external_id="bob"), name="visit")], BEGIN, Random(2))
+    follows = "SELECT * FROM profile ORDER BY id", "SELECT * FROM event_total ORDER BY profile, name"
+    before = [await connection.fetch(sql) for sql in follows]
+    assert await world.job.round()
+    # What is of 470 days ago stood in no month of its own.
+    assert world.job.dropped == ["person_event_202410", "person_event_202412"]
+    kept = await connection.fetch("SELECT occurred_at FROM person_event ORDER BY 1")
+    assert [BEGIN - row["occurred_at"] for row in kept] == [60 * DAY, timedelta(0)]
+    assert [await connection.fetch(sql) for sql in follows] == before
+    assert await connection.fetchval("SELECT count(*) FROM event_seen") == 1, "what was told 46 days ago (EV-1)"
+    ahead = [month.name for month in await months.months(connection, "person_event")]
+    assert ahead == ["person_event_202603", "person_event_202604", "person_event_202605"]
+    bucket = await connection.fetchval("SELECT bucket FROM profile WHERE external_id = 'ada'")
+    assert await aggregates.rebuild(connection, bucket, BEGIN) == aggregates.Rebuilt(
+        1, datetime(2026, 3, 1, tzinfo=UTC)
+    )

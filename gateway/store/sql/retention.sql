@@ -334,3 +334,17 @@ FROM run r CROSS JOIN LATERAL jsonb_array_elements(r.gate -> 'caps') AS c (cap) 
 SELECT c.relname::text AS partition
 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
 WHERE p.relname = $1::text;
+
+-- name: forget_person_events
+-- Drop some of what persons of a bucket did before a moment: what stands in no month of its own, for months are dropped.
+-- index: none of the months, which are over by then and gone; the rest is read whole, once a day a bucket
+DELETE FROM person_event
+WHERE bucket = $1::int AND occurred_at < $2::timestamptz AND (profile, id) IN (
+    SELECT v.profile, v.id FROM person_event v WHERE v.bucket = $1::int AND v.occurred_at < $2::timestamptz LIMIT $3::int);
+
+-- name: forget_seen_events
+-- Forget of a bucket some of what was told before a moment.
+-- index: event_seen_at (brin); event_seen_pkey
+DELETE FROM event_seen
+WHERE bucket = $1::int AND fingerprint = ANY(ARRAY(
+    SELECT s.fingerprint FROM event_seen s WHERE s.bucket = $1::int AND s.at < $2::timestamptz LIMIT $3::int));
