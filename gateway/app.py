@@ -25,6 +25,7 @@ from gateway import metrics
 from gateway.automation.ageing import Ageing
 from gateway.automation.blocks import Blocks
 from gateway.automation.erasing import Erasing
+from gateway.automation.feeding import Feeding
 from gateway.automation.proofs import Proofs
 from gateway.automation.rfm import Rfm
 from gateway.automation.sessions import Sessions
@@ -381,6 +382,7 @@ async def open_worker(
         jobs.append(Proofs(CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Rfm(settings.rfm, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Blocks(settings, CLOCK.wall, worker.connect, worker.instance))
+        jobs.append(Feeding(settings, CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Erasing(settings, CLOCK.wall, worker.connect, worker.instance, around.erasure))
         automation = [asyncio.create_task(job.run()) for job in jobs]
         try:

@@ -1,6 +1,7 @@
 """`sluice profile`: shown, exported, merged and erased: rules EV-7, CN-12 and CN-13."""
 
 import json
+import time
 
 KEY = "7" * 64
 ADA, BOB = "+447911123456", "+447911123457"
@@ -130,3 +131,24 @@ def test_who_is_meant_and_why_have_to_be_said(here, settings):
     assert here("profile", "erase", "--reason", "x").code == 2
     assert here("profile", "erase", "--number", ADA).code == 2
     assert here("profile", "merge", "5", "5").code == 2
+
+
+def test_ev_11_who_received_a_campaign_is_found_by_the_text_of_an_audience(sluice, start, queue, tmp_path):
+    assert sluice("events", "import", told(tmp_path, of(ADA, "ada"), of(BOB, "bob"))).code == 0
+    csv = tmp_path / "people.csv"
+    csv.write_text(f"phone\n{ADA}\n")
+    sent = sluice(
+        "send", "--contacts", csv, "--text", "Hi", "--carrier", "north", "--name", "spring", "--detach", "--yes"
+    )
+    assert sent.code == 0, sent.err
+    running = start("run", "--carrier", "north", "--report-every", "0")
+    until = time.monotonic() + 25
+    while not queue("SELECT 1 FROM person_event WHERE name = 'delivered'"):
+        assert time.monotonic() < until, "nothing was told of a delivery"
+    assert running.ends().code == 0
+    for text, number in {
+        "received('spring')": ADA, "received(last_campaign)": ADA, "count(submitted) = 0": BOB,
+        "received('spring') and not clicked(last_campaign) and not replied(any)": ADA, "not received(any)": BOB,
+    }.items():  # fmt: skip
+        found = sluice("audience", "members", text, "--allow-unknown")
+        assert number in found.out and len(found.out.strip().splitlines()) == 1, (text, found)

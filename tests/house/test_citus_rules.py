@@ -70,6 +70,8 @@ ALL_LANES = {
     "identities_of_profile": FEW,
     "erase_identities": FEW,
     "places_of_id": FEW,
+    "has_people": "once a round of a job: is anybody known",
+    "last_sent": BATCH,
     "hand_identities": FEW,
     "count_list_entries": "a list as a whole; somebody has changed it by hand",
     "list_sources": "a list as a whole; asked by a person",

@@ -29,6 +29,7 @@ NOT_THE_WORKERS = {
     "consents.sql": ("consents",),
     "dossiers.sql": ("dossiers",),
     "erasures.sql": ("erasures",),
+    "feeds.sql": ("feeds",),
     "identities.sql": ("identities",),
     "imports.sql": ("imports",),
     "jobs.sql": ("jobs",),

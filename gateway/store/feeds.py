@@ -1,0 +1,146 @@
+"""What the gateway itself knows of persons, read to be told as events of theirs: rule EV-11. Statements: sql/feeds.sql.
+
+    outcome          accepted ─► submitted; rejected ─► failed; refused by the gate ─► skipped; too late ─► expired
+    receipt          ─► delivered, failed, expired
+    inbound_message  ─► replied, to the campaign that the person was sent last
+    stop_feed        the person's own word ─► opted_out, opted_in
+
+Of numbers that have a person alone. An event has the id of what it tells, so that telling it again changes nothing
+(EV-1): how far was read is noted behind the COMMIT of what was told, and a crash between repeats it in vain.
+Not here: who reads, and when (automation/feeding.py); taking in (store/profiles.py).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from gateway.keywords import number_of
+from gateway.message import Refusal
+from gateway.person import EPOCH, OUR_SOURCE, REPLIED, Item, Who, hash_of
+from gateway.predicate import CAMPAIGN_PROPERTY, SENT_EVENT
+from gateway.store.columns import ints
+from gateway.store.postgres import Connection
+from gateway.store.queries import query
+
+ROWS = 500
+# The first of the gate's reasons, and the last ones of the path itself above it.
+FIRST_REASON = -30
+OF_RECEIPT = {2: "delivered", 3: "expired"}
+FAILED = "failed"
+# Of person_feed: the feed of STOPs is of no lane, and counts by number.
+NO_LANE = 0
+STOPS = "stops"
+KINDS = ("outcomes", "receipts", "replies")
+
+
+async def is_wanted(connection: Connection) -> bool:
+    """Say whether there is anybody to tell of."""
+    return bool(await connection.fetchval(query("has_people")))
+
+
+async def upto(connection: Connection, lane: int, kind: str, begin: datetime) -> datetime:
+    """Read how far a lane was read; one that never was begins at a moment."""
+    found: datetime | None = await connection.fetchval(query("fed_upto"), lane, kind)
+    return begin if found is None else found
+
+
+async def note(connection: Connection, lane: int, kind: str, at: datetime) -> None:
+    """Note how far a lane was read."""
+    await connection.execute(query("note_fed"), lane, kind, at)
+
+
+async def told(
+    connection: Connection, lane: int, kind: str, since: datetime, until: datetime, prefix: str
+) -> tuple[list[Item], datetime, bool]:
+    """Read what is to be told of a lane; -> items, up to when that is, and whether there is more behind.
+
+    prefix  of the country that national numbers of its handsets are of
+    """
+    limit = ROWS
+    while True:
+        rows = await connection.fetch(query(f"fed_{kind}"), lane, since, until, limit)
+        has_more = len(rows) == limit
+        end: datetime = rows[-1]["at"] if has_more else until
+        if not has_more or rows[0]["at"] < end:
+            break
+        # All of one moment are told together.
+        limit *= 2
+    rows = [row for row in rows if row["at"] < end]
+    if kind == "replies":
+        made = [(number_of(row["source"], prefix), row) for row in rows]
+        return await _replies(connection, lane, [(number, row) for number, row in made if number]), end, has_more
+    known = await _known(connection, [row["number"] for row in rows if row["number"]])
+    name_of = name_of_outcome if kind == "outcomes" else lambda state: OF_RECEIPT.get(state, FAILED)
+    return [_of_message(name_of(row["status"]), lane, row) for row in rows if row["number"] in known], end, has_more
+
+
+def name_of_outcome(status: int) -> str:
+    """Name what an outcome is to its person."""
+    if status == 0:
+        return SENT_EVENT
+    if status == Refusal.EXPIRED:
+        return "expired"
+    return "skipped" if status <= FIRST_REASON or status == Refusal.SUPPRESSED else FAILED
+
+
+def _of_message(name: str, lane: int, row: Mapping[str, Any]) -> Item:
+    properties = {CAMPAIGN_PROPERTY: row["campaign"], "run": row["run"]}
+    if name in (FAILED, "skipped"):
+        properties["status"] = row["status"]
+    return Item(
+        who=Who(phone=row["number"]), source=OUR_SOURCE, event_id=f"{name}:{lane}:{row['chunk_id']}:{row['pos']}",
+        name=name, occurred_at=row["at"], properties=properties, is_ours=True,
+    )  # fmt: skip
+
+
+async def _replies(connection: Connection, lane: int, rows: Sequence[tuple[int, Any]]) -> list[Item]:
+    known = await _known(connection, [number for number, _ in rows])
+    numbers = sorted(known)
+    sent = {
+        row["number"]: row["campaign"]
+        for row in await connection.fetch(query("last_sent"), ints(map(hash_of, numbers)), ints(numbers))
+    }
+    return [
+        Item(
+            who=Who(phone=number), source=OUR_SOURCE, event_id=f"{REPLIED}:{lane}:{row['id']}", name=REPLIED,
+            occurred_at=row["at"], is_ours=True,
+            properties={CAMPAIGN_PROPERTY: sent[number]} if sent.get(number) else {},
+        )
+        for number, row in rows if number in known
+    ]  # fmt: skip
+
+
+async def stops(
+    connection: Connection, name_of: Callable[[Mapping[str, Any]], str], begin: int
+) -> tuple[list[Item], int, bool]:
+    """Read the next entries of the feed of STOPs; -> items, the last number read, and whether there may be more.
+
+    name_of  an entry's event, "" = it is none
+    begin    behind which it is read where it never was
+    """
+    at: datetime | None = await connection.fetchval(query("fed_upto"), NO_LANE, STOPS)
+    since = begin if at is None else (at - EPOCH) // timedelta(microseconds=1)
+    rows = await connection.fetch(query("fed_stops"), since, ROWS)
+    known = await _known(connection, [row["number"] for row in rows])
+    items = [
+        Item(
+            who=Who(phone=row["number"]), source=OUR_SOURCE, event_id=f"stop:{row['seq']}", name=name_of(dict(row)),
+            occurred_at=row["at"], is_ours=True, properties={"scope": row["scope"]},
+        )
+        for row in rows if row["number"] in known and name_of(dict(row))
+    ]  # fmt: skip
+    return items, rows[-1]["seq"] if rows else since, len(rows) == ROWS
+
+
+async def note_stops(connection: Connection, seq: int) -> None:
+    """Note how far the feed was read: its numbers as microseconds, since the table has a time."""
+    await note(connection, NO_LANE, STOPS, EPOCH + timedelta(microseconds=seq))
+
+
+async def _known(connection: Connection, numbers: Sequence[int]) -> set[int]:
+    """Say which of some numbers have a person."""
+    some = sorted(set(numbers))
+    if not some:
+        return set()
+    rows = await connection.fetch(query("profiles_of_numbers"), ints(map(hash_of, some)), ints(some))
+    return {row[2] for row in rows}

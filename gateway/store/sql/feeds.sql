@@ -1,0 +1,57 @@
+-- name: has_people
+-- Say whether anybody with a number is known.
+-- index: profile_number
+SELECT EXISTS (SELECT FROM profile WHERE number IS NOT NULL);
+
+-- name: fed_upto
+-- Read how far a lane was read for what persons are told to have had.
+-- index: person_feed_pkey
+SELECT upto FROM person_feed WHERE lane = $1::int AND kind = $2::text;
+
+-- name: note_fed
+-- Note how far a lane was read.
+-- index: person_feed_pkey, as the arbiter
+INSERT INTO person_feed (lane, kind, upto) VALUES ($1::int, $2::text, $3::timestamptz)
+ON CONFLICT (lane, kind) DO UPDATE SET upto = excluded.upto;
+
+-- name: fed_outcomes
+-- Read what came of messages of a lane from a moment on, the oldest first: accepted (0), rejected, or refused by us.
+-- index: outcome_at (brin), of the partitions since then; chunk_pkey; chunk_payload_pkey
+SELECT o.chunk_id, o.pos, o.at, o.status, k.run, n.name AS campaign, p.msisdn[o.pos + 1] AS number
+FROM outcome o JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id JOIN run n ON n.id = k.run
+JOIN chunk_payload p ON p.lane = o.lane AND p.chunk_id = o.chunk_id
+WHERE o.lane = $1::int AND k.lane = $1::int AND p.lane = $1::int AND o.at >= $2::timestamptz AND o.at < $3::timestamptz
+  AND o.segment <= 1 AND o.status <> -1
+ORDER BY o.at, o.chunk_id, o.pos LIMIT $4::int;
+
+-- name: fed_receipts
+-- Read the ends that receipts tell of messages of a lane from a moment on, the oldest first.
+-- index: receipt_at (brin), of the partitions since then; chunk_pkey; chunk_payload_pkey
+SELECT r.chunk_id, r.pos, r.at, r.state AS status, k.run, n.name AS campaign, p.msisdn[r.pos + 1] AS number
+FROM receipt r JOIN chunk k ON k.lane = r.lane AND k.id = r.chunk_id JOIN run n ON n.id = k.run
+JOIN chunk_payload p ON p.lane = r.lane AND p.chunk_id = r.chunk_id
+WHERE r.lane = $1::int AND k.lane = $1::int AND p.lane = $1::int AND r.at >= $2::timestamptz AND r.at < $3::timestamptz
+  AND r.segment <= 1 AND r.state IN (2, 3, 4, 5, 8, 9)
+ORDER BY r.at, r.chunk_id, r.pos LIMIT $4::int;
+
+-- name: fed_replies
+-- Read what handsets wrote on a lane from a moment on, the oldest first.
+-- index: inbound_message_at
+SELECT id, at, source FROM inbound_message
+WHERE lane = $1::int AND at >= $2::timestamptz AND at < $3::timestamptz ORDER BY at, id LIMIT $4::int;
+
+-- name: fed_stops
+-- Read entries of the feed of STOPs behind a number.
+-- index: stop_feed_pkey
+SELECT seq, number, at, is_stop, scope, source, note FROM stop_feed WHERE seq > $1::bigint ORDER BY seq LIMIT $2::int;
+
+-- name: last_sent
+-- Read of some numbers which campaign its eldest person was sent last before a moment.
+-- index: profile_number; person_event_profile
+SELECT DISTINCT ON (k.number) k.number, s.properties ->> 'campaign' AS campaign
+FROM unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, number)
+JOIN profile p ON p.bucket = k.bucket AND p.number = k.number
+CROSS JOIN LATERAL (
+    SELECT v.properties FROM person_event v
+    WHERE v.bucket = p.bucket AND v.profile = p.id AND v.name = 'submitted' ORDER BY v.occurred_at DESC LIMIT 1) s
+ORDER BY k.number, p.id;
