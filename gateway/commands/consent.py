@@ -49,14 +49,14 @@ async def _catch_up(connection: postgres.Connection) -> None:
             found = await consents.prove(connection, proof_of_stop, _fold)
 
 
-async def _append(connection: postgres.Connection, facts: list[Fact]) -> int:
+async def _append(connection: postgres.Connection, facts: list[Fact], *, is_quiet: bool = False) -> int:
     written = 0
     if gone := (await open_door(connection)).among(fact.number for fact in facts):
         say(f"{len(gone):,} numbers were erased: nothing is recorded of them")
         facts = [fact for fact in facts if fact.number not in gone]
     for at in range(0, len(facts), PIECE):
         async with postgres.deadline(connection, PIECE_S, "append consent"):
-            written += await consents.append(connection, facts[at : at + PIECE], _fold)
+            written += await consents.append(connection, facts[at : at + PIECE], _fold, is_quiet=is_quiet)
     return written
 
 
@@ -253,10 +253,11 @@ def ask(
 @click.option("--ask", "text", default="", help="The request that is sent to whose country wants a YES of the handset.")
 @click.option("--carrier", default="", help="By which account they are asked; by default the only one.")
 @click.option("--sender", default="", help="From which number they are asked; by default the carrier's source.")
+@click.option("--fires", is_flag=True, help="Who enters or leaves watched audiences by it starts something.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be taken and refused.")
 def import_(
     config: Path | None, dsn: str, file: Path, brand: str, class_: str, region: str | None, text: str, carrier: str,
-    sender: str, dry_run: bool,
+    sender: str, fires: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Take a FILE of consent or of opt-outs, with columns number, action, brand, class, at, wording and method.
 
@@ -287,7 +288,7 @@ def import_(
         async with open_feed(settings) as (made, connection):
             of_all = sorted({fact.number for fact in gone if fact.brand == EVERYTHING})
             await _stop(made, of_all, EVERYTHING, "import", f"{whoever()} {file.name}")
-            await _append(connection, facts)
+            await _append(connection, facts, is_quiet=not fires)
             await _welcome(connection, facts)
             await _catch_up(connection)
             by_kind: dict[tuple[str, str], list[int]] = {}

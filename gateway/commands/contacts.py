@@ -81,8 +81,10 @@ def _open(
         raise
 
 
-async def _load(reading: Reading, dsn: str, name: str, connections: int) -> Loaded:
-    return await load(reading, dsn, name, now=datetime.now(UTC), connections=connections, key=app.erasure_key())
+async def _load(reading: Reading, dsn: str, name: str, connections: int, fires: bool) -> Loaded:
+    return await load(
+        reading, dsn, name, now=datetime.now(UTC), connections=connections, fires=fires, key=app.erasure_key()
+    )
 
 
 def _print_fault(error: Exception, as_json: bool) -> None:
@@ -116,7 +118,8 @@ def check(as_json: bool, **options: Any) -> None:
 @click.option("--list", "name", required=True, metavar="NAME", help="The list to import into.")
 @click.option("--dsn", envvar="SLUICE_DSN", required=True, help="Postgres to write to ($SLUICE_DSN).")
 @click.option("--connections", type=click.IntRange(1, 16), default=2, show_default=True)
-def import_(as_json: bool, name: str, dsn: str, connections: int, **options: Any) -> None:
+@click.option("--fires", is_flag=True, help="Who enters or leaves watched audiences by it starts something.")
+def import_(as_json: bool, name: str, dsn: str, connections: int, fires: bool, **options: Any) -> None:
     """Import FILE into a list. The same file again changes nothing; a broken import is completed by a repeat.
 
     Exit code: 0 imported (rows may be refused: see the report), 2 the file cannot be read, 3 the database failed.
@@ -130,7 +133,7 @@ def import_(as_json: bool, name: str, dsn: str, connections: int, **options: Any
     try:
         reading = _open(**options)
         with reading.table:
-            loaded = asyncio.run(_load(reading, dsn, name, connections))
+            loaded = asyncio.run(_load(reading, dsn, name, connections, fires))
     except (FileFault, ConfigError, StoreError) as error:
         _print_fault(error, as_json)
         sys.exit(3 if isinstance(error, StoreError) else 2)

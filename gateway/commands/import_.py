@@ -53,6 +53,7 @@ class How(Struct, frozen=True, kw_only=True):
     header: bool | None
     shows: bool
     connections: int
+    fires: bool
 
 
 class Imported(Struct, kw_only=True):
@@ -95,6 +96,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--max-refused", type=click.FloatRange(0, 100), default=10.0, show_default=True, metavar="PERCENT",
                 help="Write nothing where more rows are refused.",
             ),
+            click.option("--fires", is_flag=True, help="Who enters or leaves audiences by it starts something."),
             click.option("--dry-run", is_flag=True, help="Only say what would be taken and refused."),
             click.option("--show-numbers", "shows", is_flag=True, help="Do not cover the numbers in examples."),
             click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
@@ -260,11 +262,11 @@ async def _bring(file: str, how: How, dry_run: bool, connections: list[postgres.
         reading = _reading(table, how, begun.as_of, now)[0]
         async with postgres.deadline(connections[0], BATCH_S, "erased"):
             erased = await erasures.door(connections[0], app.erasure_key())
-        done.poured = await importing.pour(reading, which, connections, begun, _wall, lambda rows: None, erased)
+        done.poured = await importing.pour(reading, which, connections, begun, _wall, lambda rows: None, erased, fires=how.fires)
         if done.report["grants"]:
             again = _reading(table, how, begun.as_of, now)[0]
             async with postgres.deadline(connections[0], WHOLE_S, "consent"):
-                done.poured.grants = await importing.agree(again, connections[0], erased)
+                done.poured.grants = await importing.agree(again, connections[0], erased, fires=how.fires)
         async with postgres.deadline(connections[0], BATCH_S, "import"):
             await imports.finish(connections[0], which.sha256, which.plan, _wall())
 

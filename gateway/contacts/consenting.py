@@ -73,14 +73,14 @@ class Consents:
         self._report.notes.setdefault(key, Tally(said)).add(line, found)
 
 
-async def append(connection: postgres.Connection, facts: Sequence[Fact]) -> int:
+async def append(connection: postgres.Connection, facts: Sequence[Fact], *, fires: bool = False) -> int:
     """Append facts that the ledger has not yet; -> how many were new."""
     known: set[Fact] = set()
     rows = await consents.rows_of(connection, sorted({fact.number for fact in facts}))
     for one in rows.values():
         known.update(_undated(link.fact) for link in one.links)
     new = [fact for fact in facts if _undated(fact) not in known]
-    return await consents.append(connection, new, states_of) if new else 0
+    return await consents.append(connection, new, states_of, is_quiet=not fires) if new else 0
 
 
 def _undated(fact: Fact) -> Fact:

@@ -94,10 +94,13 @@ async def pour(
     clock: Callable[[], datetime],
     progress: Callable[[int], None],
     erased: Erased = NOBODY,
+    *,
+    fires: bool = False,
 ) -> Poured:
     """Take in what the file tells behind what was taken before.
 
     erased  who is left out, and counted
+    fires   who enters or leaves watched audiences by it starts something (IM-3)
     raises  StoreError: what was written stays, and a repeat completes it
     """
     done = Poured(resumed_at=begun.line)
@@ -109,7 +112,7 @@ async def pour(
             place, batch = taken
             if batch.items:
                 async with postgres.deadline(connection, BATCH_S, "import"):
-                    await _take(connection, batch, done, kinds, clock(), erased)
+                    await _take(connection, batch, done, kinds, clock(), erased, fires=fires)
             upto = told.finished(place, batch.upto)
             async with postgres.deadline(connection, BATCH_S, "import"):
                 await imports.went(connection, file.sha256, file.plan, upto, clock())
@@ -125,7 +128,9 @@ async def pour(
     return done
 
 
-async def agree(reading: Pass, connection: postgres.Connection, erased: Erased = NOBODY) -> int:
+async def agree(
+    reading: Pass, connection: postgres.Connection, erased: Erased = NOBODY, *, fires: bool = False
+) -> int:
     """Append the consent that the file tells, and that the ledger has not; -> how much was new.
 
     By large pieces, since the ledger is written bucket by bucket.
@@ -136,13 +141,13 @@ async def agree(reading: Pass, connection: postgres.Connection, erased: Erased =
         gone = erased.among(fact.number for fact in batch.facts)
         facts += [fact for fact in batch.facts if fact.number not in gone]
         if len(facts) >= PIECE_FACTS:
-            new, facts = new + await _append(connection, facts), []
-    return new + await _append(connection, facts)
+            new, facts = new + await _append(connection, facts, fires=fires), []
+    return new + await _append(connection, facts, fires=fires)
 
 
-async def _append(connection: postgres.Connection, facts: list[Fact]) -> int:
+async def _append(connection: postgres.Connection, facts: list[Fact], *, fires: bool) -> int:
     async with postgres.deadline(connection, PIECE_S, "consent"):
-        return await consenting.append(connection, facts) if facts else 0
+        return await consenting.append(connection, facts, fires=fires) if facts else 0
 
 
 async def _take(
@@ -152,6 +157,8 @@ async def _take(
     kinds: profiles.Kinds,
     now: datetime,
     erased: Erased,
+    *,
+    fires: bool,
 ) -> None:
     gone = erased.among(item.who.phone for item in batch.items)
     items = [item for item in batch.items if item.who.phone not in gone]
@@ -161,7 +168,7 @@ async def _take(
         await imports.note_kinds(connection, kinds_of, now)
     if any(item.name for item in items):
         await months.ensure(connection, "person_event", eventfiles.months(items, now))
-    found = await profiles.ingest(connection, items, now, random.Random(), kinds, is_alone=True)
+    found = await profiles.ingest(connection, items, now, random.Random(), kinds, is_alone=True, fires=fires)
     done.told += len(items)
     done.events += found.events
     done.created += found.created

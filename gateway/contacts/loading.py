@@ -71,12 +71,14 @@ async def load(
     *,
     now: datetime,
     connections: int = 2,
+    fires: bool = False,
     progress: Callable[[int], None] = lambda rows: None,
     key: Key | None = None,
 ) -> Loaded:
     """Read the file to its end into the list `name`; `reading.report` is whole afterwards.
 
     now       UTC, written as created_at and updated_at
+    fires     who enters or leaves watched audiences by it starts something (IM-3)
     progress  called with the rows of each block
     key       of erased numbers, whose rows are refused
     raises    StoreError (the list stays `loading`, a repeat completes it), FileFault when the file breaks on the way
@@ -124,7 +126,7 @@ async def load(
 
         written = sum(await _together([upsert(connection) for connection in opened]))
         async with deadline(control, people.SET_DEADLINE_S, "mark list"):
-            await watched.mark_list(control, found.id, now)
+            await watched.mark_list(control, found.id, now, is_quiet=not fires)
         entries = await people.finish_list(control, found.id, now)
         return Loaded(list_id=found.id, entries=entries, endpoints_written=written, was_known=was_known)
     finally:

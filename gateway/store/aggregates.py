@@ -299,7 +299,7 @@ async def rebuild(connection: Connection, bucket: int, now: datetime) -> Rebuilt
             behind = rows[-1]["id"]
             persons += len(rows)
             ids = [row["id"] for row in rows]
-            await connection.execute(query("hold_persons"), ints([bucket] * len(ids)), ints(ids), now)
+            await connection.execute(query("hold_persons"), ints([bucket] * len(ids)), ints(ids), now, False)
             await connection.execute(query("forget_totals"), bucket, ids)
             await connection.execute(query("count_totals"), bucket, ids)
             await connection.execute(query("forget_person_orders"), bucket, ids)

@@ -38,7 +38,7 @@ class Rows(Struct, frozen=True, kw_only=True):
     head_hash: bytes = NO_HASH
 
 
-async def append(connection: Connection, facts: Sequence[Fact], fold: Fold) -> int:
+async def append(connection: Connection, facts: Sequence[Fact], fold: Fold, *, is_quiet: bool = False) -> int:
     """Append facts, in their order for each number; -> rows written, those that prove a known entry left out.
 
     fold    what follows from all facts of a number (campaign.consent.states_at, or states_of)
@@ -46,13 +46,21 @@ async def append(connection: Connection, facts: Sequence[Fact], fold: Fold) -> i
             fact has an entry
     cost    ten statements for each bucket and thousand numbers
     """
-    return len(await append_where(connection, facts, lambda _, __: True, fold))
+    return len(await append_where(connection, facts, lambda _, __: True, fold, is_quiet=is_quiet))
 
 
 async def append_where(
-    connection: Connection, facts: Sequence[Fact], is_wanted: Callable[[Sequence[Fact], Fact], bool], fold: Fold
+    connection: Connection,
+    facts: Sequence[Fact],
+    is_wanted: Callable[[Sequence[Fact], Fact], bool],
+    fold: Fold,
+    *,
+    is_quiet: bool = False,
 ) -> list[Fact]:
-    """Append those facts that are wanted beside the rows that are there, asked while nobody else appends; -> them."""
+    """Append those facts that are wanted beside the rows that are there, asked while nobody else appends; -> them.
+
+    is_quiet  whoever comes or goes by it in watched audiences starts nothing (IM-3)
+    """
     by_bucket: dict[int, dict[int, list[Fact]]] = {}
     for fact in facts:
         by_bucket.setdefault(bucket(fact.number), {}).setdefault(fact.number, []).append(fact)
@@ -61,7 +69,7 @@ async def append_where(
         numbers = sorted(by_number)
         for at in range(0, len(numbers), MOST_NUMBERS):
             some = {number: by_number[number] for number in numbers[at : at + MOST_NUMBERS]}
-            written += await _append(connection, key, some, is_wanted, fold)
+            written += await _append(connection, key, some, is_wanted, fold, is_quiet=is_quiet)
     return written
 
 
@@ -71,6 +79,8 @@ async def _append(
     by_number: dict[int, list[Fact]],
     is_wanted: Callable[[Sequence[Fact], Fact], bool],
     fold: Fold,
+    *,
+    is_quiet: bool,
 ) -> list[Fact]:
     numbers = list(by_number)
     async with connection.transaction():
@@ -95,12 +105,18 @@ async def _append(
             query("move_consent_heads"), key, list(last), [link.id for link in last.values()],
             [link.hash for link in last.values()],
         )  # fmt: skip
-        await _keep(connection, key, changed, max(link.fact.recorded_at for link in new), fold)
+        await _keep(connection, key, changed, max(link.fact.recorded_at for link in new), fold, is_quiet=is_quiet)
     return [link.fact for link in new]
 
 
 async def _keep(
-    connection: Connection, key: int, facts: Mapping[int, Sequence[Fact]], at: datetime, fold: Fold
+    connection: Connection,
+    key: int,
+    facts: Mapping[int, Sequence[Fact]],
+    at: datetime,
+    fold: Fold,
+    *,
+    is_quiet: bool = False,
 ) -> None:
     """Write what follows from all facts of some numbers of a bucket, and the pages that the gate reads."""
     states = [(number, brand, one) for number, some in facts.items() for brand, one in fold(some).items()]
@@ -110,7 +126,7 @@ async def _keep(
         [one.night for _, _, one in states], [one.since for _, _, one in states],
     )  # fmt: skip
     await admission.refresh_consent_pages(connection, [(number, brand) for number, brand, _ in states])
-    await watched.mark_numbers(connection, key, list(facts), at)
+    await watched.mark_numbers(connection, key, list(facts), at, is_quiet=is_quiet)
 
 
 async def rows_of(connection: Connection, numbers: Sequence[int]) -> dict[int, Rows]:

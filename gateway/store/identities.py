@@ -32,7 +32,7 @@ MOVED = {
     "event_total": ("move_totals", "drop_totals"),
     "person_order": ("move_orders", "drop_orders"),
     "session_open": ("move_session", "drop_session"),
-    "person_changed": ("", "drop_changed"),
+    "person_changed": ("move_changed", "drop_changed"),
     # So that who moves enters nothing a second time; the history of an audience stays as it was.
     "audience_member": ("move_memberships", "drop_memberships"),
     "rfm": ("move_rfm", "drop_rfm"),
@@ -120,6 +120,7 @@ class Found:
     persons    by their ids
     by_number  the eldest first
     named      ids of those who have an identity, as far as it matters
+    is_quiet   what changes of them starts nothing
     """
 
     def __init__(self) -> None:
@@ -127,6 +128,7 @@ class Found:
         self.by_key: dict[Key, Person] = {}
         self.by_number: dict[int, list[Person]] = {}
         self.named: set[int] = set()
+        self.is_quiet = False
 
 
 class _Plan:
@@ -259,7 +261,8 @@ async def resolve(
     done.created, done.merged, done.conflicts = len(plan.made), len(plan.joins), plan.conflicts
     for stays, goes in plan.joins:
         await join(connection, stays.root, goes, now)
-    await _write(connection, plan, {person.id: person for person in done.persons}, now)
+    persons = {person.id: person for person in done.persons}
+    await _write(connection, plan, persons, now, is_quiet=found.is_quiet)
     return done
 
 
@@ -331,16 +334,18 @@ def sure(items: Sequence[Item], looked: Looked) -> list[Place | None]:
     return places
 
 
-async def held(connection: Connection, looked: Looked, now: datetime) -> Found:
+async def held(connection: Connection, looked: Looked, now: datetime, *, is_quiet: bool = False) -> Found:
     """Hold whom names name, in their order, until the transaction ends, and read them.
 
+    is_quiet  what is about to change of them starts nothing
     raises  Again: one of them has become another meanwhile, or moved
     """
     found = Found()
     places = {id_: bucket for bucket, id_ in looked.by_key.values()}
     for owners in looked.by_number.values():
         places.update((id_, bucket) for bucket, id_ in owners)
-    persons = found.persons = await hold(connection, places, now)
+    found.is_quiet = is_quiet
+    persons = found.persons = await hold(connection, places, now, is_quiet=is_quiet)
     found.by_key = {key: persons[place[1]] for key, place in looked.by_key.items()}
     for number, owners in looked.by_number.items():
         found.by_number[number] = [persons[id_] for _, id_ in owners]
@@ -412,16 +417,19 @@ async def _owners(connection: Connection, keys: Sequence[Key], numbers: Sequence
     return looked
 
 
-async def hold(connection: Connection, places: dict[int, int], now: datetime) -> dict[int, Person]:
+async def hold(
+    connection: Connection, places: dict[int, int], now: datetime, *, is_quiet: bool = False
+) -> dict[int, Person]:
     """Hold persons (id -> bucket) until the transaction ends, and read them.
 
+    is_quiet  what is about to change of them starts nothing
     raises  Again: one of them has become another, or moved
     """
     if not places:
         return {}
     order = sorted((bucket, id_) for id_, bucket in places.items())
     buckets, ids = map(ints, zip(*order, strict=True))
-    await connection.execute(query("hold_persons"), buckets, ids, now)
+    await connection.execute(query("hold_persons"), buckets, ids, now, is_quiet)
     found = {}
     for bucket, id_, number, external_id, email, last_seen_at, session_at in await connection.fetch(
         query("profiles_held"), buckets, ids
@@ -453,7 +461,9 @@ def _take_attributes(person: Person, item: Item, now: datetime, received: int) -
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-async def _write(connection: Connection, plan: _Plan, persons: dict[int, Person], now: datetime) -> None:
+async def _write(
+    connection: Connection, plan: _Plan, persons: dict[int, Person], now: datetime, *, is_quiet: bool
+) -> None:
     """Write new persons, attributes, names and numbers, in this order."""
     changed = [one for one in persons.values() if one.writes and not one.is_new]
     states: dict[int, dict[str, Any]] = {one.id: {} for one in plan.made}
@@ -477,7 +487,7 @@ async def _write(connection: Connection, plan: _Plan, persons: dict[int, Person]
     if plan.made:
         made = sorted(plan.made, key=lambda one: (one.bucket, one.id))
         await connection.execute(
-            query("hold_persons"), ints(one.bucket for one in made), ints(one.id for one in made), now
+            query("hold_persons"), ints(one.bucket for one in made), ints(one.id for one in made), now, is_quiet
         )
         of = [states[one.id] for one in made]
         await connection.execute(
@@ -562,7 +572,6 @@ async def move(connection: Connection, person: Person, number: int | None, now: 
         await connection.execute(query("drop_profile"), person.bucket, person.id)
         await connection.execute(query("hand_identities"), bucket, person.id, person.id)
         await _hand_over(connection, (bucket, person.id), (person.bucket, person.id))
-        await connection.execute(query("hold_persons"), ints([bucket]), ints([person.id]), now)
         person.bucket = bucket
     person.number = number
 

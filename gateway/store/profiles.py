@@ -136,11 +136,13 @@ async def ingest(
     kinds: Kinds | None = None,
     *,
     is_alone: bool = False,
+    fires: bool | None = None,
 ) -> Ingested:
     """Take in a batch of a few hundred to a few thousand items, in their order; begins and ends its own transaction.
 
     kinds     kept by who calls often
     is_alone  nobody else is likely to make the same persons now: it takes turns only if somebody did
+    fires     who enters or leaves watched audiences by it starts something; None: unless it is of history (EV-3)
     raises    StoreError, retryable: nothing of the batch is there, or all of it (tell it once more to find out)
     cost      benchmarks/bench_ingest.py
     """
@@ -151,15 +153,23 @@ async def ingest(
                 async with connection.transaction():
                     await connection.execute(query("look_by_index"))
                     return await _ingest(
-                        connection, items, now, chance, takes_turns=tried > 0 or not is_alone, is_early=tried == 0
-                    )
+                        connection, items, now, chance, fires, takes_turns=tried > 0 or not is_alone,
+                        is_early=tried == 0,
+                    )  # fmt: skip
             except (Again, asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
                 continue
     raise StoreError(f"ingest: others took the same persons {TRIES} times in a row", retryable=True)
 
 
 async def _ingest(
-    connection: Connection, items: Sequence[Item], now: datetime, chance: Random, *, takes_turns: bool, is_early: bool
+    connection: Connection,
+    items: Sequence[Item],
+    now: datetime,
+    chance: Random,
+    fires: bool | None,
+    *,
+    takes_turns: bool,
+    is_early: bool,
 ) -> Ingested:
     done = Ingested()
     fresh = await _fresh(connection, items, now, done)
@@ -180,8 +190,15 @@ async def _ingest(
             if place is not None and told[at].name:
                 rows[at] = _row(*place, event_ids + at, *fresh[at], now_us)
         await _copy(connection, [row for row in rows if row is not None], now_us)
-    found = await identities.held(connection, looked, now)
+    is_quiet = not fires if fires is not None else any(item.historical for item in told)
+    found = await identities.held(connection, looked, now, is_quiet=is_quiet)
     resolved = await identities.persons_of(connection, told, places, found, now, count(first).__next__)
+    if is_quiet and fires is None:
+        some = zip(resolved.persons, told, strict=True)
+        live = {(one.bucket, one.id) for one, item in some if not item.historical}
+        if live:
+            of = sorted(live)
+            await connection.execute(query("wake_persons"), ints(one for one, _ in of), ints(one for _, one in of))
     done.created, done.merged, done.disputed = resolved.created, resolved.merged, resolved.conflicts
     done.persons = len(set(resolved.persons))
     totals: Totals = {}

@@ -15,7 +15,7 @@ have a change of their own called one by edit, or the other way round; who is in
 Not here: who looks, and when (gateway.automation.ageing); what a tree asks (audiences.py).
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -168,10 +168,9 @@ async def look_at_due(connection: Connection, watching: Watching, bucket: int, n
     if not due:
         return Changes(), False
 
-    async def take() -> Sequence[int]:
+    async def take() -> dict[int, bool]:
         await connection.execute(query("mark_persons"), bucket, due, now)
-        await connection.execute(query("take_page"), bucket, due)
-        return due
+        return _taken(await connection.fetch(query("take_page"), bucket, due))
 
     return await _step(connection, watching, bucket, take, now), len(due) == PERSONS_A_STEP
 
@@ -184,9 +183,8 @@ async def look_at_changed(
     raises  Lost
     """
 
-    async def take() -> Sequence[int]:
-        rows = await connection.fetch(query("take_changed"), bucket, PERSONS_A_STEP)
-        return [row["profile"] for row in rows]
+    async def take() -> dict[int, bool]:
+        return _taken(await connection.fetch(query("take_changed"), bucket, PERSONS_A_STEP))
 
     done = await _step(connection, watching, bucket, take, now)
     return done, done.persons == PERSONS_A_STEP
@@ -202,10 +200,10 @@ async def fill(connection: Connection, watching: Watching, now: datetime) -> Cha
     bucket, behind = least
     moved: dict[int, Watch | None] = {}
 
-    async def take() -> Sequence[int]:
+    async def take() -> dict[int, bool]:
         rows = await connection.fetch(query("hold_page"), bucket, behind, now, PERSONS_A_PAGE)
         ids = sorted(row["profile"] for row in rows)
-        await connection.execute(query("take_page"), bucket, ids)
+        taken = _taken(await connection.fetch(query("take_page"), bucket, ids))
         upto = (bucket, ids[-1]) if len(ids) == PERSONS_A_PAGE else (bucket + 1, -1)
         for id_, watch in some.items():
             if upto[0] < BUCKETS:
@@ -217,7 +215,7 @@ async def fill(connection: Connection, watching: Watching, now: datetime) -> Cha
             moved[id_] = ended
             told = None if ended is None else _json(ended)
             await connection.execute(query("note_watched"), id_, told, watch.coming.version, now)
-        return ids
+        return taken
 
     done = await _step(connection, watching, bucket, take, now, fills=set(some))
     for id_, watch in moved.items():
@@ -228,16 +226,18 @@ async def fill(connection: Connection, watching: Watching, now: datetime) -> Cha
     return done
 
 
-async def mark_numbers(connection: Connection, bucket: int, numbers: Iterable[int], now: datetime) -> None:
+async def mark_numbers(
+    connection: Connection, bucket: int, numbers: Iterable[int], now: datetime, *, is_quiet: bool = False
+) -> None:
     """Have those of a bucket looked at who have one of some numbers; within the transaction that changes something."""
-    await connection.execute(query("mark_numbers"), bucket, sorted(numbers), now)
+    await connection.execute(query("mark_numbers"), bucket, sorted(numbers), now, is_quiet)
 
 
-async def mark_list(connection: Connection, list_id: int, now: datetime) -> None:
+async def mark_list(connection: Connection, list_id: int, now: datetime, *, is_quiet: bool = False) -> None:
     """Have everybody looked at whose number is in a list, where anything is watched; one transaction a bucket."""
     if await connection.fetchval(query("is_anything_watched")):
         for bucket in range(BUCKETS):
-            await connection.execute(query("mark_list"), bucket, list_id, now)
+            await connection.execute(query("mark_list"), bucket, list_id, now, is_quiet)
 
 
 async def _hold(connection: Connection, instance: str) -> None:
@@ -249,7 +249,7 @@ async def _step(
     connection: Connection,
     watching: Watching,
     bucket: int,
-    take: Callable[[], Awaitable[Sequence[int]]],
+    take: Callable[[], Awaitable[dict[int, bool]]],
     now: datetime,
     fills: Iterable[int] = (),
 ) -> Changes:
@@ -257,7 +257,8 @@ async def _step(
     async with connection.transaction():
         await connection.execute(query("look_by_index"))
         await _hold(connection, watching.instance)
-        ids = await take()
+        taken = await take()
+        ids, quiet = list(taken), {id_ for id_, is_quiet in taken.items() if is_quiet}
         done = Changes(persons=len(ids))
         if not ids:
             return done
@@ -267,7 +268,7 @@ async def _step(
         for id_, watch in watching.watches.items():
             for meaning, by_edit, some in _asked(watch, bucket, sorted(there), is_now=id_ in fills):
                 terms = Terms(now=now, zone=ZoneInfo(meaning.zone), salt=watching.salt)
-                done.add(await _look(connection, bucket, id_, some, meaning, terms, by_edit=by_edit))
+                done.add(await _look(connection, bucket, id_, some, meaning, terms, quiet, by_edit=by_edit))
     return done
 
 
@@ -293,6 +294,7 @@ async def _look(
     ids: list[int],
     meaning: Meaning,
     terms: Terms,
+    quiet: Collection[int],
     *,
     by_edit: bool,
 ) -> Changes:
@@ -300,7 +302,7 @@ async def _look(
     given = [bucket, ids, audience]
     compiled = audiences.compile(meaning.tree, terms, parameters=given, by_person=True, with_changes=True)
     sql = f"""
-SELECT f.profile, f.is_in, f.next_change_at, f.seq, f.was_in, f.since FROM (
+SELECT f.profile, f.is_in, f.next_change_at, f.seq, f.was_in, f.since, f.was_next FROM (
     SELECT p.id AS profile, ({compiled.condition}) IS TRUE AS is_in, {compiled.next_change} AS next_change_at,
            coalesce(m.seq, 0) AS seq, coalesce(m.is_in, false) AS was_in, m.since, m.next_change_at AS was_next
     FROM profile p{compiled.joins}
@@ -315,6 +317,11 @@ WHERE f.is_in <> f.was_in OR f.next_change_at IS DISTINCT FROM f.was_next"""
         await connection.execute(
             query("add_changes"), bucket, audience, terms.now, meaning.version, by_edit,
             [row["profile"] for row in turned], [row["seq"] + 1 for row in turned], [row["is_in"] for row in turned],
+            # What was to change by time alone is no import's doing, whatever came beside it.
+            [
+                not by_edit and row["profile"] in quiet and (row["was_next"] is None or row["was_next"] > terms.now)
+                for row in turned
+            ],
         )  # fmt: skip
     await connection.execute(
         query("write_members"), bucket, audience, [row["profile"] for row in rows],
@@ -324,6 +331,10 @@ WHERE f.is_in <> f.was_in OR f.next_change_at IS DISTINCT FROM f.was_next"""
     )  # fmt: skip
     entered = sum(row["is_in"] for row in turned)
     return Changes(entered=entered, left=len(turned) - entered, by_edit=len(turned) if by_edit else 0)
+
+
+def _taken(rows: Iterable[Mapping[str, Any]]) -> dict[int, bool]:
+    return {row["profile"]: row["is_quiet"] for row in rows}
 
 
 def _json(value: Any) -> str:

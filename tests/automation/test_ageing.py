@@ -319,3 +319,65 @@ async def test_after_any_history_whoever_is_in_is_who_is_meant_at_the_instant_of
             told.setdefault(person, []).append(is_in)
         # Who is in enters no second time, and who left is not left again (of who became another, nothing is asked).
         assert all(a != b for one in told.values() for a, b in pairwise(one)), (name, told)
+
+
+async def test_im_3_what_an_import_tells_lets_nobody_enter_as_if_they_had_done_something(world: World) -> None:
+    await world.keep("buyers", "orders >= 1")
+    await world.looked()
+    await world.told(order("ada", "1", historical=True))
+    # One of two of one batch is of history.
+    await world.told(order("bob", "2", historical=True), order("cid", "3"))
+    # Told as history first and then as something that happens, or the other way round, before anybody looks.
+    await world.told(order("dan", "4", historical=True))
+    await world.told(order("dan", "5"))
+    await world.told(visit("eve"))
+    await world.told(order("eve", "6", historical=True))
+    await world.looked()
+    found = await causes(world.connection, "buyers")
+    assert found == {"ada": True, "bob": True, "cid": False, "dan": False, "eve": False}
+
+
+async def test_im_3_an_import_that_is_to_start_something_does(world: World) -> None:
+    await world.keep("buyers", "orders >= 1")
+    await world.looked()
+    for who, fires in (("ada", True), ("bob", False)):
+        items = [order(who, who, historical=fires)]
+        await ingest(world.connection, items, world.now, random.Random(who), fires=fires)
+    await world.looked()
+    assert await causes(world.connection, "buyers") == {"ada": False, "bob": True}
+
+
+async def test_im_3_time_lets_people_enter_as_ever_while_an_import_changes_them(world: World) -> None:
+    await world.told(order("ada", "1"), order("bob", "2"))
+    await world.keep("sleepers", "orders.last > 30d")
+    await world.keep("vienna", "city = 'Wien'")
+    await world.looked()
+    world.now += 30 * DAY
+    told = Item(who=Who(external_id="ada"), attributes={"city": "Wien"}, historical=True)
+    await world.told(told)
+    await world.looked()
+    assert await causes(world.connection, "sleepers") == {"ada": False, "bob": False}
+    assert await causes(world.connection, "vienna") == {"ada": True}
+
+
+async def test_im_3_who_moves_by_an_import_keeps_what_they_had_done_before(world: World) -> None:
+    await world.keep("buyers", "orders >= 1")
+    await world.looked()
+    await world.told(order("ada", "1"))
+    moved = Item(who=Who(external_id="ada", phone=4915112345678), historical=True)
+    await world.told(moved)
+    await world.told(Item(who=Who(external_id="bob"), historical=True))
+    await world.told(order("bob", "2", historical=True))
+    await world.told(Item(who=Who(external_id="bob", phone=4915112345679), historical=True))
+    await world.looked()
+    assert await causes(world.connection, "buyers") == {"ada": False, "bob": True}
+
+
+async def causes(connection: Any, audience: str) -> dict[str, bool]:
+    """Whether each entered by an import; the newest of each person."""
+    rows = await connection.fetch(
+        "SELECT p.external_id, c.by_import FROM audience_change c JOIN audience a ON a.id = c.audience "
+        "JOIN profile p ON p.id = c.profile WHERE a.name = $1 AND c.is_in AND NOT c.by_edit ORDER BY p.external_id",
+        audience,
+    )
+    return {row["external_id"]: row["by_import"] for row in rows}

@@ -59,6 +59,14 @@ def test_im_3_opt_outs_are_in_force_before_a_row_of_people_and_proven(sluice, qu
     assert queue("SELECT count(*) FROM stop_feed WHERE number = 4915112345672") == [(1,)]
 
 
+def test_im_3_an_import_starts_nothing_unless_it_is_told_to(sluice, queue, tmp_path):
+    people_file(tmp_path / "people.csv", 2)
+    assert sluice("import", "people.csv").code == 0
+    assert queue("SELECT DISTINCT is_quiet FROM person_changed") == [(True,)]
+    assert sluice("import", "people.csv", "--fires", "--source", "crm", "--set", "vip=yes").code == 0
+    assert queue("SELECT DISTINCT is_quiet FROM person_changed") == [(False,)]
+
+
 def test_cn_2_consent_columns_make_those_marketable_who_said_when_and_to_what(sluice, queue, tmp_path):
     (tmp_path / "people.csv").write_text(
         "phone,when,text\n+4915112345671,2026-01-01T00:00:00Z,SMS of acme\n+4915112345672,,SMS of acme\n"

@@ -46,6 +46,7 @@ ALL_LANES = {
     "see_events": BATCH,
     "seen_otherwise": BATCH,
     "hold_persons": BATCH,
+    "wake_persons": BATCH,
     "profiles_held": BATCH,
     "add_profiles": BATCH,
     "attributes_of": BATCH,
@@ -121,6 +122,7 @@ ALLOWED = {
             "move_session",
             "move_memberships",
             "move_rfm",
+            "move_changed",
             "keys_of_both",
         )
     },

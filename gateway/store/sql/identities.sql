@@ -129,6 +129,14 @@ DELETE FROM person_order WHERE bucket = $1::int AND profile = $2::bigint;
 -- index: session_open_pkey
 DELETE FROM session_open WHERE bucket = $1::int AND profile = $2::bigint;
 
+-- name: move_changed
+-- Let what has changed of one person be looked at as another's, or as the same one's elsewhere.
+-- index: person_changed_pkey, as the arbiter
+INSERT INTO person_changed (bucket, profile, at, is_quiet)
+SELECT $1::int, $2::bigint, c.at, c.is_quiet FROM person_changed c WHERE c.bucket = $3::int AND c.profile = $4::bigint
+ON CONFLICT (bucket, profile) DO UPDATE
+SET at = least(person_changed.at, excluded.at), is_quiet = person_changed.is_quiet AND excluded.is_quiet;
+
 -- name: drop_changed
 -- Have a person looked at no more.
 -- index: person_changed_pkey

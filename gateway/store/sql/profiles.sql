@@ -23,11 +23,22 @@ JOIN event_seen s ON s.bucket = k.bucket AND s.fingerprint = k.fingerprint WHERE
 -- name: hold_persons
 -- Say that persons change, and let nobody else change them before our transaction ends: rows are taken in their order.
 -- Citus locks no rows of many shards by SELECT; this it does. A row that is there already is locked and stays as it is:
--- it says since when somebody waits to be looked at, and no version of it is left behind by each batch.
+-- it says since when somebody waits to be looked at, and no version of it is left behind by each batch. $4 quiet: it starts
+-- nothing, unless something else has changed too.
 -- index: person_changed_pkey, as the arbiter
-INSERT INTO person_changed (bucket, profile, at)
-SELECT k.bucket, k.profile, $3::timestamptz FROM unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, profile)
-ON CONFLICT (bucket, profile) DO UPDATE SET at = excluded.at WHERE person_changed.at > excluded.at;
+INSERT INTO person_changed (bucket, profile, at, is_quiet)
+SELECT k.bucket, k.profile, $3::timestamptz, $4::boolean
+FROM unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, profile)
+ON CONFLICT (bucket, profile) DO UPDATE
+SET at = least(person_changed.at, excluded.at), is_quiet = person_changed.is_quiet AND excluded.is_quiet
+WHERE person_changed.at > excluded.at OR (person_changed.is_quiet AND NOT excluded.is_quiet);
+
+-- name: wake_persons
+-- Let what has changed of persons, who are held, start something.
+-- index: person_changed_pkey
+UPDATE person_changed c SET is_quiet = false
+FROM unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, profile)
+WHERE c.bucket = k.bucket AND c.profile = k.profile AND c.is_quiet;
 
 -- name: profiles_held
 -- Read of persons what decides who is who, and in which session they are.

@@ -39,18 +39,20 @@ ON CONFLICT (bucket, profile) DO UPDATE SET at = excluded.at;
 -- name: mark_numbers
 -- Have those looked at who have one of some numbers: something has changed about the number.
 -- index: profile_number; person_changed_pkey, as the arbiter
-INSERT INTO person_changed (bucket, profile, at)
-SELECT $1::int, p.id, $3::timestamptz FROM profile p
+INSERT INTO person_changed (bucket, profile, at, is_quiet)
+SELECT $1::int, p.id, $3::timestamptz, $4::boolean FROM profile p
 WHERE p.bucket = $1::int AND p.number = ANY($2::bigint[]) ORDER BY p.id
-ON CONFLICT (bucket, profile) DO UPDATE SET at = excluded.at;
+ON CONFLICT (bucket, profile) DO UPDATE
+SET at = excluded.at, is_quiet = person_changed.is_quiet AND excluded.is_quiet;
 
 -- name: mark_list
 -- Have those of a bucket looked at whose number is in a list.
 -- index: list_entry_pkey; profile_number; person_changed_pkey, as the arbiter
-INSERT INTO person_changed (bucket, profile, at)
-SELECT $1::int, p.id, $3::timestamptz FROM list_entry e JOIN profile p ON p.bucket = $1::int AND p.number = e.number
+INSERT INTO person_changed (bucket, profile, at, is_quiet)
+SELECT $1::int, p.id, $3::timestamptz, $4::boolean FROM list_entry e JOIN profile p ON p.bucket = $1::int AND p.number = e.number
 WHERE e.bucket = $1::int AND e.list = $2::bigint ORDER BY p.id
-ON CONFLICT (bucket, profile) DO UPDATE SET at = excluded.at;
+ON CONFLICT (bucket, profile) DO UPDATE
+SET at = excluded.at, is_quiet = person_changed.is_quiet AND excluded.is_quiet;
 
 -- name: hold_page
 -- Hold the next persons of a bucket in the order of their ids, whoever changes them meanwhile is waited for; -> who.
@@ -64,7 +66,8 @@ RETURNING profile;
 -- name: take_page
 -- Take the marks of persons away who are about to be looked at.
 -- index: person_changed_pkey
-DELETE FROM person_changed WHERE bucket = $1::int AND profile = ANY($2::bigint[]);
+DELETE FROM person_changed WHERE bucket = $1::int AND profile = ANY($2::bigint[])
+RETURNING profile, is_quiet;
 
 -- name: take_changed
 -- Take some who have changed, past those whom somebody changes right now; who changes them next waits for our transaction.
@@ -73,7 +76,7 @@ DELETE FROM person_changed
 WHERE bucket = $1::int
   AND profile = ANY(ARRAY(SELECT c.profile FROM person_changed c
                           WHERE c.bucket = $1::int ORDER BY c.profile LIMIT $2::int FOR UPDATE SKIP LOCKED))
-RETURNING profile;
+RETURNING profile, is_quiet;
 
 -- name: persons_there
 -- Say which of some persons are there.
@@ -88,9 +91,9 @@ DELETE FROM audience_member WHERE bucket = $1::int AND audience = ANY($2::bigint
 -- name: add_changes
 -- Append who entered an audience and who left it.
 -- index: audience_change_pkey
-INSERT INTO audience_change (bucket, seq, audience, profile, at, version, is_in, by_edit)
-SELECT $1::int, k.seq, $2::bigint, k.profile, $3::timestamptz, $4::int, k.is_in, $5::boolean
-FROM unnest($6::bigint[], $7::int[], $8::boolean[]) AS k (profile, seq, is_in);
+INSERT INTO audience_change (bucket, seq, audience, profile, at, version, is_in, by_edit, by_import)
+SELECT $1::int, k.seq, $2::bigint, k.profile, $3::timestamptz, $4::int, k.is_in, $5::boolean, k.by_import
+FROM unnest($6::bigint[], $7::int[], $8::boolean[], $9::boolean[]) AS k (profile, seq, is_in, by_import);
 
 -- name: write_members
 -- Write who is in an audience, and when each has to be looked at again.
