@@ -262,7 +262,9 @@ async def _bring(file: str, how: How, dry_run: bool, connections: list[postgres.
         reading = _reading(table, how, begun.as_of, now)[0]
         async with postgres.deadline(connections[0], BATCH_S, "erased"):
             erased = await erasures.door(connections[0], app.erasure_key())
-        done.poured = await importing.pour(reading, which, connections, begun, _wall, lambda rows: None, erased, fires=how.fires)
+        done.poured = await importing.pour(
+            reading, which, connections, begun, _wall, lambda rows: None, erased, fires=how.fires
+        )
         if done.report["grants"]:
             again = _reading(table, how, begun.as_of, now)[0]
             async with postgres.deadline(connections[0], WHOLE_S, "consent"):

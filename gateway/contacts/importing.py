@@ -128,9 +128,7 @@ async def pour(
     return done
 
 
-async def agree(
-    reading: Pass, connection: postgres.Connection, erased: Erased = NOBODY, *, fires: bool = False
-) -> int:
+async def agree(reading: Pass, connection: postgres.Connection, erased: Erased = NOBODY, *, fires: bool = False) -> int:
     """Append the consent that the file tells, and that the ledger has not; -> how much was new.
 
     By large pieces, since the ledger is written bucket by bucket.

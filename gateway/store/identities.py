@@ -462,7 +462,7 @@ def _take_attributes(person: Person, item: Item, now: datetime, received: int) -
 
 
 async def _write(
-    connection: Connection, plan: _Plan, persons: dict[int, Person], now: datetime, *, is_quiet: bool
+    connection: Connection, plan: _Plan, persons: dict[int, Person], now: datetime, *, is_quiet: bool = False
 ) -> None:
     """Write new persons, attributes, names and numbers, in this order."""
     changed = [one for one in persons.values() if one.writes and not one.is_new]
