@@ -45,10 +45,10 @@ async def who(connection: Connection, names: Who, id_: int = 0) -> list[tuple[in
         found = []
         for key in names.keys():
             owners = await connection.fetch(
-                query("identities_of"), ints([bucket_of(*key)]), texts([key[0]]), texts([key[1]])
+                query("identities_of"), ints([bucket_of(*key)]), texts([key[0]]), texts([key[1]]), ints([0])
             )
-            for owner in owners:
-                found += await who(connection, Who(), owner["profile"])
+            for _, _, profile in owners:
+                found += await who(connection, Who(), profile)
         return found
 
 
