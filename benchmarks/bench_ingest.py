@@ -1,10 +1,11 @@
-"""Events of persons into Postgres, aggregates kept: how many a second, in batches, over a few connections.
+"""Events of persons into Postgres, aggregates kept: how many a second, in batches of many callers (store/gathering.py).
 
-    python -m benchmarks.bench_ingest [--dsn DSN] [--events 60000] [--batch 500] [--persons 20000] [--connections 3]
-                                      [--rounds 5] [--history 0] [--quick]
+    python -m benchmarks.bench_ingest [--dsn DSN] [--events 120000] [--batch 500] [--callers 16] [--persons 20000]
+                                      [--connections 3] [--rounds 5] [--history 0] [--quick]
 
 Without a DSN it starts a server of its own, with fsync on. An event in fifty is an order; persons are known by an
-external_id, and events come in their order. --history gives one person so many events before.
+external_id, and events come in their order. Each caller tells a batch and waits for its COMMIT before the next one;
+--callers 1 tells what a batch costs that nobody shares. --history gives one person so many events before.
 Measured: from Items to the COMMIT, all of the client's work included but the decoding of JSON. Tells each round's rate,
 what the server's and the client's CPU took of an event, and how many cores both together kept busy. One round more,
 which counts for nothing else, is looked at 100 times a second: which share of the time connections waited for one
@@ -29,8 +30,9 @@ from typing import Any
 from benchmarks import figures, machine
 from gateway import app
 from gateway.person import Item, Who
-from gateway.store import months, postgres, profiles
+from gateway.store import postgres
 from gateway.store.embedded import Embedded
+from gateway.store.gathering import Gathering
 from gateway.store.migrate import migrate
 
 FLOOR_PER_S = 30_000
@@ -41,7 +43,8 @@ WAITS = """
 SELECT count(*) AS all, count(*) FILTER (WHERE wait_event_type = 'Lock') AS persons,
        count(*) FILTER (WHERE wait_event_type IN ('IO', 'LWLock')) AS disk,
        count(*) FILTER (WHERE wait_event_type = 'Client') AS client
-FROM pg_stat_activity WHERE pid = ANY($1::int[])
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 """
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -76,13 +79,13 @@ def server_cpu_s(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-async def waits(dsn: str, pids: list[int]) -> dict[str, float]:
+async def waits(dsn: str) -> dict[str, float]:
     """Look at what connections wait for until cancelled; -> the share of their time, by what it is."""
     connection = await postgres.connect(dsn)
     seen = dict.fromkeys(("all", "persons", "disk", "client"), 0)
     try:
         while True:
-            row = await connection.fetchrow(WAITS, pids)
+            row = await connection.fetchrow(WAITS)
             for name in seen:
                 seen[name] += row[name]
             await asyncio.sleep(LOOK_S)
@@ -95,11 +98,9 @@ async def waits(dsn: str, pids: list[int]) -> dict[str, float]:
 async def measure(dsn: str, arguments: argparse.Namespace, pid: int) -> tuple[list[dict[str, float]], dict[str, float]]:
     """Run the rounds; -> what each took, and the shares of waiting."""
     await migrate(dsn)
-    connections = [await postgres.connect(dsn) for _ in range(arguments.connections)]
+    connections = postgres.Connections(dsn, size=arguments.connections)
     chance = Random(1)
-    now = NOW + timedelta(hours=1)
-    await months.ensure(connections[0], "person_event", [NOW])
-    kinds = profiles.Kinds()
+    gathering = Gathering(connections, lambda: NOW + timedelta(hours=1), chance)
     # One round ahead, so that all persons are known.
     size = arguments.events
     found: list[dict[str, float]] = []
@@ -128,15 +129,14 @@ async def measure(dsn: str, arguments: argparse.Namespace, pid: int) -> tuple[li
         gc.freeze()
         batches = [told[at : at + arguments.batch] for at in range(0, len(told), arguments.batch)]
         if number == 0:
-            await asyncio.gather(*(bring(one, batches, kinds, now, chance) for one in connections))
+            await asyncio.gather(*(bring(gathering, batches) for _ in range(arguments.callers)))
             continue
         looking = None
         if number > arguments.rounds:
-            pids = [await one.fetchval("SELECT pg_backend_pid()") for one in connections]
-            looking = asyncio.create_task(waits(dsn, pids))
+            looking = asyncio.create_task(waits(dsn))
         begun = time.perf_counter()
         server, client = server_cpu_s(pid), sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-        await asyncio.gather(*(bring(one, batches, kinds, now, chance) for one in connections))
+        await asyncio.gather(*(bring(gathering, batches) for _ in range(arguments.callers)))
         took = time.perf_counter() - begun
         if looking is not None:
             looking.cancel()
@@ -152,22 +152,18 @@ async def measure(dsn: str, arguments: argparse.Namespace, pid: int) -> tuple[li
         }
         print(json.dumps(one_round), file=sys.stderr, flush=True)
         found.append(one_round)
-    counted = await connections[0].fetchval(
-        "SELECT sum(count) FROM event_total WHERE name IN ('visit', 'order_placed')"
-    )
+    async with connections.take(60) as one:
+        counted = await one.fetchval("SELECT sum(count) FROM event_total WHERE name IN ('visit', 'order_placed')")
     assert counted == size * (arguments.rounds + 2) + arguments.persons + arguments.history, counted
-    for one in connections:
-        await postgres.close(one)
+    await gathering.close()
+    await connections.close()
     return found, waited
 
 
-async def bring(
-    connection: postgres.Connection, batches: list[list[Item]], kinds: profiles.Kinds, now: datetime, chance: Random
-) -> None:
-    """Take one batch after the other until none is left."""
+async def bring(gathering: Gathering, batches: list[list[Item]]) -> None:
+    """Tell one batch after the other until none is left."""
     while batches:
-        batch = batches.pop(0)
-        await profiles.ingest(connection, batch, now, chance, kinds)
+        await gathering.take(batches.pop(0))
 
 
 def figures_of(rounds: list[dict[str, float]]) -> list[dict[str, Any]]:
@@ -187,7 +183,8 @@ def main() -> None:
     """Parse, start a server where none is named, measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dsn")
-    for name, value in (("events", 60000), ("batch", 500), ("persons", 20000), ("connections", 3), ("rounds", 5)):
+    sizes = {"events": 120000, "batch": 500, "callers": 16, "persons": 20000, "connections": 3}
+    for name, value in {**sizes, "rounds": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--history", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="two rounds of 20,000 events")
@@ -202,7 +199,7 @@ def main() -> None:
             os.chmod(folder, 0o711)
             with Embedded(folder, {"shared_buffers": "512MB", "max_wal_size": "4GB"}) as server:
                 rounds, waited = app.run(measure(server.dsn, arguments, server.pid))
-    sizes = {name: getattr(arguments, name) for name in ("events", "batch", "persons", "connections", "history")}
+    sizes = {name: getattr(arguments, name) for name in (*sizes, "history")}
     details = {**sizes, "runs": rounds, "waits": waited}
     result = figures.result("ingest", figures_of(rounds), details, quick=arguments.quick, load=load)
     print(f"shares of the connections' time that waited: {waited}", file=sys.stderr)
