@@ -38,6 +38,8 @@ from gateway.errors import ConfigError, FileFault
 from gateway.person import is_currency
 
 LONGEST_NAME = 200
+# As many attributes as a person may have (store/identities.py).
+MOST_TAKEN = 1000
 LONGEST_KEY = 500
 FAULTS: dict[str, str] = {
     **ROW_FAULTS,
@@ -152,6 +154,9 @@ def plan(
             raise FileFault("columns", f"--set {each!r}: expected FIELD=VALUE, such as country=DE")
         column = _column(-1, told, told, fields, each)
         columns.append(msgspec.structs.replace(column, value=value))
+    if len(columns) > MOST_TAKEN:
+        found = f"expected at most {MOST_TAKEN:,} columns that are taken, found {len(columns):,}"
+        raise FileFault("columns", f"{found}; say --only-mapped, or --map COLUMN=- of those to leave out")
     targets = [one.target for one in columns]
     for target in targets:
         if targets.count(target) > 1:

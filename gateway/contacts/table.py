@@ -42,6 +42,7 @@ RECORD_LINES = 1000
 """A quoted value that spans more lines is taken for a quote that was never closed."""
 LINE_CHARACTERS = 1 << 20
 """A longer line is a fault of its row: memory stays flat whatever the file."""
+MOST_COLUMNS = 5000
 SAMPLE_OCTETS = 1 << 16
 _CHUNK_OCTETS = 1 << 18
 _BOMS = (
@@ -302,7 +303,11 @@ class Table:
 
     def _fields(self, width: int) -> None:
         """Give every column a name that a template can say."""
+        if width > MOST_COLUMNS:
+            raise FileFault("columns", f"{self.path}: expected at most {MOST_COLUMNS:,} columns, found {width:,}")
         self.fields: list[str] = []
+        taken: set[str] = set()
+        counts: dict[str, int] = {}
         for index in range(width):
             found = self.header[index] if self.has_header else ""
             name = unicodedata.normalize("NFC", found)
@@ -315,13 +320,15 @@ class Table:
                     self.notes.append(f"column {index + 1} has no name: called {name}")
             elif name != found:
                 self.notes.append(f"column {found!r} is called {name} in templates")
-            if name in self.fields:
-                count = 2
-                while f"{name}_{count}" in self.fields:
+            if name in taken:
+                count = counts.get(name, 2)
+                while f"{name}_{count}" in taken:
                     count += 1
+                counts[name] = count + 1
                 self.notes.append(f"column {index + 1} is a second {name!r}: called {name}_{count}")
                 name = f"{name}_{count}"
             self.fields.append(name)
+            taken.add(name)
 
     def sample(self) -> list[list[str]]:
         """Return the first rows of data, read leniently: for finding out what the columns are."""
