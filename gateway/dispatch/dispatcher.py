@@ -419,6 +419,10 @@ class Dispatcher:
                 await self._disown(connection)
                 self._lost_claim = False
 
+    async def mend(self, error: StoreError) -> None:
+        """Close the connection unless it is sound after an error of `end_waiting` or `release`."""
+        await self._line.mend(error)
+
     async def close(self) -> None:
         """Close the connections."""
         await asyncio.gather(self._line.close(), self.admission.close())

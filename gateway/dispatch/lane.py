@@ -11,7 +11,8 @@ from gateway.dispatch.intent import Intents
 from gateway.dispatch.optout import OptOuts
 from gateway.dispatch.query import Queries
 from gateway.dispatch.rescue import Rescue
-from gateway.dispatch.settlement import Settlement
+from gateway.dispatch.settlement import RETRY_S, Settlement
+from gateway.errors import StoreError
 from gateway.smpp.carrier import Carrier
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,26 @@ class Lane(Struct, frozen=True):
         # The loop tells links that were cut that they are lost, which puts their windows in doubt.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
+
+    async def end(self) -> None:
+        """Write what the last answers said and give back what did not leave, however long Postgres is away.
+
+        For a clean stop, behind `drain`; whoever calls it says how long it may take.
+        """
+        is_away = False
+        while True:
+            try:
+                await self.dispatcher.end_waiting()
+                while await self.settlement.settle():
+                    pass
+                await self.dispatcher.release()
+                return
+            except StoreError as error:
+                if not is_away:
+                    log.error("! %s: cannot give back, tried again every %g s: %s", self.name, RETRY_S, error)
+                is_away = True
+                await self.dispatcher.mend(error)
+                await asyncio.sleep(RETRY_S)
 
     async def close(self) -> None:
         """Close the connections to Postgres, together: each takes a second where it does not answer."""

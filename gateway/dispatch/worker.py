@@ -245,7 +245,8 @@ class Worker:
     async def stop(self, drain_s: float = DRAIN_S) -> None:
         """Stop in order; a clean stop leaves nothing in doubt.
 
-        drain_s  for responses, and for segments that wait for another try; what is unanswered then is in doubt
+        drain_s  for responses, and for segments that wait for another try; what is unanswered then is in doubt.
+                 Once more so long for Postgres, where it is away: what was not given back then is in doubt too
         """
         if self.failed is not None and self.failed.done():
             self.failed.exception()  # logged when it broke; asked for here, so that nobody warns that it never was
@@ -266,13 +267,10 @@ class Worker:
         for task in (*self._settling, *self._tasks):
             task.cancel()
         await asyncio.gather(*self._settling, *self._tasks, return_exceptions=True)
-        with contextlib.suppress(StoreError, TimeoutError):
+        # Together: of several lanes one may be on a node that is away.
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(drain_s):
-                for lane in self.lanes:
-                    await lane.dispatcher.end_waiting()
-                    while await lane.settlement.settle():
-                        pass
-                    await lane.dispatcher.release()
+                await asyncio.gather(*(lane.end() for lane in self.lanes))
         # Together: each takes a second where Postgres does not answer.
         closes = [self.failover.close(), self.retention.close(), self.returning.close(), self.control.close()]
         closes += [self.guards.close(), self.slots.close(), self.feed.close(), self.stops.close()]

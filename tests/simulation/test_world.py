@@ -30,6 +30,13 @@ def test_every_invariant_holds_in_the_world_of_a_seed(seed: int) -> None:
     assert result.submits
 
 
+def test_a_worker_that_is_asked_to_end_while_postgres_is_away_puts_nothing_in_doubt() -> None:
+    """Postgres restarts within 1.7 s, and the worker ends in the middle of that."""
+    result = world.run_seed(184)
+    assert not result.violations, "\n".join(result.violations)
+    assert result.reached["store_lost"] and not result.reached["doubt_written"]
+
+
 def test_the_same_seed_twice_is_the_same_world_to_the_octet() -> None:
     first, again = world.run_seed(16, messages=MESSAGES), world.run_seed(16, messages=MESSAGES)
     assert first == again
