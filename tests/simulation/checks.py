@@ -427,6 +427,8 @@ class Checks:
             repeated[numbers_of[lane, chunk_id][pos]] += 1
         lane_of = {carrier.name: carrier.lane for carrier in self.carriers.values()}
         copies: Counter[tuple[int, tuple[int, int]]] = Counter()
+        # Of these, what the carrier said in the end that it has not delivered.
+        undelivered: Counter[tuple[int, tuple[int, int]]] = Counter()
         accepted: dict[tuple[int, str], int] = {}
         answered: dict[tuple[int, str], int] = {}
         for name, lines in ledgers.items():
@@ -446,13 +448,19 @@ class Checks:
                         self.reached["early_receipt"] += 1
                     if receipt.answer == 0:
                         answered[lane_of[name], message.message_id] = number
+                if all(one.state != "DELIVRD" for one in message.receipts) and any(
+                    one.state == "UNDELIV" and one.answer == 0 for one in message.receipts
+                ):
+                    undelivered[number, part_of(message)] += 1
                 if len([one for one in message.receipts if one.state == "DELIVRD"]) > 1:
                     self.reached["duplicate_receipt"] += 1
         self.rows = rows
         stored = self._receipts(accepted)
         self._conservation(runs, rows, copies)
-        self._duplicates(runs, copies, repeated)
-        self._repeats(runs, numbers_of)
+        if undelivered:
+            self._keep_rerouted(undelivered, numbers_of)
+        self._duplicates(runs, copies, repeated, undelivered)
+        self._repeats(runs, numbers_of, undelivered)
         self._suppressed(rows)
         self._truth(rows, copies, accepted)
         self._once_each()
@@ -508,21 +516,38 @@ class Checks:
             if number not in rows:
                 self.say("A1", f"{number} was taken by the carrier and has no outcome", number)
 
-    def _duplicates(self, runs: list[Any], copies: Counter[Any], repeated: Counter[int]) -> None:
+    def _keep_rerouted(self, undelivered: Counter[Any], numbers_of: dict[tuple[int, int], list[int]]) -> None:
+        """Keep of what was not delivered the messages that went to another lane for that."""
+        rerouted = {
+            numbers_of[row["lane"], row["chunk_id"]][pos]
+            for row in self.store.rows("transfer")
+            if row["why"] == "failed"
+            for pos in row["positions"]
+        }
+        for key in [key for key in undelivered if key[0] not in rerouted]:
+            del undelivered[key]
+
+    def _duplicates(
+        self, runs: list[Any], copies: Counter[Any], repeated: Counter[int], undelivered: Counter[Any]
+    ) -> None:
+        """A3: taken once, and once more by another lane for a copy that its carrier has not delivered."""
         once = {number for run in runs if run.policy != Policy.AT_LEAST_ONCE for number in run.keys}
         for (number, place), count in copies.items():
             most = 1 if number in once else 1 + repeated[number]
+            most += undelivered[number, place]
             if count > most:
                 self.say("A3", f"part {place} of {number} was taken {count} times, at most {most}", number)
 
-    def _repeats(self, runs: list[Any], numbers_of: dict[tuple[int, int], list[int]]) -> None:
-        """Under once is queued again only what was never taken and never in doubt."""
+    def _repeats(
+        self, runs: list[Any], numbers_of: dict[tuple[int, int], list[int]], undelivered: Counter[Any]
+    ) -> None:
+        """Under once is queued again only what was never taken, or not delivered, and never in doubt."""
         once = {number for run in runs if run.policy != Policy.AT_LEAST_ONCE for number in run.keys}
         again = set(self.store.repeated())
         for row in self.store.outcomes():
             if (row.lane, row.chunk_id, row.pos) in again and row.status in (0, -1):
                 number = numbers_of[row.lane, row.chunk_id][row.pos]
-                if number in once:
+                if number in once and not (row.status == 0 and undelivered[number, (row.segments, row.segment)]):
                     self.say("A3", f"{number} is queued again under once, and an outcome of it is {row.status}", number)
 
     def _suppressed(self, rows: dict[int, list[Any]]) -> None:

@@ -32,7 +32,7 @@ MOST_RUNS = 3
 EVERY = 5
 BRAND = "acme"
 # Of a world with a gate: so many people at most.
-PEOPLE = 2500
+PEOPLE = 12_000
 GRANTED, PENDING, REVOKED, ONLY_TRANSACTIONAL = 2, 1, 3, 2 << 2
 # What somebody of that state is refused for; None: not for that.
 REFUSED_FOR = {

@@ -142,6 +142,8 @@ def survey(first: int, count: int, messages: int, jobs: int, lifecycles: int, st
     """Run many worlds and sum them up; -> the exit code."""
     reached: Counter[str] = Counter()
     failed: list[int] = []
+    # What is there by now is there to the end: nobody looks through it again.
+    gc.freeze()
     done = seen = 0
     cpu_s, told_at = 0.0, time.monotonic()
     stopped, lags, acks = 0, list[float](), list[float]()

@@ -37,6 +37,14 @@ def test_a_worker_that_is_asked_to_end_while_postgres_is_away_puts_nothing_in_do
     assert result.reached["store_lost"] and not result.reached["doubt_written"]
 
 
+def test_what_a_carrier_has_not_delivered_may_be_sent_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One part refused, the other taken and said to be undelivered: the message has failed, and goes another way."""
+    result = world.run_seed(30142)
+    assert not result.violations and result.reached["moved"], "\n".join(result.violations)
+    monkeypatch.setattr(Checks, "_keep_rerouted", lambda self, undelivered, numbers_of: undelivered.clear())
+    assert any(": A3: " in one for one in world.run_seed(30142).violations)
+
+
 def test_the_same_seed_twice_is_the_same_world_to_the_octet() -> None:
     first, again = world.run_seed(16, messages=MESSAGES), world.run_seed(16, messages=MESSAGES)
     assert first == again

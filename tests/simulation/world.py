@@ -630,6 +630,10 @@ class Store:
                     found.setdefault(int.from_bytes(row["numbers"][at : at + 8]), set()).add(place)
         return found
 
+    def is_any_in_doubt(self) -> bool:
+        """Tell whether a segment was ever written down as in doubt."""
+        return any(row.status == -1 for row in self.outcomes())
+
     def is_over(self) -> bool:
         """Tell whether nothing is queued, claimed or on its way to another lane."""
         return all(row["state"] not in (0, 1) for row in self.rows("chunk")) and not self.on_their_way()
@@ -668,6 +672,8 @@ class World:
         self.checks.on_handset_answered = self._handset_stops.pop
         # When something was wrong last that is not the end of one worker.
         self.disturbed_at = 0.0
+        # When the last look at what the dead have left is due.
+        self.looks_until = 0.0
         self.doubt_by_kills = 0
         self.is_healed = False
         self.told: list[str] = []
@@ -845,7 +851,7 @@ class World:
         stopping = [asyncio.create_task(self._stop(stop)) for stop in self.plan.stops]
         for event in self.plan.events:
             self.later(event.at_s, lambda event=event: self._do(event))  # type: ignore[misc]
-        await asyncio.sleep(self.plan.heal_s)
+        await self._until_healed([*enqueuing, *stopping])
         self.heal()
         await asyncio.gather(*enqueuing)
         until = self.loop.now + PATIENCE_S
@@ -860,8 +866,11 @@ class World:
         for task in stopping:
             if task.done():
                 task.result()
-        # Receipts come in, doubts are settled or repeated.
-        await asyncio.sleep(2.0 + self.plan.worker["evidence_s"] * 2)
+        # Receipts come in; doubts are settled or repeated; who took over from the dead is looked at.
+        await asyncio.sleep(2.0)
+        if self.store.is_any_in_doubt():
+            await asyncio.sleep(self.plan.worker["evidence_s"] * 2)
+        await asyncio.sleep(max(0.0, self.looks_until - self.loop.now))
         while not self.store.is_over() and self.loop.now < until:
             await asyncio.sleep(LOOK_S)
         for process in self.processes:
@@ -877,6 +886,14 @@ class World:
         )
         if self.is_gentle() and self.checks.doubted:
             self.checks.say("A5", f"{self.checks.doubted} segments in doubt, and nothing was done but orderly stops")
+
+    async def _until_healed(self, load: list["asyncio.Task[None]"]) -> None:
+        """Wait until the faults are over; and no longer than there is something that they could fall on."""
+        last = self.plan.events[-1].at_s if self.plan.events else 0.0
+        while (left_s := self.plan.heal_s - self.loop.now) > 0:
+            await asyncio.sleep(min(LOOK_S, left_s))
+            if self.loop.now > last and all(task.done() for task in load) and self.store.is_over():
+                return
 
     def is_gentle(self) -> bool:
         """Tell whether nothing in the plan puts anything in doubt: workers end in order, carriers answer."""
@@ -1062,6 +1079,7 @@ class World:
                     "L2", f"{TAKEOVER_S:g} s after its end {instance} has {len(chunks)} chunks, {len(slots)} slots"
                 )
 
+        self.looks_until = at + TAKEOVER_S
         self.later(TAKEOVER_S, look)
 
     def do_freeze(self, which: float, seconds: float) -> None:
