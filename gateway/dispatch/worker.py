@@ -248,8 +248,7 @@ class Worker:
         drain_s  for responses, and for segments that wait for another try; what is unanswered then is in doubt.
                  Once more so long for Postgres, where it is away: what was not given back then is in doubt too
         """
-        if self.failed is not None and self.failed.done():
-            self.failed.exception()  # logged when it broke; asked for here, so that nobody warns that it never was
+        self._hear_failure()
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -289,6 +288,13 @@ class Worker:
                     await self.membership.leave()
         await self.membership.close()
         await self._line.close()
+        # It may have been fenced while it waited for Postgres.
+        self._hear_failure()
+
+    def _hear_failure(self) -> None:
+        """Ask what broke, which was logged when it did, so that nobody warns that it was never asked."""
+        if self.failed is not None and self.failed.done():
+            self.failed.exception()
 
     def _guarded(self, loop: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         """Run a loop; if it breaks, the worker has failed and says so: the shell ends it."""

@@ -94,8 +94,10 @@ class Stop:
 class Session:
     """One connection as a wire-tap sees it."""
 
-    def __init__(self, carrier: Any, owner: str):
+    def __init__(self, carrier: Any, owner: str, drift: float = 0.0):
         self.carrier = carrier
+        # What an answer may take by the owner's clock, in true seconds.
+        self.patience_s = carrier.response_timeout_s / (1.0 + drift) - 1e-6
         # The instance whose it is, and whether it may submit.
         self.owner = owner
         self.is_sender = False
@@ -195,9 +197,8 @@ class Checks:
         session = self.sessions.get(connection.number)
         if session is None:
             host = connection.ends[TO_SERVER].host
-            session = self.sessions[connection.number] = Session(
-                self.carriers[connection.address], "" if host is None else host.name
-            )
+            name, drift = ("", 0.0) if host is None else (host.name, host.drift)
+            session = self.sessions[connection.number] = Session(self.carriers[connection.address], name, drift)
         if session.rest[side]:
             octets = session.rest[side] + octets
         at, end = 0, len(octets)
@@ -340,9 +341,8 @@ class Checks:
             self.say("T2", f"{open_} binds of {session.carrier.name}, at most {session.carrier.binds}")
 
     def _expire(self, session: Session, now: float) -> None:
-        limit = session.carrier.response_timeout_s
         for sequence, at in list(session.outstanding.items()):
-            if now - at >= limit:
+            if now - at >= session.patience_s:
                 del session.outstanding[sequence]
                 session.timed_out[sequence] = session.numbers.pop(sequence, 0)
                 self.may_doubt += 1

@@ -37,6 +37,12 @@ def test_a_worker_that_is_asked_to_end_while_postgres_is_away_puts_nothing_in_do
     assert result.reached["store_lost"] and not result.reached["doubt_written"]
 
 
+def test_a_worker_that_is_fenced_while_it_ends_has_heard_of_it() -> None:
+    """Postgres is away while it ends; when it is there again another has taken the worker for dead."""
+    result = world.run_seed(50081)
+    assert not result.violations, "\n".join(result.violations)
+
+
 def test_what_a_carrier_has_not_delivered_may_be_sent_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """One part refused, the other taken and said to be undelivered: the message has failed, and goes another way."""
     result = world.run_seed(30142)
