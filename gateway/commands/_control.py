@@ -198,8 +198,7 @@ async def check_holds(settings: Settings, database: app.Database) -> None:
         if history is not None:
             await history.look(connection, found)
             orders = (await control.state(connection, datetime.now(UTC))).orders
-            is_accepted = any((one.scope, one.key) == ("failover", found.key) for one in orders)
-            if history.hold is not None and not is_accepted:
+            if history.hold is not None and not history.ends_by(orders):
                 raise StoreError(
                     f"recovery hold: {history.hold.reason}; nothing was enqueued: {_AFTER_FAILOVER}", retryable=True
                 )

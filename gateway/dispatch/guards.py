@@ -113,7 +113,7 @@ class Guards:
         self.is_away = False
         self.last_error = ""
         if surroundings.history is not None:
-            surroundings.history.on_hold = self._apply
+            surroundings.history.on_hold = self._begin_hold
 
     def guard(self, name: str, carrier: Carrier, dispatcher: Dispatcher, *askers: Asker) -> None:
         """Take a carrier under guard; before `run`."""
@@ -162,14 +162,14 @@ class Guards:
             log.warning("! %s", disk or "disk: there is room again")
         self.disk = disk
         if self.watch.look():
-            self._clock_orders = self._orders("clock")
+            self._clock_orders = self._clock_orders_in_force()
             log.error("! %s", self.watch.trouble)
-        elif self.watch.distrusts and self._orders("clock") - self._clock_orders:
+        elif self.watch.distrusts and self._clock_orders_in_force() - self._clock_orders:
             self.watch.trust()
             log.warning("= the wall clock is believed again, by order")
         history = self._around.history
-        if history is not None and history.hold is not None and self._orders("failover", history.hold.key):
-            history.accept()
+        if history is not None:
+            history.heed(self._control.state.orders)
         self._look_at_transactions()
         self._apply()
 
@@ -204,12 +204,16 @@ class Guards:
                 )  # fmt: skip
                 self._apply()
 
-    def _orders(self, scope: str, key: str = "") -> frozenset[int]:
-        """Orders of a scope that are in force, of one key or of any."""
-        orders = self._control.state.orders
-        return frozenset(order.id for order in orders if order.scope == scope and key in ("", order.key))
+    def _clock_orders_in_force(self) -> frozenset[int]:
+        return frozenset(order.id for order in self._control.state.orders if order.scope == "clock")
 
     # -- obeying ----------------------------------------------------------------------------------------------------
+
+    def _begin_hold(self) -> None:
+        """Stop at once. What was read last is of the server that was left: none of it ends the hold."""
+        if self._around.history is not None:
+            self._around.history.remember(self._control.state.orders)
+        self._apply()
 
     def _apply(self) -> None:
         """Have the carriers obey what was found last."""

@@ -11,6 +11,10 @@ What lies between was acknowledged to us and is gone: messages that have left lo
 *hold*: nothing is claimed and nothing leaves until a person has said `sluice resume --after-failover`. The same when
 the server is another one, or an older state of itself (a backup).
 
+The order is a row of the database, so a backup that was taken after it holds it again. Therefore only an order ends a
+hold that was not known while all was well: those are remembered beside the position, each by its id and the moment it
+bears (behind a backup the ids begin again). An order given while a worker was away is for that worker, too.
+
 The position is read with each beat of a worker, so what was committed since the last beat (0.25 s) and lost with it is
 not noticed when nothing older is missing. It outlives the worker in a small file of the data root.
 Statements: sql/standing.sql. Not here: what a hold stops (dispatch/guards.py).
@@ -20,7 +24,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +36,7 @@ from msgspec import Struct
 from gateway.store.queries import query
 
 if TYPE_CHECKING:
+    from gateway.store.control import Order
     from gateway.store.postgres import Connection
 
 log = logging.getLogger(__name__)
@@ -40,6 +45,8 @@ log = logging.getLogger(__name__)
 MOMENTS = 600
 # After a crash the same server may begin again behind a record that was only half on disk.
 TORN_OCTETS = 1 << 20
+# What orders of resumption are given for; their key is that of the history.
+SCOPE = "failover"
 # The file is written at most so often, and when the timeline has changed.
 KEEP_S = 1.0
 
@@ -80,13 +87,24 @@ class Moment(Struct, frozen=True, array_like=True):
     lsn: int
 
 
+class Mark(Struct, frozen=True, array_like=True, order=True):
+    """Which order of resumption."""
+
+    id: int
+    at: datetime
+
+
 class Known(Struct, frozen=True, kw_only=True):
-    """The highest position that was acknowledged, on which history, and how it came there."""
+    """The highest position that was acknowledged, on which history, and how it came there.
+
+    orders  of resumption that were in force by then: they end no hold any more
+    """
 
     system: int
     timeline: str
     lsn: int
     moments: tuple[Moment, ...] = ()
+    orders: tuple[Mark, ...] = ()
 
 
 class Hold(Struct, frozen=True, kw_only=True):
@@ -167,7 +185,7 @@ class History:
         self.known = _recall(file)
         self.found: Standing | None = None
         self.hold: Hold | None = None
-        # Called at once when there is a hold, before the connection that showed it is used.
+        # Called at once when there is a new hold, before the connection that showed it is used.
         self.on_hold: Callable[[], None] = lambda: None
         self.trouble = ""
         self._has_advised = False
@@ -204,10 +222,11 @@ class History:
             self.hold = None
             self._learn(found)
             return
-        if self.hold is None or self.hold.key != found.key:
-            log.error("! recovery hold: %s; nothing is sent until `sluice resume --after-failover`", reason)
+        is_new = self.hold is None or self.hold.key != found.key
         self.hold = Hold(key=found.key, reason=reason)
-        self.on_hold()
+        if is_new:
+            log.error("! recovery hold: %s; nothing is sent until `sluice resume --after-failover`", reason)
+            self.on_hold()
 
     async def beat(self, connection: "Connection") -> None:
         """Learn how far the server is now; a hold stays as it is. Under the caller's deadline."""
@@ -219,28 +238,52 @@ class History:
         if self.hold is None:
             self._learn(found)
 
-    def accept(self) -> None:
-        """Go on with the history that was found: a person has said so."""
-        if self.hold is not None and self.found is not None:
+    def ends_by(self, orders: "Iterable[Order]") -> bool:
+        """Whether a person has accepted the history of the hold, by an order that no backup can have brought."""
+        known, hold = self.known, self.hold
+        old = frozenset(known.orders) if known is not None else frozenset()
+        return hold is not None and any(
+            one.scope == SCOPE and one.key == hold.key and Mark(one.id, one.at) not in old for one in orders
+        )
+
+    def heed(self, orders: "Iterable[Order]") -> None:
+        """Obey the orders in force: one of them may end the hold; without a hold they are remembered."""
+        if self.ends_by(orders):
+            self._accept()
+        if self.hold is None:
+            self.remember(orders)
+
+    def remember(self, orders: "Iterable[Order]") -> None:
+        """Let orders end no hold from now on."""
+        known = self.known
+        found = {Mark(one.id, one.at) for one in orders if one.scope == SCOPE}
+        if known is not None and not found <= set(known.orders):
+            self.known = msgspec.structs.replace(known, orders=tuple(sorted({*known.orders, *found})))
+
+    def _accept(self) -> None:
+        """Go on with the history that was found."""
+        if self.hold is not None and self.known is not None and self.found is not None:
             log.warning("= recovery hold ends by order: %s", self.hold.reason)
             self.hold = None
-            self.known = None
-            self._learn(self.found)
+            self._begin(self.found, self.known.orders)
 
     def _learn(self, found: Standing) -> None:
         known = self.known
-        if known is not None and (known.system, known.timeline) == (found.system, found.timeline):
-            moments = known.moments
-            now = self._wall()
-            if not moments or (now - moments[-1].at).total_seconds() >= 1.0:
-                moments = (*moments, Moment(now, found.lsn))[-MOMENTS:]
-            self.known = Known(
-                system=found.system, timeline=found.timeline, lsn=max(known.lsn, found.lsn), moments=moments
-            )
-        else:
-            self.known = Known(
-                system=found.system, timeline=found.timeline, lsn=found.lsn, moments=(Moment(self._wall(), found.lsn),)
-            )
+        if known is None or (known.system, known.timeline) != (found.system, found.timeline):
+            self._begin(found, known.orders if known is not None else ())
+            return
+        moments = known.moments
+        now = self._wall()
+        if not moments or (now - moments[-1].at).total_seconds() >= 1.0:
+            moments = (*moments, Moment(now, found.lsn))[-MOMENTS:]
+        self.known = msgspec.structs.replace(known, lsn=max(known.lsn, found.lsn), moments=moments)
+
+    def _begin(self, found: Standing, orders: tuple[Mark, ...]) -> None:
+        """Know no more than what was found, and which orders were obeyed before."""
+        self.known = Known(
+            system=found.system, timeline=found.timeline, lsn=found.lsn, moments=(Moment(self._wall(), found.lsn),),
+            orders=orders,
+        )  # fmt: skip
 
     async def keep(self) -> None:
         """Write the file where there is something new; beside the loop, for a disk may be slow."""
@@ -248,9 +291,10 @@ class History:
         if self._file is None or known is None or self.hold is not None:
             return
         kept = self._kept
-        if kept is not None and (kept.system, kept.timeline, kept.lsn) == (known.system, known.timeline, known.lsn):
-            return
         is_same = kept is not None and (kept.system, kept.timeline) == (known.system, known.timeline)
+        is_same = is_same and kept is not None and kept.orders == known.orders
+        if is_same and kept is not None and kept.lsn == known.lsn:
+            return
         if is_same and self._kept_at is not None and abs((now - self._kept_at).total_seconds()) < KEEP_S:
             return
         self._kept, self._kept_at = known, now

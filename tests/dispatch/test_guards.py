@@ -157,6 +157,22 @@ def test_recovery_hold_stops_all_before_the_connection_that_showed_it_is_used_an
     fake.order(2, "failover", "7/00000002")
     fake.guards.look()
     assert not fake.backlog.paused and fake.dispatcher.barred == ""
+    fake.history.judge(Standing(system=7, timeline="00000002", lsn=9 << 20), None)
+    fake.history.judge(Standing(system=7, timeline="00000002", lsn=5000), None)
+    fake.guards.look()
+    assert fake.backlog.paused, "an order accepts one loss of history"
+    fake.order(3, "failover", "7/00000002")
+    fake.guards.look()
+    assert not fake.backlog.paused
+
+
+def test_order_that_was_read_just_before_the_hold_began_does_not_end_it() -> None:
+    fake = Fake()
+    fake.history.judge(Standing(system=7, timeline="00000001", lsn=5 << 20), None)
+    fake.order(1, "failover", "7/00000001")
+    fake.history.judge(Standing(system=7, timeline="00000001", lsn=5000), None)
+    fake.guards.look()
+    assert fake.backlog.paused
 
 
 def test_grant_that_is_missing_is_advice_that_stops_nothing_and_no_alarm() -> None:

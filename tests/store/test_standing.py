@@ -14,6 +14,7 @@ import pytest
 
 from gateway.errors import StoreError
 from gateway.store import postgres, standing
+from gateway.store.control import Order
 from gateway.store.embedded import SUPERUSER, Embedded, dsn_of
 from gateway.store.queries import query
 from gateway.store.standing import TORN_OCTETS, History, Known, Moment, Standing, branches, judge
@@ -28,6 +29,11 @@ TWO = "1\t0/200000\tno recovery target specified\n"
 
 def found(lsn: int, timeline: str = "00000001", system: int = 7, **more: str) -> Standing:
     return Standing(system=system, timeline=timeline, lsn=lsn, **more)
+
+
+def order(id: int, key: str, seconds: int = 0) -> Order:
+    at = AT + timedelta(seconds=seconds)
+    return Order(id=id, at=at, by="me", action="resume", scope="failover", key=key, until=None, reason="")
 
 
 def test_history_file_says_where_each_timeline_was_left() -> None:
@@ -71,10 +77,48 @@ def test_hold_is_told_at_once_and_ends_by_an_order_alone(tmp_path: Path) -> None
     assert history.hold is not None and told == [history.hold] and history.hold.key == "7/00000002"
     history.judge(found(5000, "00000002"), "1\t0/40\tx\n")
     assert history.hold is not None
-    history.accept()
+    history.heed([order(1, "7/00000001")])
+    assert history.hold is not None, "an order for another history accepts nothing"
+    history.heed([order(2, "7/00000002")])
     assert history.hold is None and history.known is not None and history.known.timeline == "00000002"
     history.judge(found(6000, "00000002"), None)
     assert history.hold is None
+
+
+async def test_order_that_came_back_with_a_backup_ends_no_hold(tmp_path: Path) -> None:
+    """Fault 78, the second time: the backup was taken after the order, and the ids of orders go on from there."""
+    file = tmp_path / "standing.json"
+    history = History(lambda: AT, file)
+    first, again = order(1, "7/00000001"), order(1, "7/00000001", seconds=60)
+    history.judge(found(9 << 20), None)
+    history.judge(found(1 << 20), None)
+    history.heed([first])
+    assert history.hold is None
+    history.judge(found(9 << 20), None)
+    await history.keep()
+    for one in (history, History(lambda: AT, file)):
+        one.judge(found(2 << 20), None)
+        one.heed([first])
+        assert one.hold is not None, "a person accepted another loss"
+        one.heed([first, again])
+        assert one.hold is None
+
+
+def test_order_that_was_given_while_a_worker_was_away_is_for_it_too() -> None:
+    """It knows of nothing behind the failover, so there is nothing else that the order could not have been about."""
+    history = History(lambda: AT)
+    history.judge(found(100), None)
+    history.judge(found(5000, "00000002"), "1\t0/40\tx\n")
+    assert history.ends_by([order(3, "7/00000002")])
+
+
+def test_orders_of_the_server_that_was_left_end_no_hold() -> None:
+    history = History(lambda: AT)
+    history.on_hold = lambda: history.remember([order(3, "7/00000002")])
+    history.judge(found(100), None)
+    history.judge(found(5000, "00000002"), "1\t0/40\tx\n")
+    history.heed([order(3, "7/00000002")])
+    assert history.hold is not None
 
 
 async def test_what_was_acknowledged_outlives_the_worker_in_a_file(tmp_path: Path) -> None:
