@@ -280,6 +280,8 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     recycle_after          messages the SMSC allows a session, which is then drained and bound anew; 0 = any number
     half_dead_s            messages accepted and not one receipt for so long: alarm, and bind anew, one bind each time;
                            0 = ten times the median delay of the receipts, a minute at least
+    breaker_after          segments refused or unanswered in a row, none accepted, "throttled" not counted: all but 5 a
+                           minute wait until one is accepted, with an alarm; 0 = never
     needs_receiver         of tx+rx: submit nothing while no rx has been bound for receiver_grace_s
     outbind_listen         "address:port" where the SMSC calls us; the binds that receive wait for it and call nobody
     outbind_system_id      what the SMSC must call itself; empty: anything
@@ -427,6 +429,7 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     recycle_after: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
     unreadable_most: Annotated[int, Meta(ge=0, le=1_000_000)] = 20
     half_dead_s: Annotated[float, Meta(ge=0, le=86400)] = 0.0
+    breaker_after: Annotated[int, Meta(ge=0, le=1_000_000)] = 500
     needs_receiver: bool = True
     receiver_grace_s: Seconds = 10.0
     outbind_listen: str = ""
@@ -534,7 +537,7 @@ _Section = TypeVar("_Section", bound=Struct)
 LIVE = (
     "tps", "window", "window_floor", "adaptive", "adaptive_start", "throttle_hold_s", "throttle_silence",
     "throttle_pause_s", "probe_interval_s", "retry_delay_s", "retry_longest_s", "max_attempts", "queue_full_delay_s",
-    "queue_full_attempts",
+    "queue_full_attempts", "breaker_after",
 )  # fmt: skip
 INTERFACE_VERSION = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
 # Of those carriers issue beyond the standard's 8 characters.

@@ -33,6 +33,7 @@ from gateway.smpp import capture, recycling
 from gateway.smpp import session as sessions
 from gateway.smpp import status as statuses
 from gateway.smpp.bind import Bind, Kind, Phase, new_link
+from gateway.smpp.breaker import Breaker
 from gateway.smpp.flow import LOOK_S, AccountReport, BindMeter, Flow, verdict
 from gateway.smpp.hosts import Hosts
 from gateway.smpp.limits import Limits
@@ -130,6 +131,8 @@ class Carrier:
         self._outbinds = Outbinds(name, settings, self._awaiting_outbind, clock) if settings.outbind_listen else None
         self._gate = recycling.Gate()
         self._silence = recycling.Silence()
+        self._breaker = Breaker(settings.breaker_after)
+        self._expired = 0
         self._listens_at = -math.inf
         self._receiver_at = 0.0
         self._lacks_receiver = False
@@ -201,7 +204,7 @@ class Carrier:
 
     def limits_of(self, name: str, host: str) -> tuple[Limit, ...]:
         """Name the limits that a bind hangs under at a host, beside the account's throttle."""
-        return self.limits.of_bind(name, host)
+        return (*self.limits.of_bind(name, host), *self._breaker.limits)
 
     def on_request(self, link: Link, pdu: Pdu) -> None:
         """Pass on what the SMSC asks."""
@@ -274,7 +277,7 @@ class Carrier:
             return f"no receiver bound for {self._clock() - self._receiver_at:.0f} s: submits nothing (needs_receiver)"
         if self._outbinds is not None and self._outbinds.last_error:
             return self._outbinds.last_error
-        return self._silence.alarm
+        return self._breaker.alarm or self._silence.alarm
 
     @property
     def window_size(self) -> int:
@@ -308,7 +311,8 @@ class Carrier:
             throttled_share=figures.throttled_share,
             verdict=""
             if bind.kind is Kind.RX
-            else verdict(
+            else self._broken
+            or verdict(
                 is_up=bind.is_bound and not self.is_held,
                 has_queue=bool(self.backlog.unsent),
                 bound_by=figures.bound_by,
@@ -320,7 +324,13 @@ class Carrier:
 
     def account(self) -> AccountReport:
         """Tell how fast the account goes, what bounds it, and why."""
-        return self.flow.report(self._clock(), self.is_up, bool(self.backlog.unsent))
+        report = self.flow.report(self._clock(), self.is_up, bool(self.backlog.unsent))
+        return msgspec.structs.replace(report, verdict=self._broken) if self._broken else report
+
+    @property
+    def _broken(self) -> str:
+        """The verdict while the SMSC takes nothing; empty: it does, or another reason comes first."""
+        return f"carrier-bound: it {self._breaker.alarm}" if self._breaker.alarm and self.is_up else ""
 
     def change_limits(self, *, tps: int, window: int) -> None:
         """Take other limits at once, without a restart: PDUs a second (0: none) and the ceiling of a bind's window."""
@@ -334,6 +344,9 @@ class Carrier:
         for bind in self.binds:
             if bind.link is not None:
                 self._set_attempts(bind.link.exchange)
+        # What was set wrongly may be right now.
+        if self._breaker.reset(settings.breaker_after):
+            self._hang()
         self._apply_share()
         self.pump()
 
@@ -524,6 +537,7 @@ class Carrier:
                 if self._outbinds is not None:
                     self._outbinds.tick(now)
                 self._mind_receivers(now)
+                self._mind_refusals(now)
                 self._recycle(now)
                 if self.flow.look(now, self._submitting()):
                     self._ask_links()
@@ -550,6 +564,7 @@ class Carrier:
             expired = link.exchange.expire(now - self.settings.response_timeout_s, now)
             if expired:
                 self.flow.lost(expired)
+                self._expired += expired
                 log.warning("! %s: %d submit_sm without an answer", bind.name, expired)
             if link.exchange.silent_expiries >= SICK_AFTER:
                 link.abort("no responses any more")
@@ -585,6 +600,23 @@ class Carrier:
                 log.error("! %s: alarm: %s", self.name, self.alarm)
             else:
                 log.info("= %s: a receiver is bound: submits again", self.name)
+
+    def _mind_refusals(self, now: float) -> None:
+        """Hold all but a few messages back from an SMSC that takes none."""
+        ledger = self.ledger
+        failed = ledger.responses - ledger.accepted - ledger.throttled + self._expired
+        if self._breaker.look(now, ledger.accepted, failed):
+            self._hang()
+            if self._breaker.alarm:
+                log.error("! %s: alarm: %s", self.name, self._breaker.alarm)
+            else:
+                log.warning("= %s: a message was accepted: all are sent again", self.name)
+
+    def _hang(self) -> None:
+        """Have the sessions that live hang under the limits that are in force now."""
+        for bind in self._binds:
+            if bind.link is not None:
+                bind.link.exchange.hang_under(self.limits_of(bind.name, bind.host))
 
     def _recycle(self, now: float) -> None:
         """Drain and bind anew who has sent its share, and who may be half-dead: one bind of the account at a time."""

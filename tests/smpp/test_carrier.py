@@ -8,6 +8,7 @@ import pytest
 from gateway.simulator.behaviour import Account, Drops, Limit, Responses
 from gateway.smpp import carrier as carriers
 from gateway.smpp.bind import Phase
+from gateway.smpp.breaker import TRIES
 from tests.fixtures.carriers import FIRST_NUMBER, UNCERTAIN, add, all_bound, outcomes
 from tests.fixtures.now import Now, until
 
@@ -356,6 +357,82 @@ async def test_process_that_was_frozen_reads_before_it_judges(esme, scripted_sms
     now.forward(600.0)  # stopped by a signal, or the machine slept
     await settled(carrier)
     assert [outcome.status for outcome in outcomes(carrier)] == [0] * 5 and carrier.is_up
+
+
+# -- an SMSC that takes nothing ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [0x0B, 0x45], ids=["for good", "for the moment"])
+async def test_smsc_that_refuses_everything_gets_a_few_a_minute_and_all_again_when_it_takes_one(
+    esme, scripted_smsc, monkeypatch, status
+):
+    """Fault 46: a route that is set wrongly does not use up a campaign."""
+    monkeypatch.setattr(carriers, "TICK_S", 0.001)
+    now = Watched()
+    carrier, (peer,) = await bound(
+        esme, scripted_smsc, window=5, breaker_after=20, retry_delay_s=0.01, max_attempts=100, enquire_link_s=3600.0,
+        clock=now,
+    )  # fmt: skip
+    takes: list[bool] = []
+
+    async def answers():
+        while True:
+            submit = await peer.next("submit_sm")
+            peer.answer(submit, message_id="1") if takes else peer.answer(submit, status=status)
+
+    answering = asyncio.create_task(answers())
+    add(carrier, 1000)
+    most = 0
+    for minute in range(3):
+        await until(lambda: carrier.alarm and not carrier.in_flight, "it holds back")
+        await pass_time(now, 0.1)
+        sent = carrier.ledger.submitted
+        # What left between the answer and the look that followed is a few windows here.
+        most = most or sent
+        assert 20 <= most < 500 and sent <= most + minute * TRIES, minute
+        assert carrier.alarm.startswith("takes nothing: ") and carrier.is_up
+        assert carrier.account().verdict.startswith("carrier-bound: it takes nothing")
+        assert carrier.reports()[0].alarm == carrier.alarm
+        await pass_time(now, 62.0)
+        await until(lambda sent=sent: carrier.ledger.submitted == sent + TRIES, "a few are tried")
+    takes.append(True)
+    await pass_time(now, 62.0)
+    await until(lambda: not carrier.alarm, "one is accepted")
+    while carrier.backlog.unsent or carrier.backlog.in_flight:
+        await pass_time(now, 1.0)
+    assert carrier.ledger.accepted == 1000 - carrier.ledger.rejected >= 500
+    answering.cancel()
+
+
+async def test_smsc_that_answers_nothing_is_tried_with_a_few_a_minute_and_a_change_of_settings_ends_that(
+    esme, scripted_smsc, monkeypatch
+):
+    """Fault 46: its binds come up again and again, and each time a window would be in doubt."""
+    monkeypatch.setattr(carriers, "TICK_S", 0.001)
+    now = Watched()
+    carrier = esme(
+        scripted_smsc.port, window=4, breaker_after=10, response_timeout_s=2.0, enquire_link_s=3600.0, clock=now
+    )
+
+    async def binds():
+        while True:
+            await (await scripted_smsc.accept()).bind()
+
+    binding = asyncio.create_task(binds())
+    add(carrier, 100)
+    while not carrier.alarm:
+        await all_bound(carrier)
+        await pass_time(now, 0.5)
+    await until(lambda: not carrier.in_flight, "its session is given up")
+    await all_bound(carrier)
+    sent = carrier.ledger.submitted
+    assert sent <= 20
+    await pass_time(now, 30.0)
+    assert carrier.ledger.submitted == sent
+    carrier.tune(carrier.settings)
+    assert not carrier.alarm
+    await until(lambda: carrier.ledger.submitted == sent + 4, "it goes on with a window")
+    binding.cancel()
 
 
 # -- others -----------------------------------------------------------------------------------------------------------
