@@ -90,6 +90,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     spread_s          over which what waited is released (QH-7)
     arbitration_s     a message of higher priority that is due so soon goes before (CP-4)
     value             of two runs of one priority the one that is worth more goes before
+    announces         another run goes behind this one: it tells whom it means to write to (store/rivals.py sets it)
     tags              of this run's messages, for caps
     audience          tree of who must still match (SG-6)
     exception         tree of what must not have happened since the run was made (EX-2)
@@ -114,6 +115,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     spread_s: Annotated[int, Meta(ge=0, le=86400)] = 1800
     arbitration_s: Annotated[int, Meta(ge=0, le=86400)] = 900
     value: Annotated[int, Meta(ge=0, le=MOST_VALUE)] = 0
+    announces: bool = False
     tags: tuple[str, ...] = ()
     audience: Any = None
     exception: Any = None
@@ -134,9 +136,15 @@ def rank_of(priority: int, value: int) -> int:
     return max(-MOST_PRIORITY, min(MOST_PRIORITY, priority)) * (MOST_VALUE + 1) - value
 
 
-def announces(class_: int, rank: int) -> bool:
-    """Whether a run tells of what it means to write: one that goes before those of which nothing was said (CP-4)."""
-    return rank < 0 and class_ in CLASS_BY_NAME.values()
+def is_counted(class_: int) -> bool:
+    """Whether caps may count messages of a class."""
+    return class_ in CLASS_BY_NAME.values()
+
+
+def announces(class_: int, rank: int, gate: Gate) -> bool:
+    """Whether a run tells of what it means to write: one that goes before those of which nothing was said, and one that
+    some other goes behind (CP-4)."""
+    return (rank < 0 or gate.announces) and is_counted(class_)
 
 
 def hours_of(per: str) -> int:

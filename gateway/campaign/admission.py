@@ -160,7 +160,7 @@ class RunRules:
             arbitration_us=gate.arbitration_s * _US,
             has_bypass=bool(gate.bypass),
             has_windows=not self.is_exempt,
-            announces=announces(self._class, self._rank),
+            announces=announces(self._class, self._rank, gate),
         )
 
     def _cap(self, cap: Cap, at: int) -> tuple[int, int, int, int, int, int, int, bool]:

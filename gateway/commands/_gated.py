@@ -66,7 +66,7 @@ def gate_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--priority",
                 type=click.IntRange(-MOST_PRIORITY, MOST_PRIORITY),
                 default=0,
-                help="Below 0 it goes before other runs, and has the place under a cap that both want (CP-4).",
+                help="The lower goes before, and has the place under a cap that both want (CP-4); others have 0.",
             ),
             click.option(
                 "--value",

@@ -165,16 +165,20 @@ async def terms_of(connection: postgres.Connection, zone: ZoneInfo, at: datetime
 
 
 @audience.command()
+@click.option("--numbers", is_flag=True, help="How many numbers they have, too: people may share one.")
 @_asking_options
-def count(text: str, zone: ZoneInfo, at: datetime | None, allow_unknown: bool, config: Path | None, dsn: str) -> None:
+def count(
+    numbers: bool, text: str, zone: ZoneInfo, at: datetime | None, allow_unknown: bool, config: Path | None, dsn: str
+) -> None:
     """Count the people whom TEXT matches; @FILE reads it from a file."""
 
     async def work(connection: postgres.Connection) -> selection.Counted:
         _, tree = await read_tree(connection, _read(text), allow_unknown=allow_unknown)
-        return await selection.count(connection, tree, await terms_of(connection, zone, at))
+        return await selection.count(connection, tree, await terms_of(connection, zone, at), by_number=numbers)
 
     found = _run(config, dsn, work)
-    click.echo(f"{found.people:,} people, {found.with_number:,} of them with a number; {found.numbers:,} numbers")
+    told = f"{found.people:,} people, {found.with_number:,} of them with a number"
+    click.echo(told if found.numbers is None else f"{told}; {found.numbers:,} numbers")
 
 
 @audience.command()

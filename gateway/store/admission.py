@@ -15,9 +15,7 @@ from typing import Literal, TypeAlias
 from _fastpath.gate import CONTACT_COLUMNS, page
 from _fastpath.peoplerows import bucket
 from gateway.errors import StoreError
-from gateway.gate import Gate, announces, rank_of
 from gateway.store import control, queue
-from gateway.store.people import BUCKETS
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
@@ -46,25 +44,6 @@ async def consent(connection: Connection, spans: Spans, brand: str) -> bytes:
 async def contacts(connection: Connection, spans: Spans, since: datetime, until: datetime) -> bytes:
     """Read who of some pages was written to since, or is to be until; -> octets for Questions.read_contacts."""
     return await connection.fetchval(query("contact_pages"), *spans, since, until) or b""
-
-
-async def announce(
-    connection: Connection, gate: Gate, *, run: int, list_id: int, class_: int, priority: int, due_at: datetime
-) -> bool:
-    """Tell whom a run over a list means to write to, before it is enqueued; -> False: it goes before nobody (CP-4).
-
-    raises  StoreError
-    cost    about 1 us of Postgres a person, in one statement
-    """
-    rank = rank_of(priority, gate.value)
-    if not announces(class_, rank):
-        return False
-    brand = await id_of(connection, "brand", gate.brand) if gate.brand else 0
-    tags = 0
-    for name in gate.tags:
-        tags |= 1 << await id_of(connection, "tag", name)
-    await connection.execute(query("announce"), list_id, range(BUCKETS), due_at, run, class_, brand, rank, tags)
-    return True
 
 
 async def pending(connection: Connection, asked: Iterable[int], now: datetime) -> set[int]:

@@ -13,10 +13,10 @@ import msgspec
 from msgspec import Struct
 
 from gateway.errors import StoreError
-from gateway.gate import Gate, gate_of
+from gateway.gate import Gate
 from gateway.message import Encoding, MessageClass, Refusal
 from gateway.routing import Plan, by_weight
-from gateway.store import admission, audit, placement
+from gateway.store import audit, placement, rivals
 from gateway.store.people import BUCKETS
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -179,7 +179,7 @@ async def materialise(
     """
     if run.list is None:
         raise StoreError(f"run {run.id}: it has no list")
-    await _announce(connection, run)
+    await _announce(connection, run.id, now)
     if plan is None:
         plan = by_weight(run.lanes, weights)
     ranges = plan.bounds, plan.firsts, plan.counts, plan.slots
@@ -224,15 +224,11 @@ async def materialise(
     return total
 
 
-async def _announce(connection: Connection, run: Run) -> None:
+async def _announce(connection: Connection, run_id: int, now: datetime) -> None:
     """Tell whom a run means to write to, if it goes before others: apart, for it is the people's side (CP-4)."""
-    gate = gate_of(run.gate)
-    known = None if gate is None else await run_by_id(connection, run.id)
-    if gate is not None and run.list is not None and known is not None and known.enqueued_at is None:
-        await admission.announce(
-            connection, gate, run=run.id, list_id=run.list, class_=run.class_, priority=run.priority,
-            due_at=run.not_before,
-        )  # fmt: skip
+    known = await connection.fetchrow(query("run_by_id"), run_id)
+    if known is not None and known["enqueued_at"] is None:
+        await rivals.announce(connection, known, now)
 
 
 async def enqueue_few(

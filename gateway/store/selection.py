@@ -31,9 +31,10 @@ SET_DEADLINE_S = 600.0
 MOST_COST = 50_000_000.0
 # From here on a second connection is worth its opening: some hundred thousand people, half a second.
 WORTH_SHARING = 30_000.0
-# Sums of events are hashed in memory, or they are written to disk and read again. The planner takes a comparison of
-# JSON for one that hardly anybody passes, and would look up a million people one by one (2.3 times as long as by hash).
-SET_WISE = ("SET LOCAL work_mem = '128MB'", "SET LOCAL enable_nestloop = off")
+# Hashes that the caches of a core have room for: with 128 MB sums of events and joins of millions took a third more
+# CPU, though nothing of them was written to disk. The planner takes a comparison of JSON for one that hardly anybody
+# passes, and would look up a million people one by one (2.3 times as long as by hash). Both measured 2026-11.
+SET_WISE = ("SET LOCAL work_mem = '4MB'", "SET LOCAL enable_nestloop = off")
 
 _KEEP = """
 INSERT INTO audience (name, text, tree, zone, created_at, updated_at)
@@ -84,11 +85,11 @@ class Known(Struct, frozen=True, kw_only=True):
 
 
 class Counted(Struct, frozen=True, kw_only=True):
-    """How many people an audience has, how many of them have a number, and how many numbers those are."""
+    """How many people an audience has, how many of them have a number, and how many numbers those are, where asked."""
 
     people: int
     with_number: int
-    numbers: int
+    numbers: int | None = None
 
 
 def _audience(row: Mapping[str, Any]) -> Audience:
@@ -157,14 +158,14 @@ async def estimate(connection: Connection, tree: Predicate, terms: Terms) -> flo
     return cost
 
 
-async def count(connection: Connection, tree: Predicate, terms: Terms) -> Counted:
+async def count(connection: Connection, tree: Predicate, terms: Terms, *, by_number: bool = False) -> Counted:
     """Count everybody.
 
     People are counted one by one, by all processes that Postgres has for it: a sum by number would be a row a person in
     the memory of one of them. What is too much by then are numbers that several of them share, who are few.
 
     raises  StoreError as `estimate` does
-    cost    a scan of all people, and of the events that are asked for; one of the index of numbers
+    cost    a scan of all people, and of the events that are asked for; by_number: one of the index of numbers too
             (benchmarks/bench_audience.py)
     """
     await estimate(connection, tree, terms)
@@ -177,10 +178,11 @@ async def count(connection: Connection, tree: Predicate, terms: Terms) -> Counte
     ):
         for setting in SET_WISE:
             await connection.execute(setting)
-        row = await connection.fetchrow(sql, *compiled.parameters, timeout=SET_DEADLINE_S)
-        assert row is not None
-        numbers = row["with_number"]
-        if numbers > 1:
+        # All rows, though there is one: fetchrow asks for the first, and where so many are asked for Postgres starts no
+        # other processes.
+        [row] = await connection.fetch(sql, *compiled.parameters, timeout=SET_DEADLINE_S)
+        numbers: int | None = row["with_number"] if by_number else None
+        if numbers is not None and numbers > 1:
             numbers -= await _surplus(connection, tree, terms)
     return Counted(people=row["people"], with_number=row["with_number"], numbers=numbers)
 
@@ -205,13 +207,10 @@ async def _surplus(connection: Connection, tree: Predicate, terms: Terms) -> int
             "FROM unnest($1::int[], $2::bigint[]) AS u (bucket, number)) AND "
         )
     each = f"{compiled.select('p.bucket, p.number, count(*) AS n', asked)} GROUP BY p.bucket, p.number"
-    return int(
-        await connection.fetchval(
-            f"SELECT coalesce(sum(n - 1), 0)::bigint FROM ({each}) found",
-            *compiled.parameters,
-            timeout=SET_DEADLINE_S,
-        )
+    [row] = await connection.fetch(
+        f"SELECT coalesce(sum(n - 1), 0)::bigint FROM ({each}) found", *compiled.parameters, timeout=SET_DEADLINE_S
     )
+    return int(row[0])
 
 
 async def members(connection: Connection, tree: Predicate, terms: Terms, limit: int) -> list[tuple[int, int | None]]:

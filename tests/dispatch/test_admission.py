@@ -343,6 +343,45 @@ async def test_of_two_runs_of_one_priority_the_dearer_goes_before_and_an_equal_o
     assert await keeper.ask(early, gate(7)) == {"send": 7, "arbitration_lost": 3}
 
 
+@pytest.mark.parametrize("first", ["better", "worse"])
+@pytest.mark.parametrize(("better", "worse"), [(1, 2), (0, 5), (-2, -1)])
+async def test_whichever_is_enqueued_first_the_one_of_higher_priority_has_the_place_CP_4(
+    keeper: Keeper, better: int, worse: int, first: str
+) -> None:
+    gate = Gate(needs="none", caps=(Cap(limit=1, per="day"),), gap_s=0)
+    soon = MONDAY_NOON + timedelta(minutes=10)
+    made = {}
+    for which in (first, "worse" if first == "better" else "better"):
+        people, rank, at = (numbers(6), better, soon) if which == "better" else (numbers(10), worse, None)
+        made[which] = await keeper.run(people, gate, priority=rank, not_before=at, name=which)
+    assert await keeper.ask(made["worse"], gate) == {"arbitration_lost": 6, "send": 4}
+    keeper.now = soon
+    assert await keeper.ask(made["better"], gate) == {"send": 6}
+
+
+async def test_runs_that_are_alike_announce_nothing_CP_4(keeper: Keeper) -> None:
+    gate = Gate(needs="none", caps=(Cap(limit=1, per="day"),), gap_s=0)
+    for name in ("one", "two"):
+        await keeper.run(numbers(10), gate, name=name)
+    assert await keeper.connection.fetchval("SELECT count(*) FROM contact_page") == 0
+
+
+async def test_of_a_run_that_others_go_behind_later_those_are_due_whom_it_has_not_claimed_CP_4(keeper: Keeper) -> None:
+    """Whom it has refused before takes nobody's place, and whom it has written to has one already."""
+    gate = Gate(brand="acme", caps=(Cap(limit=1, per="day"),), gap_s=0)
+    people = numbers(20)
+    await set_consent(keeper.connection, "acme", people[:5])
+    before = await keeper.run(people[:10], gate, name="before")
+    assert await keeper.ask(before, gate) == {"send": 5, "no_consent": 5}
+    await keeper.connection.execute("UPDATE chunk SET state = 1 WHERE run = $1", before.id)
+    await set_consent(keeper.connection, "acme", people)
+    waits = await keeper.run(people[10:15], gate, name="waits", not_before=MONDAY_NOON + timedelta(minutes=9))
+    behind = await keeper.run(people, gate, priority=3, name="behind")
+    assert await contacts_of(keeper.connection, before.id, compiled.DUE) == []
+    assert await contacts_of(keeper.connection, waits.id, compiled.DUE) == list(people[10:15])
+    assert await keeper.ask(behind, gate) == {"cap:0": 5, "send": 10, "arbitration_lost": 5}
+
+
 @pytest.mark.parametrize("how", ["paused", "over", "expired", "held"])
 async def test_what_a_run_means_to_write_holds_nobody_up_when_it_stands_still_or_is_over_CP_4(
     keeper: Keeper, how: str

@@ -1,7 +1,7 @@
 """What the gate asks and tells: buckets held, pages of consent and contacts, chunks that wait (sql/admission.sql)."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tests.simulation.copyoctets import write_records
@@ -40,6 +40,18 @@ def gates(tx: Transaction, ids: Sequence[int]) -> Result:
     """Read what some runs ask of everybody."""
     rows = [one for id_ in ids if (one := tx.table("run").get(tx, id_)) is not None and one["gate"] is not None]
     return columns_of(rows, "id", "gate")
+
+
+@model("live_gates", "id", "class", "priority", "lanes", "not_before", "gate", "is_enqueued")
+def live_gates(tx: Transaction, run_id: int, now: datetime) -> Result:
+    """Read what the other runs with a list and a gate ask that are not over, or that are about to be enqueued."""
+    return [
+        (*(one[name] for name in ("id", "class", "priority", "lanes", "not_before", "gate")), bool(one["enqueued_at"]))
+        for _, one in tx.table("run").rows(tx)
+        if one["gate"] is not None and one["list"] is not None and one["id"] != run_id
+        and (one["expires_at"] is None or one["expires_at"] > now)
+        and (one["enqueued_at"] is not None or one["created_at"] > now - timedelta(hours=1))
+    ]  # fmt: skip
 
 
 @model("contact_pages", "string_agg")

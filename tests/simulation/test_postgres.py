@@ -55,8 +55,11 @@ NOT_SIMULATED = {
     "latency_counts",
     "open_consent_pages",
     "fill_consent_pages",
-    # Where a run is enqueued; worlds enqueue theirs by a fixture.
+    # Where a run is enqueued that goes before others; those of a world are alike.
     "announce",
+    "announce_numbers",
+    "ready_numbers",
+    "set_announces",
 } | {name for name, one in all_queries().items() if one.file in NOT_THE_WORKERS and name != "take_job"}
 DISPATCH = Path(dispatch.__file__).parent
 # No simulated worker is given these: jobs, the answers to requests for consent, what commands ask the gate.

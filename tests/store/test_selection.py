@@ -60,11 +60,9 @@ async def test_people_and_their_numbers_are_counted_apart(
     monkeypatch.setattr(selection, "MOST_SHARED", most_shared)
     crowd = [Person(number=447700900001), Person(number=447700900001), Person(), Person(number=447700900002)]
     await write_people(connection, [_named(one, f"p{at}") for at, one in enumerate(crowd)])
-    found = await selection.count(connection, parse("name starts_with 'p'"), TERMS)
+    found = await selection.count(connection, parse("name starts_with 'p'"), TERMS, by_number=True)
     assert found == selection.Counted(people=4, with_number=3, numbers=2)
-    assert await selection.count(connection, parse("name = 'x'"), TERMS) == selection.Counted(
-        people=0, with_number=0, numbers=0
-    )
+    assert await selection.count(connection, parse("name = 'x'"), TERMS) == selection.Counted(people=0, with_number=0)
     # Of numbers that several have it matters how many of those are in it.
     other = [Person(number=447700900001 + at % 3) for at in range(9)]
     await write_people(connection, [_named(one, f"q{at}") for at, one in enumerate(other)], first_id=5)
@@ -75,7 +73,7 @@ async def test_people_and_their_numbers_are_counted_apart(
         ("not name exists", 0, 0),
         ("everyone", 13, 3),
     ):
-        found = await selection.count(connection, parse(text), TERMS)
+        found = await selection.count(connection, parse(text), TERMS, by_number=True)
         assert (found.people, found.numbers) == (people_in, numbers), text
     await connection.execute("DELETE FROM profile WHERE id > 4")
     assert len(await selection.members(connection, parse("everyone"), TERMS, 3)) == 3

@@ -33,16 +33,6 @@ CROSS JOIN LATERAL (
     OFFSET 0
 ) p;
 
--- name: announce
--- Note whom a run means to write to, and when: the people of its list, by pages. A list is looked into bucket by bucket.
--- $1 = list, $2 = buckets, $3 = when they are due, $4 = run, $5 = class, $6 = brand, $7 = rank, $8 = tags.
--- index: list_entry_pkey (bucket, list, number)
-INSERT INTO contact_page (bucket, page, at, run, sender, kind, class, brand, priority, tags, numbers)
-SELECT bucket, ((number % 1000003 * 48271 % 2147483647) >> 8 & 255)::int AS page, $3::timestamptz, $4::bigint, 0, 0,
-       $5::smallint, $6::smallint, $7::smallint, $8::bigint, string_agg(int8send(number), ''::bytea ORDER BY number)
-FROM list_entry WHERE bucket = ANY($2::int[]) AND list = $1::bigint
-GROUP BY 1, 2;
-
 -- name: why_suppressed
 -- Read what suppresses some numbers, for a sender or for all: the first word that is in force.
 -- index: suppression_pkey
