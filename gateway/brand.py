@@ -13,19 +13,21 @@ Not here: what a gate asks for (gate.py), the words of windows (rules.py), how s
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 
 from gateway.countries import countries
-from gateway.gate import Gate, Local, Needs, read_caps
+from gateway.gate import Around, Gate, Local, Needs, read_caps
 from gateway.message import MessageClass
 from gateway.routing import Problem
 from gateway.rules import read_window, weekly
 
 Word = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+# Braces would be a field of the text.
+LabelWords = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[^{}\r\n]+$")]
 Seconds = Annotated[int, Meta(ge=0, le=86400 * 31)]
 # CP-1.
 CAPS: tuple[Any, ...] = ("1 per day", "4 per 7d", {"limit": 1, "per": "7d", "tags": ["exclusive"]})
@@ -54,6 +56,8 @@ class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     spread_s      over which what waited is released (QH-7)
     may_bypass    who may pass over caps with a promotional text, USER or USER@HOST; "*" = everybody (CP-6)
     footer        words that triggered and bulk texts end with, such as "STOP to 12345"
+    label         what the labels of countries are filled with: {optout_080 = "080-123-4567"}; `sluice packs KR`
+    international countries that are written to from abroad alone, so that no template has to be registered there
     """
 
     programmes: Annotated[tuple[Word, ...], Meta(min_length=0, max_length=100)] = ()
@@ -70,6 +74,8 @@ class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     spread_s: Annotated[int, Meta(ge=0, le=86400)] = 1800
     may_bypass: Annotated[tuple[str, ...], Meta(min_length=0, max_length=100)] = ()
     footer: Annotated[str, Meta(max_length=160)] = ""
+    label: dict[str, LabelWords] = {}
+    international: Annotated[tuple[str, ...], Meta(min_length=0, max_length=300)] = ()
 
 
 def problems_of(key: str, brand: BrandSettings) -> list[Problem]:
@@ -77,6 +83,9 @@ def problems_of(key: str, brand: BrandSettings) -> list[Problem]:
     problems: list[Problem] = []
     if brand.country and brand.country not in countries():
         problems.append((f"{key}.country", "a country of two letters such as GB, or nothing", repr(brand.country)))
+    for country in brand.international:
+        if country not in countries():
+            problems.append((f"{key}.international", "countries of two letters such as IN", repr(country)))
     try:
         ZoneInfo(brand.zone)
     except (KeyError, ValueError, OSError):
@@ -108,12 +117,14 @@ def gate_of_brand(
     bypass_by: str = "",
     value: int = 0,
     local: Local | None = None,
+    labels: Mapping[str, Around] | None = None,
 ) -> Gate:
     """Say what a run of a brand asks of everybody.
 
     audience, exception  trees of JSON; days_zone: of their calendar days, by default the brand's
     bypass               why caps that are no law are passed over; bypass_by: who says so
     value                of a message, against runs of the same priority
+    labels               what the law of a country puts around a promotional text
     local                a time of each recipient's clock, before which nobody is written to
     """
     problems: list[Problem] = []
@@ -141,6 +152,7 @@ def gate_of_brand(
         bypass_by=bypass_by if bypass else "",
         value=value,
         local=local,
+        labels=labels or {},
     )
 
 

@@ -7,8 +7,11 @@ A country's code is its two letters as two digits of base 32, A = 1: GB = 7 * 32
 """
 
 import functools
+from collections.abc import Mapping
 
 UNKNOWN = 0
+# So many first digits tell a number's country.
+HEAD_DIGITS = 8
 _LETTERS = 32
 
 # Country:prefixes. Taken from the metadata of phonenumbers 9.0 (2026-11) by asking it for numbers of every range;
@@ -66,6 +69,15 @@ def country_of(number: int) -> str:
         if country := table.get(digits[:length]):
             return country
     return ""
+
+
+def heads_by_country(heads: Mapping[str, int]) -> dict[str, int]:
+    """Sum numbers up by country, given how many begin with which HEAD_DIGITS digits; "" = of no known country."""
+    found: dict[str, int] = {}
+    for head, people in heads.items():
+        country = country_of(int(head))
+        found[country] = found.get(country, 0) + people
+    return found
 
 
 def code_of(country: str) -> int:

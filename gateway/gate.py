@@ -75,6 +75,28 @@ class Local(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     since: int
 
 
+class Around(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the law of a country puts around a promotional text: (광고) … 무료수신거부 080-123-4567.
+
+    lacks  what nobody has said and must stand there: such a text is not composed
+    """
+
+    prefix: str = ""
+    suffix: str = ""
+    lacks: tuple[str, ...] = ()
+
+    def put(self, text: str) -> str:
+        """Put it around a text, or a template, once; what comes out is what is cut and counted.
+
+        raises  ValueError naming what it lacks
+        """
+        if self.lacks:
+            raise ValueError(f"label: expected {', '.join(self.lacks)}, found none")
+        if not text.startswith(self.prefix.rstrip()):
+            text = self.prefix + text
+        return text if text.endswith(self.suffix.lstrip()) else text + self.suffix
+
+
 class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a run asks of everybody at the moment of sending.
 
@@ -97,6 +119,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     days_zone         of the calendar days of both
     bypass            why caps that are no law are passed over, and by whose word; "" = they are not (CP-6)
     local             nobody is written to before that time of his clock (QH-8)
+    labels            by country of two letters, what its law puts around a promotional text
     to_hard_limit     the windows that the law allows at most, where a pack's own are narrower
     """
 
@@ -123,6 +146,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     bypass: str = ""
     bypass_by: str = ""
     local: Local | None = None
+    labels: Mapping[str, Around] = {}
     to_hard_limit: bool = False
 
     @property

@@ -225,20 +225,11 @@ class PackCap(Struct, frozen=True, forbid_unknown_fields=True):
 class OptIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a grant needs.
 
-    type              express: an affirmative act for texts; written: in writing; express_or_soft: or a customer who
-                      was offered to refuse
-    double            a second word from the handset
-    valid_months      after which a grant ends; None: never
-    reconfirm_months  after which the person is told again of it; None: never
-    proof_years       kept after the last text
-    ask_once          no answer is a refusal, and the same request is not repeated
+    double    a second word from the handset
+    ask_once  no answer is a refusal, and the same request is not repeated
     """
 
-    type: Literal["express", "written", "express_or_soft"]
     double: bool
-    valid_months: Count | None
-    reconfirm_months: Count | None
-    proof_years: Count
     ask_once: bool
 
 
@@ -250,15 +241,8 @@ class Footer(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OptOut(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What follows a STOP, and how often the way out is said.
+    """How often the way out is said. A STOP is honoured within a second, and confirmed, everywhere."""
 
-    deadline_days  by law, to honour it; ours is one second
-    """
-
-    confirm: bool
-    confirm_max_s: Count
-    scope: Literal["brand", "programme", "sender"]
-    deadline_days: Count | None
     footer_every: Footer
 
 
@@ -277,12 +261,11 @@ class Night(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Dlt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What must stand on every template where templates are registered."""
+    """What must stand on every text where templates are registered; its category is the class of the run."""
 
     pe_id: Literal["required", "optional"]
     template_id: Literal["required", "optional"]
     header: Literal["required", "optional"]
-    category: Literal["required", "optional"]
 
 
 class Origin(Struct, frozen=True):
@@ -302,8 +285,7 @@ class Pack(Struct, frozen=True, kw_only=True):
     transactional_window  of transactional ones
     holidays              calendars whose days are closed for promotional messages
     zone_mode             for zones known from the number alone: those of its area code, or all of its country
-    max_promo, legal_max  caps by default; caps that nobody may go over
-    url_allowed           route: as the route says
+    legal_max             caps that nobody may go over
     regions               what differs in parts of the country, each whole
     """
 
@@ -316,14 +298,11 @@ class Pack(Struct, frozen=True, kw_only=True):
     night: Night | None
     holidays: tuple[str, ...]
     zone_mode: Literal["trust_area_code", "strict"]
-    max_promo: tuple[PackCap, ...]
     legal_max: tuple[PackCap, ...]
     optin: OptIn
     optout: OptOut
     label: Label
     dlt: Dlt | None
-    identity_required: bool
-    url_allowed: bool | Literal["route"]
     origins: Mapping[str, Origin]
     regions: Mapping[str, "Pack"] = {}
 
@@ -333,14 +312,11 @@ _PARTS: dict[str, Any] = {
     "night": Night | None,
     "holidays": tuple[Annotated[str, Meta(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,6})?$")], ...],
     "zone_mode": Literal["trust_area_code", "strict"],
-    "max_promo": tuple[PackCap, ...],
     "legal_max": tuple[PackCap, ...],
     "optin": OptIn,
     "optout": OptOut,
     "label": Label,
     "dlt": Dlt | None,
-    "identity_required": bool,
-    "url_allowed": bool | Literal["route"],
 }
 KEYS = (*WINDOWS, *_PARTS)
 # A leaf that TOML cannot leave empty.

@@ -136,10 +136,10 @@ def leaf(value: Any, **more: Any) -> dict[str, Any]:
 
 def test_leaf_of_a_pack_without_source_or_confidence_is_refused() -> None:
     problems: list[Problem] = []
-    document = {"promo_window": {"v": "always"}, "zone_mode": leaf("strict", conf="E"), "url_allowed": True}
+    document = {"promo_window": {"v": "always"}, "zone_mode": leaf("strict", conf="E"), "holidays": []}
     assert read_pack("XX", [("XX", document)], problems) is None
     keys = {key for key, _, _ in problems}
-    assert {"XX.promo_window.src", "XX.promo_window.conf", "XX.zone_mode.conf", "XX.url_allowed"} <= keys
+    assert {"XX.promo_window.src", "XX.promo_window.conf", "XX.zone_mode.conf", "XX.holidays"} <= keys
 
 
 def test_unknown_key_of_a_pack_is_refused_with_the_one_that_was_meant() -> None:

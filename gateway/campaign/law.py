@@ -9,17 +9,20 @@ Not here: instants (quiet_hours.py), counting towards a cap (frequency.py), who 
 import functools
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
-from datetime import timedelta
 from importlib import resources
+from typing import Literal
 
 import msgspec
 
 from gateway.errors import ConfigError
+from gateway.gate import Around
 from gateway.message import MessageClass
 from gateway.rules import DAY, Pack, Problem, Spans, Window, joined, read_pack, read_window
 
 DEFAULT = ""
+WHOLE = ("label", "optin", "optout", "dlt")
 # Promotional: what quiet hours, labels and footers are for. Of the rest only transactional has a window at all (QH-10).
 PROMOTIONAL = (MessageClass.TRIGGERED, MessageClass.BULK)
 EXEMPT = (MessageClass.OTP, MessageClass.COMPLIANCE, MessageClass.CONVERSATION)
@@ -60,6 +63,12 @@ def read_packs(documents: Mapping[str, Mapping[str, object]]) -> Mapping[str, Pa
             part = read_pack(country, [*layers, (f"{name}.states.{region}", below)], problems, region)
             if part is not None:
                 regions[region] = part
+            # What a text says is decided by chunks, which are alike in country.
+            problems += [
+                (f"{name}.states.{region}.{key}", "what holds in the whole country", "a value of the region's own")
+                for key in WHOLE
+                if key in below
+            ]
         if pack is not None:
             found[country] = msgspec.structs.replace(pack, regions=regions)
     if problems:
@@ -117,46 +126,39 @@ def _either(one: Window, other: Window) -> Window:
     return Window(days=(mon, tue, wed, thu, fri, sat, sun), holidays=one.holidays)
 
 
-def consent_needed(pack: Pack, class_: MessageClass, minute: int, weekday: int = 0) -> str | None:
-    """Name the consent that a message needs at a local minute: promotional, transactional, night, or none.
-
-    minute  of the day, 0 to 1439; weekday from Monday
-    """
-    if class_ in EXEMPT:
-        return None
-    if class_ not in PROMOTIONAL:
-        return "transactional"
-    if pack.night is not None and not any(begin <= minute < end for begin, end in pack.promo_window.days[weekday]):
-        return "night"
-    return "promotional"
-
-
 # The text.
 
 
-def labelled(text: str, pack: Pack, values: Mapping[str, str] | None = None) -> str:
-    """Put the label of a country around a promotional text, once; what comes out is what is cut and counted.
+def around(pack: Pack, values: Mapping[str, str]) -> Around:
+    """Say what stands around a promotional text to a country; values fill in its fields, such as optout_080."""
+    prefix, suffix = pack.label.prefix or "", pack.label.suffix or ""
+    if prefix.endswith(")"):
+        prefix += " "
+    if suffix:
+        suffix = " " + suffix
+    lacks = tuple(field for field in label_fields(pack) if not values.get(field))
+    if lacks:
+        return Around(lacks=lacks)
 
-    values  of the fields of the label, such as brand or optout_080
-    raises  KeyError with the field that is missing
-    """
-    prefix, suffix = _filled(pack.label.prefix, values), _filled(pack.label.suffix, values)
-    if prefix and not text.startswith(prefix):
-        text = f"{prefix} {text}" if prefix[-1] == ")" else prefix + text
-    if suffix and not text.endswith(suffix):
-        text = f"{text} {suffix}"
-    return text
+    def filled(words: str) -> str:
+        return unicodedata.normalize("NFC", _FIELD.sub(lambda field: values[field[1]], words))
+
+    return Around(prefix=filled(prefix), suffix=filled(suffix))
+
+
+def labels(values: Mapping[str, str]) -> dict[str, Around]:
+    """Say what stands around a promotional text, by country: of all whose law wants a label."""
+    return {
+        country: around(pack, values) for country, pack in packs().items() if pack.label.prefix or pack.label.suffix
+    }
 
 
 def label_fields(pack: Pack) -> tuple[str, ...]:
     """Name the fields that must be given before a promotional text can be labelled."""
-    return tuple(dict.fromkeys(re.findall(r"\{(\w+)\}", f"{pack.label.prefix or ''}{pack.label.suffix or ''}")))
+    return tuple(dict.fromkeys(_FIELD.findall(f"{pack.label.prefix or ''}{pack.label.suffix or ''}")))
 
 
-def _filled(words: str | None, values: Mapping[str, str] | None) -> str:
-    return re.sub(r"\{(\w+)\}", lambda field: (values or {})[field[1]], words or "")
-
-
+_FIELD = re.compile(r"\{(\w+)\}")
 # The word of a label between any brackets, with anything but letters between its own: "[광고]", "(광 고)", "(광/고)".
 _BRACKETS = r"[(\[{<【〔「（［]", r"[)\]}>】〕」）］]"
 
@@ -172,58 +174,23 @@ def label_faults(text: str, pack: Pack) -> list[str]:
     return [found[0] for found in re.finditer(variant, text) if found[0] != prefix or found.start() > 0]
 
 
-def footer_due(pack: Pack, texts_since: int | None, since: timedelta | None) -> bool:
-    """Say whether this promotional text must tell the way out.
-
-    texts_since  promotional texts since the last one that told it, this one not counted; None: none has ever told it
-    since        time since that text
-    """
-    every = pack.optout.footer_every
-    if texts_since is None or texts_since + 1 >= every.messages:
-        return True
-    return every.days is not None and since is not None and since >= timedelta(days=every.days)
+def footer_wanted(pack: Pack) -> Literal["each", "some", "none"]:
+    """Say whether promotional texts must tell the way out: each, some of them, or none since the label does."""
+    if pack.label.suffix:
+        return "none"
+    return "each" if pack.optout.footer_every.messages == 1 else "some"
 
 
 # India: the registered template.
 
 
 def template_problems(pack: Pack, given: Mapping[str, str]) -> list[Problem]:
-    """Name what a registered template must carry and this one does not: pe_id, template_id, header, category."""
+    """Name what a text must carry where templates are registered, and this one does not: pe_id, template_id, header."""
     if pack.dlt is None:
         return []
     wanted = msgspec.to_builtins(pack.dlt)
     return [
-        (key, f"as registered in {pack.country}", "none")
+        (key, f"what is registered in {pack.country}", "none")
         for key, how in wanted.items()
         if how == "required" and not given.get(key)
     ]
-
-
-VARIABLE = "{#var#}"
-
-
-def matches_template(template: str, text: str) -> bool:
-    """Say whether the fixed text of a registered template stands in the text byte for byte, {#var#} being anything.
-
-    cost  linear: each fixed part is taken where it first stands, which leaves the most for those behind it
-    """
-    first, *rest = template.split(VARIABLE)
-    if not rest:
-        return text == first
-    *between, last = rest
-    if not text.startswith(first) or not text.endswith(last) or len(text) < len(first) + len(last):
-        return False
-    at, end = len(first), len(text) - len(last)
-    for part in between:
-        found = text.find(part, at, end)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return True
-
-
-def may_ask(pack: Pack, asked_before: bool, since: timedelta | None = None) -> bool:
-    """Say whether a request for consent may be sent: again after 90 days (CN-4), where the pack says once never."""
-    if not asked_before:
-        return True
-    return not pack.optin.ask_once and since is not None and since >= timedelta(days=90)

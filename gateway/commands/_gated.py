@@ -20,9 +20,11 @@ from gateway import app, reasons
 from gateway.brand import BrandSettings, gate_of_brand, may_bypass, with_footer
 from gateway.campaign.quiet_hours import Occurrence
 from gateway.commands._control import whoever
+from gateway.commands._countries import judge_countries, labels_of, say_countries
 from gateway.commands._options import Refused, plain, say
 from gateway.commands.audience import kept_audience, read_tree, terms_of
 from gateway.config import Settings
+from gateway.countries import heads_by_country
 from gateway.dispatch.identity import is_dead
 from gateway.dispatch.preview import by_zone
 from gateway.dispatch.route import plan_of
@@ -151,6 +153,7 @@ async def gate_of(
         bypass_by=whoever(),
         value=options["value"],
         local=local_of(settings.brand(options["brand"]), options),
+        labels=labels_of(settings.brand(options["brand"]), MessageClass[options["class_"].upper()]),
     )
 
 
@@ -187,27 +190,36 @@ async def exception_of(connection: postgres.Connection, text: str) -> Predicate:
         raise Refused(f"--exception: {error}") from error
 
 
-async def judge_audience(settings: Settings, options: dict[str, Any]) -> int:
-    """Say who is in the audience and who of them is in no chunk; -> numbers that a run is for. Refused: nobody."""
+async def judge_audience(settings: Settings, table: RouteTable, options: dict[str, Any]) -> int:
+    """Say who is in the audience and who of them is in no chunk; -> numbers that a run is for. Refused: nobody.
+
+    What the laws of their countries ask of the text is asked, too.
+    """
     async with app.open_database(settings) as database, database.connection() as connection:
         tree, zone = await kept_audience(connection, options["audience"])
         gate = await gate_of(settings, database, options, (tree, zone))
         assert gate is not None
         terms = await terms_of(connection, ZoneInfo(zone), None)
         found = await considered.count(connection, tree, terms, gate)
+        countries = heads_by_country(await considered.heads(connection, tree, terms, gate))
         zones = []
         if gate.local is not None:
             octets = await considered.numbers(connection, tree, terms, gate)
             zones = await by_zone(connection, octets, gate, MessageClass[options["class_"].upper()], terms.now)
+    labelled = judge_countries(settings, table, options, countries)
     by_word = {reasons.word_of(reason): people for reason, people in sorted(found.skipped.items(), reverse=True)}
     if options["as_json"] and options["dry_run"]:
-        click.echo(json.dumps({"people": found.people, "numbers": found.numbers, "skipped": by_word}))
+        told = {"people": found.people, "numbers": found.numbers, "skipped": by_word}
+        if labelled:
+            told["labels"] = msgspec.to_builtins(labelled)
+        click.echo(json.dumps(told, ensure_ascii=False))
     else:
         named = plain(options["audience"])
         say(f"audience    {named}: {found.people:,} people, {found.numbers:,} to be asked at the gate")
         for word, number in by_word.items():
             say(f"            {number:,} {word}")
         say_zones(zones)
+        say_countries(settings, options, countries, labelled)
     if not found.numbers:
         raise Refused("nobody to send to")
     if options["strict"] and found.skipped:

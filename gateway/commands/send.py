@@ -9,18 +9,20 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
-from msgspec import structs
+from msgspec import structs, to_builtins
 
 from _fastpath.outbound import explain
 from _fastpath.template import Template
 from gateway import app
 from gateway.commands._campaign import MEANINGS, print_report, reason_of, report_of, send_to_end
 from gateway.commands._control import check_holds
+from gateway.commands._countries import Labelled, judge_countries, say_countries
 from gateway.commands._gated import (
     enqueue_audience,
     gate_of,
@@ -48,6 +50,7 @@ from gateway.contacts.numbers import Numbers
 from gateway.contacts.reading import Reading
 from gateway.contacts.report import Report
 from gateway.contacts.table import Table
+from gateway.countries import HEAD_DIGITS, heads_by_country
 from gateway.dispatch.compose import PLAIN, fields_of, form_of, required_of
 from gateway.dispatch.identity import is_dead
 from gateway.dispatch.preview import by_zone
@@ -157,10 +160,12 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
         options["required"] = required_of(template, carriers)
         sha256 = ""
         if options["audience"]:
-            people_now = app.run(judge_audience(settings, options))
+            people_now = app.run(judge_audience(settings, table, options))
         else:
-            report = _dry_run(template, options)
-            _judge(report, template, options)
+            report, countries = _dry_run(options)
+            labelled = judge_countries(settings, table, options, countries)
+            _judge(report, template, options, labelled)
+            say_countries(settings, options, countries, labelled)
             people_now, sha256 = report.sent, report.sha256
         if options["dry_run"]:
             return
@@ -233,16 +238,24 @@ def open_reading(options: dict[str, Any], fields: tuple[str, ...]) -> Reading:
         raise
 
 
-def _dry_run(template: Template, options: dict[str, Any]) -> Report:
+def _dry_run(options: dict[str, Any]) -> tuple[Report, dict[str, int]]:
+    """Read the file to its end; -> the report, and with a brand how many people each country has."""
     reading = open_reading(options, options["fields"])
+    heads: Counter[str] = Counter()
     with reading.table:
-        return reading.run()
+        for batch in reading.batches():
+            if options["brand"]:
+                heads.update(str(number)[:HEAD_DIGITS] for number in batch.numbers if number)
+    return reading.report, heads_by_country(heads)
 
 
-def _judge(report: Report, template: Template, options: dict[str, Any]) -> None:
+def _judge(report: Report, template: Template, options: dict[str, Any], labelled: list[Labelled]) -> None:
     """Print the dry run; end here when nothing, or not all of it, may be sent."""
     if options["as_json"] and options["dry_run"]:
-        click.echo(json.dumps(report.as_json(), ensure_ascii=False))
+        told = report.as_json()
+        if labelled:
+            told["labels"] = to_builtins(labelled)
+        click.echo(json.dumps(told, ensure_ascii=False))
     else:
         click.echo(report.as_text(), nl=False, err=options["as_json"])
     missing = [name for name in report.missing_fields if name in template.required]

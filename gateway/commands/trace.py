@@ -14,10 +14,12 @@ from gateway import app
 from gateway.commands import _wire
 from gateway.commands._options import config_option, dsn_option, plain, said_plainly, settings_of
 from gateway.config import CarrierSettings, Settings
+from gateway.countries import country_of
 from gateway.dispatch.compose import form_of
 from gateway.dispatch.identity import is_dead
 from gateway.dispatch.route import health_of, table_of
 from gateway.errors import ConfigError, EncodeError
+from gateway.gate import gate_of
 from gateway.message import RECEIPT_STATES, ChunkState, MessageClass, Refusal
 from gateway.routing import Standing, decide
 from gateway.smpp import pdu as pdus
@@ -259,7 +261,9 @@ def composed(story: traces.Story, run: runs.Run | None, settings: CarrierSetting
         return {"why_not": "the carrier is not in these settings"}
     try:
         batch = Batch.of(place.chunk_id, [place.number], [place.fields])
-        batch.dress(form_of(run.template, settings))
+        gate = gate_of(run.gate)
+        label = None if gate is None else gate.labels.get(country_of(place.number))
+        batch.dress(form_of(run.template, settings, label=label))
     except (EncodeError, ValueError) as error:
         return {"why_not": str(error)}
     octets, _, refusals = encode_batch(batch)

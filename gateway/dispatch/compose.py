@@ -1,14 +1,20 @@
-"""From a run and a carrier to the form its messages are written in. Once per run and carrier, never per message."""
+"""From a run and a carrier to the form its messages are written in: once per run, carrier and label, never per message.
 
-from collections.abc import Iterable, Sequence
+Where a country's law puts a label around a promotional text (campaign/law.py), the texts to it have their own form.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
+from _fastpath.batch import Batch
 from _fastpath.outbound import Form, explain
 from _fastpath.template import Template
 from gateway.config import CarrierSettings
+from gateway.countries import UNKNOWN, country_of, letters_of
 from gateway.errors import EncodeError
+from gateway.gate import Around
 from gateway.message import Encoding
 from gateway.routing import address_of
 
@@ -23,6 +29,7 @@ def form_of(
     sender: str = "",
     *,
     has_windows: bool = False,
+    label: Around | None = None,
 ) -> Form:
     """Compile a template for a carrier.
 
@@ -30,14 +37,20 @@ def form_of(
     encoding     what the run asks for beside its text
     sender       from whom (chunk.source); empty: the carrier's own
     has_windows  whether its messages may lie with the SMSC until a window closes and no longer
+    label        what the law of their country puts around the text
     raises       EncodeError: the template is not of the compiled grammar, the carrier's settings do not fit submit_sm,
                  or the run lacks a field that the carrier requires
     """
     source = carrier.source, carrier.source_ton, carrier.source_npi
     if sender:
         source = address_of(sender, short_code_ton=carrier.short_code_ton, has_plus=carrier.sender_plus)
+    if label is not None and encoding.binary:
+        raise EncodeError("binary: expected text, around which a label can stand, found octets")
     try:
         text = Template(template)
+        if label is not None:
+            # What is put into NFC first is compared with the label as it is written.
+            text = Template(label.put(text.text))
         columns = fields_of(text, [carrier]) if fields is None else fields
         return Form(
             text,
@@ -74,6 +87,22 @@ def form_of(
         )
     except ValueError as error:
         raise EncodeError(str(error)) from error
+
+
+def country_of_batch(batch: Batch, labels: Mapping[str, Around]) -> str:
+    """Name the country whose label the texts of a batch have; "" = none has one.
+
+    A chunk is alike in country, but for one that nobody has routed: of that the numbers tell.
+    raises  EncodeError: they are to have different labels
+    """
+    if batch.country != UNKNOWN:
+        country = letters_of(batch.country)
+        return country if country in labels else ""
+    found = {country if country in labels else "" for country in map(country_of, map(batch.number, range(batch.n)))}
+    if len(found) > 1:
+        among = ", ".join(sorted(country or "countries without a label" for country in found))
+        raise EncodeError(f"chunk {batch.chunk_id}: expected numbers that have one label, found those of {among}")
+    return found.pop() if found else ""
 
 
 def encoding_of(text: str) -> Encoding:

@@ -19,13 +19,13 @@ from _fastpath.outbound import Form
 from gateway.config import WorkerSettings
 from gateway.dispatch.admission import Admission, Asked, apart
 from gateway.dispatch.clock import Clock, Watch
-from gateway.dispatch.compose import encoding_of, form_of
+from gateway.dispatch.compose import country_of_batch, encoding_of, form_of
 from gateway.dispatch.intent import Intents
 from gateway.dispatch.line import Connect, Line
 from gateway.dispatch.rest import Rest
 from gateway.dispatch.stops import Feed
 from gateway.errors import EncodeError, StoreError
-from gateway.gate import Gate, gate_of
+from gateway.gate import Around, Gate, gate_of
 from gateway.message import MessageClass, Refusal
 from gateway.smpp.carrier import Carrier
 from gateway.smpp.limits import Spent
@@ -87,7 +87,8 @@ class Dispatcher:
         self._instance = instance
         self._line = Line(connect, self._listen)
         self._lost_claim = False
-        self._forms: dict[tuple[int, str], Dress | EncodeError] = {}
+        # By run, sender and, where the law puts a label around the text, country.
+        self._forms: dict[tuple[int, str, str], Dress | EncodeError] = {}
         self._wake = Rest()
         self._urgent_at = 0.0
         self._is_new = True
@@ -318,28 +319,60 @@ class Dispatcher:
 
     async def _form_of(self, connection: postgres.Connection, batch: Batch, source: str) -> "Dress | EncodeError":
         """What a batch's run is sent in from a sender of this carrier; a run never changes."""
-        known = self._forms.get((batch.run, source))
+        known = self._forms.get((batch.run, source, ""))
         if known is None:
-            run = await runs.run_by_id(connection, batch.run)
+            known = await self._dressed(connection, batch.run, source)
+            self._keep((batch.run, source, ""), known)
+        if isinstance(known, EncodeError) or known.gate is None or not known.gate.labels:
+            return known
+        return self._labelled(known, known.gate, batch, source)
+
+    async def _dressed(self, connection: postgres.Connection, run_id: int, source: str) -> "Dress | EncodeError":
+        run = await runs.run_by_id(connection, run_id)
+        try:
+            if run is None:
+                raise EncodeError(f"run {run_id} is not known")
+            ends = float("inf")
+            if run.expires_at is not None:
+                ends = self._clock.monotonic() + (run.expires_at - self._clock.wall()).total_seconds()
+            gate = gate_of(run.gate)
+            return Dress(self._compiled(run, gate, source), ends, run, gate)
+        except (EncodeError, ValueError) as error:
+            log.error("! lane %d: run %d cannot be composed, it is held: %s", self._carrier.lane, run_id, error)
+            return error if isinstance(error, EncodeError) else EncodeError(str(error))
+
+    def _labelled(self, plain: Dress, gate: Gate, batch: Batch, source: str) -> "Dress | EncodeError":
+        """What a batch wears whose run has labels: a chunk is alike in country, so its text is one (law.py)."""
+        try:
+            country = country_of_batch(batch, gate.labels)
+        except EncodeError as error:
+            log.error("! lane %d: chunk %d is held: %s", self._carrier.lane, batch.chunk_id, error)
+            return error
+        if not country:
+            return plain
+        known = self._forms.get((batch.run, source, country))
+        if known is None:
             try:
-                if run is None:
-                    raise EncodeError(f"run {batch.run} is not known")
-                ends = float("inf")
-                if run.expires_at is not None:
-                    ends = self._clock.monotonic() + (run.expires_at - self._clock.wall()).total_seconds()
-                encoding = encoding_of(run.encoding)
-                gate = gate_of(run.gate)
-                form = form_of(
-                    run.template, self._carrier.settings, run.fields, encoding, source, has_windows=gate is not None
+                known = Dress(
+                    self._compiled(plain.run, gate, source, gate.labels[country]), plain.ends_at, plain.run, gate
                 )
-                known = Dress(form, ends, run, gate)
-            except (EncodeError, ValueError) as error:
-                log.error("! lane %d: run %d cannot be composed, it is held: %s", self._carrier.lane, batch.run, error)
-                known = error if isinstance(error, EncodeError) else EncodeError(str(error))
-            if len(self._forms) >= FORMS:
-                del self._forms[next(iter(self._forms))]
-            self._forms[batch.run, source] = known
+            except EncodeError as error:
+                held = f"run {batch.run} cannot be composed for {country}, it is held: {error}"
+                log.error("! lane %d: %s", self._carrier.lane, held)
+                known = error
+            self._keep((batch.run, source, country), known)
         return known
+
+    def _compiled(self, run: Run, gate: Gate | None, source: str, label: Around | None = None) -> Form:
+        return form_of(
+            run.template, self._carrier.settings, run.fields, encoding_of(run.encoding), source,
+            has_windows=gate is not None, label=label,
+        )  # fmt: skip
+
+    def _keep(self, key: tuple[int, str, str], known: "Dress | EncodeError") -> None:
+        if len(self._forms) >= FORMS:
+            del self._forms[next(iter(self._forms))]
+        self._forms[key] = known
 
     async def give_back(self) -> None:
         """Give back what was claimed and did not leave while the carrier is down, so that another lane may have it.

@@ -181,6 +181,9 @@ async def materialise(
         raise StoreError(f"run {run.id}: it has no list")
     await _announce(connection, run.id, now)
     if plan is None:
+        gate = gate_of(run.gate)
+        if gate is not None and gate.labels:
+            raise StoreError(f"run {run.id}: it has labels of countries: expected a plan, which parts them, found none")
         plan = by_weight(run.lanes, weights)
     ranges = plan.bounds, plan.firsts, plan.counts, plan.slots
     first_id = run.id << CHUNK_BITS

@@ -16,14 +16,17 @@ def test_pack_is_printed_with_source_and_confidence_of_every_value() -> None:
     found = run("kr")
     assert found.exit_code == 0
     assert "(광고)" in found.output and "mon-sun 08:00-21:00" in found.output
-    assert "B  Network Act art. 50" in found.output and "D  re-confirmation every two years" in found.output
+    assert "B  Network Act art. 50" in found.output and "D  our own default" in found.output
 
 
 def test_region_has_what_differs_and_what_its_country_says() -> None:
     found = run("US", "--region", "fl", "--json")
     document = json.loads(found.output)
     assert document["values"]["legal_max"] == [{"n": 3, "per": "rolling_24h"}]
-    assert document["origins"]["legal_max"]["conf"] == "C" and document["origins"]["optin.type"]["pack"] == "US"
+    assert (
+        document["origins"]["legal_max"]["conf"] == "C"
+        and document["origins"]["promo_window"]["pack"] == "US.states.FL"
+    )
 
 
 def test_every_country_is_listed() -> None:
