@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from gateway.brand import CAPS, BrandSettings, gate_of_brand, with_footer
+from gateway.brand import CAPS, BrandSettings, gate_of_brand, problems_of, with_footer
 from gateway.config import decode
 from gateway.message import MessageClass
 from gateway.routing import Problem
@@ -79,3 +80,14 @@ def test_promotional_texts_end_with_the_footer_once() -> None:
     assert with_footer("Sale!", brand, MessageClass.BULK) == "Sale!\nSTOP to 12345"
     assert with_footer("Sale! STOP to 12345", brand, MessageClass.BULK) == "Sale! STOP to 12345"
     assert with_footer("Your order is here", brand, MessageClass.TRANSACTIONAL) == "Your order is here"
+
+
+@pytest.mark.parametrize("word", ["", "{{ name }}", "two\nlines", "x" * 61])
+def test_word_of_a_label_that_could_be_a_field_of_the_text_is_refused(word: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"label": {"optout_080": word}}, BrandSettings)
+
+
+def test_country_that_is_none_is_no_international_one() -> None:
+    found = problems_of("brands.acme", BrandSettings(international=("IN", "India")))
+    assert [(key, what) for key, _, what in found] == [("brands.acme.international", "'India'")]

@@ -3,7 +3,15 @@
 import phonenumbers
 import pytest
 
-from gateway.countries import code_of, countries, country_by_prefix, country_of, letters_of
+from gateway.countries import (
+    HEAD_DIGITS,
+    code_of,
+    countries,
+    country_by_prefix,
+    country_of,
+    heads_by_country,
+    letters_of,
+)
 
 KINDS = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE)
 
@@ -53,3 +61,9 @@ def test_what_is_no_country_has_no_code(text):
 
 def test_every_prefix_is_digits_and_belongs_to_one_country():
     assert all(prefix.isdecimal() and len(country) == 2 for prefix, country in country_by_prefix().items())
+
+
+def test_people_are_counted_by_country_from_the_first_digits_of_their_numbers() -> None:
+    numbers = [821012345678, 447400123456, 447911123456, 59059027123, 870776000000, 14155550123, 14165550123]
+    heads = {str(number)[:HEAD_DIGITS]: 2 for number in numbers}
+    assert heads_by_country(heads) == {"KR": 2, "GB": 2, "GG": 2, "BL": 2, "": 2, "US": 2, "CA": 2}

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from gateway.gate import Cap, Gate, gate_of, read_caps
+from gateway.gate import Around, Cap, Gate, gate_of, read_caps
 
 
 def test_caps_are_written_as_words_or_as_tables_CP_1():
@@ -40,3 +40,12 @@ def test_a_gate_is_kept_as_it_was_written_and_nothing_else_is_one():
     assert gate_of(None) is None
     with pytest.raises(ValueError, match="unknown field `brnd`"):
         gate_of('{"brnd": "acme"}')
+
+
+def test_what_a_law_puts_around_a_text_is_kept_with_the_run_and_put_once() -> None:
+    label = Around(prefix="(AD) ", suffix=" STOP 1")
+    gate = Gate(labels={"KR": label, "CN": Around(lacks=("brand",))})
+    assert gate_of(msgspec.json.encode(gate).decode()) == gate
+    assert label.put("Sale") == label.put(label.put("Sale")) == "(AD) Sale STOP 1"
+    with pytest.raises(ValueError, match="expected brand"):
+        gate.labels["CN"].put("Sale")

@@ -8,8 +8,19 @@ from _fastpath.batch import Batch
 from _fastpath.outbound import encode_batch, explain
 from _fastpath.template import Template
 from gateway.config import CarrierSettings, TlvSettings
-from gateway.dispatch.compose import encoding_of, fields_of, form_of, form_of_text, quarters_of, required_of, savings
+from gateway.countries import code_of
+from gateway.dispatch.compose import (
+    country_of_batch,
+    encoding_of,
+    fields_of,
+    form_of,
+    form_of_text,
+    quarters_of,
+    required_of,
+    savings,
+)
 from gateway.errors import EncodeError
+from gateway.gate import Around
 from gateway.message import Encoding
 from gateway.smpp.pdu import Tlv, decode
 
@@ -139,3 +150,44 @@ def test_sender_of_the_chunk_stands_in_the_message_as_the_carrier_wants_it_quirk
     pdu = decode(encode_batch(batch)[0])
     fields = pdu.fields
     assert (fields["source_addr"], fields["source_addr_ton"], fields["source_addr_npi"]) == address
+
+
+LABEL = Around(prefix="(AD) ", suffix=" STOP 1")
+
+
+def test_label_stands_around_the_text_and_is_cut_with_it() -> None:
+    form = form_of("x" * 150, carrier(), label=LABEL)
+    assert explain(form)["segments"] == 2 and explain(form)["text"] == f"(AD) {'x' * 150} STOP 1"
+    assert explain(form_of("x" * 150, carrier()))["segments"] == 1
+
+
+def test_octets_wear_no_label_and_are_refused() -> None:
+    with pytest.raises(EncodeError, match="found octets"):
+        form_of("00ff", carrier(), encoding=Encoding(binary=True), label=LABEL)
+
+
+def test_label_that_nobody_has_filled_in_is_not_left_out() -> None:
+    with pytest.raises(EncodeError, match="expected optout_080, found none"):
+        form_of("Sale", carrier(), label=Around(lacks=("optout_080",)))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code", "country"),
+    [
+        ([821012345678, 447700900000], "KR", "KR"),
+        ([821012345678], "GB", ""),
+        ([821012345678, 821012345679], "", "KR"),
+        ([447700900000, 14155550123], "", ""),
+        ([870776000000], "", ""),
+    ],
+)
+def test_label_is_that_of_the_chunk_or_where_it_has_no_country_that_of_its_numbers(
+    numbers: list[int], code: str, country: str
+) -> None:
+    batch = Batch.of(1, numbers, None, country=code_of(code))
+    assert country_of_batch(batch, {"KR": LABEL, "CN": LABEL}) == country
+
+
+def test_numbers_of_two_labels_in_a_chunk_that_has_no_country_are_refused() -> None:
+    with pytest.raises(EncodeError, match="CN, KR"):
+        country_of_batch(Batch.of(1, [821012345678, 8613912345678], None), {"KR": LABEL, "CN": LABEL})

@@ -1,19 +1,26 @@
 """Claims: only what can leave soon, nothing that cannot be composed, nothing left in nobody's hands."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway import app
+from gateway.brand import BrandSettings
+from gateway.commands._countries import labels_of
 from gateway.config import LimitSettings
+from gateway.dispatch.route import plan_of
 from gateway.errors import StoreError
-from gateway.message import ChunkState, MessageClass
+from gateway.gate import Gate
+from gateway.message import ChunkState, MessageClass, Policy
+from gateway.routing import Plan, RouteTable
+from gateway.simulator import ledger as simulated
 from gateway.simulator.behaviour import Account, Responses
-from gateway.store import queue, runs
+from gateway.store import admission, queue, runs
 from tests.fixtures.campaign import make_run, numbers
-from tests.fixtures.engine import engine, only_lane, until
+from tests.fixtures.engine import Engine, engine, only_lane, until
+from tests.fixtures.pages import set_consent
 
 
 @pytest.fixture
@@ -224,3 +231,93 @@ async def test_a_code_told_of_while_its_carrier_is_down_does_not_stop_the_worker
         # What a NOTIFY of an urgent chunk does; the loop of the dispatcher must still give way to everybody else.
         dispatcher._wake.set()
         await until(lambda: not dispatcher._wake.is_set(), "it has looked, and waits again", 5.0)
+
+
+# What handsets of several countries show.
+
+KOREA, CHINA, BRITAIN = 821012345600, 8613912345600, 447700900000
+SALE = "Sale at {{ name }}"
+LABELS = labels_of(BrandSettings(label={"optout_080": "080-123-4567"}), MessageClass.BULK)
+
+
+async def noon(connection: Any) -> int:
+    """A zone in which it is noon, for everybody whom a window must let through at any hour of the test."""
+    ahead = (12 - datetime.now(UTC).hour + 11) % 24 - 11
+    return await admission.id_of(connection, "zone", f"Etc/GMT{-ahead:+d}")
+
+
+def by_country(lane: int) -> Plan:
+    """All numbers through one carrier, chunks being alike in country."""
+    return plan_of(RouteTable({"acme": 1}), {"acme": lane}, MessageClass.BULK, "", datetime.now(UTC), [])
+
+
+def shown(ledger: Path) -> dict[int, str]:
+    """What each handset shows, its parts put together in the order in which they came."""
+    found: dict[int, str] = {}
+    for message in simulated.read(ledger):
+        octets = bytes.fromhex(message.content)
+        octets = octets[octets[0] + 1 :] if message.esm_class & 0x40 else octets
+        text = octets.decode("utf-16-be") if message.data_coding == 8 else octets.decode("ascii")
+        found[int(message.destination)] = found.get(int(message.destination), "") + text
+    return found
+
+
+async def labelled_run(e: Engine, people: dict[int, dict[str, str]], **how: Any) -> runs.Run:
+    await set_consent(e.connection, "acme", people, zone=await noon(e.connection))
+    gate = Gate(brand="acme", needs="promotional", gap_s=0, labels=LABELS)
+    return await e.run(people, template=SALE, fields=("name",), gate=gate, **how)
+
+
+async def test_a_text_that_advertises_wears_the_label_of_its_country_and_each_handset_shows_it_QH_TP_8(
+    dsn: str, ledger: Path
+) -> None:
+    long = "x" * 40
+    people = {first + at: {"name": "Acme"} for first in (KOREA, BRITAIN) for at in range(30)}
+    people |= {KOREA + 99: {"name": long}, BRITAIN + 99: {"name": long}, CHINA: {"name": "Acme"}}
+    async with engine(dsn, ledger, ledger_text=True) as e:
+        run = await labelled_run(e, people, plan=by_country(await e.lane()))
+        worker = await e.start()
+        dispatcher = only_lane(worker).dispatcher
+        await until(lambda: dispatcher.held == 1, "the chunk of China is held: nobody has said the signature")
+
+        async def has_left() -> bool:
+            return (await e.states(run)).get("delivered") == 62
+
+        await until(has_left, "everybody else has it")
+        found = shown(ledger)
+        assert CHINA not in found and len(found) == 62
+        assert {found[KOREA + at] for at in range(30)} == {"(광고) Sale at Acme 무료수신거부 080-123-4567"}
+        assert {found[BRITAIN + at] for at in range(30)} == {"Sale at Acme"}
+        assert (found[KOREA + 99], found[BRITAIN + 99]) == (
+            f"(광고) Sale at {long} 무료수신거부 080-123-4567", f"Sale at {long}",
+        )  # fmt: skip
+        # The label is counted: 74 characters of UCS-2 are two parts, though 48 of GSM would be one.
+        counted = await e.connection.fetch(
+            "SELECT p.msisdn[o.pos + 1] AS number, max(o.segments) AS parts FROM outcome o "
+            "JOIN chunk_payload p USING (lane, chunk_id) WHERE p.run = $1 GROUP BY 1", run.id,
+        )  # fmt: skip
+        assert {row["number"] for row in counted if row["parts"] == 2} == {KOREA + 99}
+
+
+async def test_a_chunk_that_nobody_has_routed_wears_the_label_of_its_numbers_or_is_held(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger, ledger_text=True) as e:
+        people = {KOREA: {"name": "A"}, KOREA + 1: {"name": "A"}, BRITAIN: {"name": "A"}}
+        await set_consent(e.connection, "acme", people, zone=await noon(e.connection))
+        lane, now = await e.lane(), datetime.now(UTC)
+        run = await runs.add_run(
+            e.connection, name="open", template=SALE, fields=("name",), class_=MessageClass.BULK, policy=Policy.ONCE,
+            lanes=[lane], list_id=None, source=None, now=now,
+            gate=Gate(brand="acme", needs="promotional", gap_s=0, labels=LABELS),
+        )  # fmt: skip
+        for some in ([KOREA], [KOREA + 1, BRITAIN], [BRITAIN]):
+            await runs.enqueue_few(e.connection, run, lane, some, [["A"]] * len(some), now)
+        worker = await e.start()
+        await until(lambda: only_lane(worker).dispatcher.held == 1, "the chunk of two countries is held")
+        await until(lambda: len(shown(ledger)) == 2, "the others are sent")
+        assert shown(ledger) == {KOREA: "(광고) Sale at A 무료수신거부 080-123-4567", BRITAIN: "Sale at A"}
+
+
+async def test_a_run_with_labels_is_not_shared_by_weight_which_parts_no_countries(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger) as e:
+        with pytest.raises(StoreError, match="expected a plan"):
+            await labelled_run(e, {KOREA: {"name": "A"}})
