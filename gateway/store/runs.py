@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.errors import StoreError
-from gateway.gate import Gate
+from gateway.gate import Gate, gate_of
 from gateway.message import Encoding, MessageClass, Refusal
 from gateway.routing import Plan, by_weight
 from gateway.store import audit, placement, rivals
