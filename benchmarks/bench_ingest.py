@@ -1,7 +1,7 @@
 """Events of persons into Postgres, aggregates kept: how many a second, in batches of many callers (store/gathering.py).
 
     python -m benchmarks.bench_ingest [--dsn DSN] [--events 120000] [--batch 500] [--callers 16] [--persons 20000]
-                                      [--connections 3] [--rounds 5] [--history 0] [--quick]
+                                      [--connections 2] [--rounds 5] [--history 0] [--quick]
 
 Without a DSN it starts a server of its own, with fsync on. An event in fifty is an order; persons are known by an
 external_id, and events come in their order. Each caller tells a batch and waits for its COMMIT before the next one;
@@ -183,7 +183,7 @@ def main() -> None:
     """Parse, start a server where none is named, measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dsn")
-    sizes = {"events": 120000, "batch": 500, "callers": 16, "persons": 20000, "connections": 3}
+    sizes = {"events": 120000, "batch": 500, "callers": 16, "persons": 20000, "connections": 2}
     for name, value in {**sizes, "rounds": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--history", type=int, default=0)
