@@ -1,6 +1,7 @@
 """`sluice consent`: what people have agreed to and taken back, as it was recorded, and the proof of it."""
 
 import hashlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 from gateway.campaign.consent import agrees, asks_twice, problems, proof_of_stop, request, states_at
 from gateway.commands._consents import CLASSES, as_json, as_page, facts_in, proof_of, shown, time_of
 from gateway.commands._control import run, whoever
-from gateway.commands._options import Refused, config_option, dsn_option, plain, say
+from gateway.commands._options import EXIT_DATA, Refused, config_option, dsn_option, plain, say
 from gateway.commands._stops import numbers_of, open_door, open_feed, reader_of
 from gateway.config import Settings
 from gateway.consent import EVERYTHING, Fact, Source, Standing, faults_of
@@ -264,9 +265,11 @@ def import_(
     Without a column `action` every row is an opt-out. Opt-outs are applied first. A row that cannot be taken is
     refused with its line and column. Where a country wants double opt-in (sluice packs DE), a grant is no more than a
     reason to ask: with --ask, by day; its method may say that the double opt-in was made already.
+
+    Exit code: 0 all rows are taken, 65 some were refused.
     """
 
-    async def work(settings: Settings) -> list[str]:
+    async def work(settings: Settings) -> tuple[list[str], int]:
         now = datetime.now(UTC)
         with Table(str(file)) as table:
             facts, refusals, repeated = facts_in(
@@ -283,7 +286,7 @@ def import_(
         told = f"{len(gone):,} opt-outs and {len(facts) - len(gone):,} grants"
         told += f", {repeated:,} said twice, {len(refusals):,} refused"
         if dry_run:
-            return [f"would take {told}" + (f", and ask {len(asking):,}" if asking else "")]
+            return [f"would take {told}" + (f", and ask {len(asking):,}" if asking else "")], len(refusals)
         lines = []
         async with open_feed(settings) as (made, connection):
             of_all = sorted({fact.number for fact in gone if fact.brand == EVERYTHING})
@@ -300,10 +303,12 @@ def import_(
                 for line in refused[:MOST_SAID]:
                     say(line)
                 lines.append(f"{plain(whose)}: {count:,} asked, {len(refused):,} not")
-        return [f"took {told}", *lines]
+        return [f"took {told}", *lines], len(refusals)
 
-    for line in run(config, dsn, work):
+    lines, refused = run(config, dsn, work)
+    for line in lines:
         click.echo(line)
+    sys.exit(EXIT_DATA if refused else 0)
 
 
 @consent.command()
