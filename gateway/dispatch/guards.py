@@ -130,22 +130,15 @@ class Guards:
     # -- looking ----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Look until cancelled; the beat that asks Postgres stands beside, so that it holds up no look."""
-        beat = asyncio.create_task(self._beat(), name="beat")
+        """Look until cancelled; `beat` is a loop of its own, so that it holds up no look."""
         slow_at = self._clock.monotonic()
-        try:
-            while True:
-                now = self._clock.monotonic()
-                if now >= slow_at:
-                    slow_at = now + SLOW_S
-                    self.look()
-                self.look_at_postgres(now)
-                if beat.done():
-                    beat.result()
-                await asyncio.sleep(LOOK_S)
-        finally:
-            beat.cancel()
-            await asyncio.gather(beat, return_exceptions=True)
+        while True:
+            now = self._clock.monotonic()
+            if now >= slow_at:
+                slow_at = now + SLOW_S
+                self.look()
+            self.look_at_postgres(now)
+            await asyncio.sleep(LOOK_S)
 
     def look(self) -> None:
         """Look at memory, disk and clock; once a second."""
@@ -229,8 +222,8 @@ class Guards:
 
     # -- the history of the server ----------------------------------------------------------------------------------
 
-    async def _beat(self) -> None:
-        """Learn how far the server is, four times a second."""
+    async def beat(self) -> None:
+        """Learn how far the server is, four times a second, until cancelled."""
         history = self._around.history
         while history is not None:
             await asyncio.sleep(BEAT_S)

@@ -170,6 +170,7 @@ class Worker:
         self._loops.append(self._guarded(self.returning.run(), "returns"))
         self._tasks.append(self._guarded(self._heartbeat(), "heartbeat"))
         self._tasks.append(self._guarded(self.guards.run(), "guards"))
+        self._tasks.append(self._guarded(self.guards.beat(), "history"))
         carriers = [lane.carrier for lane in self.lanes]
         self._captures = Captures(carriers, self._clock, self.connect, deadline_s, self.instance)
         self._tasks.append(self._guarded(self._captures.run(), "capture"))

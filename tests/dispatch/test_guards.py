@@ -285,10 +285,22 @@ async def test_receipts_wait_at_the_smsc_while_memory_is_short(dsn: str, tmp_pat
         assert await e.states(run) == {"delivered": 200} and lane.carrier.binds[0].binds == binds
 
 
+async def test_loops_of_a_worker_that_is_dropped_where_they_wait_say_nothing() -> None:
+    """As a worker of the simulation is, which is killed or lives to the end of its world."""
+    fake = Fake()
+    loops = [asyncio.create_task(fake.guards.run()), asyncio.create_task(fake.guards.beat())]
+    await asyncio.sleep(0)
+    for task in loops:
+        coroutine: Any = task.get_coro()
+        coroutine.close()
+        task.cancel()
+    await asyncio.gather(*loops, return_exceptions=True)
+
+
 async def test_guards_end_with_their_worker(dsn: str, tmp_path: Path) -> None:
     async with engine(dsn, tmp_path / "ledger.csv") as e:
         worker = await e.start()
         started = worker.guards.answered_at
         await until(lambda: worker.guards.answered_at > started, "a beat is answered")
         await e.stop(worker)
-        assert not {"guards", "beat"} & {task.get_name() for task in asyncio.all_tasks()}
+        assert not {"guards", "history", "beat"} & {task.get_name() for task in asyncio.all_tasks()}

@@ -98,7 +98,9 @@ async def test_worker_ends_in_bounded_time_while_postgres_is_frozen(when: str, d
             with frozen(server.pid):
                 async with asyncio.timeout(20.0):
                     await e.stop(worker, drain_s=1.0)
-            assert not [task for task in asyncio.all_tasks() if task.get_name() in ("guards", "beat", "settle acme")]
+            assert not [
+                task for task in asyncio.all_tasks() if task.get_name() in ("guards", "history", "beat", "settle acme")
+            ]
             # It could not leave: the next one takes it for dead when its lease is over.
             await e.connection.execute("UPDATE worker SET pid = 4194305")
             await e.start()
