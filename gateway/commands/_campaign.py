@@ -25,7 +25,7 @@ from gateway.gate import gate_of
 from gateway.message import FINAL_RECEIPT_STATES, MessageClass, Refusal
 from gateway.reasons import WORDS, word_of
 from gateway.smpp import status as statuses
-from gateway.store import considered, postgres, results, runs
+from gateway.store import audit, considered, postgres, results, runs
 
 REFRESH_S = 0.25
 PLAIN_S = 2.0
@@ -207,6 +207,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
     parts_needed  by the longest message that has too many of them; 0: none has
     skipped       people of the audience who are in no chunk, by reason: they are none of the recipients
     bypass        why caps were passed over (CP-6)
+    data          by which versions of zones and packs was decided (QH-12)
     """
 
     run: int
@@ -221,6 +222,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
     parts_needed: int = 0
     skipped: dict[str, int] = {}
     bypass: str = ""
+    data: list[str] = []
 
 
 async def report_of(connection: postgres.Connection, run: runs.Run) -> RunReport:
@@ -277,6 +279,7 @@ async def report_of(connection: postgres.Connection, run: runs.Run) -> RunReport
         parts_needed=needed,
         skipped={word_of(reason): n for reason, n in (await considered.skipped(connection, run.id)).items()},
         bypass="" if gate is None else gate.bypass,
+        data=[] if gate is None else [one.reason for one in await audit.data_of(connection, run.id, run.created_at)],
     )
 
 
@@ -354,6 +357,8 @@ def report_as_text(report: RunReport, width: int) -> str:
         out += [f"{people:>9,}  {reason}" for reason, people in sorted(report.skipped.items(), key=lambda one: -one[1])]
     if report.bypass:
         out += ["", f"caps that are no law were passed over: {plain(report.bypass)}"]
+    if report.data:
+        out += ["", *(f"decided by {each}" for each in report.data)]
     if report.late_conflicts:
         out += ["", f"{report.late_conflicts:,} segments of which the carrier told two different ends"]
     return "\n".join(out)

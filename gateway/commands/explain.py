@@ -11,17 +11,19 @@ import click
 from _fastpath.peoplerows import bucket
 from gateway import app, reasons
 from gateway.campaign.admission import caps_of, moment_of
+from gateway.campaign.quiet_hours import versions
 from gateway.campaign.zones import zone
 from gateway.commands._options import Refused, config_option, dsn_option, plain, said_plainly, settings_of
 from gateway.commands.audience import Instant
 from gateway.commands.route import Number
 from gateway.config import Settings
+from gateway.countries import country_of
 from gateway.dispatch.preview import Chain, chain, suppressed_of
 from gateway.gate import Gate, gate_of
 from gateway.message import RECEIPT_STATES, ChunkState, MessageClass
 from gateway.rules import text_of
 from gateway.smpp import status as statuses
-from gateway.store import considered, postgres, runs, traces
+from gateway.store import audit, considered, postgres, runs, traces
 
 QUERY_S = 60.0
 # A campaign is looked for by name among so many of the newest runs.
@@ -69,6 +71,11 @@ async def look(settings: Settings, number: int, campaign: str, now: datetime) ->
         told: dict[str, Any] = {
             "number": f"+{number}", "run": run.id, "campaign": run.name, "class": class_.name.lower(),
             "brand": None if gate is None else gate.brand, "at": now.isoformat(), "happened": happened,
+            "data": [
+                {"since": one.at.isoformat(), "by": one.by, "versions": one.reason}
+                for one in await audit.data_of(connection, run.id, run.created_at)
+            ],
+            "data_now": versions(), "label": _label(gate, number),
             "not_queued": [{"reason": reasons.word_of(one), "rule": reasons.rule_of(one)} for one in skipped],
         }  # fmt: skip
         if gate is None:
@@ -177,6 +184,14 @@ def _now(found: Chain, run: runs.Run, gate: Gate, now: datetime) -> dict[str, An
     }
 
 
+def _label(gate: Gate | None, number: int) -> str:
+    """What the law of the number's country puts around the text; "" = nothing."""
+    label = None if gate is None else gate.labels.get(country_of(number))
+    if label is None:
+        return ""
+    return f"lacks {', '.join(label.lacks)}: it is not sent" if label.lacks else label.put("…")
+
+
 def _refusals(gate: Gate) -> str:
     said = [name for name, tree in (("audience still matches", gate.audience), ("exception", gate.exception)) if tree]
     return "asked: " + ", ".join(said) if said else "nothing is asked"
@@ -222,6 +237,8 @@ def as_text(found: dict[str, Any]) -> str:
         f"number    {found['number']}",
         f"run       {found['run']} {plain(found['campaign'])}, {found['class']}{brand}",
     ]
+    if found["label"]:
+        out.append(f"label     {plain(found['label'])}")
     out += ["", "what happened"]
     for one in found["happened"]:
         waits = f", not before {one['not_before']}" if one["not_before"] else ""
@@ -232,6 +249,8 @@ def as_text(found: dict[str, Any]) -> str:
     out += [f"  not queued: {one['reason']}{_rule(one['rule'])}" for one in found["not_queued"]]
     if not found["happened"] and not found["not_queued"]:
         out.append("  nothing: the number was not considered for this run, or its rows are gone")
+    for one in found["data"]:
+        out.append(f"  decided by {one['versions']}, since {one['since']} on {plain(one['by'])} (QH-12)")
     now = found["now"]
     until = f" until {now['until']}" if now["until"] else ""
     out += ["", f"at {found['at']}: {now['result']}{until}" + (f", {now['reason']}" if now["reason"] else "")]
@@ -243,6 +262,7 @@ def as_text(found: dict[str, Any]) -> str:
         mark = "open" if one["is_open"] else "shut"
         out.append(f"  {mark:<5} {one['layer']}: {one['window']}; there it is {one['local_time']}{_rule(one['rule'])}")
     out += [f"  flag  {one}" for one in now["flags"]]
+    out.append("  data  " + ", ".join(f"{name} {version}" for name, version in found["data_now"].items()) + " (QH-12)")
     return "\n".join(out)
 
 

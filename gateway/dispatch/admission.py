@@ -21,12 +21,13 @@ from _fastpath.gate import Questions, Rules, Zones
 from _fastpath.numbers import NumberSet
 from gateway import predicate, reasons
 from gateway.campaign.admission import RunRules, micros, moment_of, place_sets
+from gateway.campaign.quiet_hours import versions
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
 from gateway.gate import gate_of
 from gateway.message import MessageClass, Policy
-from gateway.store import admission, considered, postgres, queue
+from gateway.store import admission, audit, considered, postgres, queue
 from gateway.store.audiences import Terms
 from gateway.store.runs import Run
 from gateway.store.stops import EVERYTHING, PROMOTIONAL, scope_of
@@ -60,7 +61,8 @@ class Asked(Struct, frozen=True):
 class Admission:
     """The gate of one lane."""
 
-    def __init__(self, connect: Connect, clock: Clock, deadline_s: float):
+    def __init__(self, connect: Connect, clock: Clock, deadline_s: float, instance: str = ""):
+        self._instance = instance
         self._line = Line(connect)
         self._clock = clock
         self._deadline_s = deadline_s
@@ -164,6 +166,12 @@ class Admission:
         if text is None or gate is None:
             raise ValueError(f"run {run.id}: expected a gate, found none")
         before, known = self._rules.get((run.id, sender), ("", None))
+        if known is None:
+            # Before the first decision, so that none is without it; another sender's are by the same data.
+            await audit.note_data(
+                connection, at=self._clock.wall(), by=self._instance, run=run.id, made_at=run.created_at,
+                versions=versions(),
+            )  # fmt: skip
         if known is None or text != before:
             brand_id = await admission.id_of(connection, "brand", gate.brand) if gate.brand else 0
             names = {*gate.tags, *(tag for cap in gate.caps for tag in cap.tags)}

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from gateway.campaign.evaluation import Person
+from gateway.campaign.quiet_hours import versions
 from gateway.reasons import WORDS
 from gateway.store import stops
 from tests.commands.test_gated import AS_ACME, BRAND, FIRST, given
@@ -50,6 +51,11 @@ def test_what_happened_and_what_would_happen_now_are_told_with_their_rules(sluic
     assert all(one["rule"] for one in nothing.json["now"]["checks"])
 
     for_a_person = here("explain", "--number", str(FIRST), "--campaign", "spring").out
+    # By which zones and packs was decided, in the run's report too, and by which it would be now (QH-12).
+    data = ", ".join(f"{name} {version}" for name, version in versions().items())
+    assert (sent.json["data"], went.json["data_now"]) == ([data], versions())
+    (decided,) = went.json["data"]
+    assert decided["versions"] == data and decided["by"] and f"decided by {data}, since " in for_a_person
     assert "skip  cap" in for_a_person and "(CP-1) 1 per 7d: 1 of 1" in for_a_person
     later = (datetime.now(UTC) + timedelta(days=8)).isoformat()
     assert about(here("explain", "--number", str(FIRST), "--campaign", "spring", "--at", later, "--json"))[0] == "send"
@@ -83,6 +89,16 @@ def test_who_is_in_no_chunk_is_told_why_and_a_complaint_is_told_from_a_stop_CN_1
     assert skipped(FIRST) == ([("duplicate_endpoint", "TH-9")], 1)
     assert skipped(FIRST + 2) == ([("no_consent", "CN-2")], 0)
     assert skipped(FIRST + 3) == ([], 0)
+
+
+def test_label_of_the_number_s_country_is_shown(sluice, here, queue, people, acme, tmp_path, dsn):
+    with (tmp_path / "sluice.toml").open("a") as file:
+        file.write('label = {optout_080 = "080-123-4567"}\n')
+    people("phone\n+821012345678\n+447911123400\n")
+    file = ("--contacts", "people.csv", "--brand", "acme", "--text", "Sale", "--carrier", "north")
+    assert sluice("send", *file, "--name", "spring", "--detach").code == 0
+    told = [here("explain", "--number", number, "--campaign", "spring") for number in ("821012345678", "447911123400")]
+    assert "label     (광고) … 무료수신거부 080-123-4567" in told[0].out and "label " not in told[1].out
 
 
 def test_a_run_without_a_brand_is_asked_for_stops_alone(sluice, here, queue, people, settings):

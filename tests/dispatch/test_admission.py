@@ -20,7 +20,7 @@ from gateway.gate import Cap, Gate, Local
 from gateway.message import ChunkState, MessageClass, Policy
 from gateway.reasons import Reason, word_of
 from gateway.smpp.pdu import decode
-from gateway.store import admission, brands, control, postgres, queue, results, runs
+from gateway.store import admission, audit, brands, control, postgres, queue, results, runs
 from gateway.store.migrate import migrate
 from tests.fixtures.campaign import make_run, numbers
 from tests.fixtures.engine import engine, until
@@ -110,6 +110,27 @@ async def test_only_whom_the_gate_lets_pass_is_written_to_and_the_others_have_th
         assert await contacts_of(e.connection, run.id) == went
         refusals = await results.refusals(e.connection, run.id, now - timedelta(days=1))
         assert {one.status: one.messages for one in refusals} == {Reason.NO_CONSENT: 100, -100: 30}
+
+
+async def test_by_which_zones_and_packs_a_run_is_decided_about_stands_there_before_the_first_decision_QH_12(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(needs="none", spread_s=0)
+    run = await keeper.run(numbers(100), gate)
+    monkeypatch.setattr("gateway.dispatch.admission.versions", lambda: {"tzdata": "2026b", "packs": "1"})
+    for _ in range(2):
+        assert await keeper.ask(run, gate) == {"send": 100}
+    # Another worker, whose packs are newer, and a third that has those too.
+    monkeypatch.setattr("gateway.dispatch.admission.versions", lambda: {"tzdata": "2026b", "packs": "2"})
+    for name in ("second", "third"):
+        await keeper.admission.close()
+        clock = Clock(monotonic=lambda: keeper.now.timestamp(), wall=lambda: keeper.now)
+        keeper.admission = Admission(lambda: postgres.connect(keeper.dsn), clock, 10.0, name)
+        assert await keeper.ask(run, gate) == {"send": 100}
+    found = await audit.data_of(keeper.connection, run.id, run.created_at)
+    assert [(one.reason, one.by) for one in found] == [
+        ("tzdata 2026b, packs 1", ""), ("tzdata 2026b, packs 2", "second"),
+    ]  # fmt: skip
 
 
 async def test_a_run_without_a_gate_asks_nobody(dsn: str, ledger: Path) -> None:

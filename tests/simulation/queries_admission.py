@@ -113,6 +113,17 @@ add_tag = model("add_tag", tag="INSERT")(_add("tag", 0))
 add_zone = model("add_zone", tag="INSERT")(_add("zone", 1))
 
 
+@model("note_data", tag="INSERT")
+def note_data(tx: Transaction, at: datetime, by: str, about: str, said: str, since: datetime) -> Waiting:
+    """Write down by which data a run is decided about, once."""
+    values = {"action": "data", "about": about, "reason": said}
+    for _, one in tx.table("audit").rows(tx):
+        if one["at"] >= since and all(one[name] == value for name, value in values.items()):
+            return 0
+    yield from tx.insert("audit", {**values, "at": at, "by": by})
+    return 1
+
+
 @model("zone_names", "id", "name")
 def zone_names(tx: Transaction) -> Result:
     """Name every zone."""
