@@ -25,7 +25,6 @@ NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 # modules of gateway/store that run them.
 NOT_THE_WORKERS = {
     "aggregates.sql": ("aggregates", "sessions"),
-    "audit.sql": ("audit",),
     "blocks.sql": ("blocks",),
     "brands.sql": ("brands",),
     "consents.sql": ("consents",),
@@ -50,6 +49,10 @@ NOT_THE_WORKERS = {
 # Reasons of suppression are lifted by jobs and commands.
 NOT_SIMULATED = {
     "stop_reasons",
+    # What people have done, and what they ask for.
+    "note_audit",
+    "audit",
+    "data_of",
     "last_lifted",
     "old_suppressions",
     "latency_counts",
