@@ -50,6 +50,7 @@ class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     own_clock     windows by the clock of the house
     caps          how often a person is written to (CP-1)
     gap_s         between any two messages; 0 = none
+    to_hard_limit by all hours that the law allows, where a pack's own windows are narrower (`sluice packs FR`)
     on_cap        what meets a cap or the gap is skipped, or waits for at most defer_s (CP-5)
     outside       what meets a closed window waits, or is skipped (QH-5)
     hold_s        for at most so long; 0 = as long as the run, a triggered message a day
@@ -67,6 +68,7 @@ class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     own_clock: Annotated[tuple[str, ...], Meta(min_length=0, max_length=100)] = ()
     caps: Annotated[tuple[Any, ...], Meta(min_length=0, max_length=12)] = CAPS
     gap_s: Seconds = 600
+    to_hard_limit: bool = False
     on_cap: Literal["skip", "defer"] = "skip"
     defer_s: Seconds = 86400
     outside: Literal["hold", "skip"] = "hold"
@@ -153,6 +155,7 @@ def gate_of_brand(
         value=value,
         local=local,
         labels=labels or {},
+        to_hard_limit=brand.to_hard_limit,
     )
 
 

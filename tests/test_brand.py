@@ -91,3 +91,8 @@ def test_word_of_a_label_that_could_be_a_field_of_the_text_is_refused(word: str)
 def test_country_that_is_none_is_no_international_one() -> None:
     found = problems_of("brands.acme", BrandSettings(international=("IN", "India")))
     assert [(key, what) for key, _, what in found] == [("brands.acme.international", "'India'")]
+
+
+def test_brand_may_ask_for_all_hours_that_the_law_allows() -> None:
+    assert gate_of_brand("acme", BrandSettings(to_hard_limit=True), MessageClass.BULK).to_hard_limit
+    assert not gate_of_brand("acme", BrandSettings(), MessageClass.BULK).to_hard_limit

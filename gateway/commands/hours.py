@@ -65,16 +65,21 @@ def hours(
     if zone and not zones.is_zone(zone):
         raise Refused(f"--zone: expected a name such as Europe/London, found {zone!r}")
     layers = tuple(Layer(name=f"--window {words}", window=_window(words)) for words in windows)
+    to_hard_limit = False
     if brand is not None:
         with said_plainly():
-            layers += _layers_of(brand, settings_of(config).brand(brand))
+            said = settings_of(config).brand(brand)
+            layers += _layers_of(brand, said)
+            to_hard_limit = said.to_hard_limit
     if country and not zones.zones_of_country(country.upper()):
         raise Refused(f"--country: expected two letters such as GB, found {country!r}")
     now = at.replace(tzinfo=UTC) if at is not None else datetime.now(UTC)
     clues = Clues(number=number, stated=zone, country=country.upper(), region=region.upper())
     mode = law.pack_of(zones.of_prefix(str(number))[0].country).zone_mode
     where = zones.whereabouts(clues, now, is_strict=strict or mode == "strict")
-    rules = Rules(class_=MessageClass[class_.upper()], layers=layers, has_night_consent=night_consent)
+    rules = Rules(
+        class_=MessageClass[class_.upper()], layers=layers, has_night_consent=night_consent, to_hard_limit=to_hard_limit
+    )
     found = Hours(rules)
     answer, reasons = found.at(where.places, now), found.why(where.places, now)
     nothing = (

@@ -84,3 +84,12 @@ def test_hours_of_a_brand_have_its_windows_by_their_clocks(here, settings, tmp_p
     phones = next(one for one in found.json["windows"] if one["layer"] == "acme.phones")
     assert (found.code, phones["zone"], phones["is_open"]) == (1, "Asia/Tokyo", False)
     assert here("hours", "+447911123400", "--brand", "acne").code == 78
+
+
+def test_brand_that_asks_for_it_has_the_hours_that_the_law_of_france_allows(here, settings, tmp_path):
+    evening = ("hours", "+33612345678", "--brand", "acme", "--at", "2026-06-15T19:30", "--json")
+    for said, code in (("", 1), ("to_hard_limit = true\n", 0)):
+        settings()
+        with (tmp_path / "sluice.toml").open("a") as file:
+            file.write(f"[brands.acme]\n{said}")
+        assert here(*evening).code == code
