@@ -6,6 +6,7 @@
     memory (memory.py)                                    fewer claims, none        until it is given back
     the wall clock has jumped (clock.py)                  no promotional start      for a minute, or a person says so
     the server's transactions are half used up            nothing: it is told       until it is vacuumed
+    a table has stayed full of dead rows                  nothing: it is told       until it is vacuumed
 
 What is stopped is not undone: batches stay in hand, links stay bound, receipts wait unanswered. Everything goes on by
 itself when its reason has gone; a hold by an order alone, and a distrusted clock by one too. Each reason is told in the
@@ -15,7 +16,7 @@ Not here: how sizes and clocks are read (arguments), limits of traffic (smpp), o
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -28,8 +29,8 @@ from gateway.dispatch.memory import Ladder, Limits, Stage
 from gateway.erasure import Key
 from gateway.errors import StoreError
 from gateway.smpp.carrier import Carrier
-from gateway.store import postgres
-from gateway.store.standing import History
+from gateway.store import postgres, standing
+from gateway.store.standing import Bloated, History
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,9 @@ BEAT_S = 0.25
 SLOW_S = 1.0
 # A server that vacuums at all stays below 200 million or a little more; it takes nothing any more at 2,144 million.
 OLD_TRANSACTIONS = 1_000_000_000
+# A vacuum comes within a minute of the rows' death, and may take a few: for longer something holds it up.
+BLOAT_EVERY_S = 60.0
+BLOATED_S = 600.0
 
 
 class Surroundings(Struct, kw_only=True):
@@ -107,6 +111,10 @@ class Guards:
         self.watch = Watch(clock)
         self.disk = ""
         self.transactions = ""
+        self._bloat_at = clock.monotonic()
+        self._bloated_since: dict[str, float] = {}
+        # Tables that have been full of dead rows for long, in sentences.
+        self.bloat: list[str] = []
         # The beat is an asker, too: it knows of a silence where nothing else asks.
         self.asked_at: float | None = None
         self.answered_at = clock.monotonic()
@@ -181,6 +189,21 @@ class Guards:
             log.warning("! %s", text or "transactions: the vacuum is through, none is old any more")
         self.transactions = text
 
+    def look_at_bloat(self, now: float, found: Iterable[Bloated]) -> None:
+        """Tell of tables that nobody vacuums: claims and looks read past their dead rows, and the disk fills."""
+        since = self._bloated_since
+        told, self.bloat, self._bloated_since = len(self.bloat), [], {}
+        for one in found:
+            began = self._bloated_since[one.name] = since.get(one.name, now)
+            if now - began >= BLOATED_S:
+                self.bloat.append(
+                    f"bloat: {one.name} has held far more dead rows than living ones for {(now - began) / 60:.0f} min, "
+                    f"now {one.dead:,} beside {one.live:,}: see what holds the vacuum up (autovacuum, a transaction, a "
+                    f"prepared one or a replication slot that is open for long), then VACUUM {one.name}"
+                )
+        if len(self.bloat) > told:
+            log.warning("! %s", self.bloat[-1])
+
     def look_at_postgres(self, now: float) -> None:
         """Stop what Postgres owes an answer for too long."""
         unheard = _owes(self, now)
@@ -232,6 +255,9 @@ class Guards:
                 connection = await self._line.opened()
                 async with postgres.deadline(connection, self._deadline_s, "beat"):
                     await history.beat(connection)
+                    if self.asked_at >= self._bloat_at:
+                        self._bloat_at = self.asked_at + BLOAT_EVERY_S
+                        self.look_at_bloat(self.asked_at, await standing.bloated(connection))
                 self.asked_at, self.answered_at = None, self._clock.monotonic()
                 self.is_away = False
                 self.last_error = ""
@@ -262,7 +288,7 @@ class Guards:
         }
         return {
             "alarms": {name: text for name, text in found.items() if text},
-            "advice": [history.advice] if history is not None and history.advice else [],
+            "advice": ([history.advice] if history is not None and history.advice else []) + self.bloat,
             "resident": self.memory.resident,
             "clock_jumps": self.watch.jumps,
         }

@@ -49,6 +49,9 @@ TORN_OCTETS = 1 << 20
 SCOPE = "failover"
 # The file is written at most so often, and when the timeline has changed.
 KEEP_S = 1.0
+# A table holds more dead rows than living ones by far: so many at least, and so many times as many.
+MANY_DEAD = 100_000
+DEAD_TIMES = 5
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -78,6 +81,14 @@ class Standing(Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """What an order of resumption names: this history and no other."""
         return f"{self.system}/{self.timeline}"
+
+
+class Bloated(Struct, frozen=True):
+    """A table, and its rows by the server's count."""
+
+    name: str
+    dead: int
+    live: int
 
 
 class Moment(Struct, frozen=True, array_like=True):
@@ -118,6 +129,11 @@ async def read(connection: "Connection") -> Standing:
     """Ask a server where it stands; under the caller's deadline."""
     row = await connection.fetchrow(query("standing"))
     return Standing(**dict(row))
+
+
+async def bloated(connection: "Connection") -> list[Bloated]:
+    """Ask a server which tables hold more dead rows than living ones by far; under the caller's deadline."""
+    return [Bloated(**dict(row)) for row in await connection.fetch(query("bloated"), MANY_DEAD, DEAD_TIMES)]
 
 
 def branches(history: str) -> dict[str, int]:

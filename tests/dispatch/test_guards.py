@@ -18,7 +18,7 @@ from gateway.message import MessageClass
 from gateway.simulator.behaviour import Account, Receipts
 from gateway.store import control, runs
 from gateway.store.control import Order, State
-from gateway.store.standing import History, Standing
+from gateway.store.standing import Bloated, History, Standing
 from tests.fixtures.campaign import numbers
 from tests.fixtures.engine import engine, only_lane, until
 from tests.fixtures.now import Now
@@ -198,6 +198,27 @@ def test_old_transactions_are_told_once_and_stop_nothing(caplog: pytest.LogCaptu
     assert alarms[:2] == ["", ""] and alarms[4] == ""
     assert "1,000 million old" in alarms[2] and "1,900 million old" in alarms[3]
     assert len(caplog.records) == 2 and caplog.records[0].getMessage() == f"! {alarms[2]}"
+    assert not fake.backlog.paused and fake.dispatcher.barred == ""
+
+
+def test_table_that_stays_full_of_dead_rows_is_advice_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Fault 75."""
+    fake = Fake()
+    chunk, flush = Bloated("chunk", 600_000, 100_000), Bloated("flush", 200_000, 9)
+    fake.guards.look_at_bloat(0.0, [chunk])
+    fake.guards.look_at_bloat(599.0, [chunk, flush])
+    assert fake.guards.report()["advice"] == []
+    for now in (600.0, 660.0):
+        fake.guards.look_at_bloat(now, [chunk, flush])
+        (advice,) = fake.guards.report()["advice"]
+        assert "600,000 beside 100,000" in advice and advice.endswith("then VACUUM chunk")
+    assert [record.getMessage() for record in caplog.records] == [
+        "! bloat: chunk has held far more dead rows than living ones for 10 min, now 600,000 beside 100,000: see what "
+        "holds the vacuum up (autovacuum, a transaction, a prepared one or a replication slot that is open for long), "
+        "then VACUUM chunk"
+    ]
+    fake.guards.look_at_bloat(720.0, [flush])
+    assert fake.guards.report()["advice"] == [] and fake.guards.report()["alarms"] == {}
     assert not fake.backlog.paused and fake.dispatcher.barred == ""
 
 

@@ -14,6 +14,9 @@ FILES = read(importlib.resources.files("gateway.store").joinpath("migrations"))
 # Where tables stand on a cluster is for a step of its own; such a body does nothing else.
 PLACING = ("create_distributed_table", "create_reference_table")
 
+# How a table is stored and vacuumed: nobody who reads or writes it notices, nor waits for the change.
+TUNING = ("fillfactor", "autovacuum_vacuum_scale_factor", "autovacuum_vacuum_threshold")
+
 
 def faults_of(statements: list[str]) -> list[str]:
     """What of some statements a program that does not know them could not go on over."""
@@ -44,6 +47,8 @@ def faults_of(statements: list[str]) -> list[str]:
 
 def fault_of(table: str, command: ast.AlterTableCmd) -> str:
     """What of one ALTER TABLE of a table that others write to is not safe; empty: nothing."""
+    if command.subtype == AlterTableType.AT_SetRelOptions and all(one.defname in TUNING for one in command.def_):
+        return ""
     if command.subtype != AlterTableType.AT_AddColumn:
         return f"{table}: {command.subtype.name}: not known to be safe"
     kinds = {each.contype for each in command.def_.constraints or ()}
@@ -72,6 +77,8 @@ def test_file_of_the_schema_only_adds_or_is_named_post(file: Migration) -> None:
         ("CREATE TABLE a (id int); CREATE UNIQUE INDEX ON a (id); INSERT INTO a VALUES (1)", ""),
         ("ALTER TABLE chunk ADD COLUMN x int NOT NULL DEFAULT 0; CREATE INDEX ON chunk (x)", ""),
         ("DO $$ BEGIN PERFORM create_reference_table('a'); END $$", ""),
+        ("ALTER TABLE chunk SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02)", ""),
+        ("ALTER TABLE chunk SET (autovacuum_enabled = off)", "AT_SetRelOptions"),
         ("DROP TABLE chunk", "DropStmt"),
         ("ALTER TABLE chunk DROP COLUMN n", "AT_DropColumn"),
         ("ALTER TABLE chunk RENAME COLUMN n TO m", "RenameStmt"),

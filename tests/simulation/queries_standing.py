@@ -27,3 +27,9 @@ def standing(tx: Transaction) -> Result:
 def timeline_history(tx: Transaction, timeline: str) -> Result:
     """The first timeline comes from none."""
     return [("",)]
+
+
+@model("bloated", "name", "dead", "live")
+def bloated(tx: Transaction, dead: int, times: int) -> Result:
+    """Nothing dead is kept."""
+    return []

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -144,6 +145,38 @@ async def test_a_chunk_is_not_claimed_before_its_time_nor_twice(connection: Any,
     assert await claim_all(connection, lane) == []
     assert len(await claim_all(connection, lane, at=NOW + timedelta(hours=2))) == 1
     assert await claim_all(connection, lane, "w2", at=NOW + timedelta(hours=2)) == []
+
+
+@ON_POSTGRES
+@pytest.mark.slow
+async def test_claims_and_watermarks_stay_quick_beside_a_million_dead_rows_that_nobody_vacuums(
+    connection: Any, lane: int
+) -> None:
+    """Fault 75: the rows of chunks that are done stand before the living ones in every index that a claim reads."""
+    await connection.execute("ALTER TABLE chunk SET (autovacuum_enabled = false)")
+    for place in range(4):
+        first = 1 + place * 100_000
+        await connection.execute(
+            "INSERT INTO chunk (lane, id, run, n, class, priority, not_before, first_claimed_at) "
+            "SELECT $1, $2 + g, 1, 1000, $3, 0, $4, NULL FROM generate_series(0, 99999) AS g",
+            lane, first, MessageClass.BULK, NOW,
+        )  # fmt: skip
+        await connection.execute("UPDATE chunk SET state = 1, owner = 'w0' WHERE id BETWEEN $1 AND $1 + 99999", first)
+        await connection.execute("UPDATE chunk SET state = 2 WHERE id BETWEEN $1 AND $1 + 99999", first)
+        await connection.execute("DELETE FROM chunk WHERE id BETWEEN $1 AND $1 + 99999", first)
+    await make_run(connection, numbers(100_000), [lane])
+    spent = []
+    for _ in range(100):
+        began = time.perf_counter()
+        (batch,) = (await queue.claim(connection, lane, "w1", NOW, 1)).batches
+        spent.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        assert await queue.advance(connection, lane, [(batch.chunk_id, batch.epoch, 10)])
+        spent.append(time.perf_counter() - began)
+    assert sorted(spent)[197] < 0.05, f"{sorted(spent)[-5:]}"
+    print(
+        f"p50 {sorted(spent)[100] * 1e3:.1f} ms, p99 {sorted(spent)[197] * 1e3:.1f} ms, most {max(spent) * 1e3:.1f} ms"
+    )
 
 
 async def test_racing_claimers_get_each_chunk_once(database: Database, connection: Any, lane: int) -> None:

@@ -220,6 +220,29 @@ async def test_server_whose_transactions_are_half_used_up_says_so(data_root: Pat
         await postgres.close(connection)
 
 
+async def test_tables_full_of_dead_rows_are_found(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 75."""
+    connection = await postgres.connect(dsn)
+    monkeypatch.setattr(standing, "MANY_DEAD", 1000)
+    try:
+        await connection.execute("ALTER TABLE flush SET (autovacuum_enabled = false)")
+        for _ in range(2):
+            await connection.execute("INSERT INTO flush SELECT 1, g, now() FROM generate_series(1, 5000) AS g")
+            await connection.execute("DELETE FROM flush WHERE id > 500")
+            await connection.execute("DELETE FROM flush")
+        await connection.execute("INSERT INTO flush SELECT 1, g, now() FROM generate_series(1, 100) AS g")
+        async with asyncio.timeout(30):
+            while not (found := await standing.bloated(connection)):
+                await connection.execute("SELECT pg_stat_force_next_flush()")
+        assert [one.name for one in found] == ["flush"] and found[0].dead == 10_000 and found[0].live == 100
+        await connection.execute("VACUUM flush")
+        async with asyncio.timeout(30):
+            while await standing.bloated(connection):
+                await connection.execute("SELECT pg_stat_force_next_flush()")
+    finally:
+        await postgres.close(connection)
+
+
 # Two servers ----------------------------------------------------------------------------------------------------------
 
 

@@ -19,3 +19,12 @@ SELECT (SELECT system_identifier FROM pg_control_system()) AS system,
 -- Read where a timeline left the one before it, for each that came before; needs EXECUTE on pg_read_file.
 -- index: none, it reads no table
 SELECT pg_read_file('pg_wal/' || $1::text || '.history');
+
+-- name: bloated
+-- Find tables of ours with more than $1 dead rows, and $2 times as many as living ones, by what the server counts; the worst
+-- first. On a cluster that is what stands on the coordinator.
+-- index: none, it reads counters of a few tables
+SELECT relname::text AS name, n_dead_tup AS dead, n_live_tup AS live
+FROM pg_stat_user_tables
+WHERE schemaname = current_schema() AND n_dead_tup > $1::bigint AND n_dead_tup > $2::bigint * n_live_tup
+ORDER BY n_dead_tup DESC, relname LIMIT 5;
