@@ -4,13 +4,13 @@ r"""The gate over columns: who of a claimed batch may go now, who waits until wh
                   ▲ read_consent   bucket 4 | page 4 | numbers bytea | states bytea | zones bytea     a row a page
                   ▲ read_contacts  bucket 4 | page 4 | at 8 | run 8 | kind 2 | class 2 | brand 2 | priority 2 |
                   │                sender 4 | tags 8 | numbers bytea                          a row a page and act
-                  ▲ read_refusals  number 8 | reason 2
+                  ▲ read_refusals  number 8 | reason 2                             a row a number
                judge(rules, windows, now) ─► a verdict each ─► apply: they ride on the batch
                                           └► reservations: contact rows of those admitted, for the same transaction
 
 Rows of pages come as Postgres's record_send has them, one behind the other: columns 4, then for each its type 4, its
-length 4 and so many octets. Aggregated there they are one value here, and no Python object is made for a row. Those of
-refusals and numbers come by a COPY.
+length 4 and so many octets. Aggregated there they are one value here, and no Python object is made for a row. Numbers
+that nobody has claimed come by a COPY.
 
 A page is 1/256 of a bucket: what is asked of people lies there as packed columns, big-endian and sorted, so that one
 row answers for dozens of them and no B-tree is walked a person: 0.2 µs of Postgres CPU a recipient each way, where a
@@ -648,6 +648,8 @@ cdef class Questions(_Contacts):
     def read_consent(self, bytes octets not None):
         """Take in what pages say of consent and zones; a number that no page names has no consent.
 
+        Pages that are read later hold of whom they name: those of a brand are read before those of its programme. A
+        zone that one of them knows stays.
         raises  ValueError when the octets are not of that form
         """
         cdef _Rows rows = _Rows(octets)
@@ -672,7 +674,7 @@ cdef class Questions(_Contacts):
                 at = find(numbers, count, self.questions[i].number)
                 if at >= 0:
                     self.questions[i].state = states[at]
-                    if zones_octets:
+                    if zones_octets and load16(zones + 2 * at):
                         self.questions[i].zone = load16(zones + 2 * at)
                 i += 1
 
@@ -681,7 +683,7 @@ cdef class Questions(_Contacts):
 
         raises  ValueError when the octets are not of that form
         """
-        cdef _Rows rows = _Rows(octets, True)
+        cdef _Rows rows = _Rows(octets)
         cdef int64_t number
         while rows.next(2):
             number = rows.int64()

@@ -82,6 +82,14 @@ class Link(Struct, frozen=True, kw_only=True):
     hash: bytes
 
 
+def reach_of(brand: str) -> tuple[str, ...]:
+    """Name those whose consent holds for a brand or programme, the widest first: acme, acme/club (CN-7).
+
+    What is said of the last of them that anything is said of holds; a brand has itself alone.
+    """
+    return (*(brand[:at] for at, letter in enumerate(brand) if letter == "/"), brand)
+
+
 def hash_of(fact: Fact, id_: int, previous: bytes) -> bytes:
     """SHA-256 over every field in a fixed order, the place and the hash before; times in microseconds."""
     values: list[object] = [previous.hex(), id_]

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from gateway.consent import reach_of
 from gateway.message import MessageClass
 from gateway.routing import Problem
 
@@ -101,7 +102,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     """What a run asks of everybody at the moment of sending.
 
     brand             who writes; "" = nobody's: no consent is known then
-    programme         of the brand, where it has a consent of its own
+    programme         of the brand: its own consent is asked for, and where nothing was said of it, the brand's
     needs             which consent (CN-2)
     caps, gap_s       how often a person is written to (CP-1); the gap between any two messages
     on_cap            what a cap or the gap meets is skipped, or waits for at most defer_s (CP-5)
@@ -153,6 +154,11 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     def consent_of(self) -> str:
         """What the ledger calls whose consent is asked for."""
         return f"{self.brand}/{self.programme}" if self.programme else self.brand
+
+    @property
+    def consents_of(self) -> tuple[str, ...]:
+        """Those whose consent holds, the widest first: of a programme that of its brand, where it has none (CN-7)."""
+        return reach_of(self.consent_of)
 
 
 def rank_of(priority: int, value: int) -> int:

@@ -4,8 +4,9 @@
     a new row          ─► problems  ─► [] or what is missing, by field         CN-3
     a YES              ─► confirmed ─► the rows that it makes                  CN-4
 
-State is the latest row by the time that it holds from; at one time a revoke beats a grant (CN-2). A row of a brand
-reaches its programmes (NAME/PROGRAMME), a row of * every brand (CN-7). A no of unknown time is later than any import.
+State is the latest row by the time that it holds from; at one time a revoke beats a grant (CN-2). A no of a brand
+reaches its programmes (NAME/PROGRAMME), a no of * every brand; a yes of a brand reaches a programme that nothing else
+was said of, and a yes of a programme itself alone (CN-7). A no of unknown time is later than any import.
 Not here: the chain (gateway/consent.py), where rows are kept (store/consents.py), who may be written to (admission).
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
-from gateway.consent import CLASSES, EVERYTHING, Action, Class, Fact, Source, Standing, State
+from gateway.consent import CLASSES, EVERYTHING, Action, Class, Fact, Source, Standing, State, reach_of
 
 # A request that is not answered by then is refused (CN-4); after a request no other for so long.
 ANSWER_WITHIN = timedelta(hours=24)
@@ -69,7 +70,7 @@ def _folded(facts: Sequence[Fact], now: datetime | None) -> dict[str, Standing]:
     found = {}
     for brand in brands:
         rows = [fact for fact in facts if _reaches(fact, brand)]
-        states = [_state(rows, class_) for class_ in CLASSES]
+        states = [_state(rows, brand, class_) for class_ in CLASSES]
         if now is not None:
             states = [(State.NONE, None) if _is_over(*one, now) else one for one in states]
         (promotional, since), (transactional, _), (night, _) = states
@@ -96,7 +97,7 @@ def may_ask(
     is_once  its country lets nobody ask a second time
     """
     rows = [fact for fact in facts if _reaches(fact, brand)]
-    if _state(rows, class_)[0] in (State.GRANTED, State.REVOKED):
+    if _state(rows, brand, class_)[0] in (State.GRANTED, State.REVOKED):
         return False
     asked = [_time(fact) for fact in rows if fact.action == "pending"]
     return not asked or (not is_once and now - max(asked) >= ASK_AGAIN_AFTER)
@@ -152,7 +153,7 @@ def confirmed(
     for brand in sorted({fact.brand for fact in facts if fact.action == "pending"}):
         rows = [fact for fact in facts if _reaches(fact, brand)]
         for class_ in CLASSES:
-            state, since = _state(rows, class_)
+            state, since = _state(rows, brand, class_)
             if state_now(state, since, now) != State.PENDING or (wanted and brand not in wanted):
                 continue
             asked = max((f for f in rows if f.action == "pending" and f.class_ == class_), key=_time)
@@ -185,50 +186,68 @@ def proof_of_stop(entry: Mapping[str, Any]) -> Fact:
 
 
 def _reaches(fact: Fact, brand: str) -> bool:
-    return fact.brand in (EVERYTHING, brand) or brand.startswith(fact.brand + "/")
+    return fact.brand == EVERYTHING or fact.brand in reach_of(brand)
 
 
 def _time(fact: Fact) -> datetime:
     return fact.effective_at or fact.recorded_at
 
 
-def _state(rows: Sequence[Fact], class_: str) -> tuple[State, datetime | None]:
-    """Of one class, from the rows that reach it; the order in which they were recorded says nothing."""
+def _state(rows: Sequence[Fact], brand: str, class_: str) -> tuple[State, datetime | None]:
+    """How a brand or programme stands by the rows that reach it; the order in which they were recorded says nothing."""
     of_class = [fact for fact in rows if fact.class_ in (class_, "all")]
     releases = [fact for fact in of_class if fact.action == "release"]
     # A START lifts what the handset itself has stopped (CN-9), a program what it has
     # entered, and a person who answers for it any.
-    revokes = [
+    counted = [
         fact
         for fact in of_class
-        if fact.action == "revoke"
-        and not any(one.source in (fact.source, *_LIFTS_ALL) and _time(one) >= _time(fact) for one in releases)
+        if fact.action != "revoke"
+        or not any(one.source in (fact.source, *_LIFTS_ALL) and _time(one) >= _time(fact) for one in releases)
     ]
     # What nobody knows the time of may be later than anything that a file says.
-    is_undated = any(fact.effective_at is None for fact in revokes)
-    grants = [fact for fact in of_class if fact.action in _GIVES and not (is_undated and fact.source == "import")]
-    revoked = max(map(_time, revokes), default=None)
-    granted = max(map(_time, grants), default=None)
+    if any(fact.action == "revoke" and fact.effective_at is None for fact in counted):
+        counted = [fact for fact in counted if fact.action not in _GIVES or fact.source != "import"]
+    above: tuple[State, datetime | None] = (State.NONE, None)
+    for name in (EVERYTHING, *reach_of(brand)):
+        above = _below(above, _latest([fact for fact in counted if fact.brand == name]))
+    return above
+
+
+def _latest(rows: Sequence[Fact]) -> tuple[State, datetime | None]:
+    """What the rows of one name say, of themselves."""
+    revoked = max((_time(fact) for fact in rows if fact.action == "revoke"), default=None)
+    granted = max((_time(fact) for fact in rows if fact.action in _GIVES), default=None)
     if revoked is not None and (granted is None or revoked >= granted):
         return State.REVOKED, revoked
     if granted is not None:
         return State.GRANTED, granted
-    asked = max((_time(fact) for fact in of_class if fact.action == "pending"), default=None)
+    asked = max((_time(fact) for fact in rows if fact.action == "pending"), default=None)
     return (State.NONE, None) if asked is None else (State.PENDING, asked)
 
 
+def _below(above: tuple[State, datetime | None], own: tuple[State, datetime | None]) -> tuple[State, datetime | None]:
+    """What is so of a programme, given what is so of all that it is part of, and what was said of itself (CN-7)."""
+    (wide, wide_since), (state, since) = above, own
+    if since is None:
+        return above
+    if wide != State.REVOKED or wide_since is None:
+        # A yes to all of it takes no word back that was said of this alone.
+        return own
+    # A no to all of it ends what was said of this before, and no request puts an end to a no.
+    return above if state == State.PENDING or since <= wide_since else own
+
+
 def merged(states: Mapping[str, Standing], brand: str) -> Standing:
-    """How a number stands with a brand or programme that may have no row of its own: what is said of everything."""
+    """How a number stands with a brand or programme, which may have no row of its own: as the next above it (CN-7)."""
     none = Standing(State.NONE, State.NONE, State.NONE, None)
-    for name in (brand, brand.partition("/")[0], EVERYTHING):
+    for name in reversed(reach_of(brand)):
         if name in states:
-            found = states[name]
-            if name == brand:
-                return found
-            # Consent is to somebody: only a no is inherited.
-            no = [
-                state if state == State.REVOKED else State.NONE
-                for state in (found.promotional, found.transactional, found.night)
-            ]
-            return Standing(no[0], no[1], no[2], found.since)
-    return none
+            return states[name]
+    # Consent is to somebody: of everything only a no holds.
+    every = states.get(EVERYTHING, none)
+    no = [
+        state if state == State.REVOKED else State.NONE
+        for state in (every.promotional, every.transactional, every.night)
+    ]
+    return Standing(no[0], no[1], no[2], every.since)

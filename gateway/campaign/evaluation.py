@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from gateway import predicate
+from gateway.consent import reach_of
 from gateway.predicate import (
     CAMPAIGN_PROPERTY,
     HUMAN,
@@ -69,7 +70,7 @@ class Person(Struct, frozen=True, kw_only=True):
 
     fields    by the names of predicate.FIELDS, but spent: currency -> minor units, and no aov
     utm       "first", "last" -> name -> value
-    consents  (brand, scope)
+    consents  (brand, scope) granted; brands: those, and programmes, of which anything was said
     rfm       r, f, m, group
     """
 
@@ -81,6 +82,7 @@ class Person(Struct, frozen=True, kw_only=True):
     events: Sequence[Event] = ()
     lists: frozenset[str] = frozenset()
     consents: frozenset[tuple[str, str]] = frozenset()
+    brands: frozenset[str] = frozenset()
     rfm: Mapping[str, Any] | None = None
 
 
@@ -107,7 +109,8 @@ def matches(tree: Predicate, person: Person, terms: Terms) -> bool:
         case InList():
             return person.number is not None and tree.name in person.lists
         case Consent():
-            return person.number is not None and (tree.brand, tree.scope) in person.consents
+            said = [name for name in reach_of(tree.brand) if name in person.brands]
+            return person.number is not None and bool(said) and (said[-1], tree.scope) in person.consents
         case Message():
             return _was_messaged(tree, person, terms)
         case Near():

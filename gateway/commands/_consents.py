@@ -13,15 +13,15 @@ Not here: what facts mean (campaign/consent.py), where they are kept (store/cons
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
 
-from gateway.campaign.consent import asks_twice, problems
-from gateway.consent import Action, Class, Fact, Link, Standing, faults_of
+from gateway.campaign.consent import asks_twice, merged, problems
+from gateway.consent import Action, Class, Fact, Link, Standing, faults_of, reach_of
 from gateway.contacts.numbers import Numbers
 from gateway.contacts.reading import is_number_name
 from gateway.contacts.table import Table
@@ -131,12 +131,13 @@ def _fact(
     return fact, None
 
 
-def shown(number: int, states: Mapping[str, Standing]) -> list[str]:
-    """How a number stands, a line for each brand."""
+def shown(number: int, states: Mapping[str, Standing], programmes: Iterable[str] = ()) -> list[str]:
+    """How a number stands, a line for each brand; of programmes too of which nothing was said but by their brand."""
     if not states:
         return [f"+{number}: nothing is recorded"]
     lines = []
-    for brand, one in sorted(states.items()):
+    by_brand = {name: merged(states, name) for name in programmes if reach_of(name)[0] in states} | dict(states)
+    for brand, one in sorted(by_brand.items()):
         since = "" if one.since is None else f", since {one.since:%Y-%m-%d %H:%M:%S} UTC"
         lines.append(
             f"+{number} {'everything' if brand == '*' else brand}: promotional {one.promotional.name.lower()}{since}; "

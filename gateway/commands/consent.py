@@ -38,6 +38,11 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     return config_option(dsn_option(command))
 
 
+def _programmes(settings: Settings) -> list[str]:
+    """Name the programmes of all brands, as the ledger calls them."""
+    return [f"{name}/{one}" for name, brand in settings.brands.items() for one in brand.programmes]
+
+
 def _fold(facts: Sequence[Fact]) -> Mapping[str, Standing]:
     return states_at(facts, datetime.now(UTC))
 
@@ -94,7 +99,7 @@ def show(config: Path | None, dsn: str, numbers: tuple[str, ...], region: str | 
             await _catch_up(connection)
             async with postgres.deadline(connection, PIECE_S, "show consent"):
                 found = await consents.states_of(connection, wanted)
-            return [plain(line) for number in wanted for line in shown(number, found[number])]
+            return [plain(line) for number in wanted for line in shown(number, found[number], _programmes(settings))]
 
     for line in run(config, dsn, work):
         click.echo(line)
@@ -140,7 +145,8 @@ def grant(
             await _append(connection, [fact])
             await _welcome(connection, [fact])
             async with postgres.deadline(connection, PIECE_S, "read consent"):
-                lines = shown(fact.number, (await consents.states_of(connection, [fact.number]))[fact.number])
+                states = (await consents.states_of(connection, [fact.number]))[fact.number]
+                lines = shown(fact.number, states, _programmes(settings))
                 if any(one.is_stop for one in await stops.standing(connection, [fact.number])):
                     say("the number is still stopped: nothing is sent to it")
             return [plain(line) for line in lines]

@@ -25,7 +25,7 @@ from gateway.campaign.quiet_hours import versions
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
-from gateway.gate import gate_of
+from gateway.gate import Gate, gate_of
 from gateway.message import MessageClass, Policy
 from gateway.store import admission, audit, considered, postgres, queue
 from gateway.store.audiences import Terms
@@ -224,12 +224,19 @@ async def learn(
             questions.read_refusals(await considered.excepted(connection, numbers, tree, terms))
     spans = questions.spans()
     if rules.needs:
-        questions.read_consent(await admission.consent(connection, spans, rules_of.gate.consent_of))
+        await learn_consent(connection, questions, rules_of.gate)
     if not rules_of.is_exempt:
         far = now - timedelta(microseconds=rules.reach_us)
         questions.read_contacts(await admission.contacts(connection, spans, far, now + AHEAD))
         if rivals := questions.rivals(rules, micros(now)):
             questions.forget(rivals - await admission.pending(connection, rivals, now))
+
+
+async def learn_consent(connection: postgres.Connection, questions: Questions, gate: Gate) -> None:
+    """Read consent and zones: what is said of a programme holds, and where nothing is, what is said of its brand."""
+    spans = questions.spans()
+    for name in gate.consents_of:
+        questions.read_consent(await admission.consent(connection, spans, name))
 
 
 def keeps_nothing(run: Run, batches: Sequence[Batch]) -> bool:

@@ -20,7 +20,7 @@ from gateway import reasons
 from gateway.campaign.admission import RunRules, moment_of, place_sets
 from gateway.campaign.quiet_hours import Occurrence
 from gateway.campaign.quiet_hours import Reason as WindowReason
-from gateway.dispatch.admission import learn
+from gateway.dispatch.admission import learn, learn_consent
 from gateway.dispatch.stops import REACHED
 from gateway.gate import Cap, Gate
 from gateway.message import MessageClass
@@ -151,7 +151,7 @@ async def by_zone(
     found: dict[tuple[int, int, bool], int] = {}
     for piece in _rounds(octets):
         questions = Questions.of_numbers(piece, zones)
-        questions.read_consent(await admission.consent(connection, questions.spans(), gate.consent_of))
+        await learn_consent(connection, questions, gate)
         questions.keys()
         for key, people in questions.key_counts().items():
             found[key] = found.get(key, 0) + people
@@ -182,7 +182,7 @@ async def silent(
     suppressed = await suppressed_of(connection, MessageClass.BULK, sender)
     names = await admission.zone_names(connection)
     for bucket in range(BUCKETS):
-        numbers = await brands.granted(connection, bucket, gate.consent_of)
+        numbers = await brands.granted(connection, bucket, gate.consents_of)
         if not numbers:
             continue
         questions = Questions.of_numbers(_asked(*numbers), zones)

@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway import predicate
+from gateway.consent import reach_of
 from gateway.predicate import (
     CAMPAIGN_PROPERTY,
     HUMAN,
@@ -268,15 +269,17 @@ class _Writer:
         return f"{alias}.number IS NOT NULL"
 
     def _consent(self, tree: Consent) -> str:
-        alias = self._join(
-            ("consent", tree.brand),
+        return f"{nearest([self._words_of(name) for name in reach_of(tree.brand)], tree.scope)} = {GRANTED}"
+
+    def _words_of(self, brand: str) -> str:
+        return self._join(
+            ("consent", brand),
             lambda c: (
                 f"LEFT JOIN consent_state {c} ON {c}.bucket = p.bucket AND {c}.number = p.number "
-                f"AND {c}.brand = {self.given(tree.brand, 'text')}{self._within(c)}"
+                f"AND {c}.brand = {self.given(brand, 'text')}{self._within(c)}"
             ),
             "c",
         )
-        return f"{alias}.{tree.scope} = {GRANTED}"
 
     def _near(self, tree: Near) -> str:
         place = self._path("p.attributes", tree.path)
@@ -704,6 +707,12 @@ class _Writer:
             f"person_event v JOIN ({last}) sent ON sent.bucket = v.bucket AND sent.profile = v.profile",
             f"v.properties -> '{CAMPAIGN_PROPERTY}' = sent.campaign",
         )
+
+
+def nearest(aliases: Sequence[str], column: str) -> str:
+    """Write a column of consent, of those who have a row the narrowest: aliases of joins, the widest first (CN-7)."""
+    own = "".join(f"WHEN {alias}.number IS NOT NULL THEN {alias}.{column} " for alias in reversed(aliases[1:]))
+    return f"(CASE {own}ELSE {aliases[0]}.{column} END)" if own else f"{aliases[0]}.{column}"
 
 
 def _decimal(value: int | float) -> Decimal:

@@ -47,6 +47,6 @@ async def lower(
     return found
 
 
-async def granted(connection: Connection, bucket: int, consent_of: str) -> list[int]:
-    """Read who of a bucket has granted a brand, or its programme, promotional texts."""
-    return await connection.fetchval(query("granted"), bucket, consent_of) or []
+async def granted(connection: Connection, bucket: int, consents_of: Sequence[str]) -> list[int]:
+    """Read who of a bucket has granted one of some, a brand or its programme, promotional texts."""
+    return await connection.fetchval(query("granted"), bucket, consents_of) or []

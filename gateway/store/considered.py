@@ -22,7 +22,7 @@ from gateway.gate import Gate
 from gateway.predicate import Predicate
 from gateway.reasons import Reason
 from gateway.store import audiences, selection
-from gateway.store.audiences import GRANTED, Compiled, Terms
+from gateway.store.audiences import GRANTED, Compiled, Terms, nearest
 from gateway.store.people import BUCKETS
 from gateway.store.postgres import Connection, deadline
 from gateway.store.selection import SET_DEADLINE_S, SET_WISE, STATEMENT_DEADLINE_S
@@ -30,6 +30,8 @@ from gateway.store.shares import Buckets, Opener, in_shares
 from gateway.store.stops import EVERYTHING
 
 _REVOKED, _PENDING = 3, 1
+# Why consent keeps a number out of a run's list (_why).
+_WITHOUT = (Reason.PENDING_CONSENT, Reason.NO_CONSENT)
 _BUCKET = "((n # (n >> 8) # (n >> 16) # (n >> 24)) & 255)::int"
 _SKIPPED_ONE = (
     "SELECT reason, people, numbers FROM run_skipped WHERE bucket = $1::int AND run = $2::bigint ORDER BY reason DESC"
@@ -61,21 +63,24 @@ def _why(compiled: Compiled, gate: Gate, buckets: Buckets | None = None) -> tupl
     """
     if gate.needs == "none":
         return compiled, "NULL::int"
-    parameters = [*compiled.parameters, gate.consent_of, EVERYTHING]
-    brand, scope = f"${len(parameters) - 1}::text", f"${len(parameters)}::text"
-    within = "" if buckets is None else f" AND given.bucket BETWEEN {buckets[0]:d} AND {buckets[1]:d}"
-    joins = (
-        f"{compiled.joins} LEFT JOIN consent_state given ON given.bucket = p.bucket AND given.number = p.number "
-        f"AND given.brand = {brand}{within} "
-        f"LEFT JOIN suppression ended ON ended.number = p.number AND ended.scope = {scope}"
-    )
-    state = "coalesce(given.promotional, 0)"
+    names = gate.consents_of
+    given = [f"given_{at}" for at in range(len(names))]
+    parameters = [*compiled.parameters, EVERYTHING, *names]
+    first = len(parameters) - len(names)
+    joins = compiled.joins + f" LEFT JOIN suppression ended ON ended.number = p.number AND ended.scope = ${first}::text"
+    for at, one in enumerate(given, first + 1):
+        within = "" if buckets is None else f" AND {one}.bucket BETWEEN {buckets[0]:d} AND {buckets[1]:d}"
+        joins += (
+            f" LEFT JOIN consent_state {one} ON {one}.bucket = p.bucket AND {one}.number = p.number "
+            f"AND {one}.brand = ${at}::text{within}"
+        )
+    promotional, transactional = (f"coalesce({nearest(given, name)}, 0)" for name in ("promotional", "transactional"))
+    state = promotional
     if gate.needs == "transactional":
         # As the gate has it: a promotional consent holds too, and of two words that are none the one that says more.
         state = (
-            f"CASE WHEN given.promotional = {GRANTED} THEN {GRANTED} "
-            "WHEN coalesce(given.transactional, 0) <> 0 THEN given.transactional "
-            "ELSE coalesce(given.promotional, 0) END"
+            f"CASE WHEN {promotional} = {GRANTED} THEN {GRANTED} "
+            f"WHEN {transactional} <> 0 THEN {transactional} ELSE {promotional} END"
         )
     why = (
         f"CASE WHEN ended.number IS NOT NULL OR ({state}) IN ({GRANTED}, {_REVOKED}) THEN NULL "
@@ -100,19 +105,36 @@ def _reasons(compiled: Compiled, why: str) -> str:
 async def count(connection: Connection, tree: Predicate, terms: Terms, gate: Gate) -> Found:
     """Count who a run of this instant would consider.
 
+    People are counted by reason, by all processes that Postgres has for it; then those who share a number with another,
+    who are few, are counted off (selection.count).
+
     raises  StoreError: the planner finds it too dear (SG-12)
-    cost    one look through all people
+    cost    one look through all people, and one through the index of numbers
     """
     await selection.estimate(connection, tree, terms)
     compiled, why = _why(audiences.compile(tree, terms), gate)
-    sql = f"SELECT reason, sum(people)::bigint AS people FROM ({_reasons(compiled, why)}) found GROUP BY reason"
-    async with deadline(connection, SET_DEADLINE_S, "count considered"), connection.transaction():
+    # A sum each, and not one by reason: what the planner takes for many groups it counts in one process.
+    left_out = ", ".join(
+        f"count(*) FILTER (WHERE p.number IS NOT NULL AND ({why}) = {int(reason)}) AS reason_{at}"
+        for at, reason in enumerate(_WITHOUT)
+    )
+    sql = compiled.select(f"count(*) AS people, count(p.number) AS with_number, {left_out}")
+    # One snapshot, or a number that comes to be shared meanwhile is taken off without having been counted twice.
+    async with (
+        deadline(connection, SET_DEADLINE_S, "count considered"),
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
         for setting in SET_WISE:
             await connection.execute(setting)
-        rows = await connection.fetch(sql, *compiled.parameters, timeout=SET_DEADLINE_S)
-    by_reason = {row["reason"]: row["people"] for row in rows}
-    numbers = by_reason.pop(None, 0)
-    return Found(skipped=by_reason, numbers=numbers)
+        # All rows, though there is one: as in selection.count.
+        [row] = await connection.fetch(sql, *compiled.parameters, timeout=SET_DEADLINE_S)
+        # Why a number is left out is asked of the number alone: of all who share it the same.
+        surplus = await selection.surplus_of(connection, tree, terms, lambda one: _why(one, gate))
+    skipped = {int(reason): row[f"reason_{at}"] - surplus[reason] for at, reason in enumerate(_WITHOUT)}
+    numbers = row["with_number"] - surplus.total() - sum(skipped.values())
+    skipped[int(Reason.NO_NUMBER)] = row["people"] - row["with_number"]
+    skipped[int(Reason.DUPLICATE_ENDPOINT)] = surplus.total()
+    return Found(skipped={reason: people for reason, people in skipped.items() if people}, numbers=numbers)
 
 
 async def numbers(connection: Connection, tree: Predicate, terms: Terms, gate: Gate) -> bytes:
@@ -200,19 +222,22 @@ async def freeze(
 async def left(connection: Connection, numbers_text: str, tree: Predicate, terms: Terms) -> bytes:
     """Find which of some numbers belong to nobody in an audience any more; -> octets for Questions.read_refusals."""
     compiled, matching = _of_numbers(numbers_text, tree, terms)
-    gone = int(Reason.AUDIENCE_LEFT)
-    sql = (
-        f"SELECT n AS number, ({gone})::smallint AS reason FROM unnest($1::text::bigint[]) AS n "
-        f"EXCEPT SELECT number, ({gone})::smallint FROM ({matching}) matching"
-    )
-    return await _copied(connection, sql, *compiled.parameters)
+    sql = f"SELECT n AS number FROM unnest($1::text::bigint[]) AS n EXCEPT SELECT number FROM ({matching}) matching"
+    return await _refused(connection, sql, Reason.AUDIENCE_LEFT, compiled)
 
 
 async def excepted(connection: Connection, numbers_text: str, tree: Predicate, terms: Terms) -> bytes:
     """Find to which of some numbers has happened what must not; -> octets for Questions.read_refusals."""
     compiled, matching = _of_numbers(numbers_text, tree, terms)
-    sql = f"SELECT DISTINCT number, ({int(Reason.EXCEPTION)})::smallint AS reason FROM ({matching}) matching"
-    return await _copied(connection, sql, *compiled.parameters)
+    return await _refused(connection, f"SELECT DISTINCT number FROM ({matching}) matching", Reason.EXCEPTION, compiled)
+
+
+async def _refused(connection: Connection, numbers_sql: str, reason: Reason, compiled: Compiled) -> bytes:
+    """Read numbers with a reason as one value: a statement that stays prepared, which a COPY with arguments is not."""
+    sql = (
+        f"SELECT string_agg(record_send(ROW (number, ({int(reason)})::smallint)), ''::bytea) FROM ({numbers_sql}) found"
+    )
+    return await connection.fetchval(sql, *compiled.parameters) or b""
 
 
 def _of_numbers(numbers_text: str, tree: Predicate, terms: Terms) -> tuple[Compiled, str]:

@@ -11,7 +11,7 @@ from datetime import datetime
 import asyncpg
 from msgspec import Struct
 
-from gateway.consent import State
+from gateway.consent import State, reach_of
 from gateway.errors import StoreError
 from gateway.person import hash_of
 from gateway.store.postgres import Connection, deadline
@@ -67,10 +67,10 @@ async def note_kinds(connection: Connection, kinds: Mapping[int, str], now: date
 
 
 async def agreed_among(connection: Connection, numbers: Sequence[int], brand: str) -> set[int]:
-    """Say which of some numbers have agreed to promotional messages of a brand."""
+    """Say which of some numbers have agreed to promotional messages of a brand or a programme."""
     async with deadline(connection, STATEMENT_DEADLINE_S, "consent of numbers"):
         rows: list[asyncpg.Record] = await connection.fetch(
-            query("agreed_among"), [hash_of(number) for number in numbers], numbers, brand, int(State.GRANTED)
+            query("agreed_among"), [hash_of(number) for number in numbers], numbers, reach_of(brand), int(State.GRANTED)
         )
     return {row[0] for row in rows}
 

@@ -6,6 +6,7 @@ A frozen list is the snapshot of SG-6: each number once, however many people sha
 (TH-9). Not here: what a tree may say (campaign/audience.py), the statements of trees (audiences.py).
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -183,34 +184,46 @@ async def count(connection: Connection, tree: Predicate, terms: Terms, *, by_num
         [row] = await connection.fetch(sql, *compiled.parameters, timeout=SET_DEADLINE_S)
         numbers: int | None = row["with_number"] if by_number else None
         if numbers is not None and numbers > 1:
-            numbers -= await _surplus(connection, tree, terms)
+            numbers -= (await surplus_of(connection, tree, terms)).total()
     return Counted(people=row["people"], with_number=row["with_number"], numbers=numbers)
 
 
-async def _surplus(connection: Connection, tree: Predicate, terms: Terms) -> int:
-    """Count those of an audience who have a number that another one of it has: all but one of each number."""
+async def surplus_of(
+    connection: Connection,
+    tree: Predicate,
+    terms: Terms,
+    parted: Callable[[Compiled], tuple[Compiled, str]] = lambda compiled: (compiled, "NULL::int"),
+) -> Counter[int | None]:
+    """Count those of an audience who have a number that another one of it has: all but one of each number.
+
+    parted  adds what a number is counted by, the same for all who share it
+    In a transaction with SET_WISE, which it leaves so.
+    """
     # In the order of the index: what is next to each other is compared, and nothing kept.
     await connection.execute("SET LOCAL enable_hashagg = off")
     shared = await connection.fetch(_SHARED, MOST_SHARED + 1, timeout=SET_DEADLINE_S)
+    await connection.execute("SET LOCAL enable_hashagg = on")
     if not shared:
-        return 0
+        return Counter()
     if len(shared) > MOST_SHARED:
-        await connection.execute("SET LOCAL enable_hashagg = on")
-        compiled = audiences.compile(tree, terms)
+        compiled, part = parted(audiences.compile(tree, terms))
         asked = "p.number IS NOT NULL AND "
     else:
         await connection.execute("SET LOCAL enable_nestloop = on")
         given = [[row["bucket"] for row in shared], [row["number"] for row in shared]]
-        compiled = audiences.compile(tree, terms, parameters=given, by_person=True)
+        compiled, part = parted(audiences.compile(tree, terms, parameters=given, by_person=True))
         asked = (
             "(p.bucket, p.number) IN (SELECT u.bucket, u.number "
             "FROM unnest($1::int[], $2::bigint[]) AS u (bucket, number)) AND "
         )
-    each = f"{compiled.select('p.bucket, p.number, count(*) AS n', asked)} GROUP BY p.bucket, p.number"
-    [row] = await connection.fetch(
-        f"SELECT coalesce(sum(n - 1), 0)::bigint FROM ({each}) found", *compiled.parameters, timeout=SET_DEADLINE_S
+    each = f"{compiled.select(f'p.bucket, p.number, {part} AS part, count(*) AS n', asked)} GROUP BY 1, 2, 3"
+    rows = await connection.fetch(
+        f"SELECT part, sum(n - 1)::bigint AS surplus FROM ({each}) found WHERE n > 1 GROUP BY part",
+        *compiled.parameters,
+        timeout=SET_DEADLINE_S,
     )
-    return int(row[0])
+    await connection.execute("SET LOCAL enable_nestloop = off")
+    return Counter({row["part"]: row["surplus"] for row in rows})
 
 
 async def members(connection: Connection, tree: Predicate, terms: Terms, limit: int) -> list[tuple[int, int | None]]:

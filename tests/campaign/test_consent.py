@@ -5,8 +5,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.campaign.consent import confirmed, may_ask, merged, problems, proof_of_stop, state_now, states_of
+from gateway.campaign.consent import (
+    confirmed,
+    may_ask,
+    merged,
+    problems,
+    proof_of_stop,
+    state_now,
+    states_at,
+    states_of,
+)
 from gateway.consent import EVERYTHING, Fact, Standing, State
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -100,10 +111,94 @@ def test_cn_7_a_revoke_of_a_brand_reaches_its_programmes_and_one_of_a_programme_
     assert {one.promotional for one in states_of([*facts, fact("revoke", 1, brand="*")]).values()} == {State.REVOKED}
 
 
-def test_cn_7_who_has_no_row_of_a_brand_inherits_a_no_and_never_a_yes() -> None:
+def test_cn_7_a_yes_to_a_brand_reaches_a_programme_that_nothing_was_said_of_and_no_other() -> None:
     granted = Standing(State.GRANTED, State.NONE, State.NONE, AT)
-    assert merged({"acme": granted}, "acme/news").promotional == State.NONE
-    assert merged({"*": Standing(State.REVOKED, State.REVOKED, State.REVOKED, AT)}, "new").promotional == State.REVOKED
+    assert merged({"acme": granted}, "acme/news") == granted
+    assert merged({"acme/news": granted}, "acme").promotional == State.NONE
+    assert merged({"acme/news": granted}, "acme/club").promotional == State.NONE
+    assert merged({"acme": granted}, "acmeology").promotional == State.NONE
+    nothing = Standing(State.NONE, State.NONE, State.NONE, None)
+    assert merged({"acme": granted, "acme/news": nothing}, "acme/news") == nothing
+    everything = Standing(State.REVOKED, State.GRANTED, State.REVOKED, AT)
+    assert merged({"*": everything}, "new") == Standing(State.REVOKED, State.NONE, State.REVOKED, AT)
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ([fact("revoke", 0, brand="acme/news"), fact(hours=5)], State.REVOKED),
+        ([fact("pending", 0, brand="acme/news"), fact(hours=5)], State.PENDING),
+        ([fact("pending", 0, brand="acme/news"), fact("revoke", 5)], State.REVOKED),
+        ([fact(hours=0, brand="acme/news"), fact("revoke", 1)], State.REVOKED),
+        ([fact("revoke", 1), fact(hours=2, brand="acme/news")], State.GRANTED),
+        ([fact(hours=0, brand="acme/news"), fact("revoke", 1), fact(hours=2)], State.GRANTED),
+        ([fact("revoke", 0, brand="acme/news"), fact("revoke", 1), fact(hours=2)], State.REVOKED),
+        ([fact("revoke", 0, brand="acme/news", class_="night"), fact(hours=5)], State.GRANTED),
+    ],
+)
+def test_cn_7_what_was_said_of_a_programme_itself_is_not_taken_back_by_a_yes_to_its_brand(
+    facts: list[Fact], expected: State
+) -> None:
+    assert state(*facts, brand="acme/news") == expected == state(*reversed(facts), brand="acme/news")
+
+
+def test_cn_4_a_request_for_a_programme_that_nobody_answered_is_a_no_to_it_whatever_the_brand_has() -> None:
+    facts = [fact(), fact("pending", brand="acme/news")]
+    assert states_at(facts, AT + 25 * HOUR)["acme/news"].promotional == State.NONE
+    assert may_ask(facts, "acme/news", AT + timedelta(days=91)) and not may_ask([fact()], "acme/news", AT + HOUR)
+    (made,) = confirmed(facts, AT + HOUR, 99, "Yes")
+    assert made.brand == "acme/news" and state(*facts, made, brand="acme/news") == State.GRANTED
+
+
+FACTS = st.lists(
+    st.builds(
+        fact,
+        st.sampled_from(["grant", "pending", "revoke"]),
+        st.integers(0, 8),
+        brand=st.sampled_from(["*", "acme", "acme/news", "acme/club"]),
+        class_=st.sampled_from(["promotional", "night", "all"]),
+    ).filter(lambda one: one.action == "revoke" or (one.brand != "*" and one.class_ != "all")),
+    max_size=9,
+)
+
+
+def told(facts: list[Fact], brand: str, class_: str) -> State:
+    """The obvious way: hear what was said one after the other; of words of one time a no is heard last."""
+    said: dict[str, str] = {}
+    for one in sorted(facts, key=lambda one: (one.effective_at, one.action == "revoke", one.action == "grant")):
+        if one.class_ not in (class_, "all"):
+            continue
+        if one.action == "pending":
+            said.setdefault(one.brand, "asked")
+        elif one.action == "grant":
+            said[one.brand] = "yes"
+        else:
+            said[one.brand] = "no"
+            for below in said:
+                if (one.brand == "*" or below.startswith(one.brand + "/")) and said[below] == "yes":
+                    said[below] = "ended"
+    found = State.NONE
+    for name in ("*", "acme", brand) if brand.startswith("acme/") else ("*", brand):
+        match said.get(name):
+            case "yes":
+                found = State.GRANTED
+            case "no":
+                found = State.REVOKED
+            case "asked" if found != State.REVOKED:
+                found = State.PENDING
+    return found
+
+
+@given(FACTS, st.randoms(use_true_random=False))
+def test_cn_7_brands_and_programmes_stand_as_they_were_spoken_of_in_whatever_order_it_is_recorded(
+    facts: list[Fact], chance: random.Random
+) -> None:
+    chance.shuffle(facts)
+    found = states_of(facts)
+    for brand in ("acme", "acme/news", "acme/club", "other"):
+        one = merged(found, brand)
+        assert one.promotional == told(facts, brand, "promotional"), brand
+        assert one.night == told(facts, brand, "night"), brand
 
 
 def stop(source: str, seq: int, *, is_stop: bool = True, hours: float = 1) -> Fact:

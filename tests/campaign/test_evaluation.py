@@ -199,6 +199,7 @@ def test_lists_consents_scores_buckets_and_utm_are_asked():
         number=447700900123,
         lists=frozenset({"vip"}),
         consents=frozenset({("acme", "promotional")}),
+        brands=frozenset({"acme", "acme/news"}),
         rfm={"r": 5, "f": 1, "m": 2, "group": "new"},
         utm={"first": {"term": "shoes"}},
     )
@@ -207,6 +208,8 @@ def test_lists_consents_scores_buckets_and_utm_are_asked():
         "and utm.first.term = 'shoes'",
         person,
     )
+    # What is said of a programme holds for it, and where nothing is, what is said of its brand (CN-7).
+    assert asked("consent(promotional, 'acme/club') and not consent(promotional, 'acme/news')", person)
     assert not asked("in_list('x') or consent(promotional) or utm.last.term = 'shoes'", person)
     assert asked("bucket >= 0 and bucket < 10000 and number starts_with '+44'", person)
     nobody = Person()

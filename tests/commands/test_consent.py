@@ -20,6 +20,23 @@ def test_consent_is_recorded_taken_back_shown_and_proven(sluice, queue):
     assert broken.code == 65 and "+447700900123: row 1 was changed" in broken.out
 
 
+def test_cn_7_a_programme_is_shown_as_its_brand_stands_until_something_is_said_of_it(sluice, settings, tmp_path):
+    settings()
+    with (tmp_path / "sluice.toml").open("a") as file:
+        file.write('[brands.acme]\nprogrammes = ["club", "news"]\n')
+    sluice("migrate")
+    given = sluice("consent", "grant", "+447700900123", *GRANT)
+    assert [line.partition(", since")[0] for line in given.out.splitlines()] == [
+        f"+447700900123 {name}: promotional granted" for name in ("acme", "acme/club", "acme/news")
+    ]
+    assert sluice("consent", "revoke", "+447700900123", "--brand", "acme/club").code == 0
+    # A grant of the brand takes nothing back that was said of the programme.
+    assert sluice("consent", "grant", "+447700900123", *GRANT).code == 0
+    shown = sluice("consent", "show", "+447700900123").out
+    assert "acme/club: promotional revoked" in shown and "acme/news: promotional granted" in shown
+    assert "every chain whole" in sluice("consent", "verify").out
+
+
 def test_a_revoke_of_everything_is_in_the_feed_and_one_of_a_brand_is_not(sluice, queue):
     sluice("migrate")
     assert sluice("consent", "revoke", "+447700900123", "--reason", "by letter").code == 0

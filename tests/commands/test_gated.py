@@ -58,6 +58,18 @@ def test_people_of_a_file_pass_the_gate_of_a_brand_each_with_a_reason(sluice, qu
     assert again.json["bypass"] == "recall of a product" and again.json["states"]["delivered"] == 12
 
 
+def test_who_has_agreed_to_a_brand_is_written_to_by_its_programme_CN_7(sluice, queue, people, acme, dsn):
+    given(dsn, {FIRST + at: 2 for at in range(6)})
+    refused = sluice("consent", "revoke", f"+{FIRST}", "--brand", "acme/club")
+    assert refused.code == 0, refused.err
+    # The grants of these were written down without a ledger.
+    result = sluice("send", "--contacts", people(8), *AS_ACME, "--programme", "club")
+    assert result.json["reasons"] == {"suppressed:stop": 1, "no_consent": 2}
+    assert result.json["states"] == {"delivered": 5, "refused": 3}
+    told = sluice("explain", "--number", f"+{FIRST + 1}", "--campaign", result.json["name"]).out
+    assert "acme/club: promotional none, transactional granted, night none" in told
+
+
 def test_a_run_over_an_audience_tells_of_everybody_in_it_SG_6_SG_10(sluice, queue, acme, dsn):
     crowd = [
         *(Person(number=FIRST + at, attributes={"city": "Wien"}) for at in range(10)),

@@ -39,10 +39,13 @@ TABLES = (
 )
 CARRIER = CarrierSettings(host="127.0.0.1", port=1, system_id="test", password="x")
 EVERYONE = parse("everyone")
+# Of whom something was said: most of the brand, some of its programme, or of both (CN-7).
+SAID = {"acme": 0.9, "acme/club": 0.3}
 
 GATES = st.builds(
     Gate,
     brand=st.just("acme"),
+    programme=st.sampled_from(["", "club"]),
     needs=st.sampled_from(["none", "transactional", "promotional"]),
     caps=st.lists(
         st.builds(
@@ -82,14 +85,15 @@ async def people_of(connection: Any, chance: random.Random, now: datetime) -> No
     )
     await connection.executemany(
         "INSERT INTO consent_state (bucket, number, brand, promotional, transactional, night) "
-        "VALUES ($1, $2, 'acme', $3, $4, $5)",
+        "VALUES ($1, $2, $3, $4, $5, $6)",
         [
-            (bucket(one), one, chance.choice((0, 1, 2, 2, 2, 2, 3)), chance.randrange(4), chance.choice((0, 2)))
+            (bucket(one), one, name, chance.choice((0, 1, 2, 2, 2, 2, 3)), chance.randrange(4), chance.choice((0, 2)))
+            for name, share in SAID.items()
             for one in known
-            if chance.random() < 0.9
+            if chance.random() < share
         ],
     )
-    await admission.refresh_consent_pages(connection, [(one, "acme") for one in known])
+    await admission.refresh_consent_pages(connection, [(one, name) for name in SAID for one in known])
     for at in range(6):
         some = chance.sample(known, len(known) // 4)
         how = {"class_": chance.choice((3, 4, 5)), "brand": chance.choice((0, brand)), "tags": chance.choice((0, tag))}
@@ -229,5 +233,15 @@ async def test_who_has_agreed_can_be_reached_and_was_sent_nothing_for_so_long_is
     await stops.enter(connection, [people[6]], ["*"], is_stop=True, at=now, source="keyword")
     found = sorted([number async for some in silent(connection, "acme", 60, now) for number in some])
     assert found == [people[0], *people[3:6], *people[7:9]]
+    # Of a programme: who has agreed to the brand, and has not said no to the programme itself (CN-7).
+    club = [(bucket(number), number, "acme/club", state) for number, state in ((people[0], 3), (people[9], 2))]
+    await connection.executemany(
+        "INSERT INTO consent_state (bucket, number, brand, promotional, transactional, night) "
+        "VALUES ($1, $2, $3, $4, 0, 0)",
+        club,
+    )
+    await admission.refresh_consent_pages(connection, [(number, name) for _, number, name, _ in club])
+    found = sorted([number async for some in silent(connection, "acme", 60, now, programme="club") for number in some])
+    assert found == [*people[3:6], *people[7:10]]
     assert [number async for some in silent(connection, "nobody", 60, now) for number in some] == []
     await connection.close()

@@ -271,14 +271,14 @@ def test_what_is_not_of_the_form_is_refused_with_its_place():
     with pytest.raises(ValueError, match="1 octets of numbers"):
         questions.read_consent(records((("i", 1), ("i", 2), b"1", b"", b"")))
     with pytest.raises(ValueError, match="expected a reason below 0"):
-        questions.read_refusals(rows((("q", 447700900001), ("h", 3))))
+        questions.read_refusals(records((("q", 447700900001), ("h", 3))))
     with pytest.raises(ValueError, match="key 1 and zone 0 of 447700900001 were not entered"):
         questions.judge(Rules(run=1, class_=5), Windows(NOW))
 
 
 def test_every_check_of_a_chain_is_told_though_the_first_decides():
     questions = Questions([batch_of([447700900001])], ANYWHERE)
-    questions.read_refusals(rows((("q", 447700900001), ("h", Reason.EXCEPTION))))
+    questions.read_refusals(records((("q", 447700900001), ("h", Reason.EXCEPTION))))
     questions.read_contacts(contact_rows(contact(447700900001)))
     caps = [(1, 0, DAY, 0b110000, 0, -1, 0, False)]
     facts, checks = questions.explain(447700900001, Rules(run=7, class_=5, needs=1, caps=caps), windows())
@@ -287,6 +287,21 @@ def test_every_check_of_a_chain_is_told_though_the_first_decides():
     assert [verdict for _, verdict, _ in checks] == [0, Reason.NO_CONSENT, Reason.EXCEPTION, 0, 0, reasons.cap(0), 0]
     with pytest.raises(KeyError):
         questions.explain(447700900009, Rules(run=7, class_=5), windows())
+
+
+def test_what_is_said_of_a_programme_holds_and_else_what_is_said_of_its_brand_CN_7():
+    numbers = range(447700900001, 447700900007)
+    questions = Questions([batch_of(list(numbers))], ANYWHERE)
+    of_brand, of_programme = (2, 2, 2, 3, 1, 0), {1: 3, 2: 0, 3: 2}
+    questions.read_consent(consent_rows({number: (of_brand[at], 9) for at, number in enumerate(numbers)}))
+    questions.read_consent(consent_rows({numbers[at]: (state, 0) for at, state in of_programme.items()}))
+    # A zone that one of the pages knows stays.
+    assert questions.keys() == {(1, 9, False)}
+    open_ = Windows(NOW)
+    open_.enter(1, 9, False, NOW + HOUR, None, spans=SPANS)
+    questions.judge(Rules(run=1, class_=5, needs=1), open_)
+    found = [questions.verdict(number)[0] for number in numbers]
+    assert found == [0, Reason.STOP, Reason.NO_CONSENT, 0, Reason.PENDING_CONSENT, Reason.NO_CONSENT]
 
 
 def test_who_has_granted_the_night_is_judged_by_its_windows():
@@ -318,6 +333,7 @@ def test_windows_of_many_zones_are_all_found_again():
         table.enter(1, 0, False, None, NOW, spans=SPANS)
 
 
+NO_WORDS = {"promotional": 3, "transactional": 1, "night": 2}
 TIMES = st.integers(min_value=NOW - 9 * DAY, max_value=NOW + HOUR)
 CONTACTS = st.fixed_dictionaries(
     {
@@ -329,9 +345,10 @@ CAPS = st.tuples(
     st.integers(0, 3), st.integers(0, 3), st.sampled_from([HOUR, DAY, 7 * DAY]), st.integers(1, 63), st.integers(0, 3),
     st.sampled_from([-1, 1, 2]), st.sampled_from([0, 1]), st.booleans(),
 )  # fmt: skip
+WORDS = {"promotional": st.integers(0, 3), "transactional": st.integers(0, 3), "night": st.integers(0, 3)}
 PEOPLE = st.fixed_dictionaries(
     {
-        "promotional": st.integers(0, 3), "transactional": st.integers(0, 3), "night": st.integers(0, 3),
+        **WORDS, "above": st.none() | st.fixed_dictionaries(WORDS),
         "refusal": st.sampled_from([0, 0, 0, Reason.STOP, Reason.ERASED, Reason.EXCEPTION, Reason.AUDIENCE_LEFT]),
         "contacts": st.lists(CONTACTS, max_size=5),
     }
@@ -364,21 +381,29 @@ def test_columns_decide_as_the_obvious_gate_does(people, rules, opening):
     numbers = list(people)
     batches = [batch_of(numbers[at : at + 5], chunk_id=at) for at in range(0, len(numbers), 5)]
     questions = Questions(batches, ANYWHERE)
-    states = {
-        number: (one["promotional"] | one["transactional"] << 2 | one["night"] << 4, 0)
-        for number, one in people.items()
-    }
-    questions.read_consent(consent_rows(states))
+
+    def states_of(people):
+        return {
+            number: (one["promotional"] | one["transactional"] << 2 | one["night"] << 4, 0)
+            for number, one in people.items()
+        }
+
+    # Of a brand everybody has said something; what is said of the programme itself is read behind that (CN-7).
+    questions.read_consent(
+        consent_rows(states_of({number: one["above"] or NO_WORDS for number, one in people.items()}))
+    )
+    questions.read_consent(consent_rows(states_of({n: one for n, one in people.items() if one["above"] is None})))
     questions.read_contacts(
         contact_rows(*(one | {"number": number} for number, person in people.items() for one in person["contacts"]))
     )
     questions.read_refusals(
-        rows(*((("q", number), ("h", one["refusal"])) for number, one in people.items() if one["refusal"]))
+        records(*((("q", number), ("h", one["refusal"])) for number, one in people.items() if one["refusal"]))
     )
     questions.judge(Rules(**rules), windows(closes=opening["closes"], opens=opening["opens"], due=opening["due"]))
     for number, person in people.items():
         at_night = opening | {"closes": NOW + HOUR, "opens": NOW + DAY}
-        expected, until = judge(person, rules, at_night if person["night"] == gate.GRANTED else opening, NOW)
+        has_night = (person["above"] or person)["night"] == gate.GRANTED
+        expected, until = judge(person, rules, at_night if has_night else opening, NOW)
         verdict, found = questions.verdict(number)
         assert verdict == expected
         if verdict == gate.HOLD:
@@ -400,7 +425,7 @@ def test_a_message_with_an_act_of_its_own_counts_what_others_of_its_run_have_res
     questions.read_contacts(contact_rows(*contacts))
     questions.judge(Rules(**rules), windows(closes=opening["closes"], opens=opening["opens"], due=opening["due"]))
     for at, number in enumerate(numbers):
-        person = people[number] | {"promotional": gate.GRANTED, "night": 0, "refusal": 0}
+        person = people[number] | {"promotional": gate.GRANTED, "night": 0, "refusal": 0, "above": None}
         expected = judge(person, rules | {"run": acts[at - at % 3]}, opening, NOW)
         found = questions.verdict(number)
         assert found[0] == expected[0] and (found[0] != gate.HOLD or found[1] == expected[1])
@@ -520,7 +545,7 @@ def test_who_waits_or_is_refused_after_all_gives_his_place_back_at_the_gate_CP_5
     rules = Rules(run=7, class_=5, caps=CAPS, hold_until_us=NOW + 2 * DAY)
     questions = Questions([batch_of([PERSON, OTHER])], ANYWHERE)
     questions.read_contacts(mine)
-    questions.read_refusals(rows((("q", OTHER), ("h", Reason.STOP))))
+    questions.read_refusals(records((("q", OTHER), ("h", Reason.STOP))))
     questions.judge(rules, windows(closes=None))
     assert questions.verdicts() == {gate.HOLD: 1, Reason.STOP: 1} and questions.reservations(rules) == b""
     other = Questions([batch_of([PERSON, OTHER])], ANYWHERE)

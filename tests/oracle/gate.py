@@ -37,7 +37,8 @@ def judge(
 ) -> tuple[int, int | None]:
     """Decide for one person; -> (verdict, until of a hold).
 
-    person   promotional, transactional, night (0 none 1 pending 2 granted 3 revoked), refusal, contacts
+    person   promotional, transactional, night (0 none 1 pending 2 granted 3 revoked), refusal, contacts; `above` where
+             nothing was said of the programme: the words that he has said of its brand, by the same names
     opening  closes, opens (None = closed, none), begins and ends of day, week, month
     """
     contacts = [one for one in person["contacts"] if one["kind"] != 2 and not undone(one, person["contacts"])]
@@ -57,7 +58,7 @@ def judge(
     def wait(until: int, last: int, otherwise: int) -> tuple[int, int | None]:
         return (otherwise, None) if last == 0 or until > last else (HOLD, until)
 
-    refusal = person["refusal"]
+    refusal, person = person["refusal"], person.get("above") or person
     if Reason.ERASED <= refusal <= Reason.STOP:
         return refusal, None
     if rules["needs"]:

@@ -1,27 +1,36 @@
 """Who is considered for a run: in its list or skipped for a reason, and the sum of both is the audience."""
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from _fastpath.gate import Questions, Rules, Windows, Zones
 from _fastpath.peoplerows import bucket
 from gateway.campaign.audience import parse
+from gateway.campaign.consent import merged, states_at
 from gateway.campaign.evaluation import Event, Person
+from gateway.consent import Fact, State
+from gateway.dispatch.admission import learn_consent
 from gateway.errors import StoreError
 from gateway.gate import Gate, Needs
 from gateway.predicate import since
 from gateway.reasons import Reason
 from gateway.store import admission, considered, people, postgres, selection
+from gateway.store import consents as consents_of
 from gateway.store.audiences import Terms
 from tests.fixtures.audiences import NOW, write_people
 
 TERMS = Terms(now=NOW)
 FIRST = 447700900001
 OPEN = Gate(needs="none")
+TABLES = "profile, consent, consent_head, consent_state, consent_page, list_entry, contact_list, run_skipped"
 
 
 @pytest.fixture
@@ -99,6 +108,74 @@ async def test_consent_is_judged_for_the_list_as_the_gate_judges_it_CN_2(connect
     assert await considered.skipped(connection, 7) == expected
 
 
+FACTS = st.lists(
+    st.tuples(
+        st.sampled_from(("grant", "pending", "revoke")),
+        st.sampled_from(("acme", "acme/club", "acme/news", "*")),
+        st.sampled_from(("promotional", "transactional")),
+        st.integers(1, 30),
+    ).filter(lambda one: one[0] == "revoke" or one[1] != "*"),
+    max_size=5,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(FACTS, min_size=1, max_size=12), st.sampled_from(("promotional", "transactional")))
+def test_a_brand_and_its_programmes_are_read_alike_by_ledger_gate_list_and_audience_CN_7(
+    dsn: str, told: list[list[tuple[Any, str, Any, int]]], needs: Needs
+) -> None:
+    """Whatever was said, of whichever of them, in whatever order."""
+
+    async def compare(connection: Any) -> None:
+        await connection.execute(f"TRUNCATE {TABLES}")
+        people = {FIRST + at: facts for at, facts in enumerate(told)}
+        await write_people(connection, [Person(number=number) for number in people])
+        facts = [
+            Fact(
+                number=number, brand=brand, class_=class_, action=action, source="form", method="box", wording="Texts",
+                effective_at=NOW - timedelta(minutes=minutes), recorded_at=NOW,
+            )
+            for number, some in people.items() for action, brand, class_, minutes in some
+        ]  # fmt: skip
+        await consents_of.append(connection, facts, lambda some: states_at(some, NOW))
+        states = await consents_of.states_of(connection, list(people))
+        for run, programme in enumerate(("", "club", "news")):
+            gate = Gate(brand="acme", programme=programme, needs=needs)
+            meant = {number: merged(some, gate.consent_of) for number, some in states.items()}
+            octets = await considered.numbers(connection, parse("everyone"), TERMS, OPEN)
+            questions = Questions.of_numbers(octets, Zones([0], [1]))
+            await learn_consent(connection, questions, gate)
+            windows = Windows(1)
+            windows.enter(1, 0, False, None, None, spans=[(0, 2)] * 3)
+            questions.judge(
+                Rules(run=1, class_=5, needs=1 if needs == "promotional" else 2, has_windows=False), windows
+            )
+            verdicts = {number: questions.verdict(number)[0] for number in people}
+            has_agreed = {
+                number
+                for number, one in meant.items()
+                if State.GRANTED in (one.promotional, one.transactional if needs == "transactional" else State.NONE)
+            }
+            assert {number for number, verdict in verdicts.items() if verdict == 0} == has_agreed
+            numbers = await listed(connection, "everyone", gate, run)
+            assert numbers == [number for number, verdict in verdicts.items() if verdict in (0, Reason.STOP)]
+            found = await considered.count(connection, parse("everyone"), TERMS, gate)
+            expected = Counter(verdict for verdict in verdicts.values() if verdict in (-30, -31))
+            assert found.skipped == expected == await considered.skipped(connection, run)
+            tree = parse(f"consent({needs}, '{gate.consent_of}')")
+            counted = await selection.count(connection, tree, TERMS)
+            assert counted.people == sum(getattr(one, needs) == State.GRANTED for one in meant.values())
+
+    async def opened() -> None:
+        connection = await postgres.connect(dsn)
+        try:
+            await compare(connection)
+        finally:
+            await postgres.close(connection)
+
+    asyncio.run(opened())
+
+
 async def test_who_is_suppressed_goes_to_the_gate_whatever_his_consent_which_tells_why_CN_11(connection: Any) -> None:
     await write_people(connection, [Person(number=FIRST), Person(number=FIRST + 1)])
     await connection.execute("INSERT INTO suppression (number, scope, since) VALUES ($1, '*', 1)", FIRST)
@@ -119,10 +196,9 @@ async def test_a_list_is_frozen_as_it_was_and_what_is_too_dear_is_refused(
 
 
 def of_octets(octets: bytes) -> dict[int, int]:
-    """(number, reason) of a COPY: rows of 2 + 4 + 8 + 4 + 2 octets."""
-    body = octets[19:-2]
-    rows = [body[at : at + 20] for at in range(0, len(body), 20)]
-    return {int.from_bytes(row[6:14]): int.from_bytes(row[18:20], signed=True) for row in rows}
+    """(number, reason) of records: rows of 4 + 8 + 8 + 8 + 2 octets."""
+    rows = [octets[at : at + 30] for at in range(0, len(octets), 30)]
+    return {int.from_bytes(row[12:20]): int.from_bytes(row[28:30], signed=True) for row in rows}
 
 
 async def test_of_a_claim_those_are_named_who_left_the_audience_SG_6(connection: Any) -> None:

@@ -11,7 +11,7 @@ ORDER BY id FOR UPDATE;
 UPDATE run SET gate = $2::text::jsonb WHERE id = $1::bigint;
 
 -- name: granted
--- Read who of a bucket has granted a brand its promotional texts, sorted.
+-- Read who of a bucket has granted a brand, or its programme, promotional texts, sorted.
 -- index: consent_state_pkey (bucket, number, brand)
-SELECT array_agg(number ORDER BY number) AS numbers FROM consent_state
-WHERE bucket = $1::int AND brand = $2::text AND promotional = 2;
+SELECT array_agg(DISTINCT number ORDER BY number) AS numbers FROM consent_state
+WHERE bucket = $1::int AND brand = ANY($2::text[]) AND promotional = 2;

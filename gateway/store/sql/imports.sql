@@ -33,8 +33,10 @@ SELECT n.number FROM unnest($1::bigint[]) AS n (number)
 WHERE (SELECT f.is_stop FROM stop_feed f WHERE f.number = n.number AND f.scope = '*' ORDER BY f.seq DESC LIMIT 1);
 
 -- name: agreed_among
--- Say which of some numbers have agreed to promotional messages of a brand.
+-- Say which of some numbers have agreed to promotional messages of a brand or a programme: the longest name of $3 has the say.
 -- index: consent_state_pkey (bucket, number, brand)
-SELECT s.number FROM unnest($1::int[], $2::bigint[]) AS n (bucket, number)
-JOIN consent_state s ON s.bucket = n.bucket AND s.number = n.number
-WHERE s.brand = $3::text AND s.promotional = $4::smallint;
+SELECT number FROM (
+    SELECT DISTINCT ON (s.number) s.number, s.promotional FROM unnest($1::int[], $2::bigint[]) AS n (bucket, number)
+    JOIN consent_state s ON s.bucket = n.bucket AND s.number = n.number
+    WHERE s.brand = ANY($3::text[]) ORDER BY s.number, length(s.brand) DESC
+) said WHERE promotional = $4::smallint;
