@@ -54,6 +54,8 @@ GAPS_SHARE = 0.05
 COUNTS_S = 600.0
 # Nor is one whose refusals went on under even pacing, for so long.
 NO_GAP_S = 60.0
+# So many refusals in a second under even pacing are no chance.
+PLENTY = 20
 # congestion_state (SMPP 5.0 §4.8.4.18): 70 to 89 is the optimum, 90 and above nearly congested.
 OPTIMUM, NEARLY, CONGESTED = 70, 90, 100
 # A window larger than Little's by so much, so that one slow answer does not stop a bind.
@@ -428,14 +430,16 @@ class Pace:
         """Tell a carrier that measures gaps from one that counts; -> whether even pacing is tried first.
 
         Refused at a rate that was clean before, or with far fewer sent than that: two of them came too close. If even
-        pacing does not help, the carrier counts, and counts fewer than it did.
+        pacing does not halve what is refused, the carrier counts, and counts fewer than it did.
         """
         if self._settings.pacing != "auto":
             return False
         if self.pacing == "gap":
-            if is_many and now - self._gap_since < 3.0 + self._rtt_s:
+            helps = signals.throttled < self._gap_share / 2 * signals.answered
+            if is_many and not helps and now - self._gap_since < 3.0 + self._rtt_s:
                 self.pacing = "bucket"
-                self._counts_until = now + COUNTS_S
+                # A handful may be chance, and the handful for which even pacing was tried was, too.
+                self._counts_until = now + (COUNTS_S if signals.throttled >= PLENTY else NO_GAP_S)
             return False
         share, background = signals.throttled / max(1, signals.answered), self._background.share(now, self.rate)
         if background and share < 2.0 * background + GAPS_SHARE:

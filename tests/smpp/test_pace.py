@@ -386,6 +386,18 @@ def test_hard_limit_is_found_and_followed_among_refusals_by_chance(model, seed):
     assert min(found["sent"]) >= 0.9 and max(found["refused"]) <= 0.02 and found["up_s"] <= 120.0, found
 
 
+@pytest.mark.parametrize("seed", [1, 3])
+def test_few_refusals_by_chance_do_not_rule_even_pacing_out_for_a_carrier_that_measures_gaps(seed):
+    """It is tried again a minute later; at first it got half of what the carrier takes."""
+    settings = CarrierSettings(host="nowhere", tps=500, window=200, binds=2)
+    course = carriers.Course(
+        settings, model="gap", tps=500, rtt_ms=50.0, errors=((carriers.RTHROTTLED, 0.01),), seed=seed
+    )
+    course.run(240.0)
+    accepted, throttled, _ = course.between(120.0, 240.0)
+    assert accepted >= 0.9 * 500 and throttled <= 0.02
+
+
 def test_window_follows_a_response_time_that_grows_twentyfold_and_the_rate_stays():
     """Case 18 of the write protocol."""
     found = carriers.far(quick=True)
