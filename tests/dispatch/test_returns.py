@@ -1,5 +1,6 @@
 """Places that are free again: a worker between the simulator and a real Postgres, and the job of one for all (CP-2)."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,31 @@ async def test_of_an_open_run_the_message_that_was_refused_gives_its_place_back_
 
         await until(is_free, "every place is given back", 10.0)
         assert await contacts_of(e.connection, (lane << 58) ^ 77, compiled.RETURNED) == []
+
+
+# Countries without a law of their own here, by what their clocks are ahead of UTC.
+ELSEWHERE = {0: 233241000000, 3: 254712000000, 7: 66812000000, 12: 6797000000, -5: 51912000000, -10: 68987000000}
+
+
+def by_day(count: int, now: datetime) -> range:
+    """Numbers of somewhere where it is neither early nor late: everywhere the day is eleven hours long."""
+    first = min(ELSEWHERE, key=lambda hours: abs((now + timedelta(hours=hours)).hour - 14))
+    return numbers(count, ELSEWHERE[first])
+
+
+async def test_what_expires_at_the_carrier_is_tried_once_more_and_then_has_its_end_QH_6(dsn: str, ledger: Path) -> None:
+    receipts = behaviour.Receipts(states={"EXPIRED:027": 1.0}, when="always")
+    async with engine(dsn, ledger, receipts=receipts) as e:
+        people = by_day(20, datetime.now(UTC))
+        run = await e.run(people, gate=Gate(needs="none", gap_s=0), class_=MessageClass.BULK)
+        await e.start()
+
+        async def is_tried_twice() -> bool:
+            return len((await e.audit(run)).taken) == 40 and (await e.states(run)) == {"expired": 20}
+
+        await until(is_tried_twice, "each was tried twice, and expired")
+        sent = Counter(int(one.destination) for one in (await e.audit(run)).taken)
+        assert sent == dict.fromkeys(people, 2)
+        # Not a third time, whoever looks.
+        lane, now = await e.lane(), datetime.now(UTC)
+        assert await returns.again(e.connection, lane, now - timedelta(hours=1), now + timedelta(minutes=1)) == 0
