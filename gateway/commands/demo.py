@@ -198,6 +198,7 @@ async def play(folder: Path, dsn: str, seed: int, as_json: bool) -> bool:
         "class_": "bulk",
         "policy": "once",
         "receipt_policy": "worst",
+        "priority": 0,
         "sender": "",
         "asked": Encoding(),
     }

@@ -68,6 +68,7 @@ def test_file_goes_to_its_last_receipt(sluice, queue, people):
         "parts_needed",
         "skipped",
         "bypass",
+        "data",
     }
     assert result.json["name"] == "people.csv" and result.json["lanes"][0]["carrier"] == "north"
     assert "would send  25" in result.err and "enqueued" in result.err
