@@ -8,6 +8,7 @@ half done at a crash the next one does again: a job's steps are transactions tha
 Not here: what is done (the rooms beside this one), how a job changes hands (store/jobs.py).
 """
 
+import abc
 import asyncio
 import contextlib
 import logging
@@ -21,7 +22,7 @@ from gateway.store import jobs, postgres
 log = logging.getLogger(__name__)
 
 
-class Job:
+class Job(abc.ABC):
     """The loop of one worker.
 
     wall      the time; of day, since what is due is due by the calendar
@@ -89,9 +90,9 @@ class Job:
         """Say whether it has, by a look that costs less than taking the job."""
         return True
 
+    @abc.abstractmethod
     async def work(self, connection: postgres.Connection, now: datetime) -> bool:
         """Do it; each wait stands under a deadline of its own. -> False: another worker has taken the job meanwhile."""
-        raise NotImplementedError
 
     async def close(self) -> None:
         """Close the connection."""

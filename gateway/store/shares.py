@@ -19,6 +19,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TypeAlias
 
+import asyncpg
+
 from gateway.errors import StoreError
 from gateway.store.people import BUCKETS
 from gateway.store.placement import HAS_CITUS
@@ -87,7 +89,8 @@ async def _carry_out(
     except BaseException:
         for one, transaction, has_ended in zip(connections, transactions, is_committed, strict=True):
             if not has_ended and one.is_in_transaction():
-                with contextlib.suppress(Exception):
+                # What broke it is told; a connection that is gone has rolled back already.
+                with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                     await transaction.rollback()
         if len(connections) > 1 and any(is_committed):
             await _take_away(connections, take_away)
