@@ -275,13 +275,17 @@ def span_of(hours: str) -> tuple[int, int]:
     raises  ValueError on anything else, and when it is empty
     """
     begin, _, end = hours.partition("-")
-    first, last = _minute_of(begin), _minute_of(end)
+    first, last = minute_of(begin), minute_of(end)
     if first == last or first == 24 * 60:
         raise ValueError(f"an empty span {hours!r}")
     return first, last
 
 
-def _minute_of(text: str) -> int:
+def minute_of(text: str) -> int:
+    """Read a time such as 22:00 as a minute of the day; 24:00 is its end.
+
+    raises  ValueError on anything else
+    """
     hour, colon, minute = text.strip().partition(":")
     if not (colon and len(hour) == len(minute) == 2 and (hour + minute).isdecimal() and (hour + minute).isascii()):
         raise ValueError(f"{text!r} is no time as 22:00")

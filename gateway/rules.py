@@ -27,7 +27,7 @@ DAY = 24 * 60
 WEEK = 7 * DAY
 HOLIDAYS = "holidays"
 _EVERY = {"daily": range(7), "all": range(7), "weekdays": range(5), "weekends": range(5, 7)}
-_FULL = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+FULL_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 class Window(Struct, frozen=True):
@@ -93,7 +93,7 @@ def _days(name: str) -> list[int] | None:
         if part in _EVERY:
             found += _EVERY[part]
             continue
-        ends = [next((i for i in range(7) if word in (DAYS[i], _FULL[i])), None) for word in part.split("-")]
+        ends = [next((i for i in range(7) if word in (DAYS[i], FULL_DAYS[i])), None) for word in part.split("-")]
         if not 1 <= len(ends) <= 2 or ends[0] is None or ends[-1] is None:
             return None
         found += [(ends[0] + i) % 7 for i in range((ends[-1] - ends[0]) % 7 + 1)]
@@ -101,7 +101,7 @@ def _days(name: str) -> list[int] | None:
 
 
 def _days_wanted(name: str) -> str:
-    close = difflib.get_close_matches(name.casefold(), (*DAYS, *_FULL, *_EVERY, HOLIDAYS), 1)
+    close = difflib.get_close_matches(name.casefold(), (*DAYS, *FULL_DAYS, *_EVERY, HOLIDAYS), 1)
     return "days such as mon, mon-fri, sat-sun or holidays" + (f" (did you mean {close[0]}?)" if close else "")
 
 

@@ -126,11 +126,32 @@ def instant_of(day: date, minute: int, name: str) -> datetime:
 
     minute  of the day, 0 to 1440
     """
-    local = (day.toordinal() - _EPOCH) * 86400 + minute * 60
+    return first_instant(datetime.combine(day, time()) + timedelta(minutes=minute), name)
+
+
+def first_instant(wall: datetime, name: str) -> datetime:
+    """Return the first instant at which a clock shows this, or, where it never does, the first after the gap (DL-5).
+
+    wall    without a zone
+    raises  OverflowError at the ends of the calendar
+    """
+    zone = zones.zone(name)
+    found = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    if found.astimezone(zone).replace(tzinfo=None, fold=0) == wall:
+        return found
+    local, part = divmod((wall - _EPOCH_WALL) // _MICROSECOND, 1_000_000)
     for since, until, offset in offsets(name, local - 2 * 86400, local + 2 * 86400):
         if local - offset < until:
-            return datetime.fromtimestamp(max(since, local - offset), UTC)
+            return max(_instant(since), _instant(local - offset).replace(microsecond=part))
     raise AssertionError("an offset over two days")
+
+
+def _instant(second: int) -> datetime:
+    return _EPOCH_WALL.replace(tzinfo=UTC) + timedelta(seconds=second)
+
+
+_EPOCH_WALL = datetime(1970, 1, 1)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 # What is asked of a message.
