@@ -140,6 +140,37 @@ def capacity(str alphabet, int udh_octets):
     return USER_DATA - udh_octets
 
 
+def first_graphemes(str text, Py_ssize_t most):
+    """The first grapheme clusters of a text: what a person takes for so many characters.
+
+    cost  one pass up to there
+    """
+    cdef bytes octets
+    cdef Text whole
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t origin = 0
+    cdef Py_ssize_t found = 0
+    cdef int step
+    if most <= 0:
+        return ""
+    if len(text) <= most:  # a cluster is a character at least
+        return text
+    octets = text.encode("utf-8", "surrogatepass")
+    whole.p = octets
+    whole.octets = len(octets)
+    whole.alphabet = ALPHABET_UTF8
+    whole.base = whole.shifted = NULL
+    while at < whole.octets:
+        _character_at(&whole, at, &step)
+        at += step
+        if _is_boundary(&whole, origin, at):
+            origin = at
+            found += 1
+            if found == most:
+                break
+    return octets[:at].decode("utf-8", "surrogatepass")
+
+
 cdef int cut(
     const uint8_t* payload, Py_ssize_t octets, int alphabet, Py_ssize_t single_octets, Py_ssize_t multi_octets,
     bint grapheme, uint32_t* ends, int max_parts, int single_shift, int locking,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from _fastpath.alphabet import encode
 from _fastpath.faults import TooManyParts
-from _fastpath.segment import capacity, segment
+from _fastpath.segment import capacity, first_graphemes, segment
 from tests.oracle import alphabet as alphabet_oracle
 from tests.oracle import segment as oracle
 
@@ -209,3 +209,12 @@ def test_clusters_of_the_oracle_are_those_of_regex_but_for_a_linker_without_cons
         assert "".join(ours) == text
         if ours != theirs:
             assert any(linker in text for linker in "\u094d\u09cd"), ascii(text)
+
+
+@given(st.lists(st.sampled_from(AWKWARD), max_size=30).map("".join), st.integers(-1, 31))
+def test_the_first_graphemes_are_those_of_another_opinion(text, most):
+    assert first_graphemes(text, most) == "".join(regex.findall(r"\X", text)[: max(most, 0)])
+
+
+def test_a_family_and_a_flag_are_one_grapheme_each():
+    assert first_graphemes("👩‍👩‍👧🇭🇷x", 2) == "👩‍👩‍👧🇭🇷"
