@@ -244,14 +244,14 @@ def plain_of(text: str, template: Template | None = None) -> str | None:
             continue
         if not isinstance(piece, Output):
             return None
-        of, default = piece.of, None
+        of: Expression = piece.of
+        default: str | None = None
         if isinstance(of, Filter):
             if of.name != "default" or not isinstance(of.arguments[0], Const):
                 return None
-            default = of.arguments[0].value
-            if not isinstance(default, str):
+            if not isinstance(of.arguments[0].value, str):
                 return None
-            of = of.of
+            default, of = of.arguments[0].value, of.of
         if isinstance(of, Const) and isinstance(of.value, str):
             found.append(_quoted(of.value))
             continue
@@ -260,7 +260,9 @@ def plain_of(text: str, template: Template | None = None) -> str | None:
         if not _FIELD.fullmatch(of.name) or of.name in ("true", "false", "none", "True", "False", "None", "not"):
             return None
         default = defaults.get(of.name) if default is None else default
-        found.append(f"{{{{ {of.name} }}}}" if default is None else f"{{{{ {of.name}|default({_string(default)}, true) }}}}")
+        found.append(
+            f"{{{{ {of.name} }}}}" if default is None else f"{{{{ {of.name}|default({_string(default)}, true) }}}}"
+        )
     return "".join(found)
 
 

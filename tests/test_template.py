@@ -1,5 +1,7 @@
 """The part `template` of a document: its fields, its languages, which way it is rendered by, what is refused."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,8 +67,6 @@ def test_a_text_of_fields_alone_is_plain(text, plain):
 def test_what_is_plain_says_the_same_when_it_is_compiled(text):
     plain = plain_of('{{ "' + text.replace("\\", "\\\\").replace('"', '\\"') + '" }}')
     assert plain is not None
-    import unicodedata
-
     assert Compiled(plain).encode([], "ucs2").decode("utf-16-be") == unicodedata.normalize("NFC", text)
 
 
@@ -104,7 +104,9 @@ def test_TP_10_what_advertises_has_three_parts_unless_it_says_otherwise(class_, 
     assert Template(text="a", class_=class_, max_parts=most).parts_allowed == parts
 
 
-@pytest.mark.parametrize("field", ["first_name", "FirstName", "vorname", "billing.last_name", "name", "full name", "nom"])
+@pytest.mark.parametrize(
+    "field", ["first_name", "FirstName", "vorname", "billing.last_name", "name", "full name", "nom"]
+)
 def test_TP_4_attributes_that_are_called_names_are_names(field):
     assert is_name(field)
 
@@ -122,13 +124,21 @@ def test_the_root_of_a_field_says_whose_it_is():
     ("value", "key", "said"),
     [
         ({"text": "a {{ b"}, "template.text: line 1, column 3", "what is closed by }}"),
-        ({"text": "a", "languages": {"de": "{{ x | y }}"}}, "template.languages.de: line 1, column 8", "one of the filters"),
+        (
+            {"text": "a", "languages": {"de": "{{ x | y }}"}},
+            "template.languages.de: line 1, column 8",
+            "one of the filters",
+        ),
         ({"text": "{{ link.shop }}"}, "template.text: line 1, column 4", "a link of `links`"),
         ({"text": "{{ link.shp }}", "links": {"shop": "https://a.b"}}, "template.text: line 1, column 4", "link.shop"),
         ({"text": "{{ coupon.code }}"}, "template.text: line 1, column 4", "a `coupon` in the document"),
         ({"text": "{{ coupon.kode }}", "coupon": {}}, "template.text: line 1, column 4", "coupon.code"),
         ({"text": "{{ store.name }}"}, "template.text: line 1, column 4", "`shops` in the document"),
-        ({"text": "{{ store.hours }}", "shops": [{"name": "A", "is_default": True}]}, "template.text: line 1, column 4", "km"),
+        (
+            {"text": "{{ store.hours }}", "shops": [{"name": "A", "is_default": True}]},
+            "template.text: line 1, column 4",
+            "km",
+        ),
         ({"text": "{{ brand.voice }}"}, "template.text: line 1, column 4", "brand.name"),
         ({"text": "{{ event }}"}, "template.text: line 1, column 4", "event.NAME"),
         ({"text": "a", "fallback": ["fr"]}, "template.fallback", "none is written"),

@@ -26,7 +26,9 @@ from gateway.person import major_units, minor_units
 NAME_GRAPHEMES = 40
 MOST_CHARACTERS = 500
 # What stands invisibly in a text and turns or hides the rest of it; joiners of emoji and of letters stay.
-_INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
+_INVISIBLE = re.compile(
+    "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _FOLDED = re.compile("[\\s\x0b\x0c\x1c-\x1f\x85\u2028\u2029]*[\t\n\r\x0b\x0c\x85\u2028\u2029][\\s\x85\u2028\u2029]*")
 _SCHEME = re.compile(r"\w[\w+.-]*:/+|\w+:(?=\S)|//+")
@@ -124,7 +126,9 @@ class Filters:
         try:
             found: date = datetime.fromisoformat(_text(value))
         except ValueError:
-            raise ValueError(f"date: expected a time such as 2026-01-31T18:00:00Z, found {_text(value)[:40]!r}") from None
+            raise ValueError(
+                f"date: expected a time such as 2026-01-31T18:00:00Z, found {_text(value)[:40]!r}"
+            ) from None
         if len(_text(value)) > 10 and isinstance(found, datetime):
             clock = _zone_of(zone) if zone else self._zone
             if clock is None:

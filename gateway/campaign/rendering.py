@@ -314,7 +314,8 @@ class _Variant:
             "abort": _abort, "missing": self._miss, "given": self._given,
         }  # fmt: skip
         for name, function in functions.items():
-            environment.add_function(name, function)
+            # add_function is the same, and not in the package's stubs.
+            environment.add_global(name, function)
         environment.add_template("text", source)
         self._environment = environment
 
@@ -417,7 +418,11 @@ class _Writer:
         return f"({written} if {written} is defined else missing({self._miss(self._name_of(path))}))"
 
     def _name_of(self, path: Path) -> str:
-        return ".".join([self._named_of.get(path.names[0], path.names[0]), *path.names[1:]]) if path.is_local else path.name
+        return (
+            ".".join([self._named_of.get(path.names[0], path.names[0]), *path.names[1:]])
+            if path.is_local
+            else path.name
+        )
 
     def _miss(self, name: str) -> int:
         if name not in self.missing:

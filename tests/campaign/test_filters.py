@@ -168,7 +168,13 @@ def test_what_is_no_money_is_said(wrong):
 
 
 def test_one_of_a_thing_has_its_own_word():
-    assert [pluralize(n, "point", "points") for n in (1, "1", 0, 2, 1.5)] == ["point", "point", "points", "points", "points"]
+    assert [pluralize(n, "point", "points") for n in (1, "1", 0, 2, 1.5)] == [
+        "point",
+        "point",
+        "points",
+        "points",
+        "points",
+    ]
     assert pluralize(2, "shoe") == "shoes"
     with pytest.raises(ValueError, match="pluralize: expected a number"):
         pluralize("x", "a")
