@@ -52,7 +52,8 @@ def test_a_text_says_what_its_trigger_was_about():
         "event": {"order_id": 17, "items": [{"name": "Shoe", "n": 1}, {"name": "Sock", "n": 2}]},
         "trigger": {"name": "x"},
     }
-    text = "{{ event.order_id }}{% for i in event.items %} {{ i.n }} {{ i.name|downcase }}{% endfor %} {{ trigger.name }}"
+    text = "{{ event.order_id }}{% for i in event.items %} {{ i.n }} {{ i.name | downcase }}{% endfor %}"
+    text += " {{ trigger.name }}"
     assert one(text, row) == "17 1 shoe 2 sock x"
     assert one("{{ event.items[1].name }} {{ event['order_id'] }}", row) == "Sock 17"
 
