@@ -7,6 +7,7 @@ The floors, from the ground up; a module imports only from lower ones or from it
     1  reasons  person  rules  gate  predicate  consent  brand  suppression  rfm  erasure    and those of campaigns
     1  delay                                        when a step is due
     1  templatetext  template                       what a message says
+    1  experiment                                   who gets which of the things that are compared
     2  campaign | smpp | store                      pillars, which never import one another
     3  dispatch | automation                        engines
     4  contacts  simulator  codec  metrics          doors (api, dashboard): people, programs and test traffic come in

@@ -114,6 +114,7 @@ PLACES: dict[str, Place] = {
     "consent_state": BY_BUCKET,
     "strike": BY_BUCKET,
     "block_upto": BY_LANE,
+    "assignment": BY_BUCKET,
     "schema_version": LOCAL,
     "worker": LOCAL,
     "bind_slot": LOCAL,
@@ -136,6 +137,8 @@ PLACES: dict[str, Place] = {
     "audience": LOCAL,
     "audience_salt": LOCAL,
     "rfm_version": LOCAL,
+    "experiment": LOCAL,
+    "experiment_version": LOCAL,
 }
 
 

@@ -16,7 +16,7 @@ from gateway.consent import Fact, faults_of
 from gateway.erasure import derived
 from gateway.errors import StoreError
 from gateway.person import Item, Who, hash_of
-from gateway.store import consents, erasures, identities, lists, people, runs, stops
+from gateway.store import consents, erasures, experiments, identities, lists, people, runs, stops
 from gateway.store.profiles import ingest
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -112,6 +112,8 @@ async def populate(connection: Any) -> int:
         "INSERT INTO strike (bucket, lane, number, chunk_id, at, pos, kind) VALUES ($1, 1, $2, 1, $3, 0, 'invalid')",
         hash_of(NUMBER), NUMBER, NOW,
     )  # fmt: skip
+    for number in (NUMBER, OTHER):
+        await experiments.assign(connection, 1, hash_of(number), [number], [2], version=1, at=NOW)
     profile = await connection.fetchval("SELECT id FROM profile WHERE number = $1", NUMBER)
     await connection.execute(
         "INSERT INTO audience_member (bucket, seq, audience, profile, since, is_in) VALUES ($1, 1, 1, $2, $3, true)",
@@ -161,6 +163,7 @@ async def test_cn_12_nothing_of_an_erased_person_is_left_in_any_table_and_the_ot
     run = await populate(connection)
     before = await found_in(connection, *TRACES)
     assert {"profile", "identity", "person_event", "chunk_payload", "receipt", "inbound", "consent"} <= set(before)
+    assert "assignment" in before
     await begin(connection, NUMBER)
     done = await erase(connection, NUMBER)
     assert await found_in(connection, *TRACES) == []
@@ -172,6 +175,7 @@ async def test_cn_12_nothing_of_an_erased_person_is_left_in_any_table_and_the_ot
     assert payload["msisdn"] == [OTHER, PSEUDONYM, OTHER]
     assert payload["params"] == [["Bob", "Rome"], [None, None], ["Bob", None]]
     assert await connection.fetchval("SELECT count(*) FROM inbound_message") == 1
+    assert await connection.fetchval("SELECT number FROM assignment") == OTHER
     assert [row["text"] for row in await connection.fetch("SELECT body ->> 'text' AS text FROM event ORDER BY id")] == [
         "", "", "hi"
     ]  # fmt: skip
