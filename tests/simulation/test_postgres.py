@@ -30,6 +30,7 @@ NOT_THE_WORKERS = {
     "consents.sql": ("consents",),
     "dossiers.sql": ("dossiers",),
     "erasures.sql": ("erasures",),
+    "experiments.sql": ("experiments",),
     "feeds.sql": ("feeds",),
     "identities.sql": ("identities",),
     "imports.sql": ("imports",),
