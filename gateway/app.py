@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from gateway import metrics
 from gateway.automation.ageing import Ageing
 from gateway.automation.blocks import Blocks
+from gateway.automation.deciding import Deciding
 from gateway.automation.erasing import Erasing
 from gateway.automation.feeding import Feeding
 from gateway.automation.proofs import Proofs
@@ -380,6 +381,7 @@ async def open_worker(
         drawn = chance or random.Random()
         jobs: list[Any] = [job(CLOCK.wall, worker.connect, worker.instance, drawn) for job in (Sessions, Ageing)]
         jobs.append(Proofs(CLOCK.wall, worker.connect, worker.instance))
+        jobs.append(Deciding(CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Rfm(settings.rfm, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Blocks(settings, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Feeding(settings, CLOCK.wall, worker.connect, worker.instance, drawn))

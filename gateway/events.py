@@ -87,6 +87,30 @@ KINDS: Mapping[str, Kind] = {
             "now": "how it is since",
         },
     ),
+    "experiment.arm_stopped": Kind(
+        "nobody gets a variant any more: people leave, or messages fail, twice as often as with the best of the others",
+        "the experiment",
+        {
+            "arm": "the variant",
+            "what": "opt-outs or failures",
+            "events": "how many it had",
+            "ratio": "of its rate to the other's; null where the other's is 0",
+            "p": "the chance of that without a difference",
+        },
+    ),
+    "experiment.decided": Kind(
+        "an experiment is decided, by the rule or by a person",
+        "the experiment",
+        {"winner": "the variant, null for nobody", "by": "who, sluice for the rule", "why": "in words"},
+    ),
+    "experiment.held": Kind(
+        "an experiment is due and nobody has won: it waits for a person", "the experiment", {"why": "in words"}
+    ),
+    "experiment.stopped": Kind(
+        "a person has ended an experiment without a winner: nobody gets anything more by it",
+        "the experiment",
+        {"by": "who", "why": "in words"},
+    ),
     "handset.reachable": Kind(
         "the SMSC tells that a handset is to be had (alert_notification)",
         "the address of the handset",

@@ -46,7 +46,7 @@ REDEEMED = "coupon_redeemed"
 
 Metric: TypeAlias = Literal["conversion", "click", "reply", "redemption", "revenue"]
 State: TypeAlias = Literal["running", "held", "decided", "stopped"]
-Problem = tuple[str, str, str]
+Problem: TypeAlias = tuple[str, str, str]
 
 _SPAN = re.compile(r"([0-9]{1,6})([mhd])")
 _UNITS_S = {"m": 60, "h": 3600, "d": 86400}

@@ -16,12 +16,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.errors import StoreError
+from gateway.errors import ConfigError
 from gateway.experiment import (
     Allocation,
     Arm,
     Counting,
     Experiment,
+    Problem,
     Split,
     Standing,
     State,
@@ -82,7 +83,7 @@ async def apply(connection: Connection, experiment: Experiment, *, campaign: str
     """Keep an experiment whose parts are sound; the same once more changes nothing. One transaction.
 
     Whoever has an arm keeps it. Variants may be added at the end while it runs; what was assigned has its meaning.
-    raises  StoreError: variants were taken away, renamed or put in another order, or the experiment is over
+    raises  ConfigError: variants were taken away, renamed or put in another order, or the experiment is over
     """
     body = msgspec.json.encode(experiment).decode()
     async with deadline(connection, STEP_S, "experiment"), connection.transaction():
@@ -90,21 +91,24 @@ async def apply(connection: Connection, experiment: Experiment, *, campaign: str
         if before is not None:
             if before.body == experiment and before.campaign == campaign:
                 return before
-            names, had = experiment.names(), before.body.names()
-            if names[: len(had)] != had:
-                raise StoreError(
-                    f"experiment {experiment.name}: expected the variants {', '.join(had[1:])} first, in this order, "
-                    f"found {', '.join(names[1:])}: people are assigned to them; give another experiment another name"
-                )
-            if before.state in ("decided", "stopped"):
-                raise StoreError(
-                    f"experiment {experiment.name}: expected one that runs or is held, found {before.state}"
-                )
+            if problem := _forbidden(before, experiment):
+                raise ConfigError([problem])
         row = await connection.fetchrow(query("apply_experiment"), at, experiment.name, campaign, body)
         await connection.execute(query("add_experiment_version"), row["id"], row["version"], at, by, body)
         made = await _hold(connection, experiment.name)
     assert made is not None
     return made
+
+
+def _forbidden(before: Kept, experiment: Experiment) -> Problem | None:
+    """Say what of a change would give another meaning to what people were assigned to."""
+    names, had = experiment.names()[1:], before.body.names()[1:]
+    if names[: len(had)] != had:
+        expected = f"{', '.join(had)} first, in this order, since people were assigned to them; or another name"
+        return f"experiment {experiment.name}: variant", expected, ", ".join(names)
+    if before.state in ("decided", "stopped"):
+        return f"experiment {experiment.name}", "one that runs or is held; or another name", before.state
+    return None
 
 
 async def named(connection: Connection, name: str) -> Kept | None:
@@ -120,9 +124,9 @@ async def all_of(connection: Connection, state: State | None = None) -> list[Kep
     return [kept for row in rows if (kept := _kept(row)) is not None]
 
 
-async def any_runs(connection: Connection) -> bool:
-    """Say whether an experiment runs."""
-    return bool(await connection.fetchval(query("any_experiment_runs")))
+async def any_open(connection: Connection) -> bool:
+    """Say whether an experiment runs, or waits for a person."""
+    return bool(await connection.fetchval(query("any_experiment_open")))
 
 
 async def hold(connection: Connection, name: str) -> Kept | None:

@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from gateway.errors import StoreError
+from gateway.errors import ConfigError
 from gateway.experiment import CONTROL, REST, Arm, Experiment, Variant, allocation_of
 from gateway.person import Item, Who, hash_of
 from gateway.store import experiments
@@ -233,7 +233,7 @@ async def test_the_same_document_once_more_makes_no_version(connection: Any) -> 
 async def test_variants_that_people_have_are_neither_renamed_nor_taken_away(connection: Any) -> None:
     await keep(connection, made(1, 1))
     fewer = msgspec.structs.replace(made(1, 1), variants=(Variant(name="B"), Variant(name="A")))
-    with pytest.raises(StoreError, match=r"expected the variants A, B first, in this order, found B, A"):
+    with pytest.raises(ConfigError, match=r"variant: expected A, B first, in this order, .* found B, A"):
         await keep(connection, fewer)
     more = await keep(connection, made(1, 1, 1))
     assert more.body.names() == ("control", "A", "B", "C")
@@ -244,12 +244,12 @@ async def test_variants_that_people_have_are_neither_renamed_nor_taken_away(conn
 
 async def test_what_is_decided_is_not_applied_anew(connection: Any) -> None:
     kept = await keep(connection, made(1, 1))
-    assert await experiments.any_runs(connection)
+    assert await experiments.any_open(connection)
     await experiments.settle(connection, kept, "decided", 2, at=NOW, by="ada", why="it is better")
     found = await experiments.named(connection, "spring")
     assert found is not None and (found.state, found.winner, found.decided_at) == ("decided", 2, NOW)
     assert (found.decided_by, found.why, found.standing.winner) == ("ada", "it is better", 2)
-    assert not await experiments.any_runs(connection)
+    assert not await experiments.any_open(connection)
     assert await experiments.all_of(connection, "running") == [] and await experiments.all_of(connection, "decided")
-    with pytest.raises(StoreError, match="expected one that runs or is held, found decided"):
+    with pytest.raises(ConfigError, match="expected one that runs or is held; or another name, found decided"):
         await keep(connection, made(1, 2))

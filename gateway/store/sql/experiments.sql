@@ -36,10 +36,10 @@ FROM experiment WHERE name = $1::text;
 -- index: experiment_version_pkey
 SELECT version, body::text AS body FROM experiment_version WHERE experiment = $1::bigint ORDER BY version;
 
--- name: any_experiment_runs
--- Say whether an experiment runs.
+-- name: any_experiment_open
+-- Say whether an experiment runs, or waits for a person.
 -- index: none: they are few
-SELECT EXISTS (SELECT FROM experiment WHERE state = 'running');
+SELECT EXISTS (SELECT FROM experiment WHERE state IN ('running', 'held'));
 
 -- name: settle_experiment
 -- Write down what became of an experiment. Who does holds it.
