@@ -8,6 +8,7 @@ The floors, from the ground up; a module imports only from lower ones or from it
     1  delay                                        when a step is due
     1  templatetext  template                       what a message says
     1  experiment                                   who gets which of the things that are compared
+    1  coupon                                       what they offer
     2  campaign | smpp | store                      pillars, which never import one another
     3  dispatch | automation                        engines
     4  contacts  simulator  codec  metrics          doors (api, dashboard): people, programs and test traffic come in

@@ -27,6 +27,7 @@ from gateway.automation.blocks import Blocks
 from gateway.automation.deciding import Deciding
 from gateway.automation.erasing import Erasing
 from gateway.automation.feeding import Feeding
+from gateway.automation.offers import Offers
 from gateway.automation.proofs import Proofs
 from gateway.automation.rfm import Rfm
 from gateway.automation.sessions import Sessions
@@ -385,6 +386,7 @@ async def open_worker(
         jobs.append(Rfm(settings.rfm, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Blocks(settings, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Feeding(settings, CLOCK.wall, worker.connect, worker.instance, drawn))
+        jobs.append(Offers(CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Erasing(settings, CLOCK.wall, worker.connect, worker.instance, around.erasure))
         automation = [asyncio.create_task(job.run()) for job in jobs]
         try:

@@ -79,6 +79,15 @@ KINDS: Mapping[str, Kind] = {
             "brands": "whose request it answers",
         },
     ),
+    "coupons.low": Kind(
+        "a pool of codes runs dry: 10 % of it are left, or 2 %",
+        "the pool",
+        {
+            "left": "free codes, or fewer",
+            "total": "codes that were imported",
+            "percent": "10 or 2: what was fallen below",
+        },
+    ),
     "receipts.rule_changed": Kind(
         "a carrier's receipts name their messages by another rule than they did: 200 in a row matched by it",
         "the carrier",

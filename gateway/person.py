@@ -34,6 +34,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ORDER_PLACED, ORDER_CANCELLED, REFUNDED = "order_placed", "order_cancelled", "refunded"
 ORDER_EVENTS = frozenset((ORDER_PLACED, ORDER_CANCELLED, REFUNDED))
 SESSION_ENDED, CLICKED, REPLIED = "session_ended", "clicked", "replied"
+COUPON_ISSUED, COUPON_REDEEMED = "coupon_issued", "coupon_redeemed"
 UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 OUR_SOURCE = "sluice"
 # Attributes that have a column of their own; the rest is in `attributes`.

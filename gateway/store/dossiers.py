@@ -79,6 +79,7 @@ async def dossier(connection: Connection, number: int, prefixes: Mapping[int, st
             "lists": await _told(connection, "dossier_entries", bucket, number, lists),
             "list_changes": await _told(connection, "dossier_list_changes", bucket, number, lists),
             "stops": await _told(connection, "dossier_stops", number),
+            "coupons": await _told(connection, "dossier_coupons", number),
             "contacts": await _told(connection, "dossier_contacts", bucket, page(number), octets),
             "skipped": await _told(connection, "dossier_skipped", bucket, octets),
         }

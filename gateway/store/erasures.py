@@ -122,6 +122,8 @@ async def erase(
     # Whoever took the number in while we were at it has it gone now.
     for bucket, some in sorted(by_bucket.items()):
         done.add(await _erase_bucket(connection, bucket, some, key, lists, now))
+    async with postgres.deadline(connection, STEP_S, "erase codes"):
+        await connection.execute(query("erase_coupons"), list(numbers))
     async with postgres.deadline(connection, STEP_S, "erase stops"), connection.transaction():
         await connection.fetchval(query("hold_suppression_upto"))
         await connection.execute(query("erase_feed"), list(numbers), key.of(numbers))

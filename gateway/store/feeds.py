@@ -69,9 +69,9 @@ async def told(
     if kind == "replies":
         made = [(number_of(row["source"], prefix), row) for row in rows]
         return await _replies(connection, lane, [(number, row) for number, row in made if number]), end, has_more
-    known = await _known(connection, [row["number"] for row in rows if row["number"]])
+    found = await known(connection, [row["number"] for row in rows if row["number"]])
     name_of = name_of_outcome if kind == "outcomes" else lambda state: OF_RECEIPT.get(state, FAILED)
-    return [_of_message(name_of(row["status"]), lane, row) for row in rows if row["number"] in known], end, has_more
+    return [_of_message(name_of(row["status"]), lane, row) for row in rows if row["number"] in found], end, has_more
 
 
 def name_of_outcome(status: int) -> str:
@@ -94,8 +94,8 @@ def _of_message(name: str, lane: int, row: Mapping[str, Any]) -> Item:
 
 
 async def _replies(connection: Connection, lane: int, rows: Sequence[tuple[int, Any]]) -> list[Item]:
-    known = await _known(connection, [number for number, _ in rows])
-    numbers = sorted(known)
+    found = await known(connection, [number for number, _ in rows])
+    numbers = sorted(found)
     sent = {
         row["number"]: row["campaign"]
         for row in await connection.fetch(query("last_sent"), ints(map(hash_of, numbers)), ints(numbers))
@@ -106,7 +106,7 @@ async def _replies(connection: Connection, lane: int, rows: Sequence[tuple[int, 
             occurred_at=row["at"], is_ours=True,
             properties={CAMPAIGN_PROPERTY: sent[number]} if sent.get(number) else {},
         )
-        for number, row in rows if number in known
+        for number, row in rows if number in found
     ]  # fmt: skip
 
 
@@ -121,13 +121,13 @@ async def stops(
     at: datetime | None = await connection.fetchval(query("fed_upto"), NO_LANE, STOPS)
     since = begin if at is None else (at - EPOCH) // timedelta(microseconds=1)
     rows = await connection.fetch(query("fed_stops"), since, ROWS)
-    known = await _known(connection, [row["number"] for row in rows])
+    found = await known(connection, [row["number"] for row in rows])
     items = [
         Item(
             who=Who(phone=row["number"]), source=OUR_SOURCE, event_id=f"stop:{row['seq']}", name=name_of(dict(row)),
             occurred_at=row["at"], is_ours=True, properties={"scope": row["scope"]},
         )
-        for row in rows if row["number"] in known and name_of(dict(row))
+        for row in rows if row["number"] in found and name_of(dict(row))
     ]  # fmt: skip
     return items, rows[-1]["seq"] if rows else since, len(rows) == ROWS
 
@@ -137,7 +137,7 @@ async def note_stops(connection: Connection, seq: int) -> None:
     await note(connection, NO_LANE, STOPS, EPOCH + timedelta(microseconds=seq))
 
 
-async def _known(connection: Connection, numbers: Sequence[int]) -> set[int]:
+async def known(connection: Connection, numbers: Sequence[int]) -> set[int]:
     """Say which of some numbers have a person."""
     some = sorted(set(numbers))
     if not some:

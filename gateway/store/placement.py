@@ -139,6 +139,12 @@ PLACES: dict[str, Place] = {
     "rfm_version": LOCAL,
     "experiment": LOCAL,
     "experiment_version": LOCAL,
+    "coupon_told": BY_BUCKET,
+    "coupon_pool": LOCAL,
+    "coupon": LOCAL,
+    "coupon_run": LOCAL,
+    "coupon_list": LOCAL,
+    "coupon_use": LOCAL,
 }
 
 

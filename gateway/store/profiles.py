@@ -21,10 +21,12 @@ from msgspec import Struct
 
 from _fastpath import eventrows
 from _fastpath.eventrows import digest, microseconds
+from gateway.coupon import codes_told
 from gateway.errors import StoreError
 from gateway.person import (
     CLAMPED,
     CLICKED,
+    COUPON_REDEEMED,
     FUTURE,
     HISTORICAL,
     LATE,
@@ -41,8 +43,9 @@ from gateway.person import (
     fingerprint,
     json_of,
     kind_of,
+    order_key,
 )
-from gateway.store import aggregates, identities
+from gateway.store import aggregates, coupons, identities
 from gateway.store.aggregates import Tally
 from gateway.store.columns import ints, texts
 from gateway.store.identities import Again, Person
@@ -60,7 +63,7 @@ FUTURE_US, LATE_AFTER_US, SESSION_TIMEOUT_US = (
     one // timedelta(microseconds=1) for one in (FUTURE, LATE_AFTER, SESSION_TIMEOUT)
 )
 # Of these follows more than that a person was here.
-LOUD = ORDER_EVENTS | {SESSION_ENDED, CLICKED, REPLIED}
+LOUD = ORDER_EVENTS | {SESSION_ENDED, CLICKED, REPLIED, COUPON_REDEEMED}
 
 Row: TypeAlias = tuple[int, int, int, int, int, str, str, str, bytes]
 """An event: bucket, flags, profile, id, when in microseconds, source, event_id, name, properties as JSON."""
@@ -232,6 +235,7 @@ async def _ingest(
         elif at_us > quiet.get(person, session_us):
             quiet[person] = at_us
     if loud:
+        await _tell_coupons(connection, rows, told)
         tallies: dict[Person, Tally] = {}
         for row, person, item in zip(rows, resolved.persons, told, strict=True):
             tally = loud.get(person)
@@ -255,6 +259,21 @@ async def _ingest(
         await aggregates.go_on(connection, quiet, now)
         await aggregates.write(connection, list(loud.values()), now)
     return done
+
+
+async def _tell_coupons(connection: Connection, rows: Sequence[Row | None], told: Sequence[Item]) -> None:
+    """Write down which codes the shop says were used: who redeems them finds them there."""
+    found = []
+    for row, item in zip(rows, told, strict=True):
+        if (
+            row is not None
+            and item.name in coupons.REDEEMING
+            and not item.is_ours
+            and (codes := codes_told(item.properties))
+        ):
+            found.append((row[0], row[3], row[4], item.name, order_key(item.properties, row[6]), codes))
+    if found:
+        await coupons.tell(connection, found)
 
 
 def _row(bucket: int, profile: int, id_: int, item: Item, properties: bytes, now_us: int) -> Row:

@@ -62,6 +62,8 @@ ALL_LANES = {
     "write_orders": BATCH,
     "spent_of": BATCH,
     "write_spent": BATCH,
+    "add_coupons_told": BATCH,
+    "coupons_told": "orders that name codes, of all people; once a round of a job",
     "identities_of": BATCH,
     "profiles_of_numbers": BATCH,
     "hold_numbers": BATCH,

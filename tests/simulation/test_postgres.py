@@ -28,6 +28,7 @@ NOT_THE_WORKERS = {
     "blocks.sql": ("blocks",),
     "brands.sql": ("brands",),
     "consents.sql": ("consents",),
+    "coupons.sql": ("coupons",),
     "dossiers.sql": ("dossiers",),
     "erasures.sql": ("erasures",),
     "experiments.sql": ("experiments",),
