@@ -184,7 +184,7 @@ class Offers(Job):
         percent, left = await coupons.left(connection, pool, LOW)
         if percent >= pool.alerted:
             return
-        log.warning("! coupon pool %s: %d codes are left of %d, less than %d %%", pool.name, left, pool.total, percent)
+        log.warning("! coupon pool %s: %d codes are left of %d, %d %% or less", pool.name, left, pool.total, percent)
         if lane is not None:
             async with connection.transaction():
                 await events.take_turn(connection, lane)

@@ -241,25 +241,13 @@ async def reserve(
     numbers = {key: number for key, number in reversed(asked)}
     # Sorted: two who ask for the same keys meet in one order.
     keys = sorted(numbers)
-    found: dict[str, str] = {}
     for _ in range(TRIES):
-        rows = await connection.fetch(query("reserved_codes"), pool.id, texts(keys))
-        found = {row["key"]: row["code"] for row in rows}
-        left = [key for key in keys if key not in found]
-        if not left or coupon.is_over(now):
-            break
         try:
-            if coupon.kind == "generator":
-                rows, is_done = await _make(connection, pool, left, numbers, now)
-            else:
-                rows = await connection.fetch(
-                    query("take_codes"), pool.id, texts(left), ints(numbers[key] for key in left), now, len(left)
-                )
-                is_done = True
+            async with connection.transaction():
+                found, is_done = await _reserve(connection, pool, keys, numbers, now)
         except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
             # Somebody else reserves for the same keys.
             continue
-        found |= {row["key"]: row["code"] for row in rows}
         if is_done:
             break
     else:
@@ -269,21 +257,40 @@ async def reserve(
     ]
 
 
-async def _make(
+async def _reserve(
     connection: Connection, pool: Pool, keys: Sequence[str], numbers: Mapping[str, int], now: datetime
-) -> tuple[list[Any], bool]:
-    """Make codes for keys; -> the rows, and whether there are no more to be had."""
-    end = int(await connection.fetchval(query("take_numbers"), pool.id, len(keys)))
-    some = range(end - len(keys), min(end, pool.coupon.codes))
-    codes = [code_number(pool.coupon, pool.secret, number) for number in some]
-    statics = {row["name"] for row in await connection.fetch(query("static_codes"), [code.upper() for code in codes])}
+) -> tuple[dict[str, str], bool]:
+    """Find the codes of keys, and take or make those that are missing; -> key -> code, and whether that is all."""
+    await connection.execute(query("take_by_index"))
+    found = {row[0]: row[1] for row in await connection.fetch(query("reserved_codes"), pool.id, texts(keys))}
+    left = [key for key in keys if key not in found]
+    is_done = True
+    if left and not pool.coupon.is_over(now):
+        codes = await _make(connection, pool, len(left)) if pool.coupon.kind == "generator" else []
+        told = texts(left[: len(codes)] if codes else left)
+        whose = ints(numbers[key] for key in left[: len(codes) or len(left)])
+        if codes:
+            rows = await connection.fetch(query("make_codes"), pool.id, texts(codes), told, whose, now)
+            # One that another pool has was left out, and the next one takes its place.
+            is_done = len(rows) == len(codes)
+        elif pool.coupon.kind == "pool":
+            rows = await connection.fetch(query("take_codes"), pool.id, told, whose, now, len(left))
+        else:
+            rows = []
+        found |= {row[0]: row[1] for row in rows}
+    return found, is_done
+
+
+async def _make(connection: Connection, pool: Pool, count: int) -> list[str]:
+    """Make the next codes of a generator, fewer where there are no more."""
+    end = int(await connection.fetchval(query("take_numbers"), pool.id, count))
+    some = range(end - count, min(end, pool.coupon.codes))
+    made = [code_number(pool.coupon, pool.secret, number) for number in some]
+    statics = await connection.fetch(query("static_codes"), [code.upper() for code in made])
     if statics:
-        return [], False
-    given = keys[: len(codes)]
-    rows = await connection.fetch(
-        query("make_codes"), pool.id, texts(codes), texts(given), ints(numbers[key] for key in given), now
-    )
-    return rows, len(rows) == len(given)
+        taken = {one.coupon.code.upper() for one in await pools(connection) if one.coupon.kind == "static"}
+        made = [code for code in made if code.upper() not in taken]
+    return made
 
 
 async def release(connection: Connection, held: Iterable[Held], pools_by_id: Mapping[int, Pool]) -> None:

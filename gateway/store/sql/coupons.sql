@@ -1,3 +1,10 @@
+-- name: take_by_index
+-- Have the statements of a transaction look codes up one by one, in the order of their index: of a pool that was just imported
+-- the planner thinks that it is small, and sorts all that is free of it for each batch.
+-- index: none: no table
+SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_seqscan', 'off', true),
+       set_config('enable_sort', 'off', true), set_config('enable_hashjoin', 'off', true);
+
 -- name: write_pool
 -- Make a pool, or write down what its offer says now.
 -- index: coupon_pool_name_key, as the arbiter
@@ -39,21 +46,23 @@ SELECT upper(c.code) AS code, c.pool FROM unnest($1::text::text[]) AS k (code) J
 UPDATE coupon_pool SET total = total + $2::bigint, longest = greatest(longest, $3::int), alerted = 100 WHERE id = $1::bigint;
 
 -- name: reserved_codes
--- Read the codes that keys of a pool have.
+-- Read the codes that keys of a pool have: one look into the index for each.
 -- index: coupon_key
-SELECT c.key, c.code FROM unnest($2::text::text[]) AS k (key) JOIN coupon c ON c.pool = $1::bigint AND c.key = k.key;
+SELECT k.key, c.code FROM unnest($2::text::text[]) AS k (key)
+CROSS JOIN LATERAL (SELECT code FROM coupon WHERE pool = $1::bigint AND key = k.key LIMIT 1) c;
 
 -- name: take_codes
--- Take free codes of a pool for keys, past those that others are taking; fewer where it is empty.
+-- Take free codes of a pool for keys, past those that others are taking; fewer where it is empty. Both stand beside each
+-- other by their places.
 -- index: coupon_free (pool, id) WHERE state = 0; coupon_pkey
 WITH free AS (
-    SELECT f.id, row_number() OVER () AS place FROM (
+    SELECT array_agg(f.id) AS ids FROM (
         SELECT id FROM coupon WHERE pool = $1::bigint AND state = 0 ORDER BY id LIMIT $5::int FOR UPDATE SKIP LOCKED) f
-), asked AS (
-    SELECT a.key, a.number, a.place FROM unnest($2::text::text[], $3::text::bigint[]) WITH ORDINALITY AS a (key, number, place)
+), pairs AS (
+    SELECT unnest(free.ids) AS id, unnest($2::text::text[]) AS key, unnest($3::text::bigint[]) AS number FROM free
 )
-UPDATE coupon c SET state = 1, key = a.key, number = a.number, reserved_at = $4::timestamptz
-FROM free f JOIN asked a ON a.place = f.place WHERE c.id = f.id
+UPDATE coupon c SET state = 1, key = p.key, number = p.number, reserved_at = $4::timestamptz
+FROM pairs p WHERE c.id = p.id
 RETURNING c.key, c.code;
 
 -- name: take_numbers
@@ -79,7 +88,8 @@ SELECT count(*) FROM (SELECT FROM coupon WHERE pool = $1::bigint AND state = 0 L
 -- Read the codes of keys.
 -- index: coupon_key
 SELECT c.id, c.pool, c.key, c.code, c.number, c.state, c.issued_at
-FROM unnest($1::text::bigint[], $2::text::text[]) AS k (pool, key) JOIN coupon c ON c.pool = k.pool AND c.key = k.key;
+FROM unnest($1::text::bigint[], $2::text::text[]) AS k (pool, key)
+CROSS JOIN LATERAL (SELECT * FROM coupon WHERE pool = k.pool AND key = k.key LIMIT 1) c;
 
 -- name: hold_coupons
 -- Hold the codes of keys, in their order, so that two who change them do not wait for each other.
@@ -218,9 +228,9 @@ FROM unnest($1::text::int[], $2::text::bigint[], $3::text::bigint[], $4::text::t
 ON CONFLICT (bucket, id) DO NOTHING;
 
 -- name: coupons_told
--- Read orders that name codes.
--- index: coupon_told_pkey; there are few
-SELECT bucket, id, at, name, order_key, codes FROM coupon_told ORDER BY bucket, id LIMIT $1::int;
+-- Read orders that name codes, the oldest first: of two the earlier has the code.
+-- index: none: there are few
+SELECT bucket, id, at, name, order_key, codes FROM coupon_told ORDER BY at, bucket, id LIMIT $1::int;
 
 -- name: drop_coupons_told
 -- Forget orders of a bucket whose codes were redeemed.
