@@ -5,10 +5,10 @@ The floors, from the ground up; a module imports only from lower ones or from it
     0  _fastpath                                    octets and batches, compiled
     1  message  errors  events  logs  countries  routing  profiles  secret  keywords  config   nouns
     1  reasons  person  rules  gate  predicate  consent  brand  suppression  rfm  erasure    and those of campaigns
-    1  delay                                        when a step is due
     1  templatetext  template                       what a message says
     1  experiment                                   who gets which of the things that are compared
     1  coupon                                       what they offer
+    1  delay  document  happening                   what campaigns are written in
     2  campaign | smpp | store                      pillars, which never import one another
     3  dispatch | automation                        engines
     4  contacts  simulator  codec  metrics          doors (api, dashboard): people, programs and test traffic come in

@@ -5,6 +5,7 @@ Here, and in the command line, are the only clocks, the only chance and the only
 
 import asyncio
 import contextlib
+import functools
 import gc
 import hashlib
 import logging
@@ -16,7 +17,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,14 +32,18 @@ from gateway.automation.offers import Offers
 from gateway.automation.proofs import Proofs
 from gateway.automation.rfm import Rfm
 from gateway.automation.sessions import Sessions
+from gateway.automation.stepping import Stepping
 from gateway.config import Settings
 from gateway.dispatch import memory
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.guards import Surroundings
 from gateway.dispatch.identity import Identity
+from gateway.dispatch.route import plan_of, table_of
 from gateway.dispatch.worker import Worker
 from gateway.erasure import Key, key_in
 from gateway.errors import StoreError
+from gateway.message import MessageClass
+from gateway.routing import Plan, RouteTable
 from gateway.store import postgres, results, runs
 from gateway.store.embedded import Embedded
 from gateway.store.migrate import migrate
@@ -364,6 +369,13 @@ def waits_in(database: Database) -> Callable[[], Awaitable[metrics.Queued]]:
     return ask
 
 
+def _route_of(
+    table: RouteTable, lanes: Mapping[str, int], class_: MessageClass, sender: str, at: datetime,
+    living: Iterable[runs.Worker],
+) -> Plan:  # fmt: skip
+    return plan_of(table, lanes, class_, sender, at, living)
+
+
 @contextlib.asynccontextmanager
 async def open_worker(
     settings: Settings,
@@ -388,6 +400,8 @@ async def open_worker(
         jobs.append(Feeding(settings, CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Offers(CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Erasing(settings, CLOCK.wall, worker.connect, worker.instance, around.erasure))
+        route = functools.partial(_route_of, table_of(settings))
+        jobs.append(Stepping(settings, CLOCK.wall, worker.connect, worker.instance, drawn, route))
         automation = [asyncio.create_task(job.run()) for job in jobs]
         try:
             async with contextlib.AsyncExitStack() as doors:

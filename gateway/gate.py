@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gateway.consent import reach_of
+from gateway.happening import Sought
 from gateway.message import MessageClass
 from gateway.routing import Problem
 
@@ -122,6 +123,8 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     local             nobody is written to before that time of his clock (QH-8)
     labels            by country of two letters, what its law puts around a promotional text
     to_hard_limit     the windows that the law allows at most, where a pack's own are narrower
+    campaign          whose people these are: each is written to as long as they are under way in it (EX-2)
+    exceptions, goal  what must not have happened to them since their cause
     """
 
     brand: str = ""
@@ -149,6 +152,9 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     local: Local | None = None
     labels: Mapping[str, Around] = {}
     to_hard_limit: bool = False
+    campaign: int = 0
+    exceptions: tuple[Sought, ...] = ()
+    goal: Sought | None = None
 
     @property
     def consent_of(self) -> str:

@@ -11,7 +11,7 @@ Not here: the decision itself (campaign.admission, _fastpath.gate).
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from msgspec import Struct
@@ -27,7 +27,7 @@ from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
 from gateway.gate import Gate, gate_of
 from gateway.message import MessageClass, Policy
-from gateway.store import admission, audit, considered, postgres, queue
+from gateway.store import admission, audit, considered, happenings, postgres, queue
 from gateway.store.audiences import Terms
 from gateway.store.runs import Run
 from gateway.store.stops import EVERYTHING, PROMOTIONAL, scope_of
@@ -36,6 +36,8 @@ from gateway.store.stops import EVERYTHING, PROMOTIONAL, scope_of
 KEPT = 1024
 # How far ahead a run may be due that takes a place from this one (gate.arbitration_s is at most a day).
 AHEAD = timedelta(days=1)
+# Before every event there is.
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 CHUNK_MASK = (1 << queue.CHUNK_BITS) - 1
 
 
@@ -148,6 +150,8 @@ class Admission:
         rules = rules_of.rules(now, run.expires_at)
         suppressed = asked.batches[0].suppressed
         await learn(connection, questions, rules_of, rules, now, run.created_at, asked.sender, suppressed)
+        if rules_of.gate.campaign:
+            await learn_enrolled(connection, questions, asked.batches, rules_of, now)
         keys = questions.keys()
         if any(zone and zone not in self._zone_names for _, zone, _ in keys):
             self._zone_names = dict(await admission.zone_names(connection))
@@ -230,6 +234,21 @@ async def learn(
         questions.read_contacts(await admission.contacts(connection, spans, far, now + AHEAD))
         if rivals := questions.rivals(rules, micros(now)):
             questions.forget(rivals - await admission.pending(connection, rivals, now))
+
+
+async def learn_enrolled(
+    connection: postgres.Connection, questions: Questions, batches: Sequence[Batch], rules_of: RunRules, now: datetime
+) -> None:
+    """Ask of people of a campaign whether they are still under way: what was committed before this counts (EX-2).
+
+    Their chunks name the enrolment of each in the last column.
+    """
+    enrolled = {batch.number(pos): int(batch.values(pos)[-1] or 0) for batch in batches for pos in range(batch.n)}
+    gate = rules_of.gate
+    terms = Terms(now=now, zone=rules_of.days_zone, salt=await considered.salt(connection))
+    refused = await happenings.refused(connection, enrolled, gate.exceptions, gate.goal, LONG_AGO, terms)
+    if refused:
+        questions.refuse(refused)
 
 
 async def learn_consent(connection: postgres.Connection, questions: Questions, gate: Gate) -> None:

@@ -150,6 +150,12 @@ def compile(
     )
 
 
+def of_event(tree: Predicate, terms: Terms, parameters: Sequence[Any]) -> tuple[str, list[Any]]:
+    """Write conditions on the properties of an event `v`; -> them, and all parameters. NULL is no."""
+    writer = _Writer(terms, list(parameters), None, True, False)
+    return writer.of_event(tree), writer.parameters
+
+
 class _Writer:
     """One statement as it grows."""
 
@@ -199,6 +205,13 @@ class _Writer:
         return f"{letter}{self._number}"
 
     # conditions
+
+    def of_event(self, tree: Predicate) -> str:
+        """Write what is asked of the properties of v."""
+        self._is_within_event = True
+        found = self.condition(tree)
+        self._is_within_event = False
+        return f"({found})"
 
     def whole(self, tree: Predicate) -> str:
         """Write who belongs: what has to hold of everybody may be a semi-join, which all processes share."""
@@ -556,9 +569,7 @@ class _Writer:
             parts.append(f"v.occurred_at >= {self._instant(window.since)}")
             parts.append(f"v.occurred_at < {self._instant(window.until)}")
         if where is not None:
-            self._is_within_event = True
-            parts.append(f"({self.condition(where)})")
-            self._is_within_event = False
+            parts.append(self.of_event(where))
         return " AND ".join(parts)
 
     def _grouped(

@@ -36,7 +36,12 @@ MOVED = {
     # So that who moves enters nothing a second time; the history of an audience stays as it was.
     "audience_member": ("move_memberships", "drop_memberships"),
     "rfm": ("move_rfm", "drop_rfm"),
+    "cause": ("move_causes", "drop_causes"),
+    "enrolment": ("move_enrolments_of", "drop_enrolments"),
+    "step_run": ("move_step_runs", "drop_step_runs"),
 }
+# Rows with an id of their own, which stay where they are when two persons of one bucket become one.
+RENAMED = {"enrolment": "rename_enrolments", "step_run": "rename_step_runs"}
 MOST_ATTRIBUTES = 1000
 _NEVER = (0, 0, None)
 Place: TypeAlias = tuple[int, int]
@@ -567,6 +572,7 @@ async def move(connection: Connection, person: Person, number: int | None, now: 
     bucket = hash_of(number or person.id)
     if bucket == person.bucket:
         await connection.execute(query("number_profile"), bucket, person.id, number)
+        await connection.execute(query("number_enrolments"), bucket, person.id, number)
     else:
         await connection.execute(query("move_profile"), bucket, person.bucket, person.id, number)
         await connection.execute(query("drop_profile"), person.bucket, person.id)
@@ -638,7 +644,9 @@ async def merge(connection: Connection, one: tuple[int, int], other: tuple[int, 
 
 
 async def _hand_over(connection: Connection, to: tuple[int, int], of: tuple[int, int]) -> None:
-    for moved, dropped in MOVED.values():
+    for table, (moved, dropped) in MOVED.items():
+        if to[0] == of[0] and table in RENAMED:
+            await connection.execute(query(RENAMED[table]), *to, of[1])
         if moved:
             await connection.execute(query(moved), *to, *of)
         await connection.execute(query(dropped), *of)

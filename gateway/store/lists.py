@@ -14,7 +14,7 @@ from random import Random
 from msgspec import Struct
 
 from gateway.person import hash_of
-from gateway.store import watched
+from gateway.store import causes, watched
 from gateway.store.postgres import Connection
 from gateway.store.profiles import first_id
 from gateway.store.queries import query
@@ -79,6 +79,7 @@ async def _change(
             found = sorted(row["number"] for row in rows)
             made = [next(ids) for _ in found]
             await connection.execute(query("add_list_changes"), bucket, list_id, now, is_in, source, made, found)
+            await causes.tell_of_numbers(connection, bucket, list_id, made, found, now, is_in=is_in)
         changed += len(found)
     entries = await connection.fetchval(query("count_list_entries"), list_id)
     await connection.execute(query("note_list_entries"), list_id, entries)

@@ -27,6 +27,7 @@ from gateway.person import (
     CLAMPED,
     CLICKED,
     COUPON_REDEEMED,
+    EPOCH,
     FUTURE,
     HISTORICAL,
     LATE,
@@ -45,7 +46,7 @@ from gateway.person import (
     kind_of,
     order_key,
 )
-from gateway.store import aggregates, coupons, identities
+from gateway.store import aggregates, causes, coupons, identities
 from gateway.store.aggregates import Tally
 from gateway.store.columns import ints, texts
 from gateway.store.identities import Again, Person
@@ -366,9 +367,23 @@ async def add_events(connection: Connection, rows: list[Row], totals: Totals, no
 
 async def _copy(connection: Connection, rows: list[Row], now_us: int) -> None:
     if rows:
+        await _tell_campaigns(connection, rows, now_us)
         # Neighbours in the tables are written as such. A view: of bytes asyncpg thinks that they name a file.
         octets = memoryview(eventrows.pack(sorted(rows), now_us))
         await connection.copy_to_table("person_event", source=octets, columns=eventrows.COLUMNS, format="binary")
+
+
+async def _tell_campaigns(connection: Connection, rows: list[Row], now_us: int) -> None:
+    """Tell campaigns what they listen to; history starts nothing (EV-3)."""
+    live = [row for row in rows if not row[1] & HISTORICAL]
+    wanted = await causes.listened(connection, "event", (row[7] for row in live)) if live else set()
+    if wanted:
+        told = [
+            causes.Telling(bucket, flags, profile, id_, at_us, name, f"{source}:{event_id}", properties.decode())
+            for bucket, flags, profile, id_, at_us, source, event_id, name, properties in live
+            if name in wanted
+        ]
+        await causes.tell(connection, "event", told, EPOCH + timedelta(microseconds=now_us))
 
 
 async def _add_totals(connection: Connection, totals: Totals) -> None:

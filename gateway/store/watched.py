@@ -23,9 +23,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
+from _fastpath.eventrows import microseconds
 from gateway import predicate
 from gateway.predicate import Everyone, Not, Predicate
-from gateway.store import audiences, jobs
+from gateway.store import audiences, causes, jobs
 from gateway.store.audiences import Terms
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -323,6 +324,8 @@ WHERE f.is_in <> f.was_in OR f.next_change_at IS DISTINCT FROM f.was_next"""
                 for row in turned
             ],
         )  # fmt: skip
+    if turned and not by_edit:
+        await _tell_campaigns(connection, bucket, audience, turned, quiet, terms.now)
     await connection.execute(
         query("write_members"), bucket, audience, [row["profile"] for row in rows],
         [row["seq"] + (row["is_in"] != row["was_in"]) for row in rows],
@@ -331,6 +334,29 @@ WHERE f.is_in <> f.was_in OR f.next_change_at IS DISTINCT FROM f.was_next"""
     )  # fmt: skip
     entered = sum(row["is_in"] for row in turned)
     return Changes(entered=entered, left=len(turned) - entered, by_edit=len(turned) if by_edit else 0)
+
+
+async def _tell_campaigns(
+    connection: Connection, bucket: int, audience: int, turned: Iterable[Mapping[str, Any]], quiet: Collection[int],
+    now: datetime,
+) -> None:  # fmt: skip
+    """Tell campaigns who entered and who left, but for what an import or history did (IM-3, EV-3)."""
+    kinds: tuple[tuple[causes.Kind, bool], ...] = (("entered", True), ("left", False))
+    for kind, is_in in kinds:
+        some = [
+            row for row in turned
+            if row["is_in"] is is_in
+            and not (row["profile"] in quiet and (row["was_next"] is None or row["was_next"] > now))
+        ]  # fmt: skip
+        if some and await causes.listened(connection, kind, [str(audience)]):
+            told = [
+                causes.Telling(
+                    bucket, 0, row["profile"], row["seq"] + 1, microseconds(now), str(audience),
+                    f"{kind}:{audience}:{row['profile']}:{row['seq'] + 1}",
+                )
+                for row in some
+            ]  # fmt: skip
+            await causes.tell(connection, kind, told, now)
 
 
 def _taken(rows: Iterable[Mapping[str, Any]]) -> dict[int, bool]:

@@ -1,12 +1,16 @@
-"""The progress and the report of a run: for a terminal, for a pipe, for a program."""
+"""The progress and the report of a run; and `sluice campaign`, as a person meets it."""
 
 import io
+import json
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from gateway.__main__ import main
 from gateway.commands import _campaign
 from gateway.commands._campaign import LaneReport, Progress, RunReport, print_report, reason_of, report_as_text
 
@@ -130,3 +134,66 @@ def test_progress_without_lanes_shows_nothing_sent(capsys):
     with Progress(0) as progress:
         progress.show([], 0)
     assert "sent 0 segments" in capsys.readouterr().err
+
+
+# -- sluice campaign ----------------------------------------------------------------------------------------------------
+
+CONFIG = """
+[carriers.acme]
+host = "127.0.0.1"
+port = 1
+[brands.acme]
+country = "GB"
+"""
+DOCUMENT = """
+name = "c"
+brand = "acme"
+message = {text = "Hi"}
+aim = "to greet"
+[trigger]
+on = "event"
+event = "seen"
+"""
+
+
+def turn(dsn: str, folder: Path, *arguments: str) -> tuple[int, str]:
+    config = folder / "sluice.toml"
+    config.write_text(CONFIG)
+    result = CliRunner().invoke(main, ["campaign", *arguments, "--dsn", dsn, "--config", str(config)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def test_campaign_is_applied_launched_paused_and_ended(dsn: str, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(DOCUMENT)
+    assert turn(dsn, tmp_path, "apply", str(file), "--check") == (0, "c: can be applied\n")
+    assert turn(dsn, tmp_path, "apply", str(file)) == (0, "c: version 1, draft\n")
+    assert turn(dsn, tmp_path, "apply", str(file)) == (0, "c: version 1, as before, draft\n")
+    assert turn(dsn, tmp_path, "launch", "c") == (0, "c: live, version 1\n")
+    file.write_text(DOCUMENT.replace("Hi", "Ho"))
+    assert turn(dsn, tmp_path, "apply", str(file)) == (0, "c: version 2, live\n")
+    assert "people enter version 1" in turn(dsn, tmp_path, "list")[1]
+    assert turn(dsn, tmp_path, "pause", "c")[0] == 0
+    code, output = turn(dsn, tmp_path, "pause", "c")
+    assert code != 0
+    assert "is paused: expected one that can become paused" in output
+    assert turn(dsn, tmp_path, "resume", "c")[0] == turn(dsn, tmp_path, "stop", "c")[0] == 0
+    told = json.loads(turn(dsn, tmp_path, "show", "c", "--json")[1])
+    assert (told["state"], told["document"]["message"]["text"]) == ("ended", "Ho")
+    assert turn(dsn, tmp_path, "clone", "c", "d") == (0, "d: version 1, draft\n")
+
+
+def test_file_that_is_wrong_is_refused_with_all_its_places(dsn: str, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(DOCUMENT.replace('event = "seen"', "").replace('aim = "to greet"', "goals = 3"))
+    code, output = turn(dsn, tmp_path, "apply", str(file))
+    assert code == 65
+    assert "trigger.event: expected a value, found nothing" in output
+    assert "goals: expected" in output
+    file.write_text(DOCUMENT.replace('"acme"', '"other"'))
+    code, output = turn(dsn, tmp_path, "apply", str(file))
+    assert code == 65
+    assert "brand: expected one of acme, found 'other'" in output
+    assert turn(dsn, tmp_path, "list") == (0, "")
+    assert turn(dsn, tmp_path, "show", "c")[0] == 65

@@ -24,7 +24,13 @@ ENQUEUE = "once a run, for all its lanes"
 CLAIMED = "once a claim, for the people of its chunks: of a large run those of one bucket or two"
 NIGHTLY = "once a night, for all people"
 SOURCE = "once a run of a source, for its whole list"
+STEPPING = "some rounds a second, of one worker: where is anything to do"
 ALL_LANES = {
+    "add_causes": BATCH,
+    "buckets_to_step": STEPPING,
+    "outgoing_rows": STEPPING,
+    "enrolment_counts": "a campaign as a whole; asked by a person",
+    "enrolments_at_gate": CLAIMED,
     "considered._SUMS": REPORT,
     "message_states": REPORT,
     "late_conflicts": REPORT,
@@ -129,6 +135,9 @@ ALLOWED = {
             "move_memberships",
             "move_rfm",
             "move_changed",
+            "move_causes",
+            "move_enrolments_of",
+            "move_step_runs",
             "keys_of_both",
         )
     },

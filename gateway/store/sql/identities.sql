@@ -172,3 +172,80 @@ INSERT INTO rfm (bucket, version, profile, r, f, m, held, named)
 SELECT $1::int, x.version, $2::bigint, x.r, x.f, x.m, x.held, x.named
 FROM rfm x WHERE x.bucket = $3::int AND x.profile = $4::bigint
 ON CONFLICT (bucket, profile) DO NOTHING;
+
+-- name: number_enrolments
+-- Let a person's campaigns write to another number, or to none.
+-- index: enrolment_profile
+UPDATE enrolment SET number = $3::bigint, endpoint = coalesce($3::bigint, -profile)
+WHERE bucket = $1::int AND profile = $2::bigint AND state = 0;
+
+-- name: move_causes
+-- Let what one person's campaigns have not decided about yet be another's, or the same one's elsewhere.
+-- index: cause_profile
+INSERT INTO cause (bucket, flags, profile, id, occurred_at, received_at, kind, name, told, properties)
+SELECT $1::int, c.flags, $2::bigint, c.id, c.occurred_at, c.received_at, c.kind, c.name, c.told, c.properties
+FROM cause c WHERE c.bucket = $3::int AND c.profile = $4::bigint;
+
+-- name: drop_causes
+-- Drop what a person's campaigns have not decided about.
+-- index: cause_profile
+DELETE FROM cause WHERE bucket = $1::int AND profile = $2::bigint;
+
+-- name: erase_cause
+-- Drop what campaigns of erased persons have not decided about.
+-- index: cause_profile
+DELETE FROM cause WHERE bucket = $1::int AND profile = ANY($2::bigint[]);
+
+-- name: move_enrolments_of
+-- Let one person's campaigns go on with another, or with the same one elsewhere, by the number they have there; of two who
+-- entered for one cause, one.
+-- index: enrolment_profile; profile_pkey; enrolment_pkey and enrolment_cause, as arbiters
+INSERT INTO enrolment (bucket, version, step, state, reason, visits, id, campaign, profile, endpoint, number, anchor_id, due_at,
+                       until_at, anchor_at, entered_at, step_at, ended_at, cause, key, context)
+SELECT $1::int, e.version, e.step, e.state, e.reason, e.visits, e.id, e.campaign, $2::bigint, coalesce(p.number, -$2::bigint),
+       p.number, e.anchor_id, e.due_at, e.until_at, e.anchor_at, e.entered_at, e.step_at, e.ended_at, e.cause, e.key, e.context
+FROM enrolment e JOIN profile p ON p.bucket = $1::int AND p.id = $2::bigint
+WHERE e.bucket = $3::int AND e.profile = $4::bigint
+ON CONFLICT DO NOTHING;
+
+-- name: drop_enrolments
+-- Drop the campaigns of a person.
+-- index: enrolment_profile
+DELETE FROM enrolment WHERE bucket = $1::int AND profile = $2::bigint;
+
+-- name: erase_enrolment
+-- Drop the campaigns of erased persons.
+-- index: enrolment_profile
+DELETE FROM enrolment WHERE bucket = $1::int AND profile = ANY($2::bigint[]);
+
+-- name: move_step_runs
+-- Let what campaigns did for one person be what they did for another, or for the same one elsewhere.
+-- index: step_run_profile
+INSERT INTO step_run (bucket, step, outcome, visit, enrolment, profile, campaign, at, run)
+SELECT $1::int, r.step, r.outcome, r.visit, r.enrolment, $2::bigint, r.campaign, r.at, r.run
+FROM step_run r WHERE r.bucket = $3::int AND r.profile = $4::bigint
+ON CONFLICT (bucket, enrolment, visit) DO NOTHING;
+
+-- name: drop_step_runs
+-- Drop what campaigns did for a person.
+-- index: step_run_profile
+DELETE FROM step_run WHERE bucket = $1::int AND profile = $2::bigint;
+
+-- name: erase_step_run
+-- Drop what campaigns did for erased persons.
+-- index: step_run_profile
+DELETE FROM step_run WHERE bucket = $1::int AND profile = ANY($2::bigint[]);
+
+-- name: rename_enrolments
+-- Let one person's campaigns go on with another of the same bucket; of two who entered for one cause, one.
+-- index: enrolment_profile; enrolment_cause
+UPDATE enrolment e SET profile = $2::bigint, number = p.number, endpoint = coalesce(p.number, -$2::bigint)
+FROM profile p
+WHERE e.bucket = $1::int AND e.profile = $3::bigint AND p.bucket = $1::int AND p.id = $2::bigint AND NOT EXISTS (
+    SELECT FROM enrolment x WHERE x.bucket = $1::int AND x.endpoint = coalesce(p.number, -$2::bigint)
+      AND x.campaign = e.campaign AND x.cause = e.cause AND x.id <> e.id);
+
+-- name: rename_step_runs
+-- Let what campaigns did for one person be what they did for another of the same bucket.
+-- index: step_run_profile
+UPDATE step_run SET profile = $2::bigint WHERE bucket = $1::int AND profile = $3::bigint;

@@ -1,0 +1,185 @@
+"""From a document to a campaign that people enter, and back: checked as a whole before anything is changed.
+
+    check ─► apply: a version is kept ─► launch: what it listens to is told to it from now on ─► pause, resume, stop
+
+Not here: what is carried out then (stepping.py), the files (gateway/document.py).
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from _fastpath.template import Template
+from gateway.campaign import audience, workflow
+from gateway.campaign.audience import Known
+from gateway.campaign.workflow import Plan
+from gateway.config import Settings
+from gateway.document import Branch, Document, EnterWorkflow, ListAdd, ListRemove, OnAudience, OnCall, OnList
+from gateway.errors import AudienceFault, StoreError
+from gateway.predicate import InSegment, Predicate, walk
+from gateway.routing import Problem
+from gateway.store import campaigns, causes, people, selection, watched
+from gateway.store.campaigns import Campaign
+from gateway.store.postgres import Connection
+
+
+class Unfit(StoreError):
+    """A document that cannot be carried out here; problems: key, expected, found."""
+
+    def __init__(self, name: str, problems: list[Problem]):
+        lines = "; ".join(f"{key}: expected {expected}, found {found}" for key, expected, found in problems)
+        super().__init__(f"campaign {name!r}: {lines}")
+        self.problems = problems
+
+
+async def check(
+    connection: Connection, settings: Settings, document: Document
+) -> tuple[Plan, list[Problem], list[str]]:
+    """Judge a document as a whole; -> its plan, what is wrong with it, and what may be a slip.
+
+    A name of an attribute or an event that nobody has told yet is a slip: it may come with the first one.
+    """
+    plan, problems = workflow.plan_of(document)
+    if document.brand not in settings.brands:
+        known = f"one of {', '.join(settings.brands)}" if settings.brands else "a brand of the settings, [brands.NAME]"
+        problems.append(("brand", known, repr(document.brand)))
+    elif document.programme and document.programme not in settings.brand(document.brand).programmes:
+        problems.append(("programme", "a programme of the brand", repr(document.programme)))
+    for place, sending in plan.sends():
+        try:
+            Template(sending.text)
+        except ValueError as error:
+            problems.append((f"steps[{place}].text", "a text with fields", str(error)))
+    kept = {name: one.tree for name, one in (await selection.kept(connection)).items()}
+    for key, tree in _conditions(plan):
+        problems += [
+            (key, "an audience that is kept", repr(node.name))
+            for node in walk(tree)
+            if isinstance(node, InSegment) and node.name not in kept
+        ]
+    trigger = document.trigger
+    if isinstance(trigger, OnAudience) and trigger.audience not in kept:
+        problems.append(("trigger.audience", "an audience that is kept", repr(trigger.audience)))
+    if isinstance(trigger, OnList) and await people.find_list(connection, trigger.list) is None:
+        problems.append(("trigger.list", "a list that there is", repr(trigger.list)))
+    for place, at in enumerate(plan.steps):
+        step = at.step
+        if isinstance(step, ListAdd | ListRemove) and await people.find_list(connection, step.list) is None:
+            problems.append((f"steps[{place}].list", "a list that there is", repr(step.list)))
+        if isinstance(step, EnterWorkflow):
+            problems += await _of_workflow(connection, document.name, step.workflow, place)
+    names = await selection.known(connection)
+    told = Known(attributes=names.attributes, properties=names.properties, lists=names.lists, segments=kept)
+    slips = []
+    for key, text in _texts(document):
+        try:
+            audience.parse(text, told)
+        except AudienceFault as fault:
+            slips.append(f"{key}: {fault}")
+    if not document.goals and not document.aim:
+        slips.append("goals: nothing says what it is for: a goal, or an aim in words (S3.17)")
+    return plan, problems, slips
+
+
+async def _of_workflow(connection: Connection, own: str, name: str, place: int) -> list[Problem]:
+    """Judge another workflow that a step enters: there, begun by a call, and not leading back here."""
+    key = f"steps[{place}].workflow"
+    seen, left = {own}, [name]
+    while left:
+        one = left.pop()
+        if one in seen:
+            return [(key, "workflows that do not lead back to this one", f"{' → '.join([own, name])} → … → {one}")]
+        seen.add(one)
+        other = await campaigns.named(connection, one)
+        if other is None:
+            return [(key, "a workflow that is applied", repr(one))] if one == name else []
+        document = (await campaigns.version_of(connection, other.id, other.version)).document
+        if one == name and not isinstance(document.trigger, OnCall):
+            return [(key, 'a workflow whose trigger is a call (on = "call")', f"{one!r}, on another trigger")]
+        left += [step.workflow for step in document.steps if isinstance(step, EnterWorkflow)]
+    return []
+
+
+def _conditions(plan: Plan) -> list[tuple[str, Predicate]]:
+    found = [("filter", plan.filter)] if plan.filter is not None else []
+    return found + [
+        (f"steps[{place}].cases[{at}].if", tree)
+        for place, placed in enumerate(plan.steps)
+        for at, tree in enumerate(placed.trees)
+    ]
+
+
+def _texts(document: Document) -> list[tuple[str, str]]:
+    found = [("filter", document.filter)] if document.filter.strip() else []
+    for place, step in enumerate(document.steps):
+        if isinstance(step, Branch):
+            found += [(f"steps[{place}].cases[{at}].if", case.if_) for at, case in enumerate(step.cases) if case.if_]
+    return found
+
+
+async def apply(
+    connection: Connection, settings: Settings, document: Document, by: str, now: datetime
+) -> tuple[Campaign, bool, list[str]]:
+    """Keep a document as the newest version of its campaign; -> how it stands, whether anything is new, and slips.
+
+    raises  Unfit
+    """
+    _, problems, slips = await check(connection, settings, document)
+    if problems:
+        raise Unfit(document.name, problems)
+    found, is_new = await campaigns.apply(connection, document, by, now)
+    return found, is_new, slips
+
+
+async def launch(connection: Connection, settings: Settings, name: str, now: datetime) -> Campaign:
+    """Have people enter the newest version from now on; those who are under way go on in theirs (WF-8).
+
+    raises  Unfit; StoreError: there is none of that name
+    """
+    found = await campaigns.named(connection, name)
+    if found is None:
+        raise StoreError(f"campaign {name!r} is not known: `sluice campaign apply FILE` keeps one")
+    document = (await campaigns.version_of(connection, found.id, found.version)).document
+    plan, problems, _ = await check(connection, settings, document)
+    if plan.ends_at is not None and plan.ends_at <= now:
+        problems.append(("ends_at", "a moment that is still to come", document.ends_at))
+    if problems:
+        raise Unfit(name, problems)
+    ids = await _ids(connection, plan, now)
+    async with connection.transaction():
+        held = await campaigns.hold(connection, name)
+        await campaigns.go(connection, held, "live", now, found.version)
+        names: list[tuple[causes.Kind, str]] = [(_KINDS[kind], of) for kind, of in workflow.listens(plan, ids, name)]
+        await campaigns.listen(connection, held.id, names)
+        after = await campaigns.named(connection, name)
+    assert after is not None
+    return after
+
+
+_KINDS: Mapping[str, causes.Kind] = {
+    "event": "event", "entered": "entered", "left": "left", "joined": "joined", "parted": "parted", "call": "call",
+}  # fmt: skip
+
+
+async def _ids(connection: Connection, plan: Plan, now: datetime) -> dict[tuple[str, str], int]:
+    """Find the audience or the list that begins a campaign; an audience is watched from now on."""
+    trigger = plan.document.trigger
+    if isinstance(trigger, OnAudience):
+        await watched.set_watched(connection, trigger.audience, True, now)
+        return {("audience", trigger.audience): (await selection.kept(connection))[trigger.audience].id}
+    if isinstance(trigger, OnList):
+        found = await people.find_list(connection, trigger.list)
+        assert found is not None
+        return {("list", trigger.list): found.id}
+    return {}
+
+
+async def set_state(connection: Connection, name: str, state: str, now: datetime) -> Campaign:
+    """Pause a campaign, let it go on, or end it. raises StoreError: it cannot become that."""
+    async with connection.transaction():
+        held = await campaigns.hold(connection, name)
+        await campaigns.go(connection, held, state, now)
+        if state == "ended":
+            await campaigns.listen(connection, held.id, ())
+        after = await campaigns.named(connection, name)
+    assert after is not None
+    return after

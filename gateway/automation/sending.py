@@ -1,0 +1,71 @@
+"""Brings texts that steps have made into the queue of their lanes: each once, whoever dies between the two.
+
+    outgoing (people's side, with the step) ─► outgoing_taken + chunk, one transaction of the lane ─► outgoing is gone
+                                                                                                  ─► taken is forgotten
+
+What goes the same way, of one run to one country from one sender, is one chunk.
+Not here: which way it goes, decided with the step (stepping.py).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from gateway.store import enrolments, postgres, runs
+from gateway.store.enrolments import Outgoing
+from gateway.store.postgres import Connection
+
+A_ROUND = 2000
+OLD = timedelta(hours=1)
+
+
+async def move(connection: Connection, first: int, last: int, now: datetime) -> tuple[int, bool]:
+    """Queue texts of some buckets; -> how many, and whether there may be more."""
+    rows = await enrolments.waiting(connection, first, last, A_ROUND)
+    ways: dict[tuple[int, int, int, str, tuple[int, ...]], list[Outgoing]] = {}
+    for row in rows:
+        ways.setdefault((row.lane, row.run, row.country, row.source, tuple(row.fallback)), []).append(row)
+    moved = 0
+    for (lane, run_id, _, _, _), some in ways.items():
+        run = await runs.run_by_id(connection, run_id)
+        if run is not None:
+            for part in _chunks(some):
+                moved += await _queue(connection, run, lane, part, now)
+    return moved, len(rows) == A_ROUND
+
+
+async def _queue(connection: Connection, run: runs.Run, lane: int, some: Sequence[Outgoing], now: datetime) -> int:
+    of = [(one.bucket, one.id) for one in some]
+    moved = 0
+    async with connection.transaction():
+        fresh = await enrolments.take_outgoing(connection, lane, of, now)
+        new = [one for one in some if (one.bucket, one.id) in fresh]
+        numbers = [number for one in new for number in one.numbers]
+        if numbers:
+            params = [row for one in new for row in one.params]
+            await runs.enqueue_few(
+                connection, run, lane, numbers, params, now, country=some[0].country, source=some[0].source,
+                fallback=some[0].fallback,
+            )  # fmt: skip
+            moved = len(numbers)
+    # Behind the COMMIT: whoever dies before it leaves what the next one finds to be taken.
+    await enrolments.drop_outgoing(connection, lane, of)
+    return moved
+
+
+async def forget(connection: Connection, lanes: Sequence[int], now: datetime) -> None:
+    """Forget what was left by who died between."""
+    async with postgres.deadline(connection, 30.0, "texts that are in their lanes"):
+        for lane in lanes:
+            await enrolments.forget_old(connection, lane, now - OLD)
+
+
+def _chunks(some: Sequence[Outgoing]) -> list[list[Outgoing]]:
+    found: list[list[Outgoing]] = [[]]
+    size = 0
+    for one in some:
+        if size and size + len(one.numbers) > runs.CHUNK_POSITIONS:
+            found.append([])
+            size = 0
+        found[-1].append(one)
+        size += len(one.numbers)
+    return found

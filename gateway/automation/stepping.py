@@ -1,0 +1,745 @@
+"""Carries campaigns and workflows out: who enters, who is due, what is done for them, as one worker for all of them.
+
+    cause ─► who enters (campaign/entering.py) ─► enrolment                         one transaction of one bucket:
+    due   ─► what is so of them, set-wise ─► advance (campaign/workflow.py) ─► step_run, outgoing    all of it or none
+    outgoing ─► lanes (sending.py)
+
+A step whose effect is outside of the bucket is reached in one transaction, done behind its COMMIT, named by enrolment
+and visit so that doing it once more changes nothing, and left in the next: a crash repeats it, never its effect (WF-2).
+Whoever tells a cause wakes us; without that we look ten times a second as long as any campaign is live.
+Not here: the gate, which asks everything again (dispatch/admission.py).
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import count
+from random import Random
+from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct
+
+from _fastpath.eventrows import microseconds
+from _fastpath.template import Template
+from gateway import predicate
+from gateway.automation import sending
+from gateway.automation.job import Every, Job
+from gateway.brand import gate_of_brand
+from gateway.campaign import audience, entering, law, workflow, zones
+from gateway.campaign.delays import Clocks, due_at
+from gateway.campaign.entering import Candidate, Live
+from gateway.campaign.workflow import At, Outcome, Plan, Standing
+from gateway.config import Settings
+from gateway.delay import After, Delay
+from gateway.document import (
+    Ask,
+    Branch,
+    Document,
+    EnterWorkflow,
+    GoalCheck,
+    ListAdd,
+    ListRemove,
+    OnAudience,
+    OnList,
+    Send,
+    SetAttribute,
+    Unsubscribe,
+    WaitFor,
+)
+from gateway.gate import Gate
+from gateway.happening import Sought
+from gateway.message import MessageClass, Refusal
+from gateway.person import OUR_SOURCE, Item, Who
+from gateway.predicate import Consent, Or, Predicate
+from gateway.reasons import Reason
+from gateway.routing import Plan as RoutePlan
+from gateway.store import (
+    campaigns,
+    causes,
+    enrolments,
+    happenings,
+    jobs,
+    lists,
+    people,
+    postgres,
+    profiles,
+    runs,
+    selection,
+    stops,
+)
+from gateway.store.audiences import Terms
+from gateway.store.enrolments import ENDED, UNDER_WAY, Done, Enrolment, Move, New, Outgoing
+from gateway.store.postgres import Connection
+from gateway.store.queries import query
+
+log = logging.getLogger(__name__)
+
+BUCKETS = 256
+CAUSES_A_STEP = 500
+DUE_A_STEP = 1000
+# Steps of one person in one transaction; what is left goes on in the next.
+HOPS = 20
+IDLE_S = 0.1
+# How campaigns, audiences and routes stand is read so often.
+LOOK_S = 0.5
+FORGET_S = 600.0
+# A run of a step is open for so long; the next one takes what comes then.
+RUN_LIFE = timedelta(days=1)
+
+Key: TypeAlias = tuple[int, int]
+"""A version of a campaign: its id and the version."""
+Route: TypeAlias = Callable[[Mapping[str, int], MessageClass, str, datetime, Sequence[runs.Worker]], RoutePlan]
+
+
+class Sending(Struct, kw_only=True):
+    """Where the texts of a step go: its open run, its template, and the way of each number."""
+
+    run: runs.Run
+    template: Template
+    route: RoutePlan
+
+
+class Known(Struct, kw_only=True):
+    """What is known of a person for texts and waits."""
+
+    zone: str
+    country: str
+    values: dict[str, Any]
+
+
+class Lost(Exception):
+    """Another worker has the job."""
+
+
+class Stepping(Job):
+    """The loop of one worker."""
+
+    NAME = "step"
+    ROUND_S = 1.0
+    STEP_S = 60.0
+    UNDONE = "no campaign goes on"
+
+    def __init__(
+        self,
+        settings: Settings,
+        wall: Callable[[], datetime],
+        connect: Callable[[], Awaitable[postgres.Connection]],
+        instance: str,
+        chance: Random,
+        route: Route,
+    ):
+        super().__init__(wall, connect, instance)
+        self._settings = settings
+        self._chance = chance
+        self._route = route
+        self._heard = asyncio.Event()
+        self._listening: Connection | None = None
+        self._looking = Every(LOOK_S)
+        self._forgetting = Every(FORGET_S)
+        self._plans: dict[Key, Plan] = {}
+        self._live: dict[int, Live] = {}
+        self._paused: list[int] = []
+        self._names: dict[int, str] = {}
+        self._trees: dict[str, Predicate] = {}
+        self._sends: dict[tuple[int, int, int], Sending] = {}
+        self._routes: dict[tuple[MessageClass, str], RoutePlan] = {}
+        self._salt = ""
+        self._lanes: dict[str, int] = {}
+        self._living: Sequence[runs.Worker] = ()
+        self._kinds = profiles.Kinds()
+        # Effects that are done, by enrolment and visit: 0, or the reason why one came to nothing.
+        self._effects: dict[tuple[int, int], int] = {}
+        self.entered = 0
+        self.stepped = 0
+        self.sent = 0
+
+    async def is_wanted(self, connection: Connection, now: datetime) -> bool:
+        """Say whether any campaign has been launched."""
+        async with postgres.deadline(connection, self.STEP_S, "campaigns"):
+            return any(one.live_version for one in await campaigns.every(connection))
+
+    async def work(self, connection: Connection, now: datetime) -> bool:
+        """Go on until another worker has the job."""
+        try:
+            if self._listening is not connection:
+                await causes.listen(connection, self._heard.set)
+                self._listening = connection
+            await self.step(connection)
+        except Lost:
+            return False
+        # At once again, or when somebody calls: the loop of jobs would sleep too long.
+        while not self.has_more:
+            try:
+                await asyncio.wait_for(self._heard.wait(), IDLE_S)
+            except TimeoutError:
+                pass
+            self._heard.clear()
+            try:
+                if not await self.step(connection) and not self._live and not self._paused:
+                    return True
+            except Lost:
+                return False
+        return True
+
+    # -- one look ------------------------------------------------------------------------------------------------------
+
+    async def step(self, connection: Connection) -> bool:
+        """Do what there is to do by now; -> whether there was anything."""
+        now = self._wall()
+        if self._looking.is_due(now):
+            await self._look(connection, now)
+            self._looking.done(now)
+        if not self._live and not self._paused:
+            return False
+        async with postgres.deadline(connection, self.STEP_S, "who is due"):
+            found = await enrolments.buckets(connection, 0, BUCKETS - 1, now)
+        for bucket in found:
+            more = True
+            while more:
+                async with postgres.deadline(connection, self.STEP_S, "steps of campaigns"):
+                    more = await self._bucket(connection, bucket)
+        async with postgres.deadline(connection, self.STEP_S, "texts for lanes"):
+            moved, more = await sending.move(connection, 0, BUCKETS - 1, self._wall())
+        self.sent += moved
+        if self._forgetting.is_due(now):
+            await sending.forget(connection, sorted(self._lanes.values()), now)
+            self._forgetting.done(now)
+        if more:
+            self._heard.set()
+        return bool(found or moved)
+
+    async def _look(self, connection: Connection, now: datetime) -> None:
+        """Read how campaigns, audiences and carriers stand."""
+        async with postgres.deadline(connection, self.STEP_S, "campaigns"):
+            if not await jobs.hold(connection, self.NAME, self._instance):
+                raise Lost
+            if not self._salt:
+                self._salt = await selection.salt(connection, f"{self._chance.getrandbits(128):032x}")
+            self._routes = {}
+            self._trees = {name: one.tree for name, one in (await selection.kept(connection)).items()}
+            self._living = [one for one in await runs.workers(connection)]
+            self._lanes = {name: await runs.lane_of(connection, name, now) for name in self._settings.carriers}
+            live: dict[int, Live] = {}
+            paused = []
+            for one in await campaigns.every(connection):
+                self._names[one.id] = one.name
+                if not one.live_version:
+                    continue
+                plan = await self._plan(connection, one.id, one.live_version)
+                if one.state == "paused":
+                    paused.append(one.id)
+                elif one.state == "ended" or (plan.ends_at and now >= plan.ends_at):
+                    await self._end(connection, one, plan, now)
+                elif one.state == "live":
+                    live[one.id] = Live(
+                        id=one.id, version=one.live_version, plan=plan, subject=await subject_of(connection, plan)
+                    )
+                    for place, step in plan.sends():
+                        await self._open(connection, one.id, one.live_version, place, step, plan, now)
+            self._live, self._paused = live, paused
+
+    async def _plan(self, connection: Connection, campaign: int, version: int) -> Plan:
+        key = (campaign, version)
+        if key not in self._plans:
+            found = await campaigns.version_of(connection, campaign, version)
+            plan, problems = workflow.plan_of(found.document)
+            for problem in problems:
+                log.error("! campaign %s: %s: expected %s, found %s", found.document.name, *problem)
+            self._plans[key] = plan
+        return self._plans[key]
+
+    async def _end(self, connection: Connection, one: campaigns.Campaign, plan: Plan, now: datetime) -> None:
+        """Let nobody of an ended campaign go on, unless they may come to their end (TR-9)."""
+        if one.state == "live" and plan.document.at_end == "drain":
+            return
+        async with connection.transaction():
+            held = await campaigns.hold(connection, one.name)
+            if held.state != "ended":
+                await campaigns.go(connection, held, "ended", now)
+                await campaigns.listen(connection, one.id, ())
+        for bucket in range(BUCKETS):
+            while await enrolments.end_campaign(
+                connection, bucket, one.id, int(Reason.CAMPAIGN_ENDED), now, DUE_A_STEP
+            ):
+                pass
+
+    async def _open(
+        self, connection: Connection, campaign: int, version: int, place: int, step: Send | Ask, plan: Plan,
+        now: datetime,
+    ) -> None:  # fmt: skip
+        """Have an open run for the texts of a step, and the ways of its numbers as carriers stand now."""
+        key = (campaign, version, place)
+        known = self._sends.get(key)
+        if known is None:
+            of_step = [
+                one for one in await campaigns.runs_of(connection, campaign) if (one.version, one.step) == key[1:]
+            ]
+            run = await runs.run_by_id(connection, of_step[-1].run) if of_step else None
+        else:
+            run = known.run
+        document = plan.document
+        class_ = class_of(document, step)
+        if run is None or now - run.created_at >= RUN_LIFE:
+            run = await self._new_run(connection, campaign, version, place, step, plan, class_, now)
+        way = (class_, sender_of(document, step))
+        if way not in self._routes:
+            self._routes[way] = self._route(self._lanes, *way, now, self._living)
+        route = self._routes[way]
+        if known is not None and known.run is run:
+            known.route = route
+        else:
+            self._sends[key] = Sending(run=run, template=Template(run.template), route=route)
+
+    async def _new_run(
+        self, connection: Connection, campaign: int, version: int, place: int, step: Send | Ask, plan: Plan,
+        class_: MessageClass, now: datetime,
+    ) -> runs.Run:  # fmt: skip
+        document = plan.document
+        text = Template(step.text)
+        async with connection.transaction():
+            run = await runs.add_run(
+                connection, name=document.name, template=text.text, fields=[*text.fields, ENROLMENT_FIELD],
+                class_=class_, policy=document.policy, lanes=sorted(self._lanes.values()), list_id=None,
+                source=f"campaign {document.name} v{version}", now=now, priority=document.priority,
+                gate=gate_of(self._settings, document, step, plan, self._expanded, campaign, place),
+            )  # fmt: skip
+            await campaigns.add_run(connection, campaign, version, place, run.id)
+        return run
+
+    def _expanded(self, tree: Predicate) -> Predicate:
+        return audience.expand(tree, self._trees)
+
+    # -- one bucket ----------------------------------------------------------------------------------------------------
+
+    async def _bucket(self, connection: Connection, bucket: int) -> bool:
+        """Decide about the causes of a bucket, and carry on who is due there; -> whether there may be more."""
+        now = self._wall()
+        needs: list[tuple[Plan, At, Enrolment]] = []
+        async with connection.transaction():
+            if not await jobs.hold(connection, self.NAME, self._instance):
+                raise Lost
+            await connection.execute(query("look_by_index"))
+            told = await causes.take(connection, bucket, CAUSES_A_STEP)
+            if told:
+                await self._enter(connection, bucket, told, now)
+            due = await enrolments.due(connection, bucket, now, DUE_A_STEP, self._paused)
+            if due:
+                needs = await self._carry_on(connection, bucket, due, now)
+        for plan, at, one in needs:
+            await self._effect(connection, bucket, plan, at, one, now)
+        return bool(needs) or len(told) == CAUSES_A_STEP or len(due) == DUE_A_STEP
+
+    async def _enter(self, connection: Connection, bucket: int, told: Sequence[causes.Cause], now: datetime) -> None:
+        """Enter those whom causes bring (TR-2), and wake those who wait for one."""
+        found = entering.candidates(self._live.values(), told, now)
+        if found:
+            ids = count(profiles.first_id(now, self._chance))
+            profiles_ = sorted({one.profile for one in found})
+            known = await enrolments.known(connection, bucket, profiles_, sorted({one.campaign.id for one in found}))
+            decided = entering.decide(found, known, await self._facts(connection, bucket, found, profiles_, now), now)
+            new = [
+                New(
+                    id=next(ids), campaign=one.candidate.campaign.id, version=one.candidate.campaign.version,
+                    profile=one.candidate.profile, number=one.number, cause=one.candidate.cause,
+                    key=one.candidate.key, anchor_id=one.candidate.anchor_id, anchor_at=one.candidate.anchor_at,
+                    context=one.candidate.context, reason=one.reason,
+                )
+                for one in decided
+            ]  # fmt: skip
+            if new:
+                self.entered += len(await enrolments.add(connection, bucket, new, now))
+            cancelled = {id_: int(Reason.CAMPAIGN_ENDED) for one in decided for id_ in one.cancels if id_}
+            await enrolments.end(connection, bucket, cancelled, now)
+        # Of those who wait, and of any version: their plans may listen to more than the newest one.
+        wakes: dict[str, set[int]] = {}
+        for (campaign, _), plan in self._plans.items():
+            for name in plan.wakes:
+                wakes.setdefault(name, set()).add(campaign)
+        of = {
+            (cause.profile, campaign)
+            for cause in told
+            if cause.kind == "event"
+            for campaign in wakes.get(cause.name, ())
+        }
+        await enrolments.wake(connection, bucket, sorted(of), now)
+
+    async def _facts(
+        self, connection: Connection, bucket: int, found: Sequence[Candidate], ids: Sequence[int], now: datetime
+    ) -> entering.Facts:
+        numbers = await enrolments.numbers(connection, bucket, ids)
+        fits: set[tuple[int, int]] = set()
+        agreed: set[tuple[int, int]] = set()
+        by_campaign: dict[int, list[Candidate]] = {}
+        for one in found:
+            by_campaign.setdefault(one.campaign.id, []).append(one)
+        for campaign, some in by_campaign.items():
+            plan = some[0].campaign.plan
+            asked = sorted({one.profile for one in some})
+            if plan.filter is not None:
+                terms = self._terms(plan.document, now)
+                tree = self._expanded(plan.filter)
+                fits |= {(campaign, one) for one in await happenings.matching(connection, bucket, asked, tree, terms)}
+            tree_of_consent = consent_of(plan.document)
+            if tree_of_consent is None or not plan.sends():
+                agreed |= {(campaign, one) for one in asked}
+            else:
+                terms = self._terms(plan.document, now)
+                agreed |= {
+                    (campaign, one)
+                    for one in await happenings.matching(connection, bucket, asked, tree_of_consent, terms)
+                }
+        return entering.Facts(fits=frozenset(fits), agreed=frozenset(agreed), numbers=numbers)
+
+    def _terms(self, document: Document, now: datetime) -> Terms:
+        return Terms(now=now, zone=ZoneInfo(self._settings.brand(document.brand).zone), salt=self._salt)
+
+    async def _carry_on(
+        self, connection: Connection, bucket: int, due: Sequence[Enrolment], now: datetime
+    ) -> list[tuple[Plan, At, Enrolment]]:
+        """Carry on who is due, step by step; -> whose step has an effect that is to be done outside."""
+        at: dict[int, tuple[Enrolment, Standing]] = {one.id: (one, standing_of(one)) for one in due}
+        ended: dict[int, Outcome] = {}
+        waits: dict[int, Outcome] = {}
+        needs: list[tuple[Plan, At, Enrolment]] = []
+        done: list[Done] = []
+        texts: dict[tuple[int, int, int], list[tuple[Enrolment, Standing]]] = {}
+        ready = set(at)
+        for _ in range(HOPS):
+            if not ready:
+                break
+            groups: dict[tuple[int, int, int, bool], list[int]] = {}
+            for id_ in sorted(ready):
+                one, standing = at[id_]
+                groups.setdefault((one.campaign, one.version, standing.step, standing.visits > 0), []).append(id_)
+            ready = set()
+            for (campaign, version, place, is_there), ids in groups.items():
+                plan = await self._plan(connection, campaign, version)
+                some = [at[id_] for id_ in ids]
+                facts, later = await self._look_at(connection, bucket, plan, place, some, is_there, now)
+                if later:
+                    needs += [(plan, plan.steps[place], one) for one, _ in some if one.id in later]
+                due_of = await self._waits_of(connection, bucket, plan, some)
+                for one, standing in some:
+                    if one.id in later:
+                        waits[one.id] = Outcome(
+                            place=standing.step, visits=standing.visits, step_at=standing.step_at, until_at=now
+                        )
+                        continue
+                    self._effects.pop((one.id, standing.visits), None)
+                    outcome = workflow.advance(plan, standing, facts, now, self._salt, due_of)
+                    self.stepped += 1
+                    if outcome.done is not None and place < len(plan.steps):
+                        step = plan.steps[place].step
+                        is_send = isinstance(step, Send | Ask) and outcome.done == workflow.DONE
+                        if is_send and outcome.reason in (None, workflow.DONE):
+                            texts.setdefault((campaign, version, place), []).append((one, standing))
+                        run = self._sends[campaign, version, place].run.id if is_send else None
+                        done.append(
+                            Done(
+                                enrolment=one.id,
+                                profile=one.profile, campaign=campaign, step=place, visit=standing.visits,
+                                outcome=outcome.done, run=run,
+                            )
+                        )  # fmt: skip
+                    if outcome.reason is not None:
+                        ended[one.id] = outcome
+                        continue
+                    at[one.id] = one, msgspec.structs.replace(
+                        standing, step=outcome.place, visits=outcome.visits, step_at=outcome.step_at,
+                        until_at=outcome.until_at,
+                    )  # fmt: skip
+                    waits[one.id] = outcome
+                    moved = (outcome.place, outcome.visits) != (standing.step, standing.visits)
+                    if outcome.is_due(now) and moved:
+                        ready.add(one.id)
+        missing = await self._put_out(connection, bucket, texts, now)
+        done = [
+            msgspec.structs.replace(one, outcome=missing[one.enrolment, one.visit], run=None)
+            if (one.enrolment, one.visit) in missing
+            else one
+            for one in done
+        ]
+        moves = [
+            Move(
+                id=id_, step=out.place, visits=out.visits, step_at=out.step_at, state=ENDED, reason=out.reason or 0
+            )
+            for id_, out in ended.items()
+        ]  # fmt: skip
+        moves += [
+            Move(
+                id=id_, step=out.place, visits=out.visits, step_at=out.step_at, state=UNDER_WAY,
+                due_at=out.until_at or now, until_at=out.until_at,
+            )
+            for id_, out in waits.items() if id_ not in ended
+        ]  # fmt: skip
+        await enrolments.move(connection, bucket, moves, now)
+        await enrolments.note(connection, bucket, done, now)
+        return needs
+
+    async def _look_at(
+        self, connection: Connection, bucket: int, plan: Plan, place: int, some: Sequence[tuple[Enrolment, Standing]],
+        is_there: bool, now: datetime,
+    ) -> tuple[workflow.Facts, set[int]]:  # fmt: skip
+        """Find what is so of some persons at one step; -> it, and those whose effect is still to be done."""
+        facts = workflow.Facts()
+        terms = self._terms(plan.document, now)
+        anchors: dict[int, datetime | None] = {one.id: one.anchor_at for one, _ in some}
+        least = min(one.anchor_at for one, _ in some)
+
+        async def since_cause(*sought: Sought) -> set[int]:
+            found: set[int] = set()
+            for one in sought:
+                found |= (await happenings.happened(connection, {bucket: anchors}, one, least, terms)).keys()
+            return found
+
+        async def fitting(asked: Sequence[tuple[Enrolment, Standing]], tree: Predicate) -> set[int]:
+            ids = sorted({one.profile for one, _ in asked})
+            found = await happenings.matching(connection, bucket, ids, self._expanded(tree), terms)
+            return {one.id for one, _ in asked if one.profile in found}
+
+        facts.barred = await since_cause(*plan.exceptions)
+        if plan.exit_goal is not None:
+            facts.met = await since_cause(plan.exit_goal)
+        if not is_there or place >= len(plan.steps):
+            return facts, set()
+        at = plan.steps[place]
+        match at.step:
+            case WaitFor():
+                assert at.sought is not None
+                reached: dict[int, datetime | None] = {one.id: standing.step_at for one, standing in some}
+                begin = min(standing.step_at for _, standing in some)
+                facts.happened = await happenings.happened(connection, {bucket: reached}, at.sought, begin, terms)
+            case Send() | Ask() as step:
+                facts.skipped = await since_cause(*plan.bars, *at.exceptions)
+                if plan.filter is not None:
+                    facts.out = {one.id for one, _ in some} - await fitting(some, plan.filter)
+                first = some[0][0]
+                if (first.campaign, first.version, place) not in self._sends:
+                    await self._open(connection, first.campaign, first.version, place, step, plan, now)
+            case Branch():
+                way: dict[int, int] = {}
+                left = list(some)
+                for number, tree in enumerate(at.trees):
+                    found = await fitting(left, tree) if left else set()
+                    way |= dict.fromkeys(found, number)
+                    left = [pair for pair in left if pair[0].id not in found]
+                facts.way = way
+            case GoalCheck():
+                facts.way = dict.fromkeys(await since_cause(plan.goals[0]), 0)
+            case SetAttribute() | ListAdd() | ListRemove() | Unsubscribe() | EnterWorkflow():
+                visits = {(one.id, standing.visits): one.id for one, standing in some}
+                facts.failed = {id_: self._effects[key] for key, id_ in visits.items() if self._effects.get(key)}
+                return facts, {id_ for key, id_ in visits.items() if key not in self._effects}
+        return facts, set()
+
+    async def _waits_of(
+        self, connection: Connection, bucket: int, plan: Plan, some: Sequence[tuple[Enrolment, Standing]]
+    ) -> workflow.Due:
+        """Say how long waits of some persons are: by their own clocks, and what is known of them."""
+        workspace = self._settings.brand(plan.document.brand).zone
+        if all(at.delay is None or (isinstance(at.delay, After) and at.delay.supply is None) for at in plan.steps):
+            return lambda delay, one, at: due_at(delay, at, Clocks(workspace, workspace), {})
+        known = await self._known(connection, bucket, [one for one, _ in some], workspace)
+
+        def due(delay: Delay, one: Standing, at: datetime) -> datetime | None:
+            of = known[one.id]
+            return due_at(delay, at, Clocks(of.zone, workspace), of.values)
+
+        return due
+
+    async def _known(
+        self, connection: Connection, bucket: int, some: Sequence[Enrolment], workspace: str
+    ) -> dict[int, Known]:
+        """Read what is known of persons for texts and waits, by enrolment."""
+        rows = await connection.fetch(query("persons_of_texts"), bucket, sorted({one.profile for one in some}))
+        by_profile = {row["id"]: row for row in rows}
+        found = {}
+        for one in some:
+            row = by_profile.get(one.profile)
+            values: dict[str, Any] = dict(one.context)
+            zone = country = ""
+            if row is not None:
+                values |= {name: row[name] for name in ("external_id", "email", "language", "country") if row[name]}
+                values |= msgspec.json.decode(row["attributes"])
+                zone, country = row["zone"] or "", row["country"] or ""
+            values["event"] = one.context
+            if not zone and one.number is not None:
+                clues = zones.Clues(number=one.number, country=country)
+                zone = zones.whereabouts(clues, one.entered_at).places[0].zone
+            found[one.id] = Known(zone=zone or workspace, country=country, values=values)
+        return found
+
+    async def _put_out(
+        self, connection: Connection, bucket: int,
+        texts: Mapping[tuple[int, int, int], Sequence[tuple[Enrolment, Standing]]], now: datetime,
+    ) -> dict[tuple[int, int], int]:  # fmt: skip
+        """Keep the texts that steps send, on their ways; -> (enrolment, visit) of those that cannot be: the reason."""
+        missing: dict[tuple[int, int], int] = {}
+        ids = count(profiles.first_id(now, self._chance))
+        for key, some in texts.items():
+            sends, plan = self._sends[key], self._plans[key[0], key[1]]
+            workspace = self._settings.brand(plan.document.brand).zone
+            fields = sends.template.fields
+            known = await self._known(connection, bucket, [one for one, _ in some], workspace) if fields else {}
+            ways: dict[Any, tuple[list[int], list[list[str | None]]]] = {}
+            for one, standing in some:
+                assert one.number is not None
+                row = [text_of(known[one.id].values, name) for name in fields]
+                cell = sends.route.cell_of(one.number)
+                lacks = [name for name, value in zip(fields, row, strict=True) if value is None]
+                if not cell.lane:
+                    missing[one.id, standing.visits] = int(Refusal.NO_ROUTE)
+                elif any(name in sends.template.required for name in lacks):
+                    missing[one.id, standing.visits] = int(Refusal.MISSING_FIELD)
+                else:
+                    numbers, params = ways.setdefault(cell, ([], []))
+                    numbers.append(one.number)
+                    params.append([*row, str(one.id)])
+            await enrolments.put_out(
+                connection,
+                [
+                    Outgoing(
+                        bucket=bucket, lane=cell.lane, country=cell.country, id=next(ids), run=sends.run.id,
+                        source=cell.source, fallback=cell.fallback, numbers=numbers, params=params,
+                    )
+                    for cell, (numbers, params) in ways.items()
+                ],
+                now,
+            )  # fmt: skip
+        return missing
+
+    # -- effects outside of the bucket ---------------------------------------------------------------------------------
+
+    async def _effect(
+        self, connection: Connection, bucket: int, plan: Plan, at: At, one: Enrolment, now: datetime
+    ) -> None:
+        """Do what a step does outside of the bucket; once more it changes nothing."""
+        reason = 0
+        async with postgres.deadline(connection, self.STEP_S, "effect of a step"):
+            match at.step:
+                case SetAttribute(attribute=attribute, value=value):
+                    reason = await self._tell(connection, one, {attribute: value}, at, now)
+                case ListAdd(list=name) | ListRemove(list=name):
+                    found = await people.find_list(connection, name)
+                    if one.number is None or found is None:
+                        reason = int(Reason.NO_NUMBER if one.number is None else Reason.MISSED)
+                    else:
+                        change = lists.add if isinstance(at.step, ListAdd) else lists.remove
+                        source = f"campaign {plan.document.name}"
+                        await change(connection, found.id, [one.number], source, now, self._chance)
+                case Unsubscribe(source=source):
+                    if one.number is None:
+                        reason = int(Reason.NO_NUMBER)
+                    else:
+                        scope = stops.EVERYTHING
+                        await stops.enter(
+                            connection, [one.number], [scope], is_stop=True, at=now, source=source,
+                            note=f"campaign {plan.document.name}",
+                        )  # fmt: skip
+                case EnterWorkflow(workflow=name):
+                    await self._call(connection, bucket, name, one, at, now)
+        self._effects[one.id, one.visits] = reason
+
+    async def _tell(
+        self, connection: Connection, one: Enrolment, attributes: Mapping[str, Any], at: At, now: datetime
+    ) -> int:
+        """Say something of a person, by the names that they go by."""
+        if one.number is None:
+            return int(Reason.NO_NUMBER)
+        item = Item(
+            who=Who(phone=one.number), source=OUR_SOURCE, event_id=f"step:{one.id}:{one.visits}",
+            name="attributes_set", occurred_at=now, attributes=attributes, is_ours=True,
+        )  # fmt: skip
+        await profiles.ingest(connection, [item], now, self._chance, self._kinds)
+        return 0
+
+    async def _call(
+        self, connection: Connection, bucket: int, name: str, one: Enrolment, at: At, now: datetime
+    ) -> None:
+        """Have a person enter another workflow: named by the step, so that a crash calls once (TR-3)."""
+        told = causes.Telling(
+            bucket, 0, one.profile, one.anchor_id, microseconds(now), name, f"call:{one.id}:{one.visits}",
+            msgspec.json.encode(one.context).decode(),
+        )  # fmt: skip
+        async with connection.transaction():
+            await causes.tell(connection, "call", [told], now)
+
+
+ENROLMENT_FIELD = "#enrolment"
+"""The last column of a text of a campaign: whose it is. No template can name it."""
+
+
+def text_of(values: Mapping[str, Any], name: str) -> str | None:
+    """Write what a text names, as it stands in JSON; None: it is nowhere said."""
+    found = predicate.at_path(values, (name,))
+    if found is predicate.MISSING and "." in name:
+        found = predicate.at_path(values, tuple(name.split(".")))
+    if found is predicate.MISSING or found is None:
+        return None
+    if isinstance(found, str):
+        return found
+    return msgspec.json.encode(found).decode()
+
+
+def standing_of(one: Enrolment) -> Standing:
+    """Say where somebody is, as the plan asks."""
+    return Standing(
+        id=one.id, step=one.step, visits=one.visits, number=one.number, anchor_at=one.anchor_at,
+        entered_at=one.entered_at, step_at=one.step_at, until_at=one.until_at,
+    )  # fmt: skip
+
+
+def class_of(document: Document, step: Send | Ask) -> MessageClass:
+    """Say which class the messages of a step are of."""
+    return MessageClass[((step.class_ if isinstance(step, Send) else "") or document.class_).upper()]
+
+
+def sender_of(document: Document, step: Send | Ask) -> str:
+    """Say from whom the messages of a step are; "" = as [senders] says."""
+    return (step.sender if isinstance(step, Send) else "") or document.sender
+
+
+def consent_of(document: Document) -> Predicate | None:
+    """Write whose consent somebody has to have given to enter; None: nobody's."""
+    class_ = MessageClass[document.class_.upper()]
+    brand = f"{document.brand}/{document.programme}" if document.programme else document.brand
+    promotional = Consent("promotional", brand)
+    if class_ in (MessageClass.TRIGGERED, MessageClass.BULK):
+        return promotional
+    return Or((promotional, Consent("transactional", brand))) if class_ == MessageClass.TRANSACTIONAL else None
+
+
+def gate_of(
+    settings: Settings, document: Document, step: Send | Ask, plan: Plan, expanded: Callable[[Predicate], Predicate],
+    campaign: int, place: int,
+) -> Gate:  # fmt: skip
+    """Say what the gate asks of everybody to whom a step writes."""
+    brand, class_ = settings.brand(document.brand), class_of(document, step)
+    gate = gate_of_brand(
+        document.brand, brand, class_, programme=document.programme,
+        tags=(*document.tags, *(step.tags if isinstance(step, Send) else ())), value=document.value,
+        audience=None if plan.filter is None else msgspec.to_builtins(expanded(plan.filter)),
+        labels=law.labels(brand.label) if class_ in law.PROMOTIONAL else {},
+    )  # fmt: skip
+    caps = (*gate.caps, *document.caps)
+    windows = dict(gate.windows) | ({"campaign": document.hours} if document.hours is not None else {})
+    goal = plan.exit_goal
+    return msgspec.structs.replace(
+        gate, caps=caps, windows=windows, campaign=campaign,
+        exceptions=(*plan.exceptions, *plan.bars, *plan.steps[place].exceptions), goal=goal,
+    )  # fmt: skip
+
+
+async def subject_of(connection: Connection, plan: Plan) -> str:
+    """Find the id of the audience or the list whose coming and going begins a campaign; "" where it is neither."""
+    trigger = plan.document.trigger
+    if isinstance(trigger, OnAudience):
+        found = (await selection.kept(connection)).get(trigger.audience)
+        return "" if found is None else str(found.id)
+    if isinstance(trigger, OnList):
+        of = await people.find_list(connection, trigger.list)
+        return "" if of is None else str(of.id)
+    return ""

@@ -1,0 +1,205 @@
+"""`sluice campaign`: keep a campaign or a workflow from a file, launch it, and see how it goes."""
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from gateway import app, document
+from gateway.automation import launching
+from gateway.commands._control import whoever
+from gateway.commands._options import Refused, config_option, dsn_option, plain, said_plainly, say, settings_of
+from gateway.config import Settings
+from gateway.document import Document
+from gateway.reasons import word_of
+from gateway.store import campaigns, enrolments, postgres
+
+Result = TypeVar("Result")
+STATES = {enrolments.UNDER_WAY: "under way", enrolments.ENDED: "ended", enrolments.REFUSED: "not entered"}
+
+
+@click.group()
+def campaign() -> None:
+    """Campaigns and workflows: see docs/campaigns.md for what their files say."""
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    return config_option(dsn_option(command))
+
+
+def _with(settings: Settings, act: Callable[[postgres.Connection], Awaitable[Result]]) -> Result:
+    async def main() -> Result:
+        async with app.open_database(settings) as database, database.connection() as connection:
+            return await act(connection)
+
+    return app.run(main())
+
+
+def read_document(path: str) -> Document:
+    """Read a document; Refused with everything that is wrong with its form."""
+    try:
+        octets = Path(path).read_bytes()
+    except OSError as error:
+        raise Refused(f"{path}: expected a file, found {error.strerror or error}") from error
+    found, problems = document.read(octets, is_json=path.endswith(".json"))
+    if found is None:
+        raise Refused(f"{path}: not a campaign\n{problem_lines(problems)}")
+    return found
+
+
+def problem_lines(problems: list[tuple[str, str, str]]) -> str:
+    """Lay problems out, one a line."""
+    return "\n".join(f"  {key or 'file'}: expected {expected}, found {found}" for key, expected, found in problems)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@campaign.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.option("--check", "only_checks", is_flag=True, help="Say what is wrong and keep nothing.")
+@_options
+def apply(config: Path | None, dsn: str, files: tuple[str, ...], only_checks: bool) -> None:
+    """Keep campaigns as their files say, each as a new version where it is new."""
+    with said_plainly():
+        settings = settings_of(config, dsn)
+        wanted = [(path, read_document(path)) for path in files]
+
+        async def act(connection: postgres.Connection) -> None:
+            for path, one in wanted:
+                try:
+                    if only_checks:
+                        _, problems, slips = await launching.check(connection, settings, one)
+                        if problems:
+                            raise launching.Unfit(one.name, problems)
+                        click.echo(f"{one.name}: can be applied")
+                    else:
+                        found, is_new, slips = await launching.apply(connection, settings, one, whoever(), _now())
+                        click.echo(
+                            f"{one.name}: version {found.version}{'' if is_new else ', as before'}, {found.state}"
+                        )
+                except launching.Unfit as unfit:
+                    raise Refused(f"{path}: cannot be applied\n{problem_lines(unfit.problems)}") from unfit
+                for slip in slips:
+                    say(f"? {path}: {plain(slip)}")
+
+        _with(settings, act)
+
+
+@campaign.command("list")
+@_options
+def list_(config: Path | None, dsn: str) -> None:
+    """Say how every campaign stands."""
+    with said_plainly():
+        settings = settings_of(config, dsn)
+        for one in _with(settings, campaigns.every):
+            entered = f"people enter version {one.live_version}" if one.live_version else "never launched"
+            click.echo(f"{one.name:<32} {one.state:<7} version {one.version}, {entered}")
+
+
+@campaign.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@_options
+def show(config: Path | None, dsn: str, name: str, as_json: bool) -> None:
+    """Print a campaign's document, and who is where in it."""
+    with said_plainly():
+        settings = settings_of(config, dsn)
+
+        async def act(connection: postgres.Connection) -> dict[str, Any]:
+            found = await _named(connection, name)
+            version = await campaigns.version_of(connection, found.id, found.version)
+            counts = await enrolments.counts(connection, found.id)
+            return {
+                "name": found.name, "state": found.state, "version": found.version, "live_version": found.live_version,
+                "applied_by": version.applied_by, "applied_at": version.applied_at.isoformat(),
+                "document": msgspec.to_builtins(version.document),
+                "people": [
+                    {
+                        "version": one.version, "step": one.step, "state": STATES[one.state],
+                        "reason": word_of(one.reason), "people": one.people,
+                    }
+                    for one in counts
+                ],
+            }  # fmt: skip
+
+        told = _with(settings, act)
+        if as_json:
+            click.echo(json.dumps(told, ensure_ascii=False))
+            return
+        click.echo(f"{told['name']}: {told['state']}, version {told['version']}, by {plain(told['applied_by'])}")
+        click.echo(json.dumps(told["document"], ensure_ascii=False, indent=2))
+        for one in told["people"]:
+            reason = f" {one['reason']}" if one["reason"] else ""
+            click.echo(f"{one['people']:>9,}  version {one['version']}, step {one['step']}: {one['state']}{reason}")
+
+
+async def _named(connection: postgres.Connection, name: str) -> campaigns.Campaign:
+    found = await campaigns.named(connection, name)
+    if found is None:
+        raise Refused(f"campaign {name!r} is not known: `sluice campaign list` names all of them")
+    return found
+
+
+@campaign.command()
+@click.argument("name")
+@_options
+def launch(config: Path | None, dsn: str, name: str) -> None:
+    """Have people enter the newest version from now on."""
+    with said_plainly():
+        settings = settings_of(config, dsn)
+
+        async def act(connection: postgres.Connection) -> campaigns.Campaign:
+            try:
+                return await launching.launch(connection, settings, name, _now())
+            except launching.Unfit as unfit:
+                raise Refused(f"campaign {name!r} cannot be launched\n{problem_lines(unfit.problems)}") from unfit
+
+        found = _with(settings, act)
+        click.echo(f"{name}: live, version {found.live_version}")
+
+
+def _turn(state: str, does: str) -> click.Command:
+    @click.argument("name")
+    @_options
+    def command(config: Path | None, dsn: str, name: str) -> None:
+        with said_plainly():
+            settings = settings_of(config, dsn)
+            _with(settings, lambda connection: launching.set_state(connection, name, state, _now()))
+            click.echo(f"{name}: {state}")
+
+    command.__doc__ = does
+    return click.command()(command)
+
+
+campaign.add_command(_turn("paused", "Let nobody enter and nobody go on; times run on (WF-9)."), "pause")
+campaign.add_command(_turn("live", "Let a paused campaign go on."), "resume")
+campaign.add_command(_turn("ended", "End a campaign: nobody enters, whoever waits leaves (TR-9)."), "stop")
+
+
+@campaign.command()
+@click.argument("name")
+@click.argument("as_name")
+@_options
+def clone(config: Path | None, dsn: str, name: str, as_name: str) -> None:
+    """Keep a campaign's newest version under another name, not launched."""
+    with said_plainly():
+        settings = settings_of(config, dsn)
+
+        async def act(connection: postgres.Connection) -> None:
+            found = await _named(connection, name)
+            if await campaigns.named(connection, as_name) is not None:
+                raise Refused(f"campaign {as_name!r}: expected a name that no campaign has, found one that has it")
+            made = (await campaigns.version_of(connection, found.id, found.version)).document
+            copied, problems = document.of({**msgspec.to_builtins(made), "name": as_name})
+            if copied is None:
+                raise Refused(f"campaign {as_name!r}\n{problem_lines(problems)}")
+            await launching.apply(connection, settings, copied, whoever(), _now())
+
+        _with(settings, act)
+        click.echo(f"{as_name}: version 1, draft")

@@ -1,0 +1,265 @@
+"""Who is under way in a campaign: entered once for each cause, looked at when due, moved step by step.
+
+    add ─► due (held) ─► move, with what the step did (step_run) and what is to be sent (outgoing): one transaction,
+                         one bucket ─► take_outgoing: into a lane, once, whoever dies between
+
+An enrolment lives in the bucket of its person, and moves with them (identities.py).
+Statements: sql/enrolments.sql. Not here: what a step means (campaign/workflow.py), who looks (automation/stepping.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+
+from gateway.store.postgres import Connection
+from gateway.store.queries import query
+
+UNDER_WAY, ENDED, REFUSED = 0, 1, 2
+
+
+class New(Struct, frozen=True, kw_only=True):
+    """A person to be entered, or noted as refused, with the reason (gateway.reasons)."""
+
+    id: int
+    campaign: int
+    version: int
+    profile: int
+    number: int | None
+    cause: str
+    key: str
+    anchor_id: int
+    anchor_at: datetime
+    context: str
+    reason: int = 0
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """What decides whether a person may enter once more."""
+
+    id: int
+    campaign: int
+    profile: int
+    state: int
+    entered_at: datetime
+    key: str
+    cause: str
+
+
+class Enrolment(Struct, frozen=True, kw_only=True):
+    """Somebody who is due.
+
+    visits    steps that were reached so far: names the visit of the one they are at
+    anchor    when the cause happened, and the id of its event
+    until_at  when the step itself is due; they may be looked at before
+    step_at   when the step was reached
+    """
+
+    id: int
+    campaign: int
+    version: int
+    step: int
+    visits: int
+    profile: int
+    number: int | None
+    anchor_id: int
+    due_at: datetime
+    until_at: datetime | None
+    anchor_at: datetime
+    entered_at: datetime
+    step_at: datetime
+    cause: str
+    key: str
+    context: dict[str, object]
+
+
+class Move(Struct, frozen=True, kw_only=True):
+    """Where an enrolment is from now on; state ENDED has no due_at."""
+
+    id: int
+    step: int
+    visits: int
+    step_at: datetime
+    state: int = UNDER_WAY
+    reason: int = 0
+    due_at: datetime | None = None
+    until_at: datetime | None = None
+
+
+class Done(Struct, frozen=True, kw_only=True):
+    """What was done of a step."""
+
+    enrolment: int
+    profile: int
+    campaign: int
+    step: int
+    visit: int
+    outcome: int
+    run: int | None = None
+
+
+class Outgoing(Struct, frozen=True, kw_only=True):
+    """Texts of one run that go one way: numbers, and a row of field values for each."""
+
+    bucket: int
+    lane: int
+    country: int
+    id: int
+    run: int
+    source: str
+    fallback: Sequence[int]
+    numbers: Sequence[int]
+    params: Sequence[Sequence[str | None]]
+
+
+class Count(Struct, frozen=True, kw_only=True):
+    """How many are, or were, somewhere in a campaign."""
+
+    version: int
+    step: int
+    state: int
+    reason: int
+    people: int
+
+
+async def buckets(connection: Connection, first: int, last: int, now: datetime) -> list[int]:
+    """Say in which buckets there is something to do."""
+    rows = await connection.fetch(query("buckets_to_step"), first, last, now)
+    return sorted(row["bucket"] for row in rows)
+
+
+async def known(connection: Connection, bucket: int, profiles: Sequence[int], campaigns: Sequence[int]) -> list[Known]:
+    """Read who of some persons is or was in some campaigns."""
+    rows = await connection.fetch(query("enrolments_of"), bucket, profiles, campaigns)
+    return [Known(**dict(row)) for row in rows]
+
+
+async def numbers(connection: Connection, bucket: int, profiles: Sequence[int]) -> dict[int, int | None]:
+    """Read the numbers of persons; who is not there any more is not among them."""
+    rows = await connection.fetch(query("numbers_of_profiles"), bucket, profiles)
+    return {row["id"]: row["number"] for row in rows}
+
+
+async def add(connection: Connection, bucket: int, new: Sequence[New], now: datetime) -> set[int]:
+    """Enter persons; -> the ids of those who had not entered for that cause before."""
+    rows = await connection.fetch(
+        query("add_enrolments"), bucket, now, [one.version for one in new],
+        [REFUSED if one.reason else UNDER_WAY for one in new], [one.reason for one in new], [one.id for one in new],
+        [one.campaign for one in new], [one.profile for one in new], [one.number for one in new],
+        [one.anchor_id for one in new], [one.anchor_at for one in new], [one.cause for one in new],
+        [one.key for one in new], [one.context for one in new],
+    )  # fmt: skip
+    return {row["id"] for row in rows}
+
+
+async def end(connection: Connection, bucket: int, ended: Mapping[int, int], now: datetime) -> None:
+    """End some, by their reason."""
+    if ended:
+        await connection.execute(query("end_enrolments"), bucket, now, list(ended), list(ended.values()))
+
+
+async def wake(connection: Connection, bucket: int, of: Sequence[tuple[int, int]], now: datetime) -> None:
+    """Have those looked at now who are under way: (profile, campaign)."""
+    if of:
+        await connection.execute(
+            query("wake_enrolments"), bucket, now, [profile for profile, _ in of], [campaign for _, campaign in of]
+        )
+
+
+async def due(connection: Connection, bucket: int, now: datetime, limit: int, paused: Sequence[int]) -> list[Enrolment]:
+    """Take some who are due, and hold them until our transaction ends."""
+    rows = await connection.fetch(query("due_enrolments"), bucket, now, limit, paused)
+    return [
+        Enrolment(**{**dict(row), "context": msgspec.json.decode(row["context"])}) for row in rows
+    ]  # fmt: skip
+
+
+async def move(connection: Connection, bucket: int, moves: Sequence[Move], now: datetime) -> None:
+    """Write where some are now."""
+    if moves:
+        await connection.execute(
+            query("move_enrolments"), bucket, now, [one.id for one in moves], [one.step for one in moves],
+            [one.visits for one in moves], [one.state for one in moves], [one.reason for one in moves],
+            [one.due_at for one in moves], [one.until_at for one in moves], [one.step_at for one in moves],
+        )  # fmt: skip
+
+
+async def say(connection: Connection, bucket: int, contexts: Mapping[int, Mapping[str, object]]) -> None:
+    """Add to what texts of some enrolments may name."""
+    if contexts:
+        told = [msgspec.json.encode(one).decode() for one in contexts.values()]
+        await connection.execute(query("write_contexts"), bucket, list(contexts), told)
+
+
+async def note(connection: Connection, bucket: int, done: Sequence[Done], now: datetime) -> None:
+    """Note what was done of steps."""
+    if done:
+        await connection.execute(
+            query("add_step_runs"), bucket, now, [one.step for one in done], [one.outcome for one in done],
+            [one.visit for one in done], [one.enrolment for one in done], [one.profile for one in done],
+            [one.campaign for one in done],
+            [one.run for one in done],
+        )  # fmt: skip
+
+
+async def put_out(connection: Connection, texts: Sequence[Outgoing], now: datetime) -> None:
+    """Keep texts for their lanes, with the step that has made them."""
+    for one in texts:
+        await connection.execute(
+            query("add_outgoing"), one.bucket, one.lane, one.country, one.id, one.run, now, one.source,
+            list(one.fallback), list(one.numbers), [list(row) for row in one.params],
+        )  # fmt: skip
+
+
+async def waiting(connection: Connection, first: int, last: int, limit: int) -> list[Outgoing]:
+    """Read texts that wait for their lanes, the oldest first."""
+    return [Outgoing(**dict(row)) for row in await connection.fetch(query("outgoing_rows"), first, last, limit)]
+
+
+async def take_outgoing(
+    connection: Connection, lane: int, of: Sequence[tuple[int, int]], now: datetime
+) -> set[tuple[int, int]]:
+    """Say that a lane takes texts, (bucket, id), within the transaction that queues them; -> those it had not taken."""
+    rows = await connection.fetch(
+        query("take_outgoing"), lane, now, [bucket for bucket, _ in of], [id_ for _, id_ in of]
+    )
+    return {(row["bucket"], row["id"]) for row in rows}
+
+
+async def drop_outgoing(connection: Connection, lane: int, of: Sequence[tuple[int, int]]) -> None:
+    """Take away what a lane has committed to have; then the lane forgets it: never the other way round."""
+    by_bucket: dict[int, list[int]] = {}
+    for bucket, id_ in of:
+        by_bucket.setdefault(bucket, []).append(id_)
+    for bucket, ids in sorted(by_bucket.items()):
+        await connection.execute(query("drop_outgoing"), bucket, ids)
+    await connection.execute(query("forget_taken"), lane, [bucket for bucket, _ in of], [id_ for _, id_ in of])
+
+
+async def forget_old(connection: Connection, lane: int, before: datetime) -> int:
+    """Forget what a lane took long ago, where it waits nowhere any more: somebody died between; -> how many."""
+    rows = await connection.fetch(query("old_taken"), lane, before)
+    by_bucket: dict[int, list[int]] = {}
+    for row in rows:
+        by_bucket.setdefault(row["bucket"], []).append(row["id"])
+    gone: list[tuple[int, int]] = []
+    for bucket, ids in sorted(by_bucket.items()):
+        still = {row["id"] for row in await connection.fetch(query("outgoing_among"), bucket, ids)}
+        gone += [(bucket, id_) for id_ in ids if id_ not in still]
+    if gone:
+        await connection.execute(query("forget_taken"), lane, [bucket for bucket, _ in gone], [id_ for _, id_ in gone])
+    return len(gone)
+
+
+async def end_campaign(
+    connection: Connection, bucket: int, campaign: int, reason: int, now: datetime, limit: int
+) -> int:
+    """End some of those who are under way in a campaign, of a bucket; -> how many."""
+    rows = await connection.fetch(query("end_campaign_enrolments"), bucket, campaign, reason, now, limit)
+    return len(rows)
+
+
+async def counts(connection: Connection, campaign: int) -> list[Count]:
+    """Count who is, and was, in a campaign."""
+    return [Count(**dict(row)) for row in await connection.fetch(query("enrolment_counts"), campaign)]

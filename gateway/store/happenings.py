@@ -1,0 +1,123 @@
+"""Whether something has happened to enrolled persons since their cause, or since their step: one statement for some
+hundred of them, whatever its conditions are.
+
+It is asked three times: when somebody is looked at, when a text is due, and by the gate just before a message leaves,
+whose answer counts (EX-2). Only what a human did is a click (GL-5).
+Not here: what conditions mean (audiences.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from gateway.happening import URL_PROPERTY, Sought, like
+from gateway.person import CLICKED, hash_of
+from gateway.predicate import HUMAN, VERDICT_PROPERTY
+from gateway.reasons import Reason
+from gateway.store import audiences
+from gateway.store.audiences import Terms
+from gateway.store.postgres import Connection
+from gateway.store.queries import query
+
+
+async def happened(
+    connection: Connection,
+    of: Mapping[int, Mapping[int, datetime | None]],
+    sought: Sought,
+    least: datetime,
+    terms: Terms,
+) -> dict[int, datetime]:
+    """Find to which of some enrolments something has happened, and when first.
+
+    The cause itself is not what has happened since; of two events of one instant the one told later is (EX-1).
+
+    of     by bucket, ids and since when it counts; None: since their cause
+    least  nothing before it is looked at: of the earliest of them
+    cost   a look into the index for each
+    """
+    one = len(of) == 1
+    parameters: list[Any] = [
+        next(iter(of)) if one else [bucket for bucket, ids in of.items() for _ in ids],
+        [id_ for ids in of.values() for id_ in ids],
+        [since for ids in of.values() for since in ids.values()],
+        least,
+        sought.event,
+    ]
+    parts = [
+        "v.bucket = e.bucket",
+        "v.profile = e.profile",
+        "v.name = $5::text",
+        "v.occurred_at >= $4::timestamptz",
+        "v.occurred_at >= coalesce(k.since, e.anchor_at)",
+        "(v.occurred_at > e.anchor_at OR v.id > e.anchor_id)",
+    ]
+    if sought.event == CLICKED:
+        parts.append(f"v.properties ->> '{VERDICT_PROPERTY}' = '{HUMAN}'")
+    if sought.key:
+        # As gateway.happening.value_at has it: both as text.
+        parameters.append(sought.key.split("."))
+        parts.append(f"v.properties #>> ${len(parameters)}::text[] = e.context #>> ${len(parameters)}::text[]")
+    if sought.url:
+        parameters.append(like(sought.url))
+        bare = f"v.properties ->> '{URL_PROPERTY}'"
+        for letter in "#?":
+            if letter not in sought.url:
+                bare = f"split_part({bare}, '{letter}', 1)"
+        parts.append(f"regexp_replace({bare}, '/$', '') LIKE ${len(parameters)}::text")
+    if sought.where is not None:
+        condition, parameters = audiences.of_event(sought.where, terms, parameters)
+        parts.append(condition)
+    keys = (
+        "unnest($2::bigint[], $3::timestamptz[]) AS k (id, since) "
+        "JOIN enrolment e ON e.bucket = $1::int AND e.id = k.id"
+        if one
+        else "unnest($1::int[], $2::bigint[], $3::timestamptz[]) AS k (bucket, id, since) "
+        "JOIN enrolment e ON e.bucket = k.bucket AND e.id = k.id"
+    )
+    rows = await connection.fetch(
+        f"SELECT e.id, f.at FROM {keys} CROSS JOIN LATERAL "
+        f"(SELECT min(v.occurred_at) AS at FROM person_event v WHERE {' AND '.join(parts)}) f WHERE f.at IS NOT NULL",
+        *parameters,
+    )
+    return {row["id"]: row["at"] for row in rows}
+
+
+async def matching(connection: Connection, bucket: int, profiles: Sequence[int], tree: Any, terms: Terms) -> set[int]:
+    """Find which of some persons of a bucket match a tree, others put in their places, as of now."""
+    compiled = audiences.compile(tree, terms, parameters=[bucket, list(profiles)], by_person=True)
+    sql = compiled.select("p.id", "p.bucket = $1::int AND p.id = ANY($2::bigint[]) AND ")
+    return {row["id"] for row in await connection.fetch(sql, *compiled.parameters)}
+
+
+async def refused(
+    connection: Connection,
+    enrolled: Mapping[int, int],
+    exceptions: Sequence[Sought],
+    goal: Sought | None,
+    least: datetime,
+    terms: Terms,
+) -> dict[int, int]:
+    """Say of some numbers, each with its enrolment, which must not be written to any more, and why (EX-2, GL-7).
+
+    An enrolment lives with the number of its person: one that is not there is of somebody who has another number now,
+    or none.
+    """
+    of: dict[int, dict[int, datetime | None]] = {}
+    for number, id_ in enrolled.items():
+        of.setdefault(hash_of(number), {})[id_] = None
+    pairs = [(bucket, id_) for bucket, ids in of.items() for id_ in ids]
+    rows = await connection.fetch(
+        query("enrolments_at_gate"), [bucket for bucket, _ in pairs], [id_ for _, id_ in pairs]
+    )
+    standing = {row["id"]: row for row in rows}
+    reasons = {
+        id_: standing[id_]["reason"] if id_ in standing and standing[id_]["number"] == number else int(Reason.NO_NUMBER)
+        for number, id_ in enrolled.items()
+    }
+    for sought in exceptions:
+        found = await happened(connection, of, sought, least, terms)
+        reasons |= dict.fromkeys(found, int(Reason.EXCEPTION))
+    if goal is not None:
+        found = await happened(connection, of, goal, least, terms)
+        reasons |= {id_: int(Reason.GOAL_MET) for id_ in found if reasons.get(id_) != Reason.EXCEPTION}
+    return {number: reasons[id_] for number, id_ in enrolled.items() if reasons[id_]}

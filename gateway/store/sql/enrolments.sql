@@ -1,0 +1,185 @@
+-- name: add_causes
+-- Tell campaigns what has happened, in the transaction that tells it.
+-- index: none: rows are added
+INSERT INTO cause (bucket, flags, profile, id, occurred_at, received_at, kind, name, told, properties)
+SELECT k.bucket, k.flags, k.profile, k.id, timestamptz 'epoch' + k.at_us / 3600000000 * interval '1 hour'
+       + k.at_us % 3600000000 * interval '1 microsecond', $1::timestamptz, $2::text, k.name, k.told, k.properties::jsonb
+FROM unnest($3::text::int[], $4::text::int[], $5::text::bigint[], $6::text::bigint[], $7::text::bigint[], $8::text[], $9::text[],
+            $10::text[])
+     AS k (bucket, flags, profile, id, at_us, name, told, properties);
+
+-- name: tell_stepping
+-- Wake who looks at causes, with the COMMIT.
+-- index: none: no table
+SELECT pg_notify($1::text, '');
+
+-- name: add_causes_of_numbers
+-- Tell campaigns that numbers came onto a list or left it: each person who has one of them.
+-- index: profile_number
+INSERT INTO cause (bucket, profile, id, occurred_at, received_at, kind, name, told)
+SELECT p.bucket, p.id, k.id, $2::timestamptz, $2::timestamptz, $3::text, $4::text, $3::text || ':' || $4::text || ':' || k.id
+FROM unnest($5::bigint[], $6::bigint[]) AS k (id, number)
+JOIN profile p ON p.bucket = $1::int AND p.number = k.number
+WHERE p.bucket = $1::int;
+
+-- name: buckets_to_step
+-- Say in which buckets there is something to decide, or somebody due.
+-- index: cause_profile; enrolment_due
+SELECT DISTINCT bucket FROM (
+    SELECT DISTINCT bucket FROM cause WHERE bucket BETWEEN $1::int AND $2::int
+    UNION ALL
+    SELECT DISTINCT bucket FROM enrolment WHERE bucket BETWEEN $1::int AND $2::int AND due_at <= $3::timestamptz
+) found;
+
+-- name: take_causes
+-- Take what has happened to some persons of a bucket, in its order (EV-6), away from everybody else.
+-- index: cause_profile
+DELETE FROM cause
+WHERE bucket = $1::int AND ctid = ANY(ARRAY(
+    SELECT c.ctid FROM cause c WHERE c.bucket = $1::int ORDER BY c.profile, c.occurred_at, c.id LIMIT $2::int FOR UPDATE
+))
+RETURNING profile, id, flags, occurred_at, received_at, kind, name, told, properties::text AS properties;
+
+-- name: enrolments_of
+-- Read who of some persons is, or was, in some campaigns; who was refused was never in it.
+-- index: enrolment_profile
+SELECT id, campaign, profile, state, entered_at, key, cause FROM enrolment
+WHERE bucket = $1::int AND profile = ANY($2::bigint[]) AND campaign = ANY($3::bigint[]) AND state < 2;
+
+-- name: numbers_of_profiles
+-- Read the numbers of persons.
+-- index: profile_pkey
+SELECT id, number FROM profile WHERE bucket = $1::int AND id = ANY($2::bigint[]);
+
+-- name: add_enrolments
+-- Enter persons, or note why they are not (state 2); -> those that are new: a cause enters somebody once (TR-3).
+-- index: enrolment_cause, as the arbiter
+INSERT INTO enrolment (bucket, version, state, reason, id, campaign, profile, endpoint, number, anchor_id, due_at, until_at, anchor_at,
+                       entered_at, step_at, ended_at, cause, key, context)
+SELECT $1::int, k.version, k.state, k.reason, k.id, k.campaign, k.profile, coalesce(k.number, -k.profile), k.number, k.anchor_id,
+       CASE WHEN k.state = 0 THEN $2::timestamptz END, CASE WHEN k.state = 0 THEN k.anchor_at END, k.anchor_at, $2::timestamptz,
+       k.anchor_at, CASE WHEN k.state = 2 THEN $2::timestamptz END, k.cause, k.key, k.context::jsonb
+FROM unnest($3::int[], $4::smallint[], $5::smallint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[],
+            $11::timestamptz[], $12::text[], $13::text[], $14::text[])
+     AS k (version, state, reason, id, campaign, profile, number, anchor_id, anchor_at, cause, key, context)
+ON CONFLICT (bucket, endpoint, campaign, cause) DO NOTHING
+RETURNING id;
+
+-- name: end_enrolments
+-- End some that are under way.
+-- index: enrolment_pkey
+UPDATE enrolment e
+SET state = 1, reason = k.reason, due_at = NULL, ended_at = $2::timestamptz
+FROM unnest($3::bigint[], $4::smallint[]) AS k (id, reason)
+WHERE e.bucket = $1::int AND e.id = k.id AND e.state = 0;
+
+-- name: wake_enrolments
+-- Have those looked at to whom something has happened that their campaign waits for.
+-- index: enrolment_profile
+UPDATE enrolment e
+SET due_at = least(e.due_at, $2::timestamptz)
+FROM unnest($3::bigint[], $4::bigint[]) AS k (profile, campaign)
+WHERE e.bucket = $1::int AND e.profile = k.profile AND e.campaign = k.campaign AND e.state = 0;
+
+-- name: due_enrolments
+-- Take some who are due in a bucket, and hold them; none of the campaigns $4, which are paused.
+-- index: enrolment_due
+SELECT id, campaign, version, step, visits, profile, number, anchor_id, due_at, until_at, anchor_at, entered_at, step_at, cause, key,
+       context::text AS context
+FROM enrolment
+WHERE bucket = $1::int AND due_at <= $2::timestamptz AND campaign <> ALL($4::bigint[])
+ORDER BY due_at LIMIT $3::int
+FOR UPDATE SKIP LOCKED;
+
+-- name: move_enrolments
+-- Write where some are now; who is at the end has no due_at.
+-- index: enrolment_pkey
+UPDATE enrolment e
+SET step = k.step, visits = k.visits, state = k.state, reason = k.reason, due_at = k.due_at, until_at = k.until_at,
+    step_at = k.step_at, ended_at = CASE WHEN k.state = 0 THEN NULL ELSE $2::timestamptz END
+FROM unnest($3::bigint[], $4::smallint[], $5::int[], $6::smallint[], $7::smallint[], $8::timestamptz[], $9::timestamptz[],
+            $10::timestamptz[])
+     AS k (id, step, visits, state, reason, due_at, until_at, step_at)
+WHERE e.bucket = $1::int AND e.id = k.id;
+
+-- name: write_contexts
+-- Write what texts of some enrolments may name.
+-- index: enrolment_pkey
+UPDATE enrolment e SET context = e.context || k.context::jsonb
+FROM unnest($2::bigint[], $3::text[]) AS k (id, context) WHERE e.bucket = $1::int AND e.id = k.id;
+
+-- name: add_step_runs
+-- Note what was done of steps, once for each visit (WF-2).
+-- index: step_run_pkey
+INSERT INTO step_run (bucket, step, outcome, visit, enrolment, profile, campaign, at, run)
+SELECT $1::int, k.step, k.outcome, k.visit, k.enrolment, k.profile, k.campaign, $2::timestamptz, k.run
+FROM unnest($3::smallint[], $4::smallint[], $5::int[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
+     AS k (step, outcome, visit, enrolment, profile, campaign, run);
+
+-- name: add_outgoing
+-- Keep texts to be put into a lane, with the step that has made them.
+-- index: outgoing_pkey
+INSERT INTO outgoing (bucket, lane, country, id, run, made_at, source, fallback, numbers, params)
+VALUES ($1::int, $2::int, $3::smallint, $4::bigint, $5::bigint, $6::timestamptz, $7::text, $8::int[], $9::bigint[], $10::text[]);
+
+-- name: outgoing_rows
+-- Read what waits to be put into lanes, the oldest first.
+-- index: outgoing_pkey: few rows, each for a moment
+SELECT bucket, lane, country, id, run, source, fallback, numbers, params FROM outgoing
+WHERE bucket BETWEEN $1::int AND $2::int ORDER BY made_at LIMIT $3::int;
+
+-- name: take_outgoing
+-- Say that a lane takes some of what waits; -> those that it has not taken before.
+-- index: outgoing_taken_pkey, as the arbiter
+INSERT INTO outgoing_taken (lane, bucket, id, at)
+SELECT $1::int, k.bucket, k.id, $2::timestamptz FROM unnest($3::int[], $4::bigint[]) AS k (bucket, id)
+ON CONFLICT (lane, bucket, id) DO NOTHING
+RETURNING bucket, id;
+
+-- name: drop_outgoing
+-- Take away what is in a lane; of one bucket.
+-- index: outgoing_pkey
+DELETE FROM outgoing WHERE bucket = $1::int AND id = ANY($2::bigint[]);
+
+-- name: forget_taken
+-- Forget what a lane has taken, since it waits nowhere any more.
+-- index: outgoing_taken_pkey
+DELETE FROM outgoing_taken t USING unnest($2::int[], $3::bigint[]) AS k (bucket, id)
+WHERE t.lane = $1::int AND t.bucket = k.bucket AND t.id = k.id;
+
+-- name: old_taken
+-- Find what a lane took long ago and that was not forgotten: somebody died between.
+-- index: outgoing_taken_pkey: few rows
+SELECT bucket, id FROM outgoing_taken WHERE lane = $1::int AND at < $2::timestamptz LIMIT 1000;
+
+-- name: outgoing_among
+-- Say which of some texts of a bucket still wait.
+-- index: outgoing_pkey
+SELECT id FROM outgoing WHERE bucket = $1::int AND id = ANY($2::bigint[]);
+
+-- name: enrolments_at_gate
+-- Say of enrolments whose texts are about to leave how they ended, 0: they have not, or came to their end.
+-- index: enrolment_pkey
+SELECT e.id, e.reason, e.number FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
+JOIN enrolment e ON e.bucket = k.bucket AND e.id = k.id;
+
+-- name: end_campaign_enrolments
+-- End some of those who are under way in a campaign, of a bucket; -> how many.
+-- index: enrolment_due
+UPDATE enrolment SET state = 1, reason = $3::smallint, due_at = NULL, ended_at = $4::timestamptz
+WHERE bucket = $1::int AND id = ANY(ARRAY(
+    SELECT id FROM enrolment WHERE bucket = $1::int AND campaign = $2::bigint AND state = 0 LIMIT $5::int FOR UPDATE))
+RETURNING id;
+
+-- name: enrolment_counts
+-- Count who is and was in a campaign, by version, step and how it ended.
+-- index: none: a campaign as a whole; asked by a person
+SELECT version, step, state, reason, count(*)::bigint AS people FROM enrolment
+WHERE campaign = $1::bigint AND bucket BETWEEN 0 AND 255 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
+
+-- name: persons_of_texts
+-- Read of some persons what texts and waits may name.
+-- index: profile_pkey; endpoint_pkey
+SELECT p.id, p.country, p.language, coalesce(p.zone, e.zone) AS zone, p.external_id, p.email, p.attributes::text AS attributes
+FROM profile p LEFT JOIN endpoint e ON e.bucket = $1::int AND e.number = p.number
+WHERE p.bucket = $1::int AND p.id = ANY($2::bigint[]);

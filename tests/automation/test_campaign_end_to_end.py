@@ -1,0 +1,101 @@
+"""A campaign from the event to the handset: a real worker, a real socket, the gate between."""
+
+import asyncio
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from gateway import app
+from gateway.app import Database
+from gateway.reasons import Reason
+from gateway.simulator import behaviour
+from gateway.simulator.smsc import Smsc
+from tests.fixtures.engine import until
+from tests.fixtures.shop import Shop, settings_of
+
+ANN, BOB = 447700900001, 447700900002
+NOW_SHOP = """
+name = "seen"
+brand = "acme"
+class = "transactional"
+message = {text = "Thank you for {{ order }}."}
+aim = "to confirm"
+[trigger]
+on = "event"
+event = "order_told"
+[[exceptions]]
+event = "order_undone"
+"""
+
+
+def texts_in(ledger: Path) -> list[str]:
+    found = []
+    for line in ledger.read_text().splitlines():
+        told = json.loads(line)
+        if "text" in told:
+            found.append(told["text"])
+    return found
+
+
+async def test_event_is_a_text_on_the_handset_within_a_second_or_so(dsn: str, tmp_path: Path) -> None:
+    """S2.10: event -> message for a step without a wait; X.3: its end comes back as an event of the person."""
+    ledger = tmp_path / "ledger"
+    wanted = behaviour.Settings(seed=1, ledger=str(ledger), ledger_text=True, carrier=(behaviour.Carrier(),))
+    async with Smsc(wanted) as smsc:
+        settings = settings_of(dsn, str(tmp_path), port=smsc.port, system_id="test", password="x")
+        shop = await Shop.open(dsn, settings)
+        shop.now = datetime.now(UTC)
+        await shop.people([ANN, BOB])
+        await shop.apply(NOW_SHOP)
+        # Who turned the jobs by hand is gone: the worker takes them.
+        await shop.connection.execute("DELETE FROM worker WHERE instance = 'shop'")
+        database = Database(dsn, None, settings)
+        async with app.open_worker(settings, database, chance=random.Random(1)):
+            begun = asyncio.get_running_loop().time()
+            shop.now = datetime.now(UTC)
+            await shop.tells(ANN, "order_told", {"order": "A-1"}, at=shop.now)
+            await until(lambda: smsc.totals()["submits"] >= 1, "a text was submitted")
+            took = asyncio.get_running_loop().time() - begun
+            await until(lambda: _has(shop, ANN, "delivered"), "the end was told")
+        assert took < 5.0, took
+        shop.close()
+
+
+async def _has(shop: Shop, number: int, name: str) -> bool:
+    return bool(
+        await shop.connection.fetchval(
+            "SELECT count(*) FROM person_event v JOIN profile p ON p.id = v.profile "
+            "WHERE p.number = $1 AND v.name = $2",
+            number,
+            name,
+        )  # fmt: skip
+    )
+
+
+async def test_exception_that_was_committed_before_the_gate_wins_whatever_stands_in_the_queue(
+    dsn: str, tmp_path: Path
+) -> None:
+    """EX-2: the text is in the queue already when what forestalls it is told."""
+    async with Smsc(behaviour.Settings(seed=1, carrier=(behaviour.Carrier(),))) as smsc:
+        settings = settings_of(dsn, str(tmp_path), port=smsc.port, system_id="test", password="x")
+        shop = await Shop.open(dsn, settings)
+        shop.now = datetime.now(UTC)
+        await shop.people([ANN, BOB])
+        await shop.apply(NOW_SHOP)
+        for number in (ANN, BOB):
+            await shop.tells(number, "order_told", {"order": str(number)})
+        await shop.goes_on(timedelta(seconds=1))
+        assert len(await shop.texts()) == 2
+        await shop.tells(ANN, "order_undone", at=shop.now)
+        await shop.connection.execute("DELETE FROM worker WHERE instance = 'shop'")
+        async with app.open_worker(settings, Database(dsn, None, settings), chance=random.Random(1)):
+            await until(lambda: smsc.totals()["submits"] >= 1, "a text was submitted")
+            await until(lambda: _is_done(shop), "both are decided")
+        assert smsc.totals()["submits"] == 1
+        assert await shop.connection.fetch("SELECT status FROM outcome WHERE status < 0") == [(Reason.EXCEPTION,)]
+        shop.close()
+
+
+async def _is_done(shop: Shop) -> bool:
+    return not await shop.connection.fetchval("SELECT count(*) FROM chunk WHERE state < 2")

@@ -1,0 +1,57 @@
+"""Texts come into their lanes once, whoever dies between."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from gateway.automation import sending
+from gateway.store import enrolments
+from tests.fixtures.shop import Shop
+
+TEXT = """
+name = "c"
+brand = "acme"
+message = {text = "Hi {{ n }}"}
+[trigger]
+on = "event"
+event = "seen"
+"""
+
+
+@pytest.fixture
+async def shop(dsn: str) -> AsyncIterator[Shop]:
+    made = await Shop.open(dsn)
+    yield made
+    made.close()
+
+
+async def test_texts_of_many_buckets_that_go_one_way_are_one_chunk(shop: Shop) -> None:
+    numbers = range(447700900000, 447700900040)
+    await shop.people(numbers)
+    await shop.apply(TEXT)
+    for number in numbers:
+        await shop.tells(number, "seen", {"n": number})
+    await shop.goes_on(timedelta(seconds=1))
+    assert sorted(await shop.texts()) == [(number, f"Hi {number}") for number in numbers]
+    assert await shop.connection.fetchval("SELECT count(*) FROM chunk") == 1
+    assert await shop.connection.fetchval("SELECT count(*) FROM outgoing") == 0
+    assert await shop.connection.fetchval("SELECT count(*) FROM outgoing_taken") == 0
+
+
+async def test_text_that_is_in_its_lane_is_not_queued_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    await shop.people([447700900001])
+    await shop.apply(TEXT)
+    await shop.tells(447700900001, "seen", {"n": 1})
+
+    async def dies(*_: object) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(enrolments, "drop_outgoing", dies)
+        with pytest.raises(RuntimeError):
+            await shop.goes_on(timedelta(seconds=1))
+    assert len(await shop.texts()) == 1
+    await sending.move(shop.connection, 0, 255, shop.now)
+    assert len(await shop.texts()) == 1
+    assert await shop.connection.fetchval("SELECT count(*) FROM outgoing") == 0
