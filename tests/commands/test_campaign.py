@@ -136,7 +136,7 @@ def test_progress_without_lanes_shows_nothing_sent(capsys):
     assert "sent 0 segments" in capsys.readouterr().err
 
 
-# -- sluice campaign ----------------------------------------------------------------------------------------------------
+# -- sluice campaign --------------------------------------------------------------------------------------------------
 
 CONFIG = """
 [carriers.acme]
