@@ -26,6 +26,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
+from gateway.message import MessageClass
 from gateway.person import CLICKED, ORDER_PLACED, REPLIED
 from gateway.predicate import HUMAN, RANDOM_BUCKETS, random_bucket
 
@@ -157,12 +158,17 @@ def role_salt(salt: str) -> str:
     return f"{salt}/role"
 
 
-def in_global_control(number: int, salt: str, percent: float) -> bool:
+def in_global_control(number: int, salt: str, percent: float, class_: MessageClass) -> bool:
     """Say whether a number is of those who get nothing that advertises, from any campaign (AB-2).
 
     salt     of the installation (SG-8): as long as it stays, and the percent does not fall, they stay the same people
-    percent  0 to 10
+    percent  0 to MOST_CONTROL_PERCENT
+    class_   of the message: what does not advertise leaves for everybody
     """
+    if not 0 <= percent <= MOST_CONTROL_PERCENT:
+        raise ValueError(f"percent: expected 0 to {MOST_CONTROL_PERCENT:g}, found {percent:g}")
+    if class_ < MessageClass.TRIGGERED:
+        return False
     return random_bucket(number, f"{salt}/control") < round(SLOTS * percent / 100)
 
 

@@ -24,6 +24,7 @@ from gateway.experiment import (
     problems_of,
     seconds_of,
 )
+from gateway.message import MessageClass
 
 NUMBERS = range(447_700_900_000, 447_700_920_000)
 WEIGHTS = st.lists(st.integers(0, 100), min_size=1, max_size=6).filter(lambda some: sum(some) > 0)
@@ -43,6 +44,7 @@ def shares(found: dict[int, int]) -> dict[int, float]:
     return {arm: count / len(found) for arm, count in Counter(found.values()).items()}
 
 
+@pytest.mark.covers("S4.75")
 def test_ab_1_people_divide_as_the_weights_say() -> None:
     experiment = made(50, 30, 20)
     found = shares(arms(experiment))
@@ -100,10 +102,13 @@ def test_ab_2_a_holdout_takes_its_share_first_and_says_nothing_of_the_variants()
 
 
 def test_ab_2_the_global_control_is_the_same_people_for_all_campaigns_and_grows_only() -> None:
-    of_five = {number for number in NUMBERS if in_global_control(number, "salt", 5)}
-    of_ten = {number for number in NUMBERS if in_global_control(number, "salt", 10)}
+    of_five = {number for number in NUMBERS if in_global_control(number, "salt", 5, MessageClass.BULK)}
+    of_ten = {number for number in NUMBERS if in_global_control(number, "salt", 10, MessageClass.TRIGGERED)}
     assert of_five < of_ten and len(of_ten) / len(NUMBERS) == pytest.approx(0.1, abs=0.01)
-    assert not any(in_global_control(number, "salt", 0) for number in NUMBERS)
+    assert not any(in_global_control(number, "salt", 0, MessageClass.BULK) for number in NUMBERS)
+    assert not any(in_global_control(number, "salt", 10, MessageClass.TRANSACTIONAL) for number in NUMBERS)
+    with pytest.raises(ValueError, match="expected 0 to 10, found 11"):
+        in_global_control(1, "salt", 11, MessageClass.BULK)
     held = Counter(arm for number, arm in arms(made(1, 1)).items() if number in of_ten)
     assert held[1] / len(of_ten) == pytest.approx(0.5, abs=0.04)
 

@@ -50,6 +50,7 @@ MISMATCH = "sample ratio mismatch"
 REACHED_MISMATCH = "reached unevenly"
 SMALL = "too few to rank"
 WORSE = "worse than the control"
+REWEIGHTED = "weights were changed"
 
 
 class Line(Struct, frozen=True, kw_only=True):
@@ -299,6 +300,9 @@ def verdict(
         labels.append(MISMATCH)
     if mismatch_of(splits, stopped, "reached") < MISMATCH_P:
         labels.append(REACHED_MISMATCH)
+    # People of different times are in different shares of the arms: a good week may look like a good variant.
+    if len({tuple(share for share in one.shares if share) for one in splits if sum(one.assigned)}) > 1:
+        labels.append(REWEIGHTED)
     if sum(one.assigned.people for one in arms) < needed:
         labels.append(UNDERPOWERED)
     if is_small:

@@ -153,7 +153,7 @@ def lines(found: Shown) -> list[str]:
     said += ["", *_table([_head(experiment), *(_cells(experiment, one) for one in known.lines)])]
     for title, pairs in (("difference", known.pairs), ("against the control", known.against)):
         if pairs:
-            rows = [[title, "95 % interval", "p", "p (Holm)", "always valid 95 %"]]
+            rows = [[title, "95 % interval", "p of one look", "p (Holm)", "95 % at every look"]]
             rows += [_pair(experiment, one, names) for one in pairs]
             said += ["", *_table(rows)]
     if known.lifts:

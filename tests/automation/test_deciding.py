@@ -82,6 +82,7 @@ async def world(dsn: str) -> AsyncIterator[World]:
     await postgres.close(connection)
 
 
+@pytest.mark.covers("S4.75")
 async def test_ab_5_at_its_time_the_winner_by_the_rule_is_declared_once_and_by_one_worker(world: World) -> None:
     await world.people(await world.keep(), [(400, 40), (400, 80)])
     one, two = world.worker("one"), world.worker("two")

@@ -11,6 +11,7 @@ from gateway.campaign import experiments
 from gateway.campaign.experiments import (
     MISMATCH,
     REACHED_MISMATCH,
+    REWEIGHTED,
     SMALL,
     UNDERPOWERED,
     WORSE,
@@ -78,6 +79,7 @@ def test_ab_3_of_revenue_it_follows_from_the_deviation() -> None:
     assert plan(AB, people=3).effect is None
 
 
+@pytest.mark.covers("S4.75")
 def test_ab_4_a_variant_that_beats_the_other_at_the_horizon_is_named() -> None:
     found = known(AB, [(0, 0), (5000, 250), (5000, 400)])
     assert found.beats == 2 and found.by_rule == 2 and found.labels == ()
@@ -165,6 +167,17 @@ def test_ab_7_each_version_is_judged_by_its_own_weights_and_without_stopped_arms
     third = Split(shares=(0.1, 0.3, 0.3, 0.3), assigned=(1000, 3000, 200, 3000), reached=(1000, 3000, 200, 3000))
     assert mismatch_of([third]) < 1e-9 and mismatch_of([third], stopped=(2,)) == 1
     assert mismatch_of([]) == 1
+
+
+def test_ab_7_changed_weights_are_told_since_versions_of_different_times_are_added_up() -> None:
+    arms = [arm(0, 0, 0), arm(1, 1900, 0), arm(2, 1100, 0)]
+    before = Split(shares=(0, 0.5, 0.5), assigned=(0, 1000, 1000), reached=(0, 1000, 1000))
+    after = Split(shares=(0, 0.9, 0.1), assigned=(0, 900, 100), reached=(0, 900, 100))
+    found = verdict(AB, arms, [before, after])
+    assert REWEIGHTED in found.labels and not found.is_blocked
+    nobody = msgspec.structs.replace(after, assigned=(0, 0, 0))
+    assert REWEIGHTED not in verdict(AB, arms, [before, nobody]).labels
+    assert REWEIGHTED not in verdict(AB, arms, [before, before]).labels
 
 
 def test_ab_7_of_even_samples_one_in_a_thousand_is_told_to_be_uneven() -> None:

@@ -2,11 +2,17 @@
 
 import asyncio
 import random
+import tomllib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
+import msgspec
 import pytest
 
+from gateway.commands import _experiment
+from gateway.commands.experiment import Document
+from gateway.experiment import Arm, Split, Sums, allocation_of
 from gateway.person import Item, Who, hash_of
 from gateway.store import experiments
 from gateway.store.profiles import ingest
@@ -153,3 +159,37 @@ def test_ab_1_variants_that_people_have_are_not_renamed_by_another_file(here, qu
     assert ", version 2: " in here("experiment", "apply", spring(FILE.replace("weight = 50", "weight = 5"))).out
     refused = here("experiment", "apply", spring(FILE.replace('"B"', '"C"')))
     assert refused.code == 78 and "experiment spring: variant: expected A, B first" in refused.err
+
+
+def test_example_of_the_documentation_is_what_is_printed():
+    text = Path(__file__).parents[2].joinpath("docs/experiments.md").read_text("utf-8")
+    written = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    ") or not line)
+    document = written[: written.index("sluice experiment plan")]
+    experiment = msgspec.convert(tomllib.loads(document), Document).experiment
+    assert "\n".join(_experiment.plan_lines(experiment, 20_000, None)) in written
+
+    def arm(at, people, conversions, opt_outs, failures):
+        assigned, reached = (
+            Sums(people=n, conversions=c, payers=c, revenue=c * 4000, squares=c * 24e6)
+            for n, c in zip(people, conversions, strict=True)
+        )
+        return Arm(arm=at, assigned=assigned, reached=reached, opt_outs=opt_outs, failures=failures)
+
+    arms = (
+        arm(0, (2013, 1905), (81, 79), 0, 0),
+        arm(1, (4476, 4240), (223, 217), 14, 31),
+        arm(2, (4511, 4270), (289, 283), 12, 35),
+    )
+    split = Split(
+        shares=allocation_of(experiment).shares(),
+        assigned=tuple(one.assigned.people for one in arms),
+        reached=tuple(one.reached.people for one in arms),
+    )
+    now = datetime(2026, 3, 28, 12, tzinfo=UTC)
+    kept = experiments.Kept(
+        id=1, version=1, state="running", winner=None, stopped=(), made_at=now, decided_at=None, decided_by="", why="",
+        name="spring", campaign="", body=experiment,
+    )  # fmt: skip
+    counted = experiments.Counted(arms=arms, splits=(split,), first_at=now - timedelta(hours=20))
+    said = _experiment.lines(_experiment.shown(kept, counted, now, 1_950_000))
+    assert "\n".join(said) in written
