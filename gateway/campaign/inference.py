@@ -103,7 +103,7 @@ def two_means(one: Sums, other: Sums, z: float = Z95) -> Means:
     """Compare what people pay on the average, the first less the other.
 
     A small arm that happens to lack the one great payment does not know how wide its interval has to be: Welch's holds
-    88 % of the time, not 95, with 10 payers of log-normal payments in the smaller arm. So how unequal payments are, the
+    88 % of the time, not 95, with 20 log-normal payers in a smaller arm of 100. So how unequal payments are, the
     ratio of their squares to themselves, is borrowed from both arms together, the less the more payers an arm has.
     """
     ratio = (one.squares + other.squares) / (one.revenue + other.revenue) if one.revenue + other.revenue > 0 else 0.0
