@@ -9,9 +9,10 @@ The floors, from the ground up; a module imports only from lower ones or from it
     1  experiment                                   who gets which of the things that are compared
     1  coupon                                       what they offer
     1  delay  document  happening                   what campaigns are written in
+    1  link  page                                   where messages lead
     2  campaign | smpp | store                      pillars, which never import one another
     3  dispatch | automation                        engines
-    4  contacts  simulator  codec  metrics          doors (api, dashboard): people, programs and test traffic come in
+    4  contacts  simulator  codec  metrics  redirect  doors (api, dashboard): people, programs and test traffic come in
     5  app                                          builds everything once, starts in order, stops in reverse
     6  commands  __main__                           the command line
 """

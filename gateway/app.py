@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from gateway import metrics
 from gateway.automation.ageing import Ageing
 from gateway.automation.blocks import Blocks
+from gateway.automation.clicking import Clicking
 from gateway.automation.deciding import Deciding
 from gateway.automation.erasing import Erasing
 from gateway.automation.feeding import Feeding
@@ -33,16 +34,20 @@ from gateway.automation.proofs import Proofs
 from gateway.automation.rfm import Rfm
 from gateway.automation.sessions import Sessions
 from gateway.automation.stepping import Stepping
-from gateway.config import Settings
+from gateway.campaign.clicks import Networks
+from gateway.config import Settings, endpoint
 from gateway.dispatch import memory
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.guards import Surroundings
 from gateway.dispatch.identity import Identity
 from gateway.dispatch.route import plan_of, table_of
+from gateway.dispatch.stops import Stops
 from gateway.dispatch.worker import Worker
 from gateway.erasure import Key, key_in
-from gateway.errors import StoreError
+from gateway.errors import ConfigError, StoreError
 from gateway.message import MessageClass
+from gateway.redirect import serving
+from gateway.redirect.door import Door
 from gateway.routing import Plan, RouteTable
 from gateway.store import postgres, results, runs
 from gateway.store.embedded import Embedded
@@ -392,7 +397,9 @@ async def open_worker(
     try:
         await worker.start()
         drawn = chance or random.Random()
-        jobs: list[Any] = [job(CLOCK.wall, worker.connect, worker.instance, drawn) for job in (Sessions, Ageing)]
+        jobs: list[Any] = [
+            job(CLOCK.wall, worker.connect, worker.instance, drawn) for job in (Sessions, Ageing, Clicking)
+        ]
         jobs.append(Proofs(CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Deciding(CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Rfm(settings.rfm, CLOCK.wall, worker.connect, worker.instance))
@@ -417,6 +424,38 @@ async def open_worker(
     finally:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def open_door(settings: Settings, database: Database, listen: str, networks: Networks) -> AsyncIterator[str]:
+    """Answer links of messages while the block lasts, on any free port if it is 0; -> the address taken.
+
+    raises  ConfigError when the address cannot be had
+    """
+    host, port = endpoint(listen, lowest=0)
+    how = {"connect_timeout_s": settings.database.deadline_s, "allow_fsync_off": settings.database.allow_data_loss}
+    lookups, writes = (postgres.Connections(database.dsn, size=size, **how) for size in (1, 3))
+    us = identity()
+    stops = Stops(
+        CLOCK, connector(settings, database.dsn, us.instance), settings.database.deadline_s, settings.worker.lease_s, us
+    )
+    door = Door(settings, lookups, writes, stops, CLOCK, random.SystemRandom(), networks)
+    recording = asyncio.create_task(door.recording.run())
+    keeper = asyncio.create_task(database.keep_running())
+    try:
+        async with serving.serve(door.app, host, port, settings.links.proxies) as address:
+            yield address
+    except OSError as error:
+        found = f"{listen}: {error.strerror or error}"
+        raise ConfigError([("--listen", "an address of this machine that is free", found)]) from error
+    finally:
+        keeper.cancel()
+        # What waits is written first.
+        recording.cancel()
+        await asyncio.gather(keeper, recording, return_exceptions=True)
+        await door.close()
+        await stops.close()
+        await asyncio.gather(lookups.close(), writes.close())
 
 
 @contextlib.contextmanager

@@ -21,7 +21,9 @@ from msgspec import Meta, Struct
 
 from gateway.countries import countries
 from gateway.gate import Around, Gate, Local, Needs, read_caps
+from gateway.link import domain_problems
 from gateway.message import MessageClass
+from gateway.page import Theme, theme_problems
 from gateway.routing import Problem
 from gateway.rules import read_window, weekly
 
@@ -59,6 +61,8 @@ class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     footer        words that triggered and bulk texts end with, such as "STOP to 12345"
     label         what the labels of countries are filled with: {optout_080 = "080-123-4567"}; `sluice packs KR`
     international countries that are written to from abroad alone, so that no template has to be registered there
+    link_domain   of short links, go.acme.example; it leads to `sluice links serve` (docs/links.md)
+    theme         how landing pages look
     """
 
     programmes: Annotated[tuple[Word, ...], Meta(min_length=0, max_length=100)] = ()
@@ -78,6 +82,8 @@ class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     footer: Annotated[str, Meta(max_length=160)] = ""
     label: dict[str, LabelWords] = {}
     international: Annotated[tuple[str, ...], Meta(min_length=0, max_length=300)] = ()
+    link_domain: Annotated[str, Meta(max_length=80)] = ""
+    theme: Theme = Theme()
 
 
 def problems_of(key: str, brand: BrandSettings) -> list[Problem]:
@@ -102,7 +108,9 @@ def problems_of(key: str, brand: BrandSettings) -> list[Problem]:
             wanted = f"the name of a window (did you mean {close[0]!r}?)" if close else "names of windows"
             problems.append((f"{key}.own_clock", wanted, repr(name)))
     read_caps(brand.caps, f"{key}.caps", problems)
-    return problems
+    if brand.link_domain:
+        problems += domain_problems(f"{key}.link_domain", brand.link_domain)
+    return problems + theme_problems(f"{key}.theme", brand.theme)
 
 
 def gate_of_brand(

@@ -31,11 +31,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway import brand, rfm, secret, suppression
+from gateway import brand, link, rfm, secret, suppression
 from gateway.brand import BrandSettings
 from gateway.countries import countries
 from gateway.errors import ConfigError
 from gateway.keywords import tokens_of, words
+from gateway.link import LinkSettings
 from gateway.profiles import OF_A_CARRIER, OF_A_PROFILE, Laid, Profile, lay, loop_of, profile_of, shipped
 from gateway.rfm import RfmSettings
 from gateway.routing import Problem as Problem
@@ -489,6 +490,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     worker: WorkerSettings = WorkerSettings()
     retention: RetentionSettings = RetentionSettings()
     rfm: RfmSettings = RfmSettings()
+    links: LinkSettings = LinkSettings()
     carriers: dict[str, CarrierSettings] = {}
     routes: tuple[RouteSettings, ...] = ()
     senders: dict[str, SenderSettings] = {}
@@ -549,6 +551,7 @@ SECTIONS = (
     "worker",
     "retention",
     "rfm",
+    "links",
     "profiles",
     "carriers",
     "routes",
@@ -652,6 +655,9 @@ def decode(
     scores, faulty = _section(RfmSettings, document.get("rfm", {}), "rfm", problems)
     if scores is not None and not faulty:
         problems.extend(rfm.problems_of("rfm", scores))
+    links, faulty = _section(LinkSettings, document.get("links", {}), "links", problems)
+    if links is not None and not faulty:
+        problems.extend(link.settings_problems("links", links))
     keywords, faulty = _section(KeywordSettings, document.get("keywords", {}), "keywords", problems)
     if keywords is not None:
         problems.extend(_keyword_problems(keywords, faulty))
@@ -668,6 +674,7 @@ def decode(
         worker=worker or WorkerSettings(),
         retention=retention or RetentionSettings(),
         rfm=scores or RfmSettings(),
+        links=links or LinkSettings(),
         carriers=carriers,
         routes=routes,
         senders=senders,

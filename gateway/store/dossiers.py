@@ -81,6 +81,9 @@ async def dossier(connection: Connection, number: int, prefixes: Mapping[int, st
             "stops": await _told(connection, "dossier_stops", number),
             "coupons": await _told(connection, "dossier_coupons", number),
             "contacts": await _told(connection, "dossier_contacts", bucket, page(number), octets),
+            "links": await _told(connection, "dossier_links", bucket, number),
+            "clicks": await _told(connection, "dossier_clicks", bucket, number),
+            "page_entries": await _told(connection, "dossier_page_entries", bucket, number),
             "skipped": await _told(connection, "dossier_skipped", bucket, octets),
         }
     found["replies"] = []

@@ -219,6 +219,8 @@ async def _erase_bucket(
                 await connection.execute(query("erase_list_changes"), bucket, told, list(lists))
                 await connection.execute(query("erase_strikes"), bucket, told)
                 await connection.execute(query("erase_assignments"), bucket, told)
+                for opened in ("erase_links", "erase_clicks", "erase_page_entries"):
+                    await connection.execute(query(opened), bucket, told)
                 await connection.execute(query("erase_contacts"), bucket, pages, octets)
                 await connection.execute(query("drop_empty_contacts"), bucket, pages)
                 pseudonyms = [one.to_bytes(8, "big") for one in key.of(told)]

@@ -124,6 +124,9 @@ PLACES: dict[str, Place] = {
     "campaign_version": LOCAL,
     "campaign_run": LOCAL,
     "listened": LOCAL,
+    "link": BY_BUCKET,
+    "click": BY_BUCKET,
+    "page_entry": BY_BUCKET,
     "schema_version": LOCAL,
     "worker": LOCAL,
     "bind_slot": LOCAL,
@@ -154,6 +157,8 @@ PLACES: dict[str, Place] = {
     "coupon_run": LOCAL,
     "coupon_list": LOCAL,
     "coupon_use": LOCAL,
+    "link_target": LOCAL,
+    "page": LOCAL,
 }
 
 

@@ -32,6 +32,8 @@ async def test_cn_12_the_dossier_has_what_every_table_knows_and_nothing_of_other
     assert [one["list"] for one in found["lists"]] == ["vip"] == [one["list"] for one in found["list_changes"]]
     assert [one["source"] for one in found["stops"]] == ["keyword"]
     assert [one["run"] for one in found["contacts"]] == [run, run]
+    assert [one["params"] for one in found["links"]] == [["Ada"]] and found["clicks"][0]["agent"] == "Ada's phone"
+    assert found["page_entries"][0]["answers"] == {"why": "Ada"}
     assert found["skipped"] == [{"run": run, "status": -30}]
     assert [one["source"] for one in found["replies"]] == ["+447700900123", "07700900123"]
     (message,) = found["messages"]

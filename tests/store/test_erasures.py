@@ -15,8 +15,11 @@ from gateway.campaign.consent import proof_of_stop, states_at
 from gateway.consent import Fact, faults_of
 from gateway.erasure import derived
 from gateway.errors import StoreError
+from gateway.link import read_token
 from gateway.person import Item, Who, hash_of
-from gateway.store import consents, erasures, experiments, identities, lists, people, runs, stops
+from gateway.store import consents, erasures, experiments, identities, links, lists, pages, people, runs, stops
+from gateway.store.links import Click, Wanted
+from gateway.store.pages import Entry
 from gateway.store.profiles import ingest
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -127,6 +130,20 @@ async def populate(connection: Any) -> int:
         "INSERT INTO rfm (bucket, version, profile, r, f, m, named) VALUES ($1, 1, $2, 1, 1, 1, 'lost')",
         hash_of(NUMBER), profile,
     )  # fmt: skip
+    for number, name in ((NUMBER, "Ada"), (OTHER, "Bob")):
+        (token,) = await links.mint_all(connection, [Wanted(number, 1, run.id, NOW, NOW, (name,))], Random(number))
+        place = read_token(token)
+        assert place is not None
+        clicked = Click(
+            bucket=place[0], id=1, token=place[1], number=number, target=1, run=run.id, at=NOW, made_at=NOW,
+            agent=f"{name}'s phone",
+        )  # fmt: skip
+        await links.add_clicks(connection, [clicked])
+        entry = Entry(
+            bucket=place[0], id=1, number=number, target=1, run=run.id, at=NOW, form="f", page="p", version=1,
+            answers={"why": name},
+        )  # fmt: skip
+        assert await pages.enter(connection, entry)
     while await stops.copy(connection):
         pass
     return int(run.id)
