@@ -3,10 +3,10 @@
     python -m benchmarks.bench_links [--links 200000] [--requests 60000] [--connections 64] [--rounds 3] [--quick]
 
 It starts a server of its own, with fsync on. Made: links in batches of a thousand, one bucket and one COMMIT each, from
-a wanted row to its token. Answered: a process of `sluice links serve` that has one core, asked over so many connections that
-are kept, each waiting for its answer; Postgres and who asks have the others. Each request asks for another link, so each
-is looked up, and each is a click that is written down. Told beside the rate: what a request took of the CPU of the door
-and of Postgres, and how long answers took.
+a wanted row to its token. Answered: a process of `sluice links serve` that has one core, asked over so many
+connections that are kept, each waiting for its answer; Postgres and who asks have the others. Each request asks for
+another link, so each is looked up, and each is a click that is written down. Told beside the rate: what a request took
+of the CPU of the door and of Postgres, and how long answers took.
 """
 
 import argparse
@@ -150,10 +150,10 @@ def main() -> int:
     told: list[Any] = [
         figures.figure("links made a second", found["made"], "/s", floor=MINT_FLOOR_PER_S),
         figures.figure("links answered a second, one core", found["answered"], "/s", floor=ANSWER_FLOOR_PER_S),
-        figures.figure("CPU of the door, a request", found["door"], "us", better="lower"),
-        figures.figure("CPU of Postgres, a request", found["postgres"], "us", better="lower"),
-        figures.figure("answer, p50", found["p50"], "ms", better="lower"),
-        figures.figure("answer, p99", found["p99"], "ms", better="lower"),
+        figures.figure("CPU of the door, a request", found["door"], "us", better=figures.LOWER),
+        figures.figure("CPU of Postgres, a request", found["postgres"], "us", better=figures.LOWER),
+        figures.figure("answer, p50", found["p50"], "ms", better=figures.LOWER),
+        figures.figure("answer, p99", found["p99"], "ms", better=figures.LOWER),
     ]
     details = {"connections": arguments.connections, "requests": arguments.requests, "batch": BATCH}
     print(json.dumps(figures.result("links", told, details, quick=arguments.quick, load=load)))

@@ -1,6 +1,6 @@
 """`./dev bench`: run benchmarks, show each figure beside what it should be, compare with the stored ones, store.
 
-    ./dev bench [limit | encode | peers | life | gate | import | ingest | carriers | micro | all …]
+    ./dev bench [limit | encode | peers | life | gate | import | ingest | links | carriers | micro | all …]
                 [--quick] [--no-write] [--results DIR]
     ./dev bench audience [--people N] [--rounds N] [--data FOLDER]
 
@@ -11,6 +11,7 @@
     gate    the gate at the claim, by itself               gate.py
     import  a customer's file into Postgres                importing.py
     ingest  events of persons into Postgres                bench_ingest.py
+    links   short links made and answered                  bench_links.py
     carriers  hidden limits, dying binds, late answers     carriers.py
     micro   the compiled rooms one by one                  the other bench_*.py
     audience  five million people counted and frozen       bench_audience.py; by itself, stores nothing
@@ -42,6 +43,7 @@ MODULES = {
     "gate": "gate",
     "import": "importing",
     "ingest": "bench_ingest",
+    "links": "bench_links",
     "carriers": "carriers",
     "micro": "micro",
 }
