@@ -156,7 +156,8 @@ async def launch(connection: Connection, settings: Settings, name: str, now: dat
 
 
 _KINDS: Mapping[str, causes.Kind] = {
-    "event": "event", "entered": "entered", "left": "left", "joined": "joined", "parted": "parted", "call": "call",
+    "event": "event", "attribute": "attribute", "entered": "entered", "left": "left", "joined": "joined",
+    "parted": "parted", "call": "call",
 }  # fmt: skip
 
 

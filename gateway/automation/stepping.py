@@ -27,13 +27,14 @@ from _fastpath.template import Template
 from gateway import predicate
 from gateway.automation import sending
 from gateway.automation.job import Every, Job
+from gateway.automation.ticking import Ticking, bring_dated, calendar_of
 from gateway.brand import gate_of_brand
 from gateway.campaign import audience, entering, law, workflow, zones
-from gateway.campaign.delays import Clocks, due_at
+from gateway.campaign.delays import Clocks, due_at, occurrence_of
 from gateway.campaign.entering import Candidate, Live
 from gateway.campaign.workflow import At, Outcome, Plan, Standing
 from gateway.config import Settings
-from gateway.delay import After, Delay
+from gateway.delay import After, Delay, read_date
 from gateway.document import (
     Ask,
     Branch,
@@ -43,6 +44,7 @@ from gateway.document import (
     ListAdd,
     ListRemove,
     OnAudience,
+    OnDate,
     OnList,
     Send,
     SetAttribute,
@@ -86,6 +88,9 @@ IDLE_S = 0.1
 # How campaigns, audiences and routes stand is read so often.
 LOOK_S = 0.5
 FORGET_S = 600.0
+CALENDAR_S = 1.0
+# All buckets of one occurrence, of millions of people.
+PATIENCE_S = 600.0
 # A run of a step is open for so long; the next one takes what comes then.
 RUN_LIFE = timedelta(days=1)
 
@@ -106,7 +111,9 @@ class Known(Struct, kw_only=True):
     """What is known of a person for texts and waits."""
 
     zone: str
+    told_zone: str
     country: str
+    attributes: dict[str, Any]
     values: dict[str, Any]
 
 
@@ -139,6 +146,9 @@ class Stepping(Job):
         self._listening: Connection | None = None
         self._looking = Every(LOOK_S)
         self._forgetting = Every(FORGET_S)
+        self._calendar = Every(CALENDAR_S)
+        self._ticking = Ticking()
+        self._launched: dict[int, datetime] = {}
         self._plans: dict[Key, Plan] = {}
         self._live: dict[int, Live] = {}
         self._paused: list[int] = []
@@ -194,6 +204,9 @@ class Stepping(Job):
             self._looking.done(now)
         if not self._live and not self._paused:
             return False
+        if self._calendar.is_due(now):
+            await self._tick(connection, now)
+            self._calendar.done(now)
         async with postgres.deadline(connection, self.STEP_S, "who is due"):
             found = await enrolments.buckets(connection, 0, BUCKETS - 1, now)
         for bucket in found:
@@ -210,6 +223,30 @@ class Stepping(Job):
         if more:
             self._heard.set()
         return bool(found or moved)
+
+    async def _tick(self, connection: Connection, now: datetime) -> None:
+        """Bring those whom the calendar brings."""
+
+        async def each_bucket(act: Callable[[Connection, int], Awaitable[int]]) -> int:
+            brought = 0
+            for bucket in range(BUCKETS):
+                async with (
+                    postgres.deadline(connection, self.STEP_S, "calendar of campaigns"),
+                    connection.transaction(),
+                ):
+                    if not await jobs.hold(connection, self.NAME, self._instance):
+                        raise Lost
+                    brought += await act(connection, bucket)
+            return brought
+
+        for one in self._live.values():
+            document = one.plan.document
+            house = self._settings.brand(document.brand).zone
+            async with postgres.deadline(connection, PATIENCE_S, "calendar of campaigns"):
+                await self._ticking.tick(
+                    connection, one, self._launched[one.id], house, self._terms(document, now), self._expanded,
+                    each_bucket,
+                )  # fmt: skip
 
     async def _look(self, connection: Connection, now: datetime) -> None:
         """Read how campaigns, audiences and carriers stand."""
@@ -234,6 +271,7 @@ class Stepping(Job):
                 elif one.state == "ended" or (plan.ends_at and now >= plan.ends_at):
                     await self._end(connection, one, plan, now)
                 elif one.state == "live":
+                    self._launched[one.id] = one.launched_at or now
                     live[one.id] = Live(
                         id=one.id, version=one.live_version, plan=plan, subject=await subject_of(connection, plan)
                     )
@@ -334,6 +372,7 @@ class Stepping(Job):
 
     async def _enter(self, connection: Connection, bucket: int, told: Sequence[causes.Cause], now: datetime) -> None:
         """Enter those whom causes bring (TR-2), and wake those who wait for one."""
+        await self._dates_that_changed(connection, bucket, told, now)
         found = entering.candidates(self._live.values(), told, now)
         if found:
             ids = count(profiles.first_id(now, self._chance))
@@ -365,6 +404,22 @@ class Stepping(Job):
             for campaign in wakes.get(cause.name, ())
         }
         await enrolments.wake(connection, bucket, sorted(of), now)
+
+    async def _dates_that_changed(
+        self, connection: Connection, bucket: int, told: Sequence[causes.Cause], now: datetime
+    ) -> None:
+        """Bring those whose date has changed and comes soon (TR-10)."""
+        changed: dict[str, set[int]] = {}
+        for cause in told:
+            if cause.kind == "attribute":
+                changed.setdefault(cause.name, set()).add(cause.profile)
+        for one in self._live.values() if changed else ():
+            calendar = calendar_of(one)
+            if calendar is not None and calendar.date is not None:
+                ids = changed.get(calendar.date.attribute.split(".")[0])
+                if ids:
+                    house = self._settings.brand(one.plan.document.brand).zone
+                    await bring_dated(connection, one, calendar.date, bucket, house, now, sorted(ids))
 
     async def _facts(
         self, connection: Connection, bucket: int, found: Sequence[Candidate], ids: Sequence[int], now: datetime
@@ -500,6 +555,8 @@ class Stepping(Job):
             found = await happenings.matching(connection, bucket, ids, self._expanded(tree), terms)
             return {one.id for one, _ in asked if one.profile in found}
 
+        if not is_there:
+            facts.gone = await self._gone(connection, bucket, plan, some, now)
         facts.barred = await since_cause(*plan.exceptions)
         if plan.exit_goal is not None:
             facts.met = await since_cause(plan.exit_goal)
@@ -535,6 +592,26 @@ class Stepping(Job):
                 return facts, {id_ for key, id_ in visits.items() if key not in self._effects}
         return facts, set()
 
+    async def _gone(
+        self, connection: Connection, bucket: int, plan: Plan, some: Sequence[tuple[Enrolment, Standing]], now: datetime
+    ) -> set[int]:
+        """Find whose date is another by now than the one that brought them (TR-10)."""
+        if not isinstance(plan.document.trigger, OnDate):
+            return set()
+        date = read_date(plan.document.trigger.date, "", [])
+        due = [one for one, standing in some if standing.step_at <= now]
+        if date is None or not due:
+            return set()
+        workspace = self._settings.brand(plan.document.brand).zone
+        known = await self._known(connection, bucket, due, workspace)
+        found = set()
+        for one in due:
+            value = predicate.at_path(known[one.id].attributes, tuple(date.attribute.split(".")))
+            at = occurrence_of(date, value, Clocks(known[one.id].told_zone or workspace, workspace), one.anchor_at)
+            if at is None or f"date:{at.key}" != one.cause:
+                found.add(one.id)
+        return found
+
     async def _waits_of(
         self, connection: Connection, bucket: int, plan: Plan, some: Sequence[tuple[Enrolment, Standing]]
     ) -> workflow.Due:
@@ -561,15 +638,20 @@ class Stepping(Job):
             row = by_profile.get(one.profile)
             values: dict[str, Any] = dict(one.context)
             zone = country = ""
+            attributes: dict[str, Any] = {}
             if row is not None:
                 values |= {name: row[name] for name in ("external_id", "email", "language", "country") if row[name]}
-                values |= msgspec.json.decode(row["attributes"])
+                attributes = msgspec.json.decode(row["attributes"])
+                values |= attributes
                 zone, country = row["zone"] or "", row["country"] or ""
             values["event"] = one.context
+            told_zone = zone
             if not zone and one.number is not None:
                 clues = zones.Clues(number=one.number, country=country)
                 zone = zones.whereabouts(clues, one.entered_at).places[0].zone
-            found[one.id] = Known(zone=zone or workspace, country=country, values=values)
+            found[one.id] = Known(
+                zone=zone or workspace, told_zone=told_zone, country=country, attributes=attributes, values=values
+            )  # fmt: skip
         return found
 
     async def _put_out(

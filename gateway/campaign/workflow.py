@@ -150,9 +150,11 @@ class Facts(Struct, kw_only=True):
     out        they do not match the filter any more
     happened   when what a step waits for happened
     way        which of a branch's cases holds first
+    gone       their cause is none any more: a date that has changed (TR-10)
     failed     an effect of theirs came to nothing: the reason
     """
 
+    gone: Collection[int] = ()
     barred: Collection[int] = ()
     skipped: Collection[int] = ()
     met: Collection[int] = ()
@@ -202,6 +204,11 @@ def reach(plan: Plan, place: int, one: Standing, at: datetime, due: Due) -> date
 def advance(plan: Plan, one: Standing, facts: Facts, now: datetime, salt: str, due: Due) -> Outcome:
     """Say where somebody goes who is looked at. Of a step with an effect it is done already: facts.failed."""
     if not one.visits:
+        if one.step_at > now:
+            # A cause that is still to come: a date.
+            return Outcome(place=one.step, visits=0, step_at=one.step_at, until_at=one.step_at)
+        if one.id in facts.gone:
+            return _left(one, Reason.MISSED)
         # Nothing was reached yet: the first step is, when the cause happened.
         entered = structs.replace(one, visits=1)
         if one.id in facts.barred or one.id in facts.met:
@@ -548,6 +555,10 @@ def listens(plan: Plan, ids: Mapping[tuple[str, str], int], name: str) -> list[t
         found.append(("joined" if trigger.change == "entered" else "parted", str(ids["list", trigger.list])))
     elif isinstance(trigger, OnCall):
         found.append(("call", name))
+    elif isinstance(trigger, OnDate):
+        date = read_date(trigger.date, "", [])
+        if date is not None:
+            found.append(("attribute", date.attribute.split(".")[0]))
     return found
 
 

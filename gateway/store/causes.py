@@ -19,7 +19,7 @@ from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
 CHANNEL = "sluice_cause"
-Kind = Literal["event", "entered", "left", "joined", "parted", "call", "tick"]
+Kind = Literal["event", "entered", "left", "joined", "parted", "call", "tick", "attribute"]
 
 
 class Cause(Struct, frozen=True, kw_only=True):

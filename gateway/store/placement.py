@@ -123,6 +123,7 @@ PLACES: dict[str, Place] = {
     "campaign": LOCAL,
     "campaign_version": LOCAL,
     "campaign_run": LOCAL,
+    "campaign_tick": LOCAL,
     "listened": LOCAL,
     "link": BY_BUCKET,
     "click": BY_BUCKET,

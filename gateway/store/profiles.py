@@ -205,6 +205,7 @@ async def _ingest(
             await connection.execute(query("wake_persons"), ints(one for one, _ in of), ints(one for _, one in of))
     done.created, done.merged, done.disputed = resolved.created, resolved.merged, resolved.conflicts
     done.persons = len(set(resolved.persons))
+    await _tell_attributes(connection, told, resolved.persons, event_ids, now)
     totals: Totals = {}
     late: list[Row] = []
     # Of whom nothing but their session is carried on, and until when; and of whom all has to be looked at.
@@ -384,6 +385,22 @@ async def _tell_campaigns(connection: Connection, rows: list[Row], now_us: int) 
             if name in wanted
         ]
         await causes.tell(connection, "event", told, EPOCH + timedelta(microseconds=now_us))
+
+
+async def _tell_attributes(
+    connection: Connection, told: Sequence[Item], persons: Sequence[Person], first: int, now: datetime
+) -> None:
+    """Tell campaigns of dates that somebody has said, or said anew (TR-10)."""
+    names = {name for item in told for name in item.attributes}
+    wanted = await causes.listened(connection, "attribute", names) if names else set()
+    now_us = microseconds(now)
+    found = [
+        causes.Telling(person.bucket, 0, person.id, first + at, now_us, name, f"attribute:{name}:{first + at}")
+        for at, (item, person) in enumerate(zip(told, persons, strict=True))
+        for name in item.attributes
+        if name in wanted
+    ]
+    await causes.tell(connection, "attribute", found, now)
 
 
 async def _add_totals(connection: Connection, totals: Totals) -> None:
