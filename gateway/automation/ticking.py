@@ -158,7 +158,8 @@ def occurrences(schedule: Schedule, since: datetime, now: datetime, house: str) 
         for one, how in missed(schedule, since, now, Clocks(name, house)):
             zones.setdefault(one.at, []).append(name)
             of[one.at] = one, how == "late"
-    return [(of[at][0], zones[at], of[at][1]) for at in sorted(of)][-MOST_AT_ONCE:]
+    by_zone: list[Occurring] = [(of[at][0], zones[at], of[at][1]) for at in sorted(of)]
+    return by_zone[-MOST_AT_ONCE:]
 
 
 @functools.cache
