@@ -399,6 +399,13 @@ def tokens_of(text: str) -> tuple[str, ...]:
     return _flat(clauses_of(_UNSEEN.sub("", unicodedata.normalize("NFKC", text))))
 
 
+@functools.cache
+def yes_by_language() -> Mapping[str, tuple[str, ...]]:
+    """The words of YES, as the file has them, by language."""
+    document = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+    return {name: tuple(language.get("yes", ())) for name, language in document["languages"].items()}
+
+
 def clauses_of(text: str) -> list[tuple[str, ...]]:
     """Fold a text that is in NFKC into clauses of words."""
     kept = []
