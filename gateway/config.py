@@ -31,10 +31,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway import brand, link, rfm, secret, suppression
+from gateway import brand, inbox, link, rfm, secret, suppression
 from gateway.brand import BrandSettings
 from gateway.countries import countries
 from gateway.errors import ConfigError
+from gateway.inbox import InboxSettings
 from gateway.keywords import tokens_of, words
 from gateway.link import LinkSettings
 from gateway.profiles import OF_A_CARRIER, OF_A_PROFILE, Laid, Profile, lay, loop_of, profile_of, shipped
@@ -497,6 +498,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     routing: RoutingSettings = RoutingSettings()
     keywords: KeywordSettings = KeywordSettings()
     brands: dict[str, BrandSettings] = {}
+    inboxes: dict[str, InboxSettings] = {}
     source: str = ""
     profiles: Mapping[str, Profile] = {}
     origins: dict[str, dict[str, str]] = {}
@@ -559,8 +561,9 @@ SECTIONS = (
     "routing",
     "keywords",
     "brands",
+    "inboxes",
 )
-NAMED = ("profiles", "carriers", "brands")
+NAMED = ("profiles", "carriers", "brands", "inboxes")
 DSN_FORM = "postgresql://user:password@host:port/database, special characters as %XX"
 # §5.2 of SMPP 3.4: octets of a field without its NUL.
 _OCTETS = (("system_id", 15), ("system_type", 12), ("address_range", 40), ("service_type", 5), ("source", 20))
@@ -669,6 +672,7 @@ def decode(
                 if re.split(r"[.\[]", problem[0].removeprefix(f"brands.{name}."))[0] not in faulty:
                     problems.append(problem)
             brands[name] = made
+    inboxes = _inboxes(document, brands, problems)
     return Settings(
         database=database or DatabaseSettings(),
         worker=worker or WorkerSettings(),
@@ -681,11 +685,28 @@ def decode(
         routing=routing,
         keywords=keywords or KeywordSettings(),
         brands=brands,
+        inboxes=inboxes,
         source=source,
         profiles={name: profile for name, profile in profiles.items() if not profile.is_shipped},
         origins={name: laid.origins for name, laid in laid_by_carrier.items()},
         lineages={name: laid.lineage for name, laid in laid_by_carrier.items()},
     )
+
+
+def _inboxes(
+    document: Mapping[str, Any], brands: Mapping[str, BrandSettings], problems: list[Problem]
+) -> dict[str, InboxSettings]:
+    """Read who reads what handsets write."""
+    inboxes: dict[str, InboxSettings] = {}
+    for name, section in _named(document, "inboxes", problems).items():
+        made, faulty = _section(InboxSettings, section, f"inboxes.{name}", problems)
+        if made is not None:
+            for problem in inbox.problems_of(f"inboxes.{name}", made, brands):
+                if re.split(r"[.\[]", problem[0].removeprefix(f"inboxes.{name}."))[0] not in faulty:
+                    problems.append(problem)
+            inboxes[name] = made
+    problems.extend(inbox.problems_between(inboxes))
+    return inboxes
 
 
 def _routing(
@@ -1431,7 +1452,7 @@ def _is_text(path: list[str]) -> bool:
     kinds["routing"] = RoutingSettings
     kind = kinds.get(path[0])
     if path[0] in NAMED and len(path) == 3:
-        kind = BrandSettings if path[0] == "brands" else CarrierSettings
+        kind = {"brands": BrandSettings, "inboxes": InboxSettings}.get(path[0], CarrierSettings)
     hint = get_type_hints(kind, include_extras=True).get(path[-1]) if kind is not None else None
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-import msgspec
 from msgspec import Meta, Struct
 
 from gateway.keywords import tokens_of
@@ -222,15 +221,3 @@ def problems_between(inboxes: Mapping[str, InboxSettings]) -> list[Problem]:
                 problems.append((f"inboxes.{name}.senders", f"senders that inboxes.{owners[address]} has not", what))
     return problems
 
-
-def read_inbox(value: Any, key: str, brands: Mapping[str, Any], problems: list[Problem]) -> InboxSettings | None:
-    """Read one section; None and problems where it is none."""
-    try:
-        inbox = msgspec.convert(value, InboxSettings)
-    except msgspec.ValidationError as error:
-        said, _, where = str(error).partition(" - at `$")
-        problems.append((key + where.rstrip("`"), "a setting of an inbox", said))
-        return None
-    found = problems_of(key, inbox, brands)
-    problems += found
-    return None if found else inbox
