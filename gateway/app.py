@@ -8,6 +8,7 @@ import contextlib
 import functools
 import gc
 import hashlib
+import importlib.metadata
 import logging
 import math
 import os
@@ -31,9 +32,11 @@ from gateway.automation.erasing import Erasing
 from gateway.automation.feeding import Feeding
 from gateway.automation.offers import Offers
 from gateway.automation.proofs import Proofs
+from gateway.automation.replying import Replying
 from gateway.automation.rfm import Rfm
 from gateway.automation.sessions import Sessions
 from gateway.automation.stepping import Stepping
+from gateway.campaign import answering
 from gateway.campaign.clicks import Networks
 from gateway.config import Settings, endpoint
 from gateway.dispatch import memory
@@ -363,6 +366,35 @@ async def until_it_answers(settings: Settings, stop: asyncio.Event, tell: Callab
     return not stop.is_set()
 
 
+def answerers(settings: Settings) -> dict[str, answering.Answerer]:
+    """Make what answers by itself, of the inboxes where it is turned on.
+
+    raises  ConfigError: no answerer of that name, or a file of knowledge that is none
+    """
+    made: dict[str, answering.Answerer] = {}
+    for name, inbox in settings.inboxes.items():
+        if not inbox.answering.enabled:
+            continue
+        key, wanted = f"inboxes.{name}.answering", inbox.answering.answerer
+        found = {one.name: one for one in importlib.metadata.entry_points(group=answering.GROUP)}
+        if wanted != answering.FAQ and wanted not in found:
+            raise ConfigError([(f"{key}.answerer", " or ".join(sorted({answering.FAQ, *found})), repr(wanted))])
+        make = answering.faq if wanted == answering.FAQ else found[wanted].load()
+        knowledge = ""
+        if inbox.answering.knowledge:
+            path = settings.beside / inbox.answering.knowledge
+            try:
+                knowledge = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError([(f"{key}.knowledge", "a file that can be read", f"{path}: {error}")]) from error
+        try:
+            made[name] = make(knowledge)
+        except ConfigError as error:
+            problems = [(f"{key}.{at}", expected, text) for at, expected, text in error.problems]
+            raise ConfigError(problems) from error
+    return made
+
+
 def waits_in(database: Database) -> Callable[[], Awaitable[metrics.Queued]]:
     """Make the question what waits in a database, on a connection of its own each time."""
 
@@ -406,6 +438,7 @@ async def open_worker(
         jobs.append(Blocks(settings, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Feeding(settings, CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Offers(CLOCK.wall, worker.connect, worker.instance, drawn))
+        jobs.append(Replying(settings, CLOCK.wall, worker.connect, worker.instance, drawn, answerers(settings)))
         jobs.append(Erasing(settings, CLOCK.wall, worker.connect, worker.instance, around.erasure))
         route = functools.partial(_route_of, table_of(settings))
         jobs.append(Stepping(settings, CLOCK.wall, worker.connect, worker.instance, drawn, route))

@@ -1452,7 +1452,8 @@ def _is_text(path: list[str]) -> bool:
     kinds["routing"] = RoutingSettings
     kind = kinds.get(path[0])
     if path[0] in NAMED and len(path) == 3:
-        kind = {"brands": BrandSettings, "inboxes": InboxSettings}.get(path[0], CarrierSettings)
+        named: dict[str, type[Struct]] = {"brands": BrandSettings, "inboxes": InboxSettings}
+        kind = named.get(path[0], CarrierSettings)
     hint = get_type_hints(kind, include_extras=True).get(path[-1]) if kind is not None else None
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]

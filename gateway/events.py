@@ -88,6 +88,25 @@ KINDS: Mapping[str, Kind] = {
             "percent": "10 or 2: what was fallen below",
         },
     ),
+    "conversation.late": Kind(
+        "an answer to a handset was due, and nobody has given it (IN-4)",
+        "the number of the handset",
+        {
+            "conversation": "its id, for `sluice inbox show`",
+            "inbox": "by name",
+            "assigned_to": "whose it is; empty: nobody's",
+            "is_first": "whether it would have been the first answer of the conversation",
+        },
+    ),
+    "conversation.handed_over": Kind(
+        "what answers by itself has given a conversation to people (IN-6)",
+        "the number of the handset",
+        {
+            "conversation": "its id, for `sluice inbox show`",
+            "inbox": "by name",
+            "why": "by which limit",
+        },
+    ),
     "receipts.rule_changed": Kind(
         "a carrier's receipts name their messages by another rule than they did: 200 in a row matched by it",
         "the carrier",

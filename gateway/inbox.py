@@ -28,7 +28,9 @@ from gateway.rules import ALWAYS, Window, read_window
 Seconds = Annotated[int, Meta(ge=0, le=86400 * 31)]
 # IN-6: of these nobody but a person speaks.
 FORBIDDEN: Mapping[str, tuple[str, ...]] = {
-    "consent": ("unsubscribe", "opt out", "opt in", "consent", "gdpr", "privacy", "my data", "delete my", "datenschutz"),
+    "consent": (
+        "unsubscribe", "opt out", "opt in", "consent", "gdpr", "privacy", "my data", "delete my", "datenschutz",
+    ),
     "law": ("lawyer", "solicitor", "attorney", "sue", "court", "legal", "police", "illegal", "anwalt", "avocat"),
     "health": (
         "doctor", "hospital", "medicine", "prescription", "diagnosis", "pain", "allergic", "allergy", "pregnant",
@@ -45,8 +47,9 @@ HUMAN = (
     "человек", "оператор", "人工", "担当者", "상담원",
 )  # fmt: skip
 NEGATIVE = (
-    "angry", "annoyed", "awful", "terrible", "worst", "useless", "ridiculous", "unacceptable", "disgusting", "complaint",
-    "complain", "furious", "wtf", "rubbish", "pathetic", "shit", "fuck", "idiot", "idiots", "disappointed", "frustrated",
+    "angry", "annoyed", "awful", "terrible", "worst", "useless", "ridiculous", "unacceptable", "disgusting",
+    "complaint", "complain", "furious", "wtf", "rubbish", "pathetic", "shit", "fuck", "idiot", "idiots",
+    "disappointed", "frustrated",
     "scandale", "nul", "honteux", "unverschämt", "schlecht", "fatal", "ärgerlich", "vergogna", "pésimo", "horrible",
     "ужасно", "péssimo",
 )  # fmt: skip
@@ -55,7 +58,7 @@ NEGATIVE = (
 class Agent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who answers.
 
-    languages  that they speak; none: any
+    languages  that they speak; none: who names the person's goes first
     capacity   open conversations at once
     hours      by the clock of the inbox, within its own; "" = those of the inbox
     """
@@ -220,4 +223,3 @@ def problems_between(inboxes: Mapping[str, InboxSettings]) -> list[Problem]:
                 what = repr(address) if address else "none, as of that one"
                 problems.append((f"inboxes.{name}.senders", f"senders that inboxes.{owners[address]} has not", what))
     return problems
-

@@ -120,7 +120,9 @@ def problems_of(key: str, question: Question) -> list[Problem]:
         problems.append((f"{key}.text", "what is asked", repr(question.text)))
     for name, types in _OF_TYPE.items():
         if question.type not in types and getattr(question, name) != _default_of(name):
-            problems.append((f"{key}.{name}", f"nothing, of a question of type {question.type}", _shown(question, name)))
+            problems.append(
+                (f"{key}.{name}", f"nothing, of a question of type {question.type}", _shown(question, name))
+            )
     if question.type == "choice":
         if len(question.choices) < 2:
             problems.append((f"{key}.choices", "two choices or more", str(len(question.choices))))

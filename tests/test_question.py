@@ -74,7 +74,11 @@ def test_a_day_is_saved_as_rfc_3339_writes_it() -> None:
     assert [json_value(value) for value in ("s", 3, True)] == ["s", 3, True]
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)
+    )
+)
 def test_whatever_stands_where_a_question_should_is_a_question_or_a_problem(value: Any) -> None:
     found: list[Problem] = []
     assert (read_question(value, "q", found) is None) == bool(found)

@@ -415,9 +415,7 @@ def _day(year: int, month: int, day: int, today: datetime.date, when: str, digit
         return None
 
 
-def _nearest_year(
-    years: Iterable[int], month: int, day: int, today: datetime.date, when: str
-) -> datetime.date | None:
+def _nearest_year(years: Iterable[int], month: int, day: int, today: datetime.date, when: str) -> datetime.date | None:
     """The first such day from today on, or the last one up to today."""
     found = None
     for year in years:

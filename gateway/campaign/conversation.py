@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from gateway.campaign.answers import Answer
 from gateway.campaign.quiet_hours import instants
-from gateway.inbox import FORBIDDEN, HUMAN, NEGATIVE, Answering, InboxSettings, Rule, window_of
+from gateway.inbox import FORBIDDEN, HUMAN, NEGATIVE, Agent, Answering, InboxSettings, Rule, window_of
 from gateway.keywords import Wish, tokens_of
 from gateway.message import MessageClass
 from gateway.rules import Window, meet
@@ -130,16 +130,22 @@ def assigned(
     for place, name in enumerate(names):
         agent, load = inbox.agents[name], known.get(name, Load(name=name))
         if load.open < agent.capacity and is_staffed(inbox, now, name):
-            speaks = not agent.languages or language.partition("-")[0] in agent.languages
-            free.append((name == but, not speaks, load, place))
+            free.append((name == but, _strange(agent, language), load, place))
     if not free:
         return ""
-    # Who speaks the language goes before who does not; nobody at all would be worse.
+    # Who names the language goes before who does not; nobody at all would be worse.
     least = min(one[:2] for one in free)
     some = [one for one in free if one[:2] == least]
     if inbox.assign == "round_robin":
         return min(some, key=lambda one: (one[2].last_at is not None, one[2].last_at or now, one[3]))[2].name
     return min(some, key=lambda one: (one[2].open, one[2].last_at is not None, one[2].last_at or now, one[3]))[2].name
+
+
+def _strange(agent: Agent, language: str) -> int:
+    """How little of a language somebody speaks: 0 they name it, 1 nobody knows, 2 they name others."""
+    if not language or not agent.languages:
+        return 1
+    return 0 if language.partition("-")[0] in agent.languages else 2
 
 
 def _fits(rule: Rule, text: str, language: str, campaign: str, audiences: set[str]) -> bool:
@@ -213,12 +219,17 @@ def is_away_due(inbox: InboxSettings, now: datetime, last_at: datetime | None) -
 
 # IN-6
 
+# Somebody reads it, and what comes next may be answered by itself again.
+NO_ANSWER = "no answer"
+
 
 def hand_over(answering: Answering, text: str, *, confidence: float | None, misses: int) -> str:
     """Say why a message is for a person and not answered by itself; "" = it may be.
 
-    confidence  of the answer there is; None: there is none (or: nothing was asked yet)
-    misses      messages of this conversation, this one included, to which there was no answer
+    confidence  of the answer there is; None: there is none
+    misses      messages of this conversation in a row, this one included, to which there was none
+
+    For every reason but NO_ANSWER what answers by itself is silent from here on, until a person gives it back.
     """
     if not answering.enabled:
         return "off"
@@ -233,18 +244,21 @@ def hand_over(answering: Answering, text: str, *, confidence: float | None, miss
         return "amount"
     if confidence is not None and confidence >= answering.floor:
         return ""
-    return "misses" if misses >= answering.misses else "unsure"
+    if confidence is not None:
+        return "unsure"
+    return "misses" if misses >= answering.misses else NO_ANSWER
 
 
 def is_negative(text: str) -> bool:
     """Whether somebody is cross: their words, or shouting."""
     if has_words(text, NEGATIVE):
         return True
-    letters = [character for character in text if character.isalpha()]
-    return "!!!" in text or "?!?" in text or (len(letters) >= 12 and all(c.isupper() for c in letters if c != c.lower())
-                                              and any(c != c.lower() for c in letters))  # fmt: skip
+    cased = [character for character in text if character.upper() != character.lower()]
+    return "!!!" in text or "?!?" in text or (len(cased) >= _SHOUTED and all(map(str.isupper, cased)))
 
 
+# Letters of a text that is all capitals: fewer are a code, or an abbreviation.
+_SHOUTED = 12
 _AMOUNT = re.compile(
     r"(?:[$€£¥₹]|\b(?:usd|eur|gbp|chf|pln|ron|rub|inr|jpy|dollars?|euros?|pounds?)\b)\s*(\d[\d.,]*)"
     r"|(\d[\d.,]*)\s*(?:[$€£¥₹]|(?:usd|eur|gbp|chf|pln|ron|rub|inr|jpy|dollars?|euros?|pounds?|bucks|quid|zł|lei|kr)\b)",
@@ -285,9 +299,7 @@ class Refused(Struct, frozen=True):
     why: str
 
 
-def reply_class(
-    standing: Mapping[str, datetime], last_in_at: datetime | None, now: datetime
-) -> MessageClass | Refused:
+def reply_class(standing: Mapping[str, datetime], last_in_at: datetime | None, now: datetime) -> MessageClass | Refused:
     """Say of which class an agent's answer is, or why it may not be sent at all (IN-8).
 
     standing    reasons for which nothing may be sent, with their moments; {} = none

@@ -85,6 +85,9 @@ async def dossier(connection: Connection, number: int, prefixes: Mapping[int, st
             "clicks": await _told(connection, "dossier_clicks", bucket, number),
             "page_entries": await _told(connection, "dossier_page_entries", bucket, number),
             "skipped": await _told(connection, "dossier_skipped", bucket, octets),
+            "conversations": await _told(connection, "dossier_conversations", bucket, number),
+            "said": await _told(connection, "dossier_said", bucket, number),
+            "questions": await _told(connection, "dossier_questions", bucket, number),
         }
     found["replies"] = []
     found["messages"] = []

@@ -34,6 +34,7 @@ CHUNKS_A_STEP = 500
 ERASED_A_PAGE = 100_000
 TRIES = 5
 METHOD = "erasure"
+OF_CONVERSATIONS = ("erase_conversations", "erase_conversation_messages", "erase_questions", "erase_owed")
 
 Fold = Callable[[Sequence[Fact]], Mapping[str, Standing]]
 
@@ -221,6 +222,8 @@ async def _erase_bucket(
                 await connection.execute(query("erase_assignments"), bucket, told)
                 for opened in ("erase_links", "erase_clicks", "erase_page_entries"):
                     await connection.execute(query(opened), bucket, told)
+                for name in OF_CONVERSATIONS:
+                    await connection.execute(query(name), bucket, told)
                 await connection.execute(query("erase_contacts"), bucket, pages, octets)
                 await connection.execute(query("drop_empty_contacts"), bucket, pages)
                 pseudonyms = [one.to_bytes(8, "big") for one in key.of(told)]

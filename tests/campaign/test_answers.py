@@ -88,7 +88,9 @@ def test_in_9_a_text_is_an_answer_as_it_stands_and_up_to_its_length() -> None:
     assert read(question("text"), " ", today=TODAY) is None
 
 
-@given(st.text(max_size=80), st.sampled_from(["", "en", "de", "fr", "ja", "ar", "xx"]), st.sampled_from(["", "US", "JP"]))
+@given(
+    st.text(max_size=80), st.sampled_from(["", "en", "de", "fr", "ja", "ar", "xx"]), st.sampled_from(["", "US", "JP"])
+)
 @example("९" * 40, "en", "")
 @example("1" * 60, "", "")
 def test_in_9_any_text_is_an_answer_of_its_type_or_none(text: str, language: str, country: str) -> None:

@@ -117,6 +117,23 @@ async def populate(connection: Any) -> int:
     )  # fmt: skip
     for number in (NUMBER, OTHER):
         await experiments.assign(connection, 1, hash_of(number), [number], [2], version=1, at=NOW)
+        bucket, text = hash_of(number), "hello from ada" if number == NUMBER else "hi"
+        await connection.execute(
+            "INSERT INTO conversation (bucket, id, number, inbox, brand, sender, lane, state, opened_at) "
+            "VALUES ($1, 1, $2, 'desk', '', '123', 1, 0, $3)", bucket, number, NOW,
+        )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO conversation_message (bucket, number, key, conversation, at, direction, text) "
+            "VALUES ($1, $2, 'in:1:1', 1, $3, 0, $4)", bucket, number, NOW, text,
+        )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO open_question (bucket, number, enrolment, step, visit, inbox, asked_at, until, campaign, "
+            "question) VALUES ($1, $2, 1, 's', 1, '', $3, $3, 'c', '{}')", bucket, number, NOW,
+        )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO conversation_owed (bucket, id, number, due_at, body) VALUES ($1, 1, $2, $3, $4)",
+            bucket, number, NOW, f'{{"text": "{text}"}}',
+        )  # fmt: skip
     profile = await connection.fetchval("SELECT id FROM profile WHERE number = $1", NUMBER)
     await connection.execute(
         "INSERT INTO audience_member (bucket, seq, audience, profile, since, is_in) VALUES ($1, 1, 1, $2, $3, true)",

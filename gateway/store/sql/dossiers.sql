@@ -82,3 +82,18 @@ SELECT to_jsonb(f) AS told FROM stop_feed f WHERE f.number = $1::bigint ORDER BY
 SELECT jsonb_build_object('lane', m.lane, 'at', m.at, 'source', m.source, 'destination', m.destination, 'text', m.text) AS told
 FROM inbound_message m
 WHERE m.lane = $1::int AND regexp_replace(m.source, '[^0-9]', '', 'g') = ANY($2::text[]) ORDER BY m.at;
+
+-- name: dossier_conversations
+-- Read the conversations of a number.
+-- index: conversation_number
+SELECT to_jsonb(c) AS told FROM conversation c WHERE c.bucket = $1::int AND c.number = $2::bigint ORDER BY c.id;
+
+-- name: dossier_said
+-- Read what was said with a number, in its order.
+-- index: conversation_message_pkey
+SELECT to_jsonb(m) AS told FROM conversation_message m WHERE m.bucket = $1::int AND m.number = $2::bigint ORDER BY m.at, m.key;
+
+-- name: dossier_questions
+-- Read the questions that wait for a number.
+-- index: open_question_pkey
+SELECT to_jsonb(q) AS told FROM open_question q WHERE q.bucket = $1::int AND q.number = $2::bigint ORDER BY q.asked_at;
