@@ -8,6 +8,7 @@ sliding second, minute or day holds more, wherever it starts. A minute is counte
 buckets of a minute, one bucket more than the span as in throttle.pyx.
 Limits of senders, campaigns and countries take a message with all its parts or not at all, for parts travel together;
 one that is larger than the limit itself goes when nothing else is in the span.
+A purse is a limit too: so many messages as were granted, and no more until more are (dispatch/rates.py).
 Not here: who hangs under which limit (smpp.carrier), how many may wait for one number (outstanding.pyx).
 """
 
@@ -18,6 +19,13 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 
 from _fastpath.throttle cimport Throttle
+
+cdef enum:
+    # A purse is asked again so soon: who grants it cannot name the moment.
+    AGAIN_MS = 20
+
+# No clock reaches its end: what counts in such a span counts for good.
+cdef double FOR_GOOD_S = 1e18
 
 
 @cython.final
@@ -129,7 +137,7 @@ cdef class Limit:
     @property
     def per_day(self):
         """In any sliding day, or since `clear_day`; 0 = none."""
-        return 0 if self.day is None else self.day.most
+        return 0 if self.day is None or self.day.width_s >= FOR_GOOD_S else self.day.most
 
     def allowance(self, double now):
         """How many may be written at `now` (monotonic seconds)."""
@@ -150,9 +158,28 @@ cdef class Limit:
         if self.day is not None:
             self.day.recall(n, at)
 
+    def grant(self, int64_t n, int per_s=0):
+        """Make a purse of a limit without days, with nothing in it, and put `n` messages in; at most per_s a second.
+
+        raises  ValueError below 0, and on a limit of days
+        """
+        if n < 0 or (self.day is not None and self.day.width_s < FOR_GOOD_S):
+            raise ValueError(f"limit of {self.name}: expected a purse and at least 0, got {n}")
+        if self.day is None:
+            self.day = Span(1, 1, FOR_GOOD_S)
+            self.day.most = 0
+        self.day.most += n
+        if per_s != self.throttle.per_s:
+            self.throttle.change(per_s)
+
+    @property
+    def left(self):
+        """What is left in a purse; None of any other limit."""
+        return self.day.most - self.day.used if self.day is not None and self.day.width_s >= FOR_GOOD_S else None
+
     def clear_day(self):
         """Begin a day of the calendar."""
-        if self.day is not None:
+        if self.day is not None and self.day.width_s < FOR_GOOD_S:
             self.day.clear()
 
     def used(self, double now):
@@ -182,7 +209,8 @@ cdef class Limit:
             return False
         if self.minute is not None and self.minute.room(now) < min(<int64_t>n, self.minute.most):
             return False
-        if self.day is not None and self.day.room(now) < min(<int64_t>n, self.day.most):
+        if self.day is not None and self.day.room(now) < (
+                <int64_t>n if self.day.width_s >= FOR_GOOD_S else min(<int64_t>n, self.day.most)):
             return False
         return True
 
@@ -199,6 +227,9 @@ cdef class Limit:
         cdef double at = self.throttle.ready_at(now) if self.throttle.per_s else now
         if self.minute is not None:
             at = max(at, self.minute.ready_at(min(<int64_t>n, self.minute.most), now))
-        if self.day is not None:
+        if self.day is not None and self.day.width_s >= FOR_GOOD_S:
+            if self.day.used >= self.day.most:
+                at = max(at, now + AGAIN_MS / 1e3)
+        elif self.day is not None:
             at = max(at, self.day.ready_at(min(<int64_t>n, self.day.most), now))
         return at

@@ -32,6 +32,7 @@ from gateway.automation.erasing import Erasing
 from gateway.automation.feeding import Feeding
 from gateway.automation.offers import Offers
 from gateway.automation.proofs import Proofs
+from gateway.automation.rates import Rating
 from gateway.automation.replying import Replying
 from gateway.automation.rfm import Rfm
 from gateway.automation.sessions import Sessions
@@ -439,6 +440,7 @@ async def open_worker(
         jobs.append(Feeding(settings, CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Offers(CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Replying(settings, CLOCK.wall, worker.connect, worker.instance, drawn, answerers(settings)))
+        jobs.append(Rating(settings, CLOCK.wall, worker.connect, worker.instance, CLOCK.monotonic))
         jobs.append(Erasing(settings, CLOCK.wall, worker.connect, worker.instance, around.erasure))
         route = functools.partial(_route_of, table_of(settings))
         jobs.append(Stepping(settings, CLOCK.wall, worker.connect, worker.instance, drawn, route))

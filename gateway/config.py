@@ -39,6 +39,7 @@ from gateway.inbox import InboxSettings
 from gateway.keywords import tokens_of, words
 from gateway.link import LinkSettings
 from gateway.profiles import OF_A_CARRIER, OF_A_PROFILE, Laid, Profile, lay, loop_of, profile_of, shipped
+from gateway.rate import CostSettings, cost_problems
 from gateway.rfm import RfmSettings
 from gateway.routing import Problem as Problem
 from gateway.routing import RouteCarrier, RouteSettings, RoutingSettings, SenderSettings, judge
@@ -499,6 +500,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     keywords: KeywordSettings = KeywordSettings()
     brands: dict[str, BrandSettings] = {}
     inboxes: dict[str, InboxSettings] = {}
+    costs: CostSettings = CostSettings()
     source: str = ""
     profiles: Mapping[str, Profile] = {}
     origins: dict[str, dict[str, str]] = {}
@@ -562,6 +564,7 @@ SECTIONS = (
     "keywords",
     "brands",
     "inboxes",
+    "costs",
 )
 NAMED = ("profiles", "carriers", "brands", "inboxes")
 DSN_FORM = "postgresql://user:password@host:port/database, special characters as %XX"
@@ -673,7 +676,11 @@ def decode(
                     problems.append(problem)
             brands[name] = made
     inboxes = _inboxes(document, brands, problems)
+    costs, faulty = _section(CostSettings, document.get("costs", {}), "costs", problems)
+    if costs is not None and not faulty:
+        problems.extend(cost_problems(costs, countries(), carriers))
     return Settings(
+        costs=costs or CostSettings(),
         database=database or DatabaseSettings(),
         worker=worker or WorkerSettings(),
         retention=retention or RetentionSettings(),

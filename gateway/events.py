@@ -139,6 +139,11 @@ KINDS: Mapping[str, Kind] = {
         "the experiment",
         {"by": "who", "why": "in words"},
     ),
+    "run.stopped": Kind(
+        "a run has passed a threshold or its budget, and stands still until somebody lets it go on",
+        "the name of the run",
+        {"run": "its number", "carrier": "on which alone; empty: on all", "reason": "what was passed, in words"},
+    ),
     "handset.reachable": Kind(
         "the SMSC tells that a handset is to be had (alert_notification)",
         "the address of the handset",

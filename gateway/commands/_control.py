@@ -23,7 +23,7 @@ from gateway.config import Settings
 from gateway.countries import countries
 from gateway.dispatch.identity import is_dead
 from gateway.errors import GatewayError, StoreError
-from gateway.store import control, migrate, postgres, runs, standing
+from gateway.store import control, migrate, postgres, rates, runs, standing
 from gateway.store.control import Order
 
 SCOPES = ("carrier", "campaign", "country", "sender")
@@ -122,6 +122,9 @@ async def keys_of(connection: postgres.Connection, settings: Settings, scope: st
     if scope == "campaign":
         if await control.runs_of(connection, [key]):
             return [key]
+        campaign, _, name = key.rpartition("@")
+        if name in settings.carriers and await control.runs_of(connection, [campaign]):
+            return [key]
         newest = [f"{run.name!r} ({run.id})" for run in await runs.recent_runs(connection, 5)]
         raise GatewayError(
             f"campaign {key!r}: expected the name of a campaign or the number of a run, the newest are "
@@ -154,6 +157,10 @@ async def stand(
             keys = sorted(standing)
         else:
             keys = [each for each in (key, key.upper() if scope == "country" else key) if each in standing][:1]
+            # A ramp that holds goes on by the same word.
+            held = await rates.tell(connection, await control.runs_of(connection, [key])) if scope == "campaign" else []
+            if held and not keys:
+                return [f"run {run}: its ramp goes on" for run in held] + ["who steers it hears of it within a second"]
             if not keys:
                 paused = ", ".join(sorted(standing)) or "nothing"
                 raise GatewayError(f"{scope} {key!r}: expected what is paused or drained, which is {paused}")

@@ -22,6 +22,7 @@ from gateway.campaign.quiet_hours import Occurrence
 from gateway.commands._control import whoever
 from gateway.commands._countries import judge_countries, labels_of, say_countries
 from gateway.commands._options import Refused, plain, say
+from gateway.commands._rates import judge_rate, keep_rate
 from gateway.commands.audience import kept_audience, read_tree, terms_of
 from gateway.config import Settings
 from gateway.countries import heads_by_country
@@ -269,6 +270,10 @@ async def enqueue_audience(
             beside=database.connection,
         )
         living = [worker for worker in await runs.workers(connection) if not is_dead(worker, us, now)]
+        await judge_rate(
+            connection, settings, lanes, options["plan"], run.recipients, class_, now, options, options["parts"]
+        )
+        await keep_rate(connection, run.id, options["plan"], run.recipients)
         plan = plan_of(table, lanes, class_, options["sender"], run.not_before, living)
         await runs.materialise(connection, run, [], run.recipients, datetime.now(UTC), plan)
         enqueued = await runs.run_by_id(connection, run.id)

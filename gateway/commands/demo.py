@@ -194,6 +194,9 @@ async def play(folder: Path, dsn: str, seed: int, as_json: bool) -> bool:
         "contacts": str(contacts),
         "forms": "mixed",
         "again": True,
+        "plan": None,
+        "parts": 1,
+        "accept_shortfall": True,
         "name": "win-back, 20 % off",
         "class_": "bulk",
         "policy": "once",
@@ -237,7 +240,7 @@ async def _enqueue(
     settings: Settings, database: app.Database, template: Template, options: dict[str, Any], report: Report
 ) -> runs.Run:
     started = time.monotonic()
-    run = await send.enqueue(database, table_of(settings, CARRIERS), template, options, report.sha256)
+    run = await send.enqueue(settings, database, table_of(settings, CARRIERS), template, options, report.sha256)
     took = time.monotonic() - started
     say(f"enqueued    {run.recipients:,} messages in {took:.1f} s ({run.recipients / took:,.0f} rows/s)")
     return run

@@ -21,6 +21,7 @@ def pause(
     config: Path | None, dsn: str, scope: str, key: str, length: timedelta | None, reason: str, yes: bool
 ) -> None:
     """Send nothing more of KEY until `sluice resume`: a carrier, a campaign (name or run), a country (DE) or a sender.
+    A campaign stands still on one carrier alone as spring@acme.
 
     Binds stay up, answers and receipts are taken, the queue stays where it is; what has left has left.
     """

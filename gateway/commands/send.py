@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ from gateway.commands._options import (
     set_up_logging,
     settings_of,
 )
-from gateway.config import Settings
+from gateway.commands._rates import judge_rate, keep_rate, rate_of, rate_options
+from gateway.config import CarrierSettings, Settings
 from gateway.contacts.loading import load
 from gateway.contacts.numbers import Numbers
 from gateway.contacts.reading import Reading
@@ -71,6 +73,7 @@ NAME_CHARACTERS = 200
 @click.option("--contacts", type=click.Path(), metavar="FILE", help="CSV of the people to write to.")
 @click.option("--audience", default="", metavar="NAME", help="Who is written to, as of now: one that is kept.")
 @gate_options
+@rate_options
 @click.option(
     "--text", required=True, help='The message: {{ field }} and {{ field|default("…") }} are columns of the file.'
 )
@@ -156,6 +159,8 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
         options["asked"] = _encoding_of(options)
         template = judge_text(options["text"], settings, names, options["asked"])
         carriers = [settings.carriers[name] for name in names]
+        options["parts"] = parts_of(template, carriers, options["asked"])
+        options["plan"] = rate_of(settings, names, options, options["parts"])
         options["fields"] = fields_of(template, carriers)
         options["required"] = required_of(template, carriers)
         sha256 = ""
@@ -217,6 +222,14 @@ def judge_text(text: str, settings: Settings, names: list[str], asked: Encoding 
             )
             raise Refused(f"--text: cannot be sent through {name}: {reason}, {MEANINGS.get(reason, '')}{count}")
     return template
+
+
+def parts_of(template: Template, carriers: Sequence[CarrierSettings], asked: Encoding) -> int:
+    """Count the parts of a text whose fields are empty, on the carrier where they are most."""
+    empty = [""] * len(template.fields)
+    # Its own fields alone are judged, not those that a carrier wants beside the text.
+    forms = (form_of(template.text, structs.replace(carrier, tlvs=()), encoding=asked) for carrier in carriers)
+    return max([1, *(int(explain(form, empty)["segments"]) for form in forms)])
 
 
 def open_reading(options: dict[str, Any], fields: tuple[str, ...]) -> Reading:
@@ -284,7 +297,7 @@ async def _send(
                 run = await enqueue_audience(settings, database, table, template, options)
             else:
                 gate = await gate_of(settings, database, options)
-                run = await enqueue(database, table, template, options, sha256, gate)
+                run = await enqueue(settings, database, table, template, options, sha256, gate)
             say(f"enqueued    run {run.id}: {run.recipients:,} messages")
             served = {} if options["detach"] else await _served(database, names)
             ours = [] if options["detach"] else [name for name in names if name not in served]
@@ -324,6 +337,7 @@ async def _served(database: app.Database, names: list[str]) -> dict[str, str]:
 
 
 async def enqueue(
+    settings: Settings,
     database: app.Database,
     table: RouteTable,
     template: Template,
@@ -357,6 +371,10 @@ async def enqueue(
             )
         lanes = {name: await runs.lane_of(connection, name, now) for name in table.carriers}
         expires = options["expires_after"]
+        class_ = MessageClass[options["class_"].upper()]
+        await judge_rate(
+            connection, settings, lanes, options["plan"], loaded.entries, class_, now, options, options["parts"]
+        )
         run = await runs.add_run(
             connection, name=plain(options["name"])[:NAME_CHARACTERS] or file_name, template=template.text,
             fields=options["fields"], class_=MessageClass[options["class_"].upper()], policy=options["policy"],
@@ -365,7 +383,7 @@ async def enqueue(
             receipt_policy=options["receipt_policy"], gate=gate, priority=options["priority"],
         )  # fmt: skip
         living = [worker for worker in await runs.workers(connection) if not is_dead(worker, us, now)]
-        class_ = MessageClass[options["class_"].upper()]
+        await keep_rate(connection, run.id, options["plan"], loaded.entries)
         plan = plan_of(table, lanes, class_, options["sender"], run.not_before, living)
         await runs.materialise(connection, run, [], loaded.entries, datetime.now(UTC), plan)
         if gate is not None and gate.local is not None:

@@ -16,8 +16,10 @@ from gateway.commands._options import config_option, dsn_option, plain, said_pla
 from gateway.config import Settings
 from gateway.dispatch.identity import is_dead
 from gateway.message import MessageClass
-from gateway.store import control, migrate, postgres, results, runs
+from gateway.rate import rate_words
+from gateway.store import control, migrate, postgres, rates, results, runs
 from gateway.store.control import Order
+from gateway.store.rates import Planned
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -30,6 +32,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     names: dict[int, str] = {}
     orders: list[Order] = []
     reports: list[RunReport] = []
+    planned: list[Planned] = []
 
 
 @click.command()
@@ -86,6 +89,7 @@ async def look_through(connection: postgres.Connection, run_id: int | None, limi
         names=await runs.lanes(connection),
         orders=[order for order in (await control.state(connection, now)).orders if order.stops],
         reports=[await report_of(connection, run) for run in wanted],
+        planned=await rates.live(connection),
     )
 
 
@@ -116,6 +120,7 @@ def as_document(standing: Standing) -> dict[str, Any]:
             for queue in standing.queues
         ],
         "orders": [msgspec.to_builtins(order) for order in standing.orders],
+        "rates": [msgspec.to_builtins(planned) for planned in standing.planned],
         "runs": [msgspec.to_builtins(report) for report in standing.reports],
     }
 
@@ -154,8 +159,22 @@ def show(standing: Standing) -> None:
             f"queue       {name}, {MessageClass(queue['class']).name.lower()}: {queue['positions']:,} messages in "
             f"{queue['chunks']:,} chunks, due since {queue['oldest']:%Y-%m-%d %H:%M:%S}"
         )
+    for planned in standing.planned:
+        click.echo(f"rate        {rate_said(planned)}")
     for report in standing.reports:
         print_report(report, as_json=False)
+
+
+def rate_said(planned: Planned) -> str:
+    """A run's rate as a person reads it."""
+    text = f"run {planned.run}: {planned.plan.words}; {planned.granted:,} of {planned.total:,} granted"
+    if planned.per_s:
+        text += f", {rate_words(round(planned.per_s, 2))} now"
+    if planned.plan.budget:
+        text += f", {planned.spent:.2f} {planned.plan.currency} spent"
+    if planned.held_since is not None:
+        text += f", holds since {planned.held_since:%Y-%m-%d %H:%M:%S}: `sluice resume campaign {planned.run}` goes on"
+    return text
 
 
 def _said(carrier: dict[str, Any]) -> str:

@@ -61,6 +61,12 @@ class Steered(Struct, kw_only=True):
     newest: int = 0
 
 
+def parts_of(state: State, carrier: str) -> list[str]:
+    """Name the campaigns that stand still on one carrier alone: orders for `spring@acme`."""
+    keys = (key.rpartition("@") for key in state.standing("campaign"))
+    return [campaign for campaign, _, name in keys if campaign and name == carrier]
+
+
 class Control:
     """The loop of one worker.
 
@@ -131,13 +137,17 @@ class Control:
         async with postgres.deadline(connection, self._deadline_s, "read orders"):
             self.state = await control.state(connection, self._clock.wall())
             runs = await control.runs_of(connection, list(self.state.standing("campaign")))
+            parts = {
+                each.name: await control.runs_of(connection, parts_of(self.state, each.name)) for each in self._steered
+            }
         self._read_at = now = self._clock.monotonic()
         countries = tuple(code_of(letters) for letters in self.state.standing("country"))
         senders = tuple(self.state.standing("sender"))
         for one in self._steered:
             one.trial.look(now, one.carrier.ledger)
             self._stand(one)
-            await self._bar(connection, one, Paused(runs=tuple(runs), countries=countries, senders=senders))
+            barred = Paused(runs=(*runs, *parts[one.name]), countries=countries, senders=senders)
+            await self._bar(connection, one, barred)
             self._tune(one)
             await self._judge(connection, one)
 

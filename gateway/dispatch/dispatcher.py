@@ -12,9 +12,10 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from _fastpath.batch import Batch
+from _fastpath.limit import Limit
 from _fastpath.outbound import Form
 from gateway.config import WorkerSettings
 from gateway.dispatch.admission import Admission, Asked, apart
@@ -22,6 +23,7 @@ from gateway.dispatch.clock import Clock, Watch
 from gateway.dispatch.compose import country_of_batch, encoding_of, form_of
 from gateway.dispatch.intent import Intents
 from gateway.dispatch.line import Connect, Line
+from gateway.dispatch.rates import Rates
 from gateway.dispatch.rest import Rest
 from gateway.dispatch.stops import Feed
 from gateway.errors import EncodeError, StoreError
@@ -53,13 +55,15 @@ DOUBTED_S = 5.0
 class Dress(Struct, frozen=True):
     """What the batches of a run wear on this carrier: their form, and the monotonic moment it ends.
 
-    gate  what it asks of everybody; None = nothing
+    gate   what it asks of everybody; None = nothing
+    purse  what it may send; None: as fast as it goes
     """
 
     form: Form
     ends_at: float
     run: Run
     gate: Gate | None
+    purse: Limit | None = None
 
 
 class Dispatcher:
@@ -76,8 +80,10 @@ class Dispatcher:
         instance: str,
         feed: Feed,
         admission: Admission,
+        rates: Rates,
     ):
         self.admission = admission
+        self._rates = rates
         self._carrier = carrier
         self._intents = intents
         self._feed = feed
@@ -144,7 +150,8 @@ class Dispatcher:
             self._wake.clear()
             return 0, 0
         ahead = 1 if self.is_short else max(carrier.window_size * 2, int(self._intents.rate_per_s * AHEAD_S))
-        missing = ahead - backlog.unsent
+        # What waits for its rate keeps nobody else's messages from being claimed.
+        missing = ahead - backlog.unsent + sum(self._rates.in_hand(backlog).values())
         now = self._clock.monotonic()
         # A quarter of it at once: statements, and what the gate asks for each claim, are spread over more messages.
         if missing > ahead // 4:
@@ -176,7 +183,7 @@ class Dispatcher:
                 self.watch.due(strict=last_class <= LAST_URGENT) if self.watch is not None else now,
                 limit,
                 last_class,
-                self.paused,
+                self._not_to_claim(),
             )
             unfit = []
             gated: dict[tuple[int, str], tuple[Dress, list[Batch]]] = {}
@@ -191,6 +198,8 @@ class Dispatcher:
                     continue
                 sender = source or carrier.settings.source
                 limits = carrier.limits.of_batch(sender, dressed.run.name, batch.country)
+                if dressed.purse is not None:
+                    limits = (*limits, dressed.purse)
                 suppressed = self._feed.suppressed(batch.class_, sender)
                 if suppressed:
                     self._feed.find_erased(batch)
@@ -214,6 +223,11 @@ class Dispatcher:
             self.claimed += len(claimed.batches)
             self._intents.wake.set()
         return len(claimed.batches)
+
+    def _not_to_claim(self) -> queue.Paused:
+        """What operators have paused, and the runs of which enough waits here for its rate."""
+        full = self._rates.full(self._rates.in_hand(self._carrier.backlog))
+        return structs.replace(self.paused, runs=(*self.paused.runs, *full)) if full else self.paused
 
     async def _listen(self, connection: postgres.Connection) -> None:
         lane = self._carrier.lane
@@ -336,7 +350,8 @@ class Dispatcher:
             if run.expires_at is not None:
                 ends = self._clock.monotonic() + (run.expires_at - self._clock.wall()).total_seconds()
             gate = gate_of(run.gate)
-            return Dress(self._compiled(run, gate, source), ends, run, gate)
+            purse = await self._rates.purse_of(connection, run_id)
+            return Dress(self._compiled(run, gate, source), ends, run, gate, purse)
         except (EncodeError, ValueError) as error:
             log.error("! lane %d: run %d cannot be composed, it is held: %s", self._carrier.lane, run_id, error)
             return error if isinstance(error, EncodeError) else EncodeError(str(error))
@@ -354,7 +369,11 @@ class Dispatcher:
         if known is None:
             try:
                 known = Dress(
-                    self._compiled(plain.run, gate, source, gate.labels[country]), plain.ends_at, plain.run, gate
+                    self._compiled(plain.run, gate, source, gate.labels[country]),
+                    plain.ends_at,
+                    plain.run,
+                    gate,
+                    plain.purse,
                 )
             except EncodeError as error:
                 held = f"run {batch.run} cannot be composed for {country}, it is held: {error}"

@@ -160,7 +160,7 @@ class Intents:
             if wanted <= 0:
                 break
             ahead = batch.committed - batch.next_rank
-            upto = min(batch.n, batch.next_rank + wanted)
+            upto = min(batch.n, batch.next_rank + min(wanted, _granted(batch) if batch.limits else wanted))
             if upto > batch.committed:
                 planned.append((batch, upto))
                 ahead = upto - batch.next_rank
@@ -170,3 +170,9 @@ class Intents:
     async def close(self) -> None:
         """Close the connection."""
         await self._line.close()
+
+
+def _granted(batch: Batch) -> int:
+    """Say how many of a batch may leave soon: what its purse holds, and one that finds it empty and lets others by."""
+    left = [limit.left for limit in batch.limits if limit.left is not None]
+    return min(left, default=batch.n) + 1

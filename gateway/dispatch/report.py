@@ -72,6 +72,7 @@ class Report:
             "encoding": {"transliterated": ledger.transliterated, "segments_saved": ledger.segments_saved},
             "trouble": f"Postgres: {away}" if away else "",
             "control": self._control.report(lane.name),
+            "answers": {"all": ledger.responses, "throttled": ledger.throttled},
             "statuses": {statuses.name(value): n for value, n in ledger.refusals().items()},
             "alarm": carrier.alarm,
             "binds": [

@@ -31,6 +31,7 @@ from gateway.dispatch.line import Connect, Line
 from gateway.dispatch.membership import Membership
 from gateway.dispatch.optout import OptOuts
 from gateway.dispatch.query import Queries
+from gateway.dispatch.rates import Rates
 from gateway.dispatch.report import Report
 from gateway.dispatch.rescue import Rescue
 from gateway.dispatch.retention import Retention
@@ -90,6 +91,7 @@ class Worker:
         self._asks_consent = around.asks_consent
         self.feed = Feed(clock, self.connect, deadline_s, self.instance, around.erasure)
         self.stops = Stops(clock, self.connect, deadline_s, settings.worker.lease_s, identity)
+        self.rates = Rates(clock, self.connect, deadline_s)
         self.failover = Failover(settings, clock, self.connect, self._give_back, lambda: self.control.drained)
         self.retention = Retention(settings.retention, clock, self.connect, self.instance)
         self.returning = Returning(clock, self.connect, self.instance)
@@ -164,6 +166,7 @@ class Worker:
             self._tasks.append(self._guarded(lane.intents.run(), f"intent {lane.name}"))
         await self.slots.start()
         self._loops.append(self._guarded(self.slots.run(), "slots"))
+        self._loops.append(self._guarded(self.rates.run(), "rates"))
         self._loops.append(self._guarded(self.failover.run(), "failover"))
         self._loops.append(self._guarded(self.control.run(), "control"))
         self._loops.append(self._guarded(self.retention.run(), "retention"))
@@ -228,8 +231,10 @@ class Worker:
         intents = Intents(carrier, lambda: settlement.unsettled, worker, self._clock, self.connect, deadline_s)
         admission = Admission(self.connect, self._clock, deadline_s, self.instance)
         dispatcher = Dispatcher(
-            carrier, intents, worker, self._clock, self.connect, deadline_s, self.instance, self.feed, admission
-        )
+            carrier, intents, worker, self._clock, self.connect, deadline_s, self.instance, self.feed, admission,
+            self.rates,
+        )  # fmt: skip
+        self.rates.serve(carrier)
         rescue = Rescue(carrier, worker, self._clock, self.connect, deadline_s, self.membership.dead_of)
         queries = Queries(carrier, self._clock, self.connect, deadline_s) if settings.query_sm else None
         return Lane(name, carrier, intake, opt_outs, settlement, intents, dispatcher, rescue, queries)
@@ -272,7 +277,13 @@ class Worker:
             async with asyncio.timeout(drain_s):
                 await asyncio.gather(*(lane.end() for lane in self.lanes))
         # Together: each takes a second where Postgres does not answer.
-        closes = [self.failover.close(), self.retention.close(), self.returning.close(), self.control.close()]
+        closes = [
+            self.rates.close(),
+            self.failover.close(),
+            self.retention.close(),
+            self.returning.close(),
+            self.control.close(),
+        ]
         closes += [self.guards.close(), self.slots.close(), self.feed.close(), self.stops.close()]
         closes += [lane.close() for lane in self.lanes]
         if self._captures is not None:

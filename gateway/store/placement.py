@@ -168,6 +168,7 @@ PLACES: dict[str, Place] = {
     "coupon_use": LOCAL,
     "link_target": LOCAL,
     "page": LOCAL,
+    "rate_plan": LOCAL,
 }
 
 

@@ -14,7 +14,7 @@ from tests.commands.conftest import PATIENCE_S
 
 def test_without_a_database_it_says_so_and_makes_none(sluice, settings, tmp_path):
     result = sluice("status", "--json")
-    assert result.code == 0 and result.json == {"workers": [], "queues": [], "orders": [], "runs": []}
+    assert result.code == 0 and result.json == {"workers": [], "queues": [], "orders": [], "rates": [], "runs": []}
     assert "no database in" in result.err
     assert not (tmp_path / "home").exists()
     assert "nothing was sent from here" in sluice("status").err

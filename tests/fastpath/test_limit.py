@@ -101,3 +101,41 @@ def test_limit_without_figures_lets_everything_pass():
 def test_figures_that_make_no_limit_are_refused(figures):
     with pytest.raises(ValueError, match="expected"):
         Limit("x", **figures)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), st.floats(0.0, 9e5)), max_size=40))
+def test_th_1_purse_holds_what_was_granted_and_never_gives_more(steps):
+    purse = Limit("run 1", per_message=True)
+    purse.grant(0)
+    now, granted, spent = 1.0, 0, 0
+    assert purse.allowance(now) == purse.left == 0 and purse.per_day == 0
+    for more, wanted, gap in steps:
+        now += gap
+        purse.grant(more)
+        granted += more
+        n = min(wanted, purse.allowance(now))
+        purse.spend(n, now)
+        spent += n
+        purse.clear_day()
+        assert purse.left == purse.allowance(now) == granted - spent >= 0
+
+
+def test_th_1_empty_purse_is_asked_again_soon_and_its_rate_is_kept():
+    purse = Limit("run 1", per_message=True)
+    purse.grant(0, 100)
+    assert purse.ready_at(5.0) == 5.02
+    purse.grant(1000, 100)
+    assert purse.ready_at(5.0) == 5.0
+    sent, now = 0, 5.0
+    while now < 6.0:
+        n = purse.allowance(now)
+        purse.spend(n, now)
+        sent, now = sent + n, now + 0.001
+    assert 90 <= sent <= 100 and purse.left == 1000 - sent
+
+
+def test_purse_is_no_limit_of_days():
+    with pytest.raises(ValueError, match="expected a purse"):
+        Limit("sender X", per_day=5).grant(1)
+    with pytest.raises(ValueError, match="at least 0"):
+        Limit("run 1").grant(-1)

@@ -39,6 +39,7 @@ from tests.simulation import (
     queries_membership,
     queries_plain,
     queries_queue,
+    queries_rates,
     queries_receipts,
     queries_results,
     queries_retention,
@@ -55,6 +56,7 @@ from tests.simulation.tables import LOGS, Tables, Transaction
 ROOMS = (
     queries_admission, queries_control, queries_inbound, queries_membership, queries_queue, queries_receipts,
     queries_results, queries_runs, queries_transfer, queries_retention, queries_plain, queries_standing, queries_stops,
+    queries_rates,
 )  # fmt: skip
 # As Postgres has it: whoever has waited so long looks whether it waits for itself.
 DEADLOCK_TIMEOUT_S = 1.0

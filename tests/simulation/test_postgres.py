@@ -52,6 +52,16 @@ NOT_THE_WORKERS = {
 # gate reads. The job of retention is taken, where there is one, by a statement that has its model.
 # Reasons of suppression are lifted by jobs and commands.
 NOT_SIMULATED = {
+    # Who steers runs that have a rate is a job of automation.
+    "add_rate_plan",
+    "live_rate_plans",
+    "steer_rate",
+    "tell_rate",
+    "left_of_run",
+    "tally_outcomes",
+    "tally_receipts",
+    "stops_since",
+    "written_of_run",
     "stop_reasons",
     # What people have done, and what they ask for.
     "note_audit",
