@@ -40,6 +40,8 @@ from gateway.automation.stepping import Stepping
 from gateway.campaign import answering
 from gateway.campaign.clicks import Networks
 from gateway.config import Settings, endpoint
+from gateway.automation.shop import Shop
+from gateway.config import Settings
 from gateway.dispatch import memory
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.guards import Surroundings
@@ -441,6 +443,7 @@ async def open_worker(
         jobs.append(Offers(CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Replying(settings, CLOCK.wall, worker.connect, worker.instance, drawn, answerers(settings)))
         jobs.append(Rating(settings, CLOCK.wall, worker.connect, worker.instance, CLOCK.monotonic))
+        jobs.append(Shop(CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Erasing(settings, CLOCK.wall, worker.connect, worker.instance, around.erasure))
         route = functools.partial(_route_of, table_of(settings))
         jobs.append(Stepping(settings, CLOCK.wall, worker.connect, worker.instance, drawn, route))

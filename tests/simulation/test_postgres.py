@@ -40,6 +40,7 @@ NOT_THE_WORKERS = {
     "links.sql": ("links",),
     "lists.sql": ("lists",),
     "pages.sql": ("pages",),
+    "products.sql": ("products",),
     "profiles.sql": ("profiles", "eventfiles"),
     "retention.sql": ("retention", "months"),
     "returns.sql": ("returns",),
