@@ -7,7 +7,6 @@ The floors, from the ground up; a module imports only from lower ones or from it
     1  reasons  person  rules  gate  predicate  consent  brand  suppression  rfm  erasure    and those of campaigns
     1  templatetext  template                       what a message says
     1  experiment                                   who gets which of the things that are compared
-    1  coupon                                       what they offer
     1  delay  document  happening                   what campaigns are written in
     1  rate                                         how fast a run goes
     1  link  page                                   where messages lead

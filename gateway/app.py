@@ -41,6 +41,7 @@ from gateway.campaign import answering
 from gateway.campaign.clicks import Networks
 from gateway.config import Settings, endpoint
 from gateway.automation.shop import Shop
+from gateway.automation.stepping import Stepping
 from gateway.config import Settings
 from gateway.dispatch import memory
 from gateway.dispatch.clock import Clock
