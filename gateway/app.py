@@ -36,13 +36,11 @@ from gateway.automation.rates import Rating
 from gateway.automation.replying import Replying
 from gateway.automation.rfm import Rfm
 from gateway.automation.sessions import Sessions
+from gateway.automation.shop import Shop
 from gateway.automation.stepping import Stepping
 from gateway.campaign import answering
 from gateway.campaign.clicks import Networks
 from gateway.config import Settings, endpoint
-from gateway.automation.shop import Shop
-from gateway.automation.stepping import Stepping
-from gateway.config import Settings
 from gateway.dispatch import memory
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.guards import Surroundings
