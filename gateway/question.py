@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
+from gateway.document import Ask, seconds_of
 from gateway.keywords import tokens_of
 from gateway.routing import Problem
 
@@ -111,6 +112,19 @@ def read_question(value: Any, key: str, problems: list[Problem]) -> Question | N
     found = problems_of(key, question)
     problems += found
     return None if found else question
+
+
+def question_of(step: Ask, key: str, problems: list[Problem]) -> Question | None:
+    """Make the question that a step asks: its text is the step's; None and problems where it is none.
+
+    A text with fields is the person's own: it cannot be said again as it stands, so `retry` says what is sent then.
+    """
+    given = {"save_as": step.attribute, **step.question}
+    if "{{" in step.text and not given.get("retry"):
+        problems.append((f"{key}.retry", "what is sent where an answer cannot be read: the text has fields", "nothing"))
+        return None
+    own = {"name": step.name, "text": step.text, "timeout_s": max(60, seconds_of(step.within))}
+    return read_question({**given, **own}, key, problems)
 
 
 def problems_of(key: str, question: Question) -> list[Problem]:

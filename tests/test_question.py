@@ -3,10 +3,12 @@
 from datetime import date
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.question import Choice, Question, is_right, json_value, read_question, text_in
+from gateway.document import Ask
+from gateway.question import Choice, Question, is_right, json_value, question_of, read_question, text_in
 from gateway.routing import Problem
 
 SIZE: dict[str, Any] = {
@@ -48,6 +50,18 @@ def test_in_9_what_is_wrong_with_a_question_is_said_with_its_place() -> None:
     assert keys(choices=[{"value": "s", "price": 3}, {"value": "l"}]) == ["choices[0]"]
     assert keys(choices=[], type="number", right="five") == ["right"]
     assert keys(choices=[], type="yes_no", right="maybe") == ["right"]
+
+
+def test_in_9_a_step_that_asks_is_a_question_of_its_name_and_its_text() -> None:
+    found: list[Problem] = []
+    step = Ask(name="size", text="Small or large?", within="2h", attribute="shirt", question={
+        "type": "choice", "choices": [{"value": "small"}, {"value": "large"}]})  # fmt: skip
+    made = question_of(step, "steps[0].question", found)
+    assert made is not None and not found
+    assert (made.name, made.text, made.timeout_s, made.save_as) == ("size", "Small or large?", 7200, "shirt")
+    fields = msgspec.structs.replace(step, text="{{ name }}, small or large?")
+    assert question_of(fields, "steps[0].question", found) is None and found[0][0] == "steps[0].question.retry"
+    assert question_of(msgspec.structs.replace(step, question={"type": "size"}), "q", found) is None
 
 
 def test_a_text_is_that_of_the_language_else_of_its_main_one_else_the_first() -> None:

@@ -13,11 +13,23 @@ from gateway.campaign import audience, workflow
 from gateway.campaign.audience import Known
 from gateway.campaign.workflow import Plan
 from gateway.config import Settings
-from gateway.document import Branch, Document, EnterWorkflow, ListAdd, ListRemove, OnAudience, OnCall, OnList
+from gateway.document import (
+    Ask,
+    Branch,
+    Document,
+    EnterWorkflow,
+    ListAdd,
+    ListRemove,
+    OnAudience,
+    OnCall,
+    OnKeyword,
+    OnList,
+)
 from gateway.errors import AudienceFault, StoreError
 from gateway.predicate import InSegment, Predicate, walk
+from gateway.question import question_of
 from gateway.routing import Problem
-from gateway.store import campaigns, causes, people, selection, watched
+from gateway.store import campaigns, causes, conversations, people, selection, watched
 from gateway.store.campaigns import Campaign
 from gateway.store.postgres import Connection
 
@@ -56,6 +68,9 @@ async def check(
             for node in walk(tree)
             if isinstance(node, InSegment) and node.name not in kept
         ]
+    for place, at in enumerate(plan.steps):
+        if isinstance(at.step, Ask):
+            question_of(at.step, f"steps[{place}].question", problems)
     trigger = document.trigger
     if isinstance(trigger, OnAudience) and trigger.audience not in kept:
         problems.append(("trigger.audience", "an audience that is kept", repr(trigger.audience)))
@@ -150,9 +165,18 @@ async def launch(connection: Connection, settings: Settings, name: str, now: dat
         await campaigns.go(connection, held, "live", now, found.version)
         names: list[tuple[causes.Kind, str]] = [(_KINDS[kind], of) for kind, of in workflow.listens(plan, ids, name)]
         await campaigns.listen(connection, held.id, names)
+        await conversations.set_keywords(connection, name, _keywords(settings, document))
         after = await campaigns.named(connection, name)
     assert after is not None
     return after
+
+
+def _keywords(settings: Settings, document: Document) -> list[tuple[str, str]]:
+    """Name the words that begin a campaign, by the inboxes of its brand; where it has none, whatever is written to."""
+    if not isinstance(document.trigger, OnKeyword):
+        return []
+    inboxes = [name for name, inbox in settings.inboxes.items() if inbox.brand == document.brand] or [""]
+    return [(word, inbox) for word in document.trigger.words for inbox in inboxes]
 
 
 _KINDS: Mapping[str, causes.Kind] = {
@@ -181,6 +205,7 @@ async def set_state(connection: Connection, name: str, state: str, now: datetime
         await campaigns.go(connection, held, state, now)
         if state == "ended":
             await campaigns.listen(connection, held.id, ())
+            await conversations.set_keywords(connection, name, ())
         after = await campaigns.named(connection, name)
     assert after is not None
     return after

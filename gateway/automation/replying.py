@@ -303,11 +303,9 @@ class Replying(Job):
             text = text_in(texts, conversation.language)
             self._say(kept, conversation, text, now, by="question", answers=False)
         elif decision.kind == "keyword":
-            for word, campaign in triggers:
-                properties = {"word": word, "campaign": campaign, "sender": one.destination, "text": one.text}
-                self._tell(
-                    kept, conversation, KEYWORD, f"{KEYWORD}:{campaign}:{one.key}", one.at, makes=True, **properties
-                )
+            # One event, whichever campaigns have the word: each of them looks for it.
+            said = {"word": triggers[0][0].casefold(), "sender": one.destination, "text": one.text}
+            self._tell(kept, conversation, KEYWORD, f"{KEYWORD}:{one.key}", one.at, makes=True, **said)
         elif decision.kind == "auto":
             sought = Sought(conversation=conversation.id, key=one.key, text=one.text, language=conversation.language)
             kept.owed.append((next(self._ids), number, sought))

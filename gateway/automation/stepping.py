@@ -12,7 +12,7 @@ Not here: the gate, which asks everything again (dispatch/admission.py).
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 from random import Random
@@ -56,11 +56,13 @@ from gateway.happening import Sought
 from gateway.message import MessageClass, Refusal
 from gateway.person import OUR_SOURCE, Item, Who
 from gateway.predicate import Consent, Or, Predicate
+from gateway.question import question_of
 from gateway.reasons import Reason
 from gateway.routing import Plan as RoutePlan
 from gateway.store import (
     campaigns,
     causes,
+    conversations,
     enrolments,
     happenings,
     jobs,
@@ -73,6 +75,7 @@ from gateway.store import (
     stops,
 )
 from gateway.store.audiences import Terms
+from gateway.store.conversations import Asked
 from gateway.store.enrolments import ENDED, UNDER_WAY, Done, Enrolment, Move, New, Outgoing
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -511,6 +514,7 @@ class Stepping(Job):
                     if outcome.is_due(now) and moved:
                         ready.add(one.id)
         missing = await self._put_out(connection, bucket, texts, now)
+        await self._ask(connection, bucket, texts, missing, now)
         done = [
             msgspec.structs.replace(one, outcome=missing[one.enrolment, one.visit], run=None)
             if (one.enrolment, one.visit) in missing
@@ -591,6 +595,34 @@ class Stepping(Job):
                 facts.failed = {id_: self._effects[key] for key, id_ in visits.items() if self._effects.get(key)}
                 return facts, {id_ for key, id_ in visits.items() if key not in self._effects}
         return facts, set()
+
+    async def _ask(
+        self,
+        connection: Connection,
+        bucket: int,
+        texts: Mapping[tuple[int, int, int], list[tuple[Enrolment, Standing]]],
+        missing: Container[tuple[int, int]],
+        now: datetime,
+    ) -> None:
+        """Let the questions that are sent wait for their answers (IN-9)."""
+        asked: list[Asked] = []
+        for (campaign, version, place), some in texts.items():
+            plan = await self._plan(connection, campaign, version)
+            step = plan.steps[place].step
+            question = question_of(step, "question", []) if isinstance(step, Ask) else None
+            if question is None:
+                continue
+            until = now + timedelta(seconds=question.timeout_s)
+            asked += [
+                Asked(
+                    number=one.number, enrolment=one.id, step=question.name, visit=standing.visits, question=question,
+                    asked_at=now, until=until, campaign=plan.document.name,
+                )
+                for one, standing in some
+                if one.number is not None and (one.id, standing.visits) not in missing
+            ]  # fmt: skip
+        if asked:
+            await conversations.ask(connection, bucket, asked)
 
     async def _gone(
         self, connection: Connection, bucket: int, plan: Plan, some: Sequence[tuple[Enrolment, Standing]], now: datetime

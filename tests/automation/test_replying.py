@@ -29,6 +29,7 @@ from gateway.store.conversations import Asked
 from tests.fixtures.campaign import numbers
 from tests.fixtures.conversations import DESK, NOW, NUMBER, SIZE, World, world
 from tests.fixtures.engine import engine, until
+from tests.fixtures.shop import Shop, settings_of
 
 OPENED = "conversation_opened"
 
@@ -179,9 +180,9 @@ async def test_in_2_a_keyword_is_told_of_whoever_writes_it_with_where_it_was_wri
         await w.writes("JOIN", NUMBER + 1, to="555")
         await w.writes("i want to join you", NUMBER + 2)
         await w.hears()
-        told = [(p["campaign"], p["sender"]) for name, p in await w.told() if name == "keyword"]
-        assert sorted(told) == [("any", "12345"), ("club", "12345")]
-        assert [p["campaign"] for name, p in await w.told(NUMBER + 1) if name == "keyword"] == ["any"]
+        told = [(p["word"], p["sender"]) for name, p in await w.told() if name == "keyword"]
+        assert told == [("join", "12345")], "once, whichever campaigns have it"
+        assert [p["inbox"] for name, p in await w.told(NUMBER + 1) if name == "keyword"] == ["shop"]
         assert await w.told(NUMBER + 2) == []
         await conversations.set_keywords(w.connection, "club", [])
         assert {campaign for _, _, campaign in await conversations.keywords(w.connection)} == {"any"}
@@ -489,3 +490,61 @@ async def test_in_9_handsets_of_the_simulator_are_asked_again_by_submit_sm_until
 
 def test_words_of_campaigns_are_compared_as_people_write_them() -> None:
     assert tokens_of("  Jóin! ") == tokens_of("JOIN")
+
+
+SURVEY = """
+name = "survey"
+kind = "workflow"
+brand = "acme"
+[trigger]
+on = "keyword"
+words = ["QUIZ"]
+[[steps]]
+do = "ask"
+name = "size"
+text = "Small or large?"
+attribute = "size"
+within = "2h"
+then = "thanks"
+otherwise = "sorry"
+[steps.question]
+type = "choice"
+choices = [{value = "small"}, {value = "large"}]
+[[steps]]
+do = "send"
+name = "thanks"
+text = "Thank you"
+next = "exit"
+[[steps]]
+do = "send"
+name = "sorry"
+text = "Another time"
+"""
+
+
+@pytest.mark.covers("S0.18", "S4.20", "S4.25")
+async def test_in_9_a_workflow_begins_by_a_keyword_asks_and_goes_the_way_of_the_answer(dsn: str) -> None:
+    settings = settings_of(dsn)
+    shop = await Shop.open(dsn, settings)
+    try:
+        async with world(dsn) as w:
+            w.settings, w.now = settings, shop.now
+            people = [NUMBER, NUMBER + 1]
+            await shop.people(people)
+            await shop.apply(SURVEY)
+            for number in people:
+                await w.writes("quiz", number)
+            await w.hears()
+            await shop.goes_on(timedelta(seconds=1))
+            assert sorted(await shop.texts()) == [(number, "Small or large?") for number in people]
+            w.now = shop.now + timedelta(minutes=1)
+            await w.writes("the large one", NUMBER)
+            await w.hears()
+            await shop.goes_on(timedelta(minutes=2))
+            await shop.goes_on(timedelta(hours=3))
+            said = [one for one in await shop.texts() if one[1] != "Small or large?"]
+            assert sorted(said) == [(NUMBER, "Thank you"), (NUMBER + 1, "Another time")]
+            row = "SELECT attributes ->> 'size' FROM profile WHERE number = $1"
+            assert [await w.connection.fetchval(row, number) for number in people] == ["large", None]
+    finally:
+        shop.close()
