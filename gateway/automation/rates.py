@@ -11,15 +11,18 @@ Not here: what a purse is and who takes from it (dispatch/rates.py), the sums (c
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.automation.job import Job
-from gateway.campaign.rates import Tally, affordable, breached, per_s_of, step_of
+from gateway.campaign.rates import Spans, Tally, affordable, breached, per_s_by_country, spans_in, step_of
 from gateway.config import Settings
 from gateway.countries import letters_of
 from gateway.events import event
+from gateway.gate import gate_of
+from gateway.message import MessageClass
 from gateway.rate import RECEIPT_S
 from gateway.store import control, events, postgres, rates, runs
 from gateway.store.control import Order
@@ -98,10 +101,11 @@ class Rating(Job):
         run = await runs.run_by_id(connection, one.run)
         if run is None or run.enqueued_at is None:
             return
-        waiting = chunks = 0
+        by_country: Counter[str] = Counter()
         for lane in names:
-            messages, open_chunks = await rates.left(connection, lane, one.run)
-            waiting, chunks = waiting + messages, chunks + open_chunks
+            found = await rates.left(connection, lane, one.run)
+            by_country.update({letters_of(country): n for country, n in found.items()})
+        waiting = sum(by_country.values())
         skipped, spent, looked_at = one.skipped, one.spent, one.looked_at
         began = self._ticks()
         if one.plan.budget or one.plan.thresholds or one.plan.over_s:
@@ -112,7 +116,13 @@ class Rating(Job):
         # What is above the watermarks has not left; they run ahead of it, so that what was granted says more.
         left = max(run.recipients - one.granted - skipped, waiting)
         ends_at = None if one.started_at is None else one.started_at.timestamp() + one.plan.over_s
-        per_s = per_s_of(one.plan, run.recipients, left, now.timestamp(), ends_at)
+        at = now.timestamp()
+        gate, class_ = gate_of(run.gate), MessageClass(run.class_)
+
+        def spans_of(country: str) -> Spans | None:
+            return None if gate is None else spans_in(gate, class_, country, at, max(at + 1, ends_at or at))
+
+        per_s = per_s_by_country(one.plan, run.recipients, left, by_country, at, ends_at, spans_of)
         named = (run.name, str(run.id))
         stands = any(each.stops and (key in named or key.rpartition("@")[0] in named) for key, each in orders.items())
         step = step_of(one.plan, run.recipients, one.granted, one.stage, one.held_since, now, one.is_told, stands)
@@ -128,7 +138,7 @@ class Rating(Job):
                 await self._stop(connection, run, min(run.lanes), "", why, orders, now)
         await rates.steer(
             connection, one.run, per_s=per_s, goes_to=goes_to, stage=step.stage, held_since=step.held_since,
-            skipped=skipped, spent=spent, now=looked_at or now, is_over=not chunks,
+            skipped=skipped, spent=spent, now=looked_at or now, is_over=not by_country,
         )  # fmt: skip
 
     def _known(self, one: Planned, at: float) -> int:

@@ -10,13 +10,19 @@ Not here: reading words (gateway/rate.py), where credit is kept (store/rates.py)
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from msgspec import Struct, structs
 
+from gateway.campaign import zones
+from gateway.campaign.quiet_hours import Hours, Layer, Rules
+from gateway.campaign.zones import Place
+from gateway.gate import Gate
+from gateway.message import MessageClass
 from gateway.rate import RatePlan, Threshold
+from gateway.rules import Problem, read_window
 
 Spans = Sequence[tuple[float, float]]
 """Sorted [begin, end) in seconds: when it is open."""
@@ -58,6 +64,42 @@ def per_s_of(
         # What is left when the time is over does not thin out for ever.
         return max(even, min(left / LEAST_LEFT_S, CATCH_UP_TIMES * even))
     return max(1e-6, min(left / room, CATCH_UP_TIMES * even))
+
+
+def per_s_by_country(
+    plan: RatePlan, total: int, left: int, waiting: Mapping[str, int], now: float, ends_at: float | None,
+    spans_of: Callable[[str], Spans | None],
+) -> float:  # fmt: skip
+    """Return the same for people of several countries: of each the rate of what is open there, while it is.
+
+    waiting   of what is left, how much in each country, in whatever measure
+    spans_of  when it is open in a country, from now until the end at least; None: always
+    """
+    every = sum(waiting.values())
+    if not plan.over_s or not every:
+        return per_s_of(plan, total, left, now, ends_at)
+    per_s = 0.0
+    for country, some in waiting.items():
+        spans = spans_of(country)
+        if spans is None or any(first <= now < last for first, last in spans):
+            share = some / every
+            per_s += per_s_of(plan, math.ceil(total * share), math.ceil(left * share), now, ends_at, spans)
+    # Where it is shut everywhere, the gate holds what is granted: it goes on as it was planned.
+    return per_s or total / plan.over_s
+
+
+def spans_in(gate: Gate, class_: MessageClass, country: str, begin: float, end: float) -> Spans:
+    """Return when the windows of a run are open in a country, by the clock of most of its people."""
+    problems: list[Problem] = []
+    layers = [
+        Layer(name=name, window=window, zone=gate.zones.get(name, ""))
+        for name, value in gate.windows.items()
+        if (window := read_window(value, name, problems)) is not None
+    ]
+    hours = Hours(Rules(class_=class_, layers=tuple(layers), to_hard_limit=gate.to_hard_limit))
+    names = zones.zones_of_country(country) if country else ()
+    places = (Place(names[0] if names else zones.NOWHERE, country, ""),)
+    return [(float(first), float(last)) for first, last in hours.openings(places, int(begin), math.ceil(end))]
 
 
 class Credit(Struct, frozen=True, kw_only=True):

@@ -106,10 +106,10 @@ async def tell(connection: Connection, runs: Sequence[int]) -> list[int]:
     return [row["run"] for row in await connection.fetch(query("tell_rate"), list(runs))]
 
 
-async def left(connection: Connection, lane: int, run: int) -> tuple[int, int]:
-    """Count what of a run waits on a lane; -> messages above the watermarks, open chunks."""
-    row = await connection.fetchrow(query("left_of_run"), lane, run)
-    return int(row["messages"]), int(row["chunks"])
+async def left(connection: Connection, lane: int, run: int) -> dict[int, int]:
+    """Count what of a run waits on a lane: messages above the watermarks of open chunks, by country."""
+    rows = await connection.fetch(query("left_of_run"), lane, run)
+    return {row["country"]: int(row["messages"]) for row in rows}
 
 
 async def answers(connection: Connection, lane: int, run: int, since: datetime, old_before: datetime) -> list[Answered]:

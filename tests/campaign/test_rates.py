@@ -19,9 +19,13 @@ from gateway.campaign.rates import (
     forecast,
     grant,
     open_s,
+    per_s_by_country,
     per_s_of,
+    spans_in,
     step_of,
 )
+from gateway.gate import Gate
+from gateway.message import MessageClass
 from gateway.rate import RatePlan, Threshold, read_threshold
 
 NOW = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -214,3 +218,32 @@ def test_th_2_there_is_a_shortfall_exactly_when_it_ends_too_late(ways: Any, expi
 def test_threshold_is_written_as_it_is_read() -> None:
     threshold = Threshold(kind="failure", share=0.2, least=50)
     assert read_threshold(threshold.words) == threshold
+
+
+def test_th_1_each_country_goes_at_the_rate_of_what_is_open_there() -> None:
+    plan = RatePlan(over_s=100)
+    spans: dict[str, Any] = {"GB": [(0.0, 50.0)], "DE": [(60.0, 90.0)], "FR": None}
+
+    def rate(now: float, **waiting: int) -> float:
+        return per_s_by_country(plan, 1000, sum(waiting.values()), waiting, now, 100.0, spans.__getitem__)
+
+    assert rate(0.0, GB=500) == pytest.approx(10.0)
+    assert rate(0.0, GB=500, DE=500) == pytest.approx(10.0)
+    assert rate(60.0, DE=300) == pytest.approx(10.0)
+    assert rate(0.0, GB=500, FR=500) == pytest.approx(15.0)
+    # Where it is shut everywhere the gate holds what is granted.
+    assert rate(55.0, DE=500) == pytest.approx(10.0)
+    assert per_s_by_country(RatePlan(per_s=7.0), 9, 9, {"GB": 9}, 0.0, None, spans.__getitem__) == 7.0
+
+
+def test_th_1_what_is_open_in_a_country_is_by_its_own_clock() -> None:
+    gate = Gate(windows={"campaign": "09:00-20:00", "shop": "10:00-18:00"}, zones={"shop": "Europe/London"})
+    begin = datetime(2026, 3, 2, tzinfo=UTC).timestamp()
+
+    def hours(country: str) -> list[tuple[float, float]]:
+        found = spans_in(gate, MessageClass.BULK, country, begin, begin + 86_400)
+        return [((first - begin) / 3600, (last - begin) / 3600) for first, last in found]
+
+    assert hours("GB") == [(10.0, 18.0)]
+    # 09:00 to 20:00 in Tokyo are midnight to 11:00 in London.
+    assert hours("JP") == [(10.0, 11.0)]

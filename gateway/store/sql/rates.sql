@@ -49,10 +49,10 @@ WHERE run = $1::bigint;
 UPDATE rate_plan SET is_told = true WHERE run = ANY($1::bigint[]) AND NOT is_over AND held_since IS NOT NULL RETURNING run;
 
 -- name: left_of_run
--- Count what of a run has not left on a lane: messages above the watermarks of chunks, and how many of them are open.
+-- Count what of a run has not left on a lane, by country: messages above the watermarks of chunks that are open.
 -- index: chunk_run (lane, run)
-SELECT coalesce(sum(n - sent_upto), 0)::bigint AS messages, count(*) AS chunks FROM chunk
-WHERE lane = $1::int AND run = $2::bigint AND state < 2;
+SELECT country, sum(n - sent_upto)::bigint AS messages FROM chunk
+WHERE lane = $1::int AND run = $2::bigint AND state < 2 GROUP BY country;
 
 -- name: tally_outcomes
 -- Count what a carrier answered to the messages of a run, by country; $4 = until when a message is old enough for a receipt.
