@@ -96,7 +96,8 @@ def cpu_s(pid: int) -> float:
 async def measure(dsn: str, folder: Path, arguments: argparse.Namespace, pid: int) -> dict[str, list[float]]:
     """Run the rounds."""
     await migrate(dsn)
-    found: dict[str, list[float]] = {name: [] for name in ("made", "answered", "door", "postgres", "p50", "p99")}
+    names = ("made", "maker", "making", "answered", "door", "postgres", "p50", "p99")
+    found: dict[str, list[float]] = {name: [] for name in names}
     (folder / "sluice.toml").write_text(SETTINGS)
     cores = sorted(os.sched_getaffinity(0))
     words = [sys.executable, "-m", "gateway", "links", "serve", "--listen", "127.0.0.1:0", "--dsn", dsn]
@@ -110,8 +111,11 @@ async def measure(dsn: str, folder: Path, arguments: argparse.Namespace, pid: in
         said = re.search(r"http://(\S+)", await asyncio.to_thread(door.stderr.readline))
         assert said is not None
         for _ in range(arguments.rounds):
+            before, of_server = time.process_time(), server_cpu_s(pid)
             rate, tokens = await mint(dsn, arguments.links)
             found["made"].append(rate)
+            found["maker"].append((time.process_time() - before) / len(tokens) * 1e6)
+            found["making"].append((server_cpu_s(pid) - of_server) / len(tokens) * 1e6)
             before, of_server = cpu_s(door.pid), server_cpu_s(pid)
             rate, took = await ask(said[1], tokens[: arguments.requests], arguments.connections)
             found["answered"].append(rate)
@@ -149,6 +153,8 @@ def main() -> int:
             found = app.run(measure(server.dsn, Path(folder), arguments, server.pid))
     told: list[Any] = [
         figures.figure("links made a second", found["made"], "/s", floor=MINT_FLOOR_PER_S),
+        figures.figure("CPU of who makes one", found["maker"], "us", better=figures.LOWER),
+        figures.figure("CPU of Postgres, a link", found["making"], "us", better=figures.LOWER),
         figures.figure("links answered a second, one core", found["answered"], "/s", floor=ANSWER_FLOOR_PER_S),
         figures.figure("CPU of the door, a request", found["door"], "us", better=figures.LOWER),
         figures.figure("CPU of Postgres, a request", found["postgres"], "us", better=figures.LOWER),

@@ -39,10 +39,11 @@ from gateway.redirect.rendering import Made
 from gateway.store import pages, postgres
 from gateway.store.links import Click, Found
 from gateway.store.pages import Entry, Version
-from gateway.store.profiles import first_id
 
 log = logging.getLogger(__name__)
 
+# Of a click: two of so many meet never, however many processes draw them.
+ID_BITS = 63
 MOST_BODY = 16_384
 MOST_FIELDS = 100
 BODY_S = 10.0
@@ -194,7 +195,7 @@ class Door:
         )
         now = self._clock.wall()
         return Click(
-            bucket=link.bucket, id=first_id(now, self._chance), token=link.token, number=link.number,
+            bucket=link.bucket, id=self._chance.getrandbits(ID_BITS), token=link.token, number=link.number,
             target=link.target, run=link.run, at=now, made_at=link.made_at,
             verdict=Verdict.UNDECIDED if ruling is None else ruling.verdict, is_told=ruling is not None,
             rule="" if ruling is None else ruling.rule, agent=agent,
@@ -258,8 +259,8 @@ class Door:
     async def _enter(self, link: Found, version: Version, form: Form, answers: Mapping[str, object]) -> None:
         now = self._clock.wall()
         entry = Entry(
-            bucket=link.bucket, id=first_id(now, self._chance), number=link.number, target=link.target, run=link.run,
-            at=now, form=form.name, page=version.page.name, version=version.version, answers=answers,
+            bucket=link.bucket, id=self._chance.getrandbits(ID_BITS), number=link.number, target=link.target,
+            run=link.run, at=now, form=form.name, page=version.page.name, version=version.version, answers=answers,
             scope=0 if form.contest else link.target,
         )  # fmt: skip
         async with self._writes.take(self._deadline_s, "page entry") as connection:
