@@ -21,6 +21,7 @@ from gateway.brand import BrandSettings, gate_of_brand, may_bypass, with_footer
 from gateway.campaign.quiet_hours import Occurrence
 from gateway.commands._control import whoever
 from gateway.commands._countries import judge_countries, labels_of, say_countries
+from gateway.commands._links import link_list
 from gateway.commands._options import Refused, plain, say
 from gateway.commands._rates import judge_rate, keep_rate
 from gateway.commands.audience import kept_audience, read_tree, terms_of
@@ -269,6 +270,11 @@ async def enqueue_audience(
             priority=options["priority"],
             beside=database.connection,
         )
+        assert run.list is not None
+        await link_list(
+            connection, settings, options["brand"], options["links"], campaign=run.name, list_id=run.list,
+            run=run.id, now=now,
+        )  # fmt: skip
         living = [worker for worker in await runs.workers(connection) if not is_dead(worker, us, now)]
         await judge_rate(
             connection, settings, lanes, options["plan"], run.recipients, class_, now, options, options["parts"]

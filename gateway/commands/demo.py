@@ -206,7 +206,7 @@ async def play(folder: Path, dsn: str, seed: int, as_json: bool) -> bool:
         "asked": Encoding(),
     }
     template = Template(TEXT)
-    options["fields"] = template.fields
+    options |= {"fields": template.fields, "links": {}, "brand": ""}
     say(f"folder      {plain(str(folder))}")
     reading = send.open_reading(options, template.fields)
     with reading.table:

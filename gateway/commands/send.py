@@ -32,6 +32,7 @@ from gateway.commands._gated import (
     judge_gate_options,
     say_zones,
 )
+from gateway.commands._links import judge_links, link_list, links_of
 from gateway.commands._options import (
     DELIMITER_NAMES,
     EXIT_NOT_NOW,
@@ -104,6 +105,10 @@ NAME_CHARACTERS = 200
     metavar="TO[:FROM]",
     help="Ports of an application on the handset, 0 to 65535; 8-bit ones as 8/TO[:FROM].",
 )
+@click.option(
+    "--link", "links", multiple=True, metavar="NAME=URL", help="{{ link.NAME }}: a short link for each; page:P, optout."
+)
+@click.option("--link-life", default="30d", show_default=True, help="Then a page says that it is over.")
 @click.option("--name", default="", help="Of the run; by default the file's name.")
 @click.option("--expires-after", type=Finite(1), metavar="SECONDS", help="Send nothing of it later than this.")
 @click.option("--region", metavar="GB", help="Country of numbers written without +.")
@@ -163,6 +168,11 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
         options["plan"] = rate_of(settings, names, options, options["parts"])
         options["fields"] = fields_of(template, carriers)
         options["required"] = required_of(template, carriers)
+        options["links"] = links_of(options["links"], options["link_life"])
+        judge_links(settings, options["brand"], template.text, options["links"], template.fields)
+        # Columns that stand in their addresses come with the others.
+        of_links = [name for link in options["links"].values() for name in link.fields]
+        options["fields"] = tuple(dict.fromkeys((*options["fields"], *of_links)))
         sha256 = ""
         if options["audience"]:
             people_now = app.run(judge_audience(settings, table, options))
@@ -243,7 +253,7 @@ def open_reading(options: dict[str, Any], fields: tuple[str, ...]) -> Reading:
             table,
             Numbers(options["region"], forms=options["forms"], mobile=options["mobile_only"]),
             number_column=options["number_column"],
-            template_fields=fields,
+            template_fields=tuple(name for name in fields if name not in options["links"]),
             shows_numbers=options["show_numbers"],
         )
     except BaseException:
@@ -277,6 +287,9 @@ def _judge(report: Report, template: Template, options: dict[str, Any], labelled
     missing = [name for name in report.missing_fields if name in options["required"]]
     if missing:
         raise Refused(f"--carrier: the file has no column {', '.join(missing)}, which the carrier requires (tlvs)")
+    missing = [name for link in options["links"].values() for name in link.fields if name in report.missing_fields]
+    if missing:
+        raise Refused(f"--link: the file has no column {', '.join(missing)}, which an address has")
     if not report.sent:
         raise Refused("nobody to send to")
     if options["strict"] and (report.refused or report.duplicates):
@@ -381,6 +394,10 @@ async def enqueue(
             lanes=list(lanes.values()), list_id=loaded.list_id, source=file_name, now=now,
             expires_at=None if expires is None else now + timedelta(seconds=expires), encoding=options["asked"],
             receipt_policy=options["receipt_policy"], gate=gate, priority=options["priority"],
+        )  # fmt: skip
+        await link_list(
+            connection, settings, options["brand"], options["links"], campaign=run.name, list_id=loaded.list_id,
+            run=run.id, now=now,
         )  # fmt: skip
         living = [worker for worker in await runs.workers(connection) if not is_dead(worker, us, now)]
         await keep_rate(connection, run.id, options["plan"], loaded.entries)

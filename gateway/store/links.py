@@ -10,14 +10,14 @@ Not here: tokens and targets (gateway/link.py), who clicked (campaign/clicks.py)
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
 from msgspec import Struct
 
-from gateway.link import CHANCE_BITS, Target, Verdict, decode, encode, token_of, url_of
+from gateway.link import CHANCE_BITS, Link, Target, Verdict, decode, encode, target_of, token_of, url_of
 from gateway.person import hash_of
 from gateway.store.columns import ints
 from gateway.store.postgres import Connection, deadline
@@ -27,6 +27,7 @@ from gateway.store.queries import query
 TRIES = 3
 # Of a list, in one transaction.
 ENTRIES_AT_ONCE = 2000
+BUCKETS = 256
 PAGE_S = 60.0
 _COLUMNS = ("bucket", "token", "number", "target", "run", "made_at", "expires_at", "params")
 
@@ -43,6 +44,14 @@ class Wanted(NamedTuple):
     made_at: datetime
     expires_at: datetime
     params: tuple[str, ...] | None = None
+
+
+class Linked(Struct, frozen=True, kw_only=True):
+    """A link of a document whose target is kept. fields: the values that it takes of each message, in their order."""
+
+    id: int
+    fields: tuple[str, ...]
+    lifetime: timedelta
 
 
 class Found(Struct, frozen=True, gc=False):
@@ -111,6 +120,18 @@ async def keep_target(connection: Connection, target: Target, now: datetime) -> 
     return int(found)
 
 
+async def keep_links(
+    connection: Connection, named: Mapping[str, Link], *, brand: str, campaign: str, now: datetime
+) -> dict[str, Linked]:
+    """Keep where all links of a document lead; -> them by name, for `urls`."""
+    found = {}
+    for name, link in sorted(named.items()):
+        target = target_of(link, name, brand=brand, campaign=campaign)
+        id_ = await keep_target(connection, target, now)
+        found[name] = Linked(id=id_, fields=target.fields, lifetime=link.lifetime)
+    return found
+
+
 async def targets(connection: Connection, ids: Iterable[int]) -> dict[int, Target]:
     """Read where links lead, by ids."""
     rows = await connection.fetch(query("link_targets"), sorted(set(ids)))
@@ -140,6 +161,30 @@ async def mint(connection: Connection, bucket: int, wanted: Sequence[Wanted], ch
     return [token_of(bucket, one) for one in drawn]
 
 
+async def urls(
+    connection: Connection,
+    bucket: int,
+    domain: str,
+    linked: Mapping[str, Linked],
+    people: Sequence[tuple[int, Mapping[str, str]]],
+    *,
+    run: int,
+    now: datetime,
+    chance: Random,
+) -> list[dict[str, str]]:
+    """Make every link of a text for each of some people of a bucket, (number, values); -> their addresses, by name.
+
+    One COPY for all of them, within the transaction that makes their messages.
+    """
+    wanted = [
+        Wanted(number, one.id, run, now, now + one.lifetime, tuple(values.get(name, "") for name in one.fields) or None)
+        for number, values in people
+        for one in linked.values()
+    ]
+    tokens = iter(await mint(connection, bucket, wanted, chance) if wanted else ())
+    return [{name: url_of(domain, next(tokens)) for name in linked} for _ in people]
+
+
 async def mint_all(connection: Connection, wanted: Sequence[Wanted], chance: Random) -> list[str]:
     """Make links for numbers of any buckets, a transaction for each bucket; -> their tokens, in the same order."""
     by_bucket: dict[int, list[int]] = {}
@@ -165,20 +210,21 @@ async def mint_list(
     now: datetime,
     expires_at: datetime,
     chance: Random,
-    buckets: Iterable[int] = range(256),
+    renews: bool = False,
 ) -> int:
     """Give every number of a list a link, as the value `field` of its entry; -> how many had none.
 
     fields  values of the entries that the target takes, in its order
+    renews  whoever has a link gets another one: of a list that several runs are of
     Each page is a transaction with its links: what broke off goes on where it was, and nobody has two.
     """
     made = 0
-    for bucket in buckets:
+    for bucket in range(BUCKETS):
         behind = 0
         while True:
             async with deadline(connection, PAGE_S, "links of a list"), connection.transaction():
                 rows = await connection.fetch(
-                    query("unlinked_entries"), bucket, list_id, behind, field, ENTRIES_AT_ONCE, list(fields)
+                    query("unlinked_entries"), bucket, list_id, behind, field, ENTRIES_AT_ONCE, list(fields), renews
                 )
                 if rows:
                     wanted = [

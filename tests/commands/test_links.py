@@ -83,3 +83,55 @@ def test_tp_6_public_shorteners_of_a_text_are_named(here):
     assert done.code == 1 and done.out.startswith("6: bit.ly: expected a link of your own domain")
     assert here("links", "check", "Sale: https://go.acme.example/0fQ3kP9sXaB").code == 0
     assert json.dumps(done.err) == '""'
+
+
+@pytest.mark.covers("S0.28", "S1.20")
+def test_tp_6_everybody_of_a_file_is_sent_a_link_of_their_own_with_their_code(sluice, brand, queue, people, serving):
+    name = people("phone,code\n+447911123400,A1\n+447911123401,B2\n")
+    serving("north")
+    words = [
+        "--contacts",
+        name,
+        "--carrier",
+        "north",
+        "--yes",
+        "--brand",
+        "acme",
+        "--class",
+        "transactional",
+        "--detach",
+    ]
+    links = ["--link", "offer=https://shop.acme.example/?c={code}", "--link", "stop=optout"]
+    done = sluice("send", *words, *links, "--text", "Sale: {{ link.offer }} Out: {{ link.stop }}", "--name", "spring")
+    assert done.code == 0, done.err
+    ((fields, params),) = queue("SELECT r.fields, p.params FROM chunk_payload p JOIN run r ON r.id = p.run")
+    assert fields == ["link.offer", "link.stop", "code"]
+    assert all(row[0].startswith("https://go.acme.example/") and len(row[0]) == len(row[1]) == 35 for row in params)
+    assert len({url for row in params for url in row[:2]}) == 4
+    kept = queue(
+        "SELECT l.params, t.body ->> 'kind', t.body ->> 'campaign' FROM link l JOIN link_target t ON t.id = l.target "
+        "JOIN run r ON r.id = l.run WHERE r.name = 'spring' ORDER BY 2 DESC, 1"
+    )
+    assert kept == [(["A1"], "url", "spring"), (["B2"], "url", "spring"), (None, "optout", "spring")] + kept[3:]
+    assert len(kept) == 4
+    # The same file once more: its people get others.
+    again = sluice("send", *words, *links[:2], "--text", "Last: {{ link.offer }}", "--name", "last")
+    assert again.code == 0, again.err
+    assert queue("SELECT count(DISTINCT token), count(DISTINCT run) FROM link") == [(6, 2)]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--text", "{{ link.a }}"], "--text: expected --link a=https://"),
+        (["--text", "x", "--link", "a=https://a.example/"], "--link: expected {{ link.a }} in the text"),
+        (["--text", "{{ link.a }}", "--link", "a"], "--link: expected NAME=https://"),
+        (["--text", "{{ link.a }}", "--link", "a=http://a.example/"], "--link a: expected https://"),
+        (["--text", "{{ link.a }}", "--link", "a=https://a.example/"], "link_domain: expected a domain of yours"),
+        (["--text", "go to bit.ly/x"], "--text: expected a link of your own domain, found bit.ly at 6"),
+        (["--brand", "acme", "--text", "{{ link.a }}", "--link", "a=https://a.example/{b}"], "no column b, which an"),
+    ],
+)
+def test_tp_6_a_text_is_refused_whose_links_nobody_makes_or_that_carriers_block(here, brand, people, words, expected):
+    done = here("send", "--contacts", people(3), "--carrier", "north", "--dry-run", *words)
+    assert done.code != 0 and expected in done.err

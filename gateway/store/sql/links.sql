@@ -67,13 +67,13 @@ SELECT EXISTS (SELECT FROM click WHERE NOT is_told AND bucket BETWEEN 0 AND 255)
     OR EXISTS (SELECT FROM page_entry WHERE NOT is_told AND bucket BETWEEN 0 AND 255);
 
 -- name: unlinked_entries
--- Read numbers of a list in a bucket that have no link of a name yet, behind a number, in their order; with the values that
--- the link takes of each.
+-- Read numbers of a list in a bucket that have no link of a name yet, or all of them ($7), behind a number, in their order;
+-- with the values that the link takes of each.
 -- index: list_entry_pkey
 SELECT e.number, ARRAY(SELECT coalesce(e.attributes ->> f.name, '') FROM unnest($6::text[]) WITH ORDINALITY AS f (name, place)
                        ORDER BY f.place) AS params
 FROM list_entry e
-WHERE e.bucket = $1::int AND e.list = $2::bigint AND e.number > $3::bigint AND NOT e.attributes ? $4::text
+WHERE e.bucket = $1::int AND e.list = $2::bigint AND e.number > $3::bigint AND ($7::boolean OR NOT e.attributes ? $4::text)
 ORDER BY e.number LIMIT $5::int;
 
 -- name: link_entries
