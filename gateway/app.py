@@ -445,7 +445,8 @@ async def open_worker(
         jobs.append(Shop(CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Erasing(settings, CLOCK.wall, worker.connect, worker.instance, around.erasure))
         route = functools.partial(_route_of, table_of(settings))
-        jobs.append(Stepping(settings, CLOCK.wall, worker.connect, worker.instance, drawn, route))
+        secret = random.SystemRandom()
+        jobs.append(Stepping(settings, CLOCK.wall, worker.connect, worker.instance, drawn, route, secret))
         automation = [asyncio.create_task(job.run()) for job in jobs]
         try:
             async with contextlib.AsyncExitStack() as doors:

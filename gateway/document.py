@@ -37,7 +37,9 @@ from msgspec import Meta, Struct
 from gateway.brand import Word
 from gateway.gate import Cap, ClassName
 from gateway.happening import Condition, EventName, Happening, Key
+from gateway.link import Link
 from gateway.routing import Problem
+from gateway.template import Language, Shop
 
 Span: TypeAlias = Annotated[str, Meta(pattern=r"^\d{1,6}(s|m|min|h|d|w)$")]
 Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=10_000)]
@@ -212,10 +214,11 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 
 
 class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A text, and in which languages it stands beside the one it was written in."""
+    """A text, in which languages it stands beside the one it was written in, and whose codes it carries."""
 
     text: Text
-    languages: dict[str, Text] = {}
+    languages: dict[Language, Text] = {}
+    coupon: str = ""
 
 
 class Named(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="do"):
@@ -231,11 +234,12 @@ class Send(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
     class_       "" = that of the document
     goes_on      as soon as it is handed on, submitted or delivered (WF-3); if not within a day: otherwise
     expires      not sent later than that after it was due (TH-6)
+    coupon       the pool whose codes are coupon.code and coupon.url; where it is empty the text waits (TP-5)
     exceptions   beside those of the document, for this step alone (EX-4)
     """
 
     text: Text
-    languages: dict[str, Text] = {}
+    languages: dict[Language, Text] = {}
     class_: Literal["", "otp", "conversation", "transactional", "triggered", "bulk"] = msgspec.field(
         name="class", default=""
     )
@@ -244,6 +248,7 @@ class Send(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
     goes_on: Literal["attempted", "submitted", "delivered"] = "attempted"
     otherwise: str = ""
     expires: Span | None = None
+    coupon: str = ""
     exceptions: tuple[Happening, ...] = ()
 
 
@@ -417,6 +422,8 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     hours      windows of this campaign beside those of the brand: words of docs/quiet-hours.md
     starts_at, ends_at  nobody enters before the one, or from the other on; at_end: what waits then (TR-9)
     tags       of its messages, for caps and for exceptions of that scope
+    links      by name, where link.NAME of a text leads
+    defaults, fallback, shops  of its texts, as gateway/template.py has them
     """
 
     name: Word
@@ -447,6 +454,10 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     expires: Span = "24h"
     policy: Literal["once", "at_least_once", "ask"] = "once"
     tags: tuple[str, ...] = ()
+    links: dict[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,39}$")], Link] = {}
+    defaults: dict[str, str] = {}
+    fallback: Annotated[tuple[Language, ...], Meta(max_length=20)] = ()
+    shops: Annotated[tuple[Shop, ...], Meta(max_length=5000)] = ()
 
 
 PARTS: Mapping[str, Any] = {"trigger": Trigger, "entry": Entry, "message": Message}

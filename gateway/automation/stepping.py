@@ -23,16 +23,16 @@ import msgspec
 from msgspec import Struct
 
 from _fastpath.eventrows import microseconds
-from _fastpath.template import Template
 from gateway import predicate
 from gateway.automation import sending
+from gateway.automation.composing import HELD, Composer, Person, Recipient
 from gateway.automation.job import Every, Job
 from gateway.automation.ticking import Ticking, bring_dated, calendar_of
 from gateway.brand import gate_of_brand
 from gateway.campaign import audience, entering, law, workflow, zones
 from gateway.campaign.delays import Clocks, due_at, occurrence_of
 from gateway.campaign.entering import Candidate, Live
-from gateway.campaign.workflow import At, Outcome, Plan, Standing
+from gateway.campaign.workflow import Outcome, Plan, Standing
 from gateway.config import Settings
 from gateway.delay import After, Delay, read_date
 from gateway.document import (
@@ -48,6 +48,7 @@ from gateway.document import (
     OnList,
     Send,
     SetAttribute,
+    Step,
     Unsubscribe,
     WaitFor,
 )
@@ -63,6 +64,7 @@ from gateway.store import (
     campaigns,
     causes,
     conversations,
+    coupons,
     enrolments,
     happenings,
     jobs,
@@ -76,6 +78,7 @@ from gateway.store import (
 )
 from gateway.store.audiences import Terms
 from gateway.store.conversations import Asked
+from gateway.store.coupons import Code
 from gateway.store.enrolments import ENDED, UNDER_WAY, Done, Enrolment, Move, New, Outgoing
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -103,21 +106,25 @@ Route: TypeAlias = Callable[[Mapping[str, int], MessageClass, str, datetime, Seq
 
 
 class Sending(Struct, kw_only=True):
-    """Where the texts of a step go: its open run, its template, and the way of each number."""
+    """Where the texts of a step go: its open run, what they say, and the way of each number."""
 
     run: runs.Run
-    template: Template
+    composer: Composer
     route: RoutePlan
 
 
-class Known(Struct, kw_only=True):
-    """What is known of a person for texts and waits."""
+class Need(Struct, frozen=True):
+    """Somebody whose step has something to be done outside of the bucket, at a visit."""
 
-    zone: str
-    told_zone: str
-    country: str
-    attributes: dict[str, Any]
-    values: dict[str, Any]
+    plan: Plan
+    place: int
+    enrolment: Enrolment
+    visits: int
+
+    @property
+    def step(self) -> Step:
+        """What is to be done."""
+        return self.plan.steps[self.place].step
 
 
 class Lost(Exception):
@@ -140,6 +147,7 @@ class Stepping(Job):
         instance: str,
         chance: Random,
         route: Route,
+        secret: Random,
     ):
         super().__init__(wall, connect, instance)
         self._settings = settings
@@ -165,6 +173,11 @@ class Stepping(Job):
         self._kinds = profiles.Kinds()
         # Effects that are done, by enrolment and visit: 0, or the reason why one came to nothing.
         self._effects: dict[tuple[int, int], int] = {}
+        self._codes: dict[tuple[int, int], Code] = {}
+        # Those that a text has not taken yet, with the step they were reserved for.
+        self._reserved: dict[tuple[int, int], tuple[int, int, int]] = {}
+        # Of links, which nobody may guess.
+        self._secret = secret
         self.entered = 0
         self.stepped = 0
         self.sent = 0
@@ -211,7 +224,7 @@ class Stepping(Job):
             await self._tick(connection, now)
             self._calendar.done(now)
         async with postgres.deadline(connection, self.STEP_S, "who is due"):
-            found = await enrolments.buckets(connection, 0, BUCKETS - 1, now)
+            found = await enrolments.buckets(connection, 0, BUCKETS - 1, now, self._paused)
         for bucket in found:
             more = True
             while more:
@@ -323,8 +336,10 @@ class Stepping(Job):
             run = known.run
         document = plan.document
         class_ = class_of(document, step)
+        composer = known.composer if known else Composer(plan, step, self._settings.brand(document.brand), class_)
+        await composer.open(connection, now)
         if run is None or now - run.created_at >= RUN_LIFE:
-            run = await self._new_run(connection, campaign, version, place, step, plan, class_, now)
+            run = await self._new_run(connection, campaign, version, place, step, plan, composer, class_, now)
         way = (class_, sender_of(document, step))
         if way not in self._routes:
             self._routes[way] = self._route(self._lanes, *way, now, self._living)
@@ -332,22 +347,24 @@ class Stepping(Job):
         if known is not None and known.run is run:
             known.route = route
         else:
-            self._sends[key] = Sending(run=run, template=Template(run.template), route=route)
+            self._sends[key] = Sending(run=run, composer=composer, route=route)
 
     async def _new_run(
         self, connection: Connection, campaign: int, version: int, place: int, step: Send | Ask, plan: Plan,
-        class_: MessageClass, now: datetime,
+        composer: Composer, class_: MessageClass, now: datetime,
     ) -> runs.Run:  # fmt: skip
         document = plan.document
-        text = Template(step.text)
         async with connection.transaction():
             run = await runs.add_run(
-                connection, name=document.name, template=text.text, fields=[*text.fields, ENROLMENT_FIELD],
+                connection, name=document.name, template=composer.text,
+                fields=composer.fields,
                 class_=class_, policy=document.policy, lanes=sorted(self._lanes.values()), list_id=None,
                 source=f"campaign {document.name} v{version}", now=now, priority=document.priority,
                 gate=gate_of(self._settings, document, step, plan, self._expanded, campaign, place),
             )  # fmt: skip
             await campaigns.add_run(connection, campaign, version, place, run.id)
+            if composer.pool is not None:
+                await coupons.carry(connection, run.id, composer.pool, len(composer.fields))
         return run
 
     def _expanded(self, tree: Predicate) -> Predicate:
@@ -358,7 +375,7 @@ class Stepping(Job):
     async def _bucket(self, connection: Connection, bucket: int) -> bool:
         """Decide about the causes of a bucket, and carry on who is due there; -> whether there may be more."""
         now = self._wall()
-        needs: list[tuple[Plan, At, Enrolment]] = []
+        needs: list[Need] = []
         async with connection.transaction():
             if not await jobs.hold(connection, self.NAME, self._instance):
                 raise Lost
@@ -369,8 +386,11 @@ class Stepping(Job):
             due = await enrolments.due(connection, bucket, now, DUE_A_STEP, self._paused)
             if due:
                 needs = await self._carry_on(connection, bucket, due, now)
-        for plan, at, one in needs:
-            await self._effect(connection, bucket, plan, at, one, now)
+        await self._give_back(connection, {one.id for one in due}, {one.enrolment.id for one in needs})
+        await self._prepare(connection, [one for one in needs if isinstance(one.step, Send | Ask)], now)
+        for one in needs:
+            if not isinstance(one.step, Send | Ask):
+                await self._effect(connection, bucket, one, now)
         return bool(needs) or len(told) == CAUSES_A_STEP or len(due) == DUE_A_STEP
 
     async def _enter(self, connection: Connection, bucket: int, told: Sequence[causes.Cause], now: datetime) -> None:
@@ -456,12 +476,12 @@ class Stepping(Job):
 
     async def _carry_on(
         self, connection: Connection, bucket: int, due: Sequence[Enrolment], now: datetime
-    ) -> list[tuple[Plan, At, Enrolment]]:
+    ) -> list[Need]:
         """Carry on who is due, step by step; -> whose step has an effect that is to be done outside."""
         at: dict[int, tuple[Enrolment, Standing]] = {one.id: (one, standing_of(one)) for one in due}
         ended: dict[int, Outcome] = {}
         waits: dict[int, Outcome] = {}
-        needs: list[tuple[Plan, At, Enrolment]] = []
+        needs: list[Need] = []
         done: list[Done] = []
         texts: dict[tuple[int, int, int], list[tuple[Enrolment, Standing]]] = {}
         ready = set(at)
@@ -478,7 +498,7 @@ class Stepping(Job):
                 some = [at[id_] for id_ in ids]
                 facts, later = await self._look_at(connection, bucket, plan, place, some, is_there, now)
                 if later:
-                    needs += [(plan, plan.steps[place], one) for one, _ in some if one.id in later]
+                    needs += [Need(plan, place, one, standing.visits) for one, standing in some if one.id in later]
                 due_of = await self._waits_of(connection, bucket, plan, some)
                 for one, standing in some:
                     if one.id in later:
@@ -580,6 +600,8 @@ class Stepping(Job):
                 first = some[0][0]
                 if (first.campaign, first.version, place) not in self._sends:
                     await self._open(connection, first.campaign, first.version, place, step, plan, now)
+                if self._sends[first.campaign, first.version, place].composer.pool is not None:
+                    return facts, self._unprepared(some, facts)
             case Branch():
                 way: dict[int, int] = {}
                 left = list(some)
@@ -624,6 +646,18 @@ class Stepping(Job):
         if asked:
             await conversations.ask(connection, bucket, asked)
 
+    def _unprepared(self, some: Sequence[tuple[Enrolment, Standing]], facts: workflow.Facts) -> set[int]:
+        """Say for whom a code is still to be reserved; who gets no text needs none."""
+        asked = [one for one in some if workflow.may_send(one[1], facts)]
+        asked = [one for one in asked if one[0].id not in facts.barred and one[0].id not in facts.met]
+        keys = {(one.id, standing.visits): one.id for one, standing in asked}
+        facts.held = {id_ for key, id_ in keys.items() if self._effects.get(key) == HELD}
+        for key in [key for key in keys if self._effects.get(key) == HELD]:
+            # Asked for anew when they are looked at again.
+            del self._effects[key]
+            keys.pop(key)
+        return {id_ for key, id_ in keys.items() if key not in self._effects}
+
     async def _gone(
         self, connection: Connection, bucket: int, plan: Plan, some: Sequence[tuple[Enrolment, Standing]], now: datetime
     ) -> set[int]:
@@ -661,7 +695,7 @@ class Stepping(Job):
 
     async def _known(
         self, connection: Connection, bucket: int, some: Sequence[Enrolment], workspace: str
-    ) -> dict[int, Known]:
+    ) -> dict[int, Person]:
         """Read what is known of persons for texts and waits, by enrolment."""
         rows = await connection.fetch(query("persons_of_texts"), bucket, sorted({one.profile for one in some}))
         by_profile = {row["id"]: row for row in rows}
@@ -681,7 +715,7 @@ class Stepping(Job):
             if not zone and one.number is not None:
                 clues = zones.Clues(number=one.number, country=country)
                 zone = zones.whereabouts(clues, one.entered_at).places[0].zone
-            found[one.id] = Known(
+            found[one.id] = Person(
                 zone=zone or workspace, told_zone=told_zone, country=country, attributes=attributes, values=values
             )  # fmt: skip
         return found
@@ -695,23 +729,24 @@ class Stepping(Job):
         ids = count(profiles.first_id(now, self._chance))
         for key, some in texts.items():
             sends, plan = self._sends[key], self._plans[key[0], key[1]]
+            composer = sends.composer
             workspace = self._settings.brand(plan.document.brand).zone
-            fields = sends.template.fields
-            known = await self._known(connection, bucket, [one for one, _ in some], workspace) if fields else {}
+            persons: dict[int, Person] = {}
+            if composer.needs_persons:
+                persons = await self._known(connection, bucket, [one for one, _ in some], workspace)
+            recipients = [recipient_of(one, standing.visits) for one, standing in some]
+            codes = {(one.enrolment, one.visit): self._codes.get((one.enrolment, one.visit)) for one in recipients}
+            rows, reasons = await composer.rows(connection, sends.run.id, recipients, persons, codes, now, self._secret)
             ways: dict[Any, tuple[list[int], list[list[str | None]]]] = {}
-            for one, standing in some:
-                assert one.number is not None
-                row = [text_of(known[one.id].values, name) for name in fields]
+            for one, row, reason in zip(recipients, rows, reasons, strict=True):
                 cell = sends.route.cell_of(one.number)
-                lacks = [name for name, value in zip(fields, row, strict=True) if value is None]
-                if not cell.lane:
-                    missing[one.id, standing.visits] = int(Refusal.NO_ROUTE)
-                elif any(name in sends.template.required for name in lacks):
-                    missing[one.id, standing.visits] = int(Refusal.MISSING_FIELD)
+                if reason or not cell.lane:
+                    missing[one.enrolment, one.visit] = reason or int(Refusal.NO_ROUTE)
                 else:
+                    self._reserved.pop((one.enrolment, one.visit), None)
                     numbers, params = ways.setdefault(cell, ([], []))
                     numbers.append(one.number)
-                    params.append([*row, str(one.id)])
+                    params.append(row)
             await enrolments.put_out(
                 connection,
                 [
@@ -727,15 +762,44 @@ class Stepping(Job):
 
     # -- effects outside of the bucket ---------------------------------------------------------------------------------
 
-    async def _effect(
-        self, connection: Connection, bucket: int, plan: Plan, at: At, one: Enrolment, now: datetime
-    ) -> None:
+    async def _give_back(self, connection: Connection, looked_at: set[int], waiting: set[int]) -> None:
+        """Give back codes that were reserved for texts which were not sent after all: certainly not (TP-5)."""
+        left: dict[tuple[int, int, int], list[str]] = {}
+        for of in [of for of in self._codes if of[0] in looked_at and of[0] not in waiting]:
+            del self._codes[of]
+            if (step := self._reserved.pop(of, None)) is not None:
+                left.setdefault(step, []).append(f"{of[0]}:{of[1]}")
+        for step, keys in left.items():
+            pool = self._sends[step].composer.pool
+            if pool is not None:
+                async with postgres.deadline(connection, self.STEP_S, "codes of no text"):
+                    await coupons.give_back(connection, pool, keys)
+
+    async def _prepare(self, connection: Connection, needs: Sequence[Need], now: datetime) -> None:
+        """Reserve codes for texts, before there are any: the same for the same visit, whoever dies between."""
+        by_step: dict[tuple[int, int, int], list[Need]] = {}
+        for one in needs:
+            by_step.setdefault((one.enrolment.campaign, one.enrolment.version, one.place), []).append(one)
+        for key, some in by_step.items():
+            recipients = [recipient_of(one.enrolment, one.visits) for one in some]
+            async with postgres.deadline(connection, self.STEP_S, "codes of a text"):
+                found = await self._sends[key].composer.reserve(connection, recipients, now)
+            for of, code in found.items():
+                if code is not None:
+                    self._codes[of] = code
+                    self._reserved[of] = key
+                self._effects[of] = HELD if code is None else 0
+            if None in found.values():
+                log.warning("! campaign %s: a pool of codes is empty, texts wait for it", some[0].plan.document.name)
+
+    async def _effect(self, connection: Connection, bucket: int, need: Need, now: datetime) -> None:
         """Do what a step does outside of the bucket; once more it changes nothing."""
         reason = 0
+        plan, at, one = need.plan, need.plan.steps[need.place], need.enrolment
         async with postgres.deadline(connection, self.STEP_S, "effect of a step"):
             match at.step:
                 case SetAttribute(attribute=attribute, value=value):
-                    reason = await self._tell(connection, one, {attribute: value}, at, now)
+                    reason = await self._tell(connection, need, {attribute: value}, now)
                 case ListAdd(list=name) | ListRemove(list=name):
                     found = await people.find_list(connection, name)
                     if one.number is None or found is None:
@@ -754,48 +818,30 @@ class Stepping(Job):
                             note=f"campaign {plan.document.name}",
                         )  # fmt: skip
                 case EnterWorkflow(workflow=name):
-                    await self._call(connection, bucket, name, one, at, now)
-        self._effects[one.id, one.visits] = reason
+                    await self._call(connection, bucket, name, need, now)
+        self._effects[one.id, need.visits] = reason
 
-    async def _tell(
-        self, connection: Connection, one: Enrolment, attributes: Mapping[str, Any], at: At, now: datetime
-    ) -> int:
+    async def _tell(self, connection: Connection, need: Need, attributes: Mapping[str, Any], now: datetime) -> int:
         """Say something of a person, by the names that they go by."""
+        one = need.enrolment
         if one.number is None:
             return int(Reason.NO_NUMBER)
         item = Item(
-            who=Who(phone=one.number), source=OUR_SOURCE, event_id=f"step:{one.id}:{one.visits}",
+            who=Who(phone=one.number), source=OUR_SOURCE, event_id=f"step:{one.id}:{need.visits}",
             name="attributes_set", occurred_at=now, attributes=attributes, is_ours=True,
         )  # fmt: skip
         await profiles.ingest(connection, [item], now, self._chance, self._kinds)
         return 0
 
-    async def _call(
-        self, connection: Connection, bucket: int, name: str, one: Enrolment, at: At, now: datetime
-    ) -> None:
+    async def _call(self, connection: Connection, bucket: int, name: str, need: Need, now: datetime) -> None:
         """Have a person enter another workflow: named by the step, so that a crash calls once (TR-3)."""
+        one = need.enrolment
         told = causes.Telling(
-            bucket, 0, one.profile, one.anchor_id, microseconds(now), name, f"call:{one.id}:{one.visits}",
+            bucket, 0, one.profile, one.anchor_id, microseconds(now), name, f"call:{one.id}:{need.visits}",
             msgspec.json.encode(one.context).decode(),
         )  # fmt: skip
         async with connection.transaction():
             await causes.tell(connection, "call", [told], now)
-
-
-ENROLMENT_FIELD = "#enrolment"
-"""The last column of a text of a campaign: whose it is. No template can name it."""
-
-
-def text_of(values: Mapping[str, Any], name: str) -> str | None:
-    """Write what a text names, as it stands in JSON; None: it is nowhere said."""
-    found = predicate.at_path(values, (name,))
-    if found is predicate.MISSING and "." in name:
-        found = predicate.at_path(values, tuple(name.split(".")))
-    if found is predicate.MISSING or found is None:
-        return None
-    if isinstance(found, str):
-        return found
-    return msgspec.json.encode(found).decode()
 
 
 def standing_of(one: Enrolment) -> Standing:
@@ -804,6 +850,12 @@ def standing_of(one: Enrolment) -> Standing:
         id=one.id, step=one.step, visits=one.visits, number=one.number, anchor_at=one.anchor_at,
         entered_at=one.entered_at, step_at=one.step_at, until_at=one.until_at,
     )  # fmt: skip
+
+
+def recipient_of(one: Enrolment, visits: int) -> Recipient:
+    """Say who is written to at a visit."""
+    assert one.number is not None
+    return Recipient(enrolment=one.id, visit=visits, number=one.number)
 
 
 def class_of(document: Document, step: Send | Ask) -> MessageClass:

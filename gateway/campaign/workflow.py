@@ -56,7 +56,8 @@ CLICKED, REPLIED, SUBMITTED, ANSWERED = "clicked", "replied", "submitted", "answ
 MOST_VISITS_A_DAY = 100
 # A send that goes on when its message has come to something waits so long for it.
 OUTCOME_WITHIN = "1d"
-# Of two steps that lie so near each other nobody waits for the second.
+# Whoever is held for want of a code is looked at again so soon.
+HELD_S = 60.0
 DONE = 0
 
 
@@ -151,6 +152,7 @@ class Facts(Struct, kw_only=True):
     happened   when what a step waits for happened
     way        which of a branch's cases holds first
     gone       their cause is none any more: a date that has changed (TR-10)
+    held       what they need is not there yet: looked at again in a minute (TP-5)
     failed     an effect of theirs came to nothing: the reason
     """
 
@@ -162,6 +164,7 @@ class Facts(Struct, kw_only=True):
     happened: Mapping[int, datetime] = {}
     way: Mapping[int, int] = {}
     failed: Mapping[int, int] = {}
+    held: Collection[int] = ()
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -255,6 +258,10 @@ def advance(plan: Plan, one: Standing, facts: Facts, now: datetime, salt: str, d
         case Exit():
             return _left(one, DONE)
         case Send() | Ask():
+            if one.id in facts.held and _why_not(one, facts) is None:
+                return Outcome(
+                    place=one.step, visits=one.visits, step_at=one.step_at, until_at=now + timedelta(seconds=HELD_S)
+                )
             if (failed := _why_not(one, facts)) is not None:
                 return _go(plan, one, at.otherwise, now, failed, due)
             return _go(plan, one, at.next, now, DONE, due)
@@ -419,7 +426,8 @@ def _laid_out(document: Document, problems: list[Problem], exceptions: list[Exce
             steps.append(Wait(for_=document.wait))
             keys.append("wait")
         if document.message is not None:
-            steps.append(Send(text=document.message.text, languages=document.message.languages))
+            message = document.message
+            steps.append(Send(text=message.text, languages=message.languages, coupon=message.coupon))
             keys.append("message")
     else:
         if not document.steps:

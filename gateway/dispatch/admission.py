@@ -243,7 +243,7 @@ async def learn_enrolled(
 
     Their chunks name the enrolment of each in the last column.
     """
-    enrolled = {batch.number(pos): int(batch.values(pos)[-1] or 0) for batch in batches for pos in range(batch.n)}
+    enrolled = {batch.number(pos): _enrolment_of(batch, pos) for batch in batches for pos in range(batch.n)}
     gate = rules_of.gate
     terms = Terms(now=now, zone=rules_of.days_zone, salt=await considered.salt(connection))
     refused = await happenings.refused(connection, enrolled, gate.exceptions, gate.goal, LONG_AGO, terms)
@@ -256,6 +256,11 @@ async def learn_consent(connection: postgres.Connection, questions: Questions, g
     spans = questions.spans()
     for name in gate.consents_of:
         questions.read_consent(await admission.consent(connection, spans, name))
+
+
+def _enrolment_of(batch: Batch, pos: int) -> int:
+    """Read whose a message is: ENROLMENT:VISIT."""
+    return int((batch.values(pos)[-1] or "0").partition(":")[0])
 
 
 def keeps_nothing(run: Run, batches: Sequence[Batch]) -> bool:

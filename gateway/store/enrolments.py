@@ -123,9 +123,11 @@ class Count(Struct, frozen=True, kw_only=True):
     people: int
 
 
-async def buckets(connection: Connection, first: int, last: int, now: datetime) -> list[int]:
+async def buckets(
+    connection: Connection, first: int, last: int, now: datetime, paused: Sequence[int] = ()
+) -> list[int]:
     """Say in which buckets there is something to do."""
-    rows = await connection.fetch(query("buckets_to_step"), first, last, now)
+    rows = await connection.fetch(query("buckets_to_step"), first, last, now, list(paused))
     return sorted(row["bucket"] for row in rows)
 
 

@@ -1,12 +1,19 @@
 """Campaigns carried out: on a real Postgres and a clock of the test's own."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
+import msgspec
 import pytest
 
+from gateway.automation import launching
+from gateway.coupon import Coupon, Discount
 from gateway.reasons import Reason
-from tests.fixtures.shop import NOW, Shop
+from gateway.store import coupons, lists
+from tests.fixtures.campaign import make_list
+from tests.fixtures.shop import NOW, Shop, settings_of
 
 ANN, BOB, CAT = 447700900001, 447700900002, 447700900003
 CART = """
@@ -79,3 +86,216 @@ async def test_cause_told_twice_enters_once(shop: Shop) -> None:
         await shop.tells(ANN, "cart_updated", {"cart_id": "c", "total": 80}, at=NOW, event_id="same")
     await shop.goes_on(timedelta(hours=1))
     assert len(await shop.texts()) == 1
+
+
+OFFER = """
+name = "offer"
+brand = "acme"
+message = {text = "Acme: {{ coupon.code }} {{ link.shop }}", coupon = "spring"}
+aim = "a"
+links = {shop = {url = "https://shop.example/?code={code}"}}
+[trigger]
+on = "event"
+event = "left"
+[[exceptions]]
+event = "bought"
+"""
+
+
+async def pool(shop: Shop, codes: list[str]) -> None:
+    made = await coupons.create(
+        shop.connection, "spring", Coupon(kind="pool", discount=Discount(percent=10), life="48h"), b"x" * 32, NOW
+    )
+    await coupons.add(shop.connection, made, codes)
+
+
+@pytest.fixture
+async def linked(dsn: str) -> AsyncIterator[Shop]:
+    settings = settings_of(dsn)
+    brand = msgspec.structs.replace(settings.brands["acme"], link_domain="go.acme.example")
+    made = await Shop.open(dsn, msgspec.structs.replace(settings, brands={"acme": brand}))
+    yield made
+    made.close()
+
+
+@pytest.mark.covers("S1.19", "S1.20", "S0.15", "S0.28")
+async def test_each_gets_a_code_and_a_link_of_their_own_and_an_empty_pool_holds(linked: Shop) -> None:
+    """TP-5, TP-6: whoever finds the pool empty waits for it."""
+    await linked.people([ANN, BOB, CAT])
+    await pool(linked, ["AAA", "BBB"])
+    await linked.apply(OFFER)
+    for number in (ANN, BOB, CAT):
+        await linked.tells(number, "left")
+        await linked.goes_on(timedelta(seconds=1))
+    texts = dict(await linked.texts())
+    assert set(texts) == {ANN, BOB}
+    assert {text.split()[1] for text in texts.values()} == {"AAA", "BBB"}
+    found = [text.split()[2] for text in texts.values()]
+    assert len(set(found)) == 2
+    assert all(re.fullmatch(r"https://go\.acme\.example/[0-9A-Za-z]{11}", one) for one in found)
+    kept = await coupons.find(linked.connection, "spring")
+    assert kept is not None
+    await coupons.add(linked.connection, kept, ["CCC"])
+    await linked.goes_on(timedelta(seconds=30))
+    assert len(await linked.texts()) == 2
+    await linked.goes_on(timedelta(seconds=31))
+    assert dict(await linked.texts())[CAT].split()[1] == "CCC"
+
+
+async def test_code_of_who_gets_no_text_goes_back(linked: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TP-5: released only if certainly not sent."""
+    await linked.people([ANN])
+    await pool(linked, ["AAA"])
+    await linked.apply(OFFER)
+    await linked.tells(ANN, "left")
+    prepare = linked.stepping._prepare
+
+    async def and_bought(*arguments: Any) -> None:
+        await prepare(*arguments)
+        if arguments[1]:
+            await linked.tells(ANN, "bought", at=linked.now + timedelta(milliseconds=1))
+
+    monkeypatch.setattr(linked.stepping, "_prepare", and_bought)
+    await linked.goes_on(timedelta(seconds=1))
+    assert await linked.texts() == []
+    kept = await coupons.find(linked.connection, "spring")
+    assert kept is not None
+    assert (await coupons.states(linked.connection, kept)).get("free") == 1
+
+
+WORK = """
+name = "work"
+kind = "workflow"
+brand = "acme"
+aim = "a"
+[trigger]
+on = "event"
+event = "began"
+"""
+
+
+@pytest.mark.covers("S0.35")
+async def test_steps_that_change_a_person_do_so_once(shop: Shop) -> None:
+    """WF-1, WF-2: attribute, list, suppression; S0.35: sunset, and not the person's own word."""
+    list_id = await make_list(shop.connection, [BOB], "active")
+    await shop.people([ANN])
+    text = (
+        WORK
+        + """
+[[steps]]
+do = "wait"
+for = "1h"
+[[steps]]
+do = "set_attribute"
+attribute = "seen"
+value = 3
+[[steps]]
+do = "list_add"
+list = "active"
+[[steps]]
+do = "unsubscribe"
+"""
+    )
+    await shop.apply(text)
+    await shop.tells(ANN, "began")
+    await shop.goes_on(timedelta(hours=1))
+    profile = await shop.connection.fetchval("SELECT attributes FROM profile WHERE number = $1", ANN)
+    assert msgspec.json.decode(profile)["seen"] == 3
+    assert await lists.has(shop.connection, list_id, ANN)
+    rows = await shop.connection.fetch("SELECT source FROM stop_feed WHERE number = $1", ANN)
+    assert [row["source"] for row in rows] == ["sunset"]
+    assert await shop.standing("work") == [(ANN, 4, 1, 0)]
+    # Each was done at one visit.
+    told = await shop.connection.fetchval("SELECT count(*) FROM person_event WHERE name = 'attributes_set'")
+    assert told == 1
+
+
+@pytest.mark.covers("S0.32", "S3.7")
+async def test_who_clicked_goes_another_way_than_who_did_not(shop: Shop) -> None:
+    """WF-6: wait_for and its time-out."""
+    text = (
+        WORK
+        + """
+[[steps]]
+do = "send"
+text = "one"
+[[steps]]
+do = "wait_for"
+event = "clicked"
+within = "1d"
+then = "exit"
+[[steps]]
+do = "send"
+text = "two"
+"""
+    )
+    await shop.people([ANN, BOB])
+    await shop.apply(text)
+    for number in (ANN, BOB):
+        await shop.tells(number, "began")
+    await shop.goes_on(timedelta(minutes=1))
+    await shop.tells(ANN, "clicked", {"verdict": "human"})
+    await shop.goes_on(timedelta(hours=23))
+    assert len(await shop.texts()) == 2
+    await shop.goes_on(timedelta(hours=2))
+    assert sorted(await shop.texts()) == [(ANN, "one"), (BOB, "one"), (BOB, "two")]
+
+
+@pytest.mark.covers("S0.18", "S2.16")
+async def test_branch_asks_of_now_and_another_workflow_is_entered_once(shop: Shop) -> None:
+    """WF-4, WF-1."""
+    await shop.apply(
+        WORK.replace('"work"', '"other"').replace('on = "event"\nevent = "began"', 'on = "call"')
+        + """
+[[steps]]
+do = "send"
+text = "other"
+"""
+    )
+    await shop.apply(
+        WORK
+        + """
+[[steps]]
+do = "branch"
+cases = [{if = "vip = true", then = "call"}]
+otherwise = "exit"
+[[steps]]
+do = "enter_workflow"
+name = "call"
+workflow = "other"
+"""
+    )
+    await shop.people([ANN], {"vip": True})
+    await shop.people([BOB])
+    for number in (ANN, BOB):
+        await shop.tells(number, "began")
+    await shop.goes_on(timedelta(minutes=1))
+    assert await shop.texts() == [(ANN, "other")]
+
+
+async def test_paused_campaign_stands_and_goes_on_where_it_was(shop: Shop) -> None:
+    """WF-9: timers run on; X.5."""
+    await shop.people([ANN])
+    await shop.apply(CART)
+    await shop.tells(ANN, "cart_updated", {"cart_id": "c", "total": 80})
+    await shop.goes_on(timedelta(minutes=1))
+    await launching.set_state(shop.connection, "cart", "paused", shop.now)
+    await shop.goes_on(timedelta(hours=1))
+    assert await shop.texts() == []
+    await launching.set_state(shop.connection, "cart", "live", shop.now)
+    await shop.goes_on(timedelta(seconds=1))
+    assert len(await shop.texts()) == 1
+
+
+@pytest.mark.covers("S3.22")
+async def test_ended_campaign_lets_nobody_go_on(shop: Shop) -> None:
+    """TR-9: cancel_pending."""
+    await shop.people([ANN, BOB])
+    await shop.apply('ends_at = "2026-03-02T12:10:00Z"\n' + CART)
+    await shop.tells(ANN, "cart_updated", {"cart_id": "c", "total": 80})
+    await shop.goes_on(timedelta(minutes=1))
+    await shop.goes_on(timedelta(minutes=10))
+    await shop.tells(BOB, "cart_updated", {"cart_id": "d", "total": 80})
+    await shop.goes_on(timedelta(minutes=30))
+    assert await shop.texts() == []
+    assert [one[2:] for one in await shop.standing("cart")] == [(1, Reason.CAMPAIGN_ENDED)]

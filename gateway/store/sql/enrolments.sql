@@ -23,12 +23,13 @@ JOIN profile p ON p.bucket = $1::int AND p.number = k.number
 WHERE p.bucket = $1::int;
 
 -- name: buckets_to_step
--- Say in which buckets there is something to decide, or somebody due.
+-- Say in which buckets there is something to decide, or somebody due; none of the campaigns $4, which are paused.
 -- index: cause_profile; enrolment_due
 SELECT DISTINCT bucket FROM (
     SELECT DISTINCT bucket FROM cause WHERE bucket BETWEEN $1::int AND $2::int
     UNION ALL
-    SELECT DISTINCT bucket FROM enrolment WHERE bucket BETWEEN $1::int AND $2::int AND due_at <= $3::timestamptz
+    SELECT DISTINCT bucket FROM enrolment
+    WHERE bucket BETWEEN $1::int AND $2::int AND due_at <= $3::timestamptz AND campaign <> ALL($4::bigint[])
 ) found;
 
 -- name: take_causes
