@@ -19,6 +19,7 @@ The rest waits until there is a winner. Arms are counted from 1 in the order of 
 Not here: what the sums say (gateway.campaign.experiments), where they come from (gateway.store.experiments).
 """
 
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -82,10 +83,10 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     goal: Annotated[str, Meta(min_length=1)] = ORDER_PLACED
     window: str = "3d"
     currency: Annotated[str, Meta(pattern="^([A-Z]{3})?$")] = ""
-    minimum_effect: Annotated[float, Meta(gt=0)] = 0.02
-    baseline: Annotated[float, Meta(ge=0)] = 0.05
-    deviation: Annotated[float, Meta(ge=0)] = 0.0
-    test_share: Annotated[float, Meta(gt=0, le=100)] | None = None
+    minimum_effect: Annotated[float, Meta(ge=1e-6, le=1e12)] = 0.02
+    baseline: Annotated[float, Meta(ge=0, le=1e12)] = 0.05
+    deviation: Annotated[float, Meta(ge=0, le=1e12)] = 0.0
+    test_share: Annotated[float, Meta(ge=0.01, le=100)] | None = None
     decide_after: str = "24h"
     otherwise: str = HOLD
     holdout: Annotated[float, Meta(ge=0, le=50)] = 0.0
@@ -143,12 +144,12 @@ def allocation_of(experiment: Experiment) -> Allocation:
     for one in experiment.variants[:-1]:
         sum_ += one.weight
         bounds.append(round(SLOTS * sum_ / total))
-    control = round(SLOTS * experiment.holdout / 100)
+    control = math.ceil(SLOTS * experiment.holdout / 100)
     share = 100.0 if experiment.test_share is None else experiment.test_share
     return Allocation(
         salt=experiment.salt or experiment.name,
         control=control,
-        test=control + round((SLOTS - control) * share / 100),
+        test=control + max(1, round((SLOTS - control) * share / 100)),
         bounds=tuple(bounds),
     )
 
@@ -181,12 +182,17 @@ def seconds_of(text: str) -> int | None:
 def problems_of(key: str, experiment: Experiment) -> list[Problem]:
     """Say what is wrong with an experiment whose parts are well-formed."""
     problems: list[Problem] = []
+    for field_, said in (("name", experiment.name), ("salt", experiment.salt), ("goal", experiment.goal)):
+        if not said.isprintable():
+            problems.append((f"{key}.{field_}", "printable characters", repr(said)))
     names = [one.name for one in experiment.variants]
     for at, one in enumerate(experiment.variants, 1):
         where = f"{key}.variant[{at}]"
         if one.name in (*OTHERWISE, CONTROL_NAME) or one.name in names[: at - 1]:
             taken = "a name of its own, none of hold, best_so_far, even and control"
             problems.append((f"{where}.name", taken, repr(one.name)))
+        if not one.name.isprintable() or "\0" in one.text + one.ref:
+            problems.append((where, "a printable name, and no NUL", repr(one.name)))
         if one.text and one.ref:
             problems.append((where, "either text or ref", "both"))
     if not sum(one.weight for one in experiment.variants) > 0:

@@ -186,6 +186,17 @@ def test_what_means_nothing_is_refused_with_its_place(experiment: Experiment, ke
     assert [(problem[0], problem[2]) for problem in problems_of("e", experiment)] == [(key, found)]
 
 
+def test_what_no_table_takes_is_refused() -> None:
+    nul = Experiment(name="a\0", variants=(Variant(name="A\n"), Variant(name="B", text="hi\0")))
+    assert [problem[0] for problem in problems_of("e", nul)] == ["e.name", "e.variant[1]", "e.variant[2]"]
+
+
+def test_ab_1_however_narrow_a_test_or_a_holdout_it_has_a_slot() -> None:
+    narrow = allocation_of(made(1, 1, test_share=0.01, holdout=50))
+    assert (narrow.control, narrow.test) == (5000, 5001)
+    assert allocation_of(made(1, holdout=0.0001)).control == 1
+
+
 def test_ab_2_one_variant_and_a_holdout_are_an_experiment() -> None:
     assert problems_of("e", made(1, holdout=5)) == []
     assert set(arms(made(1, holdout=5)).values()) == {CONTROL, 1}

@@ -6,6 +6,8 @@ from random import Random
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.campaign import experiments
 from gateway.campaign.experiments import (
@@ -23,7 +25,17 @@ from gateway.campaign.experiments import (
     plan,
     verdict,
 )
-from gateway.experiment import Arm, Experiment, Split, Standing, Sums, Variant, allocation_of
+from gateway.experiment import (
+    CONTROL,
+    Arm,
+    Experiment,
+    Split,
+    Standing,
+    Sums,
+    Variant,
+    allocation_of,
+    problems_of,
+)
 
 DAY = 86400.0
 
@@ -311,6 +323,57 @@ def test_a_person_may_declare_any_variant_the_winner_while_nothing_is_decided() 
     assert may_win(AB, Standing(), "B") == "" and may_win(AB, Standing(state="held"), "A") == ""
     assert may_win(AB, Standing(), "control") == "winner: expected one of A, B, found 'control'"
     assert "it is decided" in may_win(AB, Standing(state="decided", winner=1), "B")
+
+
+VARIANTS = st.lists(st.floats(0, 1e6), min_size=1, max_size=5).map(
+    lambda weights: tuple(Variant(name=chr(65 + at), weight=weight) for at, weight in enumerate(weights))
+)
+EXPERIMENTS = st.builds(
+    Experiment,
+    name=st.just("any"),
+    variants=VARIANTS,
+    metric=st.sampled_from(["conversion", "revenue"]),
+    currency=st.sampled_from(["", "EUR"]),
+    minimum_effect=st.floats(1e-6, 1e12),
+    baseline=st.floats(0, 1e12),
+    deviation=st.floats(0, 1e12),
+    holdout=st.floats(0, 50),
+    test_share=st.none() | st.floats(0.01, 100),
+    otherwise=st.sampled_from(["hold", "best_so_far", "even", "A"]),
+).filter(lambda one: not problems_of("e", one))
+
+
+@given(EXPERIMENTS, st.data())
+def test_whatever_was_asked_and_counted_there_is_an_answer(experiment: Experiment, data: st.DataObject) -> None:
+    arms = []
+    for at in range(len(experiment.variants) + 1):
+        people = data.draw(st.integers(0, 10**7))
+        reached = data.draw(st.integers(0, people))
+        converted = data.draw(st.integers(0, reached))
+        paid = data.draw(st.floats(0, 1e12)) if converted else 0.0
+        sums = [
+            Sums(
+                people=n, conversions=converted, payers=converted, revenue=converted * paid, squares=converted * paid**2
+            )
+            for n in (people, reached)
+        ]
+        left, failed = data.draw(st.integers(0, reached)), data.draw(st.integers(0, reached))
+        arms.append(Arm(arm=at, assigned=sums[0], reached=sums[1], opt_outs=left, failures=failed))
+    split = Split(
+        shares=allocation_of(experiment).shares(),
+        assigned=tuple(one.assigned.people for one in arms),
+        reached=tuple(one.reached.people for one in arms),
+    )
+    stopped = [stop.arm for stop in guard(arms)]
+    assert CONTROL not in stopped
+    found = verdict(experiment, arms, [split], stopped)
+    assert sum(line.best.chance for line in found.lines if line.best) in (0, pytest.approx(1, abs=0.01))
+    assert not {found.beats, found.by_rule} & {CONTROL, *stopped}
+    made = decide(experiment, found, 90 * DAY)
+    assert made is None or made.winner not in (CONTROL, *stopped)
+    assert made is None or not found.is_blocked or made.state == "held"
+    asked = plan(experiment, people=data.draw(st.integers(1, 10**8)), people_a_day=data.draw(st.floats(0.1, 1e6)))
+    assert asked.needed >= 0 and (asked.effect is None or asked.effect >= 0)
 
 
 def test_shares_of_the_plan_are_those_of_the_allocation() -> None:

@@ -117,15 +117,18 @@ def chance_of_two(a: int, b: int, c: int, d: int) -> float:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [((50, 1000), (60, 1000)), ((0, 10), (3, 10)), ((0, 0), (0, 0)), ((5, 5), (2, 4)), ((2000, 9000), (2100, 9000))],
-)
+    [
+        ((50, 1000), (60, 1000)), ((0, 10), (3, 10)), ((0, 0), (0, 0)), ((5, 5), (2, 4)), ((2000, 9000), (2100, 9000)),
+        ((0, 5000), (0, 5000)), ((3, 10), (3000, 10_000)),
+    ],
+)  # fmt: skip
 def test_ab_4_chance_and_loss_of_two_rates_are_those_of_closed_forms(
     one: tuple[int, int], other: tuple[int, int]
 ) -> None:
     first, second = best_rates([one, other])
     a, b, c, d = one[0] + 1, one[1] - one[0] + 1, other[0] + 1, other[1] - other[0] + 1
     assert second.chance == pytest.approx(chance_of_two(a, b, c, d), abs=2e-6)
-    assert first.chance + second.chance == pytest.approx(1, abs=1e-9)
+    assert first.chance + second.chance == pytest.approx(1, abs=1e-6)
     # E max(q - p, 0) = E q P(q' > p) - E p P(q > p'), where ' has one event more (C. Stucchio 2015).
     loss = c / (c + d) * chance_of_two(a, b, c + 1, d) - a / (a + b) * chance_of_two(a + 1, b, c, d)
     assert first.loss == pytest.approx(loss, abs=2e-6)
@@ -135,6 +138,9 @@ def test_ab_4_chances_of_many_sum_to_one_and_the_loss_of_the_best_is_the_least()
     found = best_rates([(50, 1000), (60, 1000), (55, 1000), (20, 1000)])
     assert sum(one.chance for one in found) == pytest.approx(1, abs=1e-6)
     assert min(found, key=lambda one: one.loss) is max(found, key=lambda one: one.chance) is found[1]
+    wide, narrow = best_rates([(0, 0), (3_000_000, 10_000_000)])
+    assert (wide.chance, narrow.chance) == pytest.approx((0.7, 0.3), abs=1e-4)
+    assert narrow.loss == pytest.approx(0.7**2 / 2, abs=1e-4) and wide.loss == pytest.approx(0.3**2 / 2, abs=1e-4)
     assert best_rates([(5, 10)]) == [inference.Best(1.0, 0.0)]
     random = Random(4)
     drawn = [

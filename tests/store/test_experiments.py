@@ -1,5 +1,6 @@
 """Experiments in Postgres: who is assigned to what, once and for good, and the sums of arms: rules AB-1, AB-6, AB-7."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -93,6 +94,25 @@ async def test_ab_1_the_first_arm_stays_whatever_the_weights_become(connection: 
     counted = await experiments.arms(connection, other, NOW)
     assert [split.shares for split in counted.splits] == [(0, 1, 0), (0, 0, 1)]
     assert [split.assigned for split in counted.splits] == [(0, len(numbers), 0), (0, 0, len(more))]
+
+
+async def test_ab_1_of_two_who_assign_the_same_people_at_once_the_first_has_his_way(connection: Any, dsn: str) -> None:
+    kept = await keep(connection, made(1, 1))
+    numbers = [n for n in range(FIRST, FIRST + 5000) if hash_of(n) == 7]
+    other = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction():
+            first = await experiments.assign(connection, kept.id, 7, numbers, [1] * len(numbers), version=1, at=NOW)
+            late = asyncio.create_task(
+                experiments.assign(other, kept.id, 7, numbers[::-1], [2] * len(numbers), version=1, at=NOW)
+            )
+            waits = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'"
+            async with asyncio.timeout(10):
+                while not await connection.fetchval(waits, other.get_server_pid()):
+                    await asyncio.sleep(0)
+        assert await late == first == dict.fromkeys(numbers, 1)
+    finally:
+        await other.close()
 
 
 async def test_ab_8_nobody_is_assigned_to_an_arm_that_was_stopped(connection: Any) -> None:

@@ -54,20 +54,23 @@ WHERE id = $1::bigint;
 UPDATE experiment SET stopped = $2::smallint[] WHERE id = $1::bigint;
 
 -- name: assign
--- Assign numbers of a bucket to arms; who has one keeps it.
+-- Assign numbers of a bucket to arms; who has one keeps it. In order, so that two who assign the same wait for each other once.
 -- index: assignment_pkey, as the arbiter
 INSERT INTO assignment (bucket, version, arm, experiment, number, at)
 SELECT $1::int, $3::int, k.arm, $2::bigint, k.number, $4::timestamptz
 FROM unnest($5::text::bigint[], $6::text::smallint[]) AS k (number, arm)
+ORDER BY k.number
 ON CONFLICT (bucket, experiment, number) DO NOTHING;
 
 -- name: assign_by_hash
--- Assign numbers of a bucket to the arms that their hash gives them; who has one keeps it, who is in none gets none. $11 = arms that nobody gets any more.
+-- Assign numbers of a bucket to the arms that their hash gives them; who has one keeps it, who is in none gets none.
+-- $9 version, $10 now, $11 arms that nobody gets any more. In order, as above.
 -- index: assignment_pkey, as the arbiter
 INSERT INTO assignment (bucket, version, arm, experiment, number, at)
 SELECT $1::int, $9::int, z.arm, $2::bigint, z.number, $10::timestamptz
 FROM (SELECT k.number, @{arm_of_number} AS arm FROM unnest($3::text::bigint[]) AS k (number)) z
 WHERE z.arm >= 0 AND z.arm <> ALL ($11::smallint[])
+ORDER BY z.number
 ON CONFLICT (bucket, experiment, number) DO NOTHING;
 
 -- name: assigned
