@@ -8,6 +8,7 @@ that looking takes a twentieth of the time.
 Not here: what sums say (campaign/experiments.py), where they come from (store/experiments.py).
 """
 
+import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,7 +19,7 @@ from gateway.campaign import experiments as rules
 from gateway.campaign.experiments import Decision, Stop
 from gateway.events import Event, event
 from gateway.store import events, experiments, postgres
-from gateway.store.experiments import Kept
+from gateway.store.experiments import Counted, Kept
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +69,8 @@ class Deciding(Job):
         counted = await experiments.arms(connection, kept, now)
         if counted.first_at is None:
             return
-        stops = rules.guard(counted.arms, kept.stopped)
-        stopped = (*kept.stopped, *(stop.arm for stop in stops))
-        known = rules.verdict(kept.body, counted.arms, counted.splits, stopped)
-        elapsed_s = (now - counted.first_at).total_seconds()
-        decision = rules.decide(kept.body, known, elapsed_s) if kept.state == "running" else None
+        # Integrals take tens of milliseconds, and the loop is that of a worker that sends.
+        stops, decision = await asyncio.to_thread(judge, kept, counted, (now - counted.first_at).total_seconds())
         if not stops and decision is None:
             return
         async with postgres.deadline(connection, self.STEP_S, f"job {self.NAME}"), connection.transaction():
@@ -94,6 +92,15 @@ class Deciding(Job):
             log.warning("= experiment %s: %s", kept.name, said(kept, decision))
             self.decided += 1
         self.stopped += len(stops)
+
+
+def judge(kept: Kept, counted: Counted, elapsed_s: float) -> tuple[list[Stop], Decision | None]:
+    """Say which arms are to be stopped, and what is decided so long after the first assignment."""
+    stops = rules.guard(counted.arms, kept.stopped)
+    if kept.state != "running" or elapsed_s < rules.due_after_s(kept.body):
+        return stops, None
+    stopped = (*kept.stopped, *(stop.arm for stop in stops))
+    return stops, rules.decide(kept.body, rules.verdict(kept.body, counted.arms, counted.splits, stopped), elapsed_s)
 
 
 def said(kept: Kept, decision: Decision) -> str:

@@ -25,9 +25,9 @@ Z95 = NORMAL.inv_cdf(0.975)
 # Where a posterior is looked at, in its standard deviations from its mean: closely where it has its mass, and far out
 # for the tail of a rate that has had no event.
 _STEPS = (
-    *(step / 4 for step in range(-160, -32)),
-    *(step / 25 for step in range(-200, 200)),
-    *(step / 4 for step in range(32, 161)),
+    *(step / 2 for step in range(-80, -16)),
+    *(step / 8 for step in range(-64, 64)),
+    *(step / 2 for step in range(16, 81)),
 )
 # As soon as the smaller arm is to have so many who did and so many who did not, a difference of rates is near enough to
 # normal: of 10,000 experiments that were looked at every hour at most 2.6 % showed a difference that was none.
@@ -297,17 +297,20 @@ def _best(posteriors: Sequence[_Posterior], least: float, most: float) -> list[B
             for width, one, between, other in zip(widths, ends, inner, ends[1:], strict=False)
         )
 
+    all_below = [math.prod(row) for row in zip(*below, strict=True)]
+    all_below_middles = [math.prod(row) for row in zip(*below_middles, strict=True)]
     # E max = the least place + the integral of P(max > x).
-    greatest = places[0] + integral(
-        [1 - math.prod(row) for row in zip(*below, strict=True)],
-        [1 - math.prod(row) for row in zip(*below_middles, strict=True)],
-    )
+    greatest = places[0] + integral([1 - one for one in all_below], [1 - one for one in all_below_middles])
     found = []
     for at, (mean, _, _) in enumerate(posteriors):
-        ends = [one * math.prod(row[:at] + row[at + 1 :])
-                for one, row in zip(at_places[at], zip(*below, strict=True), strict=True)]  # fmt: skip
-        inner = [one * math.prod(row[:at] + row[at + 1 :])
-                 for one, row in zip(at_middles[at], zip(*below_middles, strict=True), strict=True)]  # fmt: skip
+        ends, inner = (
+            # Where nobody is below at all there is none of its mass.
+            [mass * product / own if own else 0.0 for mass, product, own in zip(masses, products, owns, strict=True)]
+            for masses, products, owns in (
+                (at_places[at], all_below, below[at]),
+                (at_middles[at], all_below_middles, below_middles[at]),
+            )
+        )
         found.append(Best(min(1.0, integral(ends, inner)), max(0.0, greatest - mean)))
     return found
 
