@@ -27,8 +27,9 @@ from gateway import predicate
 from gateway.automation import sending
 from gateway.automation.composing import HELD, Composer, Person, Recipient
 from gateway.automation.job import Every, Job
+from gateway.automation.staffing import paused
 from gateway.automation.ticking import Ticking, bring_dated, calendar_of
-from gateway.brand import gate_of_brand
+from gateway.brand import PROMOTIONAL, gate_of_brand
 from gateway.campaign import audience, entering, law, workflow, zones
 from gateway.campaign.delays import Clocks, due_at, occurrence_of
 from gateway.campaign.entering import Candidate, Live
@@ -98,6 +99,8 @@ CALENDAR_S = 1.0
 # All buckets of one occurrence, of millions of people.
 PATIENCE_S = 600.0
 # A run of a step is open for so long; the next one takes what comes then.
+# Whoever talks with a person of ours is looked at so often, until that is over.
+HELD_LOOK = timedelta(minutes=15)
 RUN_LIFE = timedelta(days=1)
 
 Key: TypeAlias = tuple[int, int]
@@ -500,6 +503,7 @@ class Stepping(Job):
                 if later:
                     needs += [Need(plan, place, one, standing.visits) for one, standing in some if one.id in later]
                 due_of = await self._waits_of(connection, bucket, plan, some)
+                held = await self._held(connection, bucket, plan, place, some, is_there, now)
                 for one, standing in some:
                     if one.id in later:
                         waits[one.id] = Outcome(
@@ -512,6 +516,12 @@ class Stepping(Job):
                     if outcome.done is not None and place < len(plan.steps):
                         step = plan.steps[place].step
                         is_send = isinstance(step, Send | Ask) and outcome.done == workflow.DONE
+                        if is_send and one.id in held and outcome.reason in (None, workflow.DONE):
+                            waits[one.id] = Outcome(
+                                place=standing.step, visits=standing.visits, step_at=standing.step_at,
+                                until_at=held[one.id],
+                            )  # fmt: skip
+                            continue
                         if is_send and outcome.reason in (None, workflow.DONE):
                             texts.setdefault((campaign, version, place), []).append((one, standing))
                         run = self._sends[campaign, version, place].run.id if is_send else None
@@ -617,6 +627,30 @@ class Stepping(Job):
                 facts.failed = {id_: self._effects[key] for key, id_ in visits.items() if self._effects.get(key)}
                 return facts, {id_ for key, id_ in visits.items() if key not in self._effects}
         return facts, set()
+
+    async def _held(
+        self,
+        connection: Connection,
+        bucket: int,
+        plan: Plan,
+        place: int,
+        some: Sequence[tuple[Enrolment, Standing]],
+        is_there: bool,
+        now: datetime,
+    ) -> dict[int, datetime]:
+        """Say whose text waits for a person of ours who answers them, and until when at most (IN-7)."""
+        step = plan.steps[place].step if is_there and place < len(plan.steps) else None
+        if not isinstance(step, Send | Ask) or class_of(plan.document, step) not in PROMOTIONAL:
+            return {}
+        with_number = [(one.id, one.number) for one, _ in some if one.number is not None]
+        numbers = [number for _, number in with_number]
+        untils = await paused(connection, self._settings, bucket, numbers, now) if numbers else []
+        # While it is open nobody knows until when.
+        return {
+            id_: min(until, now + HELD_LOOK)
+            for (id_, _), until in zip(with_number, untils, strict=True)
+            if until is not None
+        }
 
     async def _ask(
         self,

@@ -14,6 +14,7 @@ import pytest
 
 from gateway import app
 from gateway.automation.replying import Replying
+from gateway.automation.staffing import Desk
 from gateway.campaign.answering import Asking, Suggestion
 from gateway.config import Settings
 from gateway.events import event
@@ -376,6 +377,7 @@ import asyncpg
 from random import Random
 from datetime import timedelta
 from gateway.automation.replying import Replying
+from gateway.automation.staffing import Desk
 from gateway.config import CarrierSettings, Settings
 from tests.fixtures.conversations import DESK, NOW
 
@@ -546,5 +548,43 @@ async def test_in_9_a_workflow_begins_by_a_keyword_asks_and_goes_the_way_of_the_
             assert sorted(said) == [(NUMBER, "Thank you"), (NUMBER + 1, "Another time")]
             row = "SELECT attributes ->> 'size' FROM profile WHERE number = $1"
             assert [await w.connection.fetchval(row, number) for number in people] == ["large", None]
+    finally:
+        shop.close()
+
+
+OFFER = """
+name = "{name}"
+brand = "acme"
+class = "{class_}"
+message = {{text = "{name}"}}
+[trigger]
+on = "event"
+event = "visit"
+"""
+
+
+async def test_in_7_a_campaign_s_promotional_text_waits_until_a_day_behind_the_conversation(dsn: str) -> None:
+    settings = settings_of(dsn)
+    shop = await Shop.open(dsn, settings)
+    try:
+        async with world(dsn) as w:
+            w.settings, w.now = settings, shop.now
+            await shop.people([NUMBER, NUMBER + 1])
+            for name, class_ in (("offer", "triggered"), ("receipt", "transactional")):
+                await shop.apply(OFFER.format(name=name, class_=class_))
+            await w.writes("it is broken")
+            await w.hears()
+            desk = Desk(w.connection, settings, "anna", w.now, Random(1))
+            id_ = (await w.conversation()).id
+            await desk.reply(id_, "let me see")
+            for number in (NUMBER, NUMBER + 1):
+                await shop.tells(number, "visit")
+            await shop.goes_on(timedelta(hours=2))
+            assert sorted(await shop.texts()) == [(NUMBER, "receipt"), (NUMBER + 1, "offer"), (NUMBER + 1, "receipt")]
+            await Desk(w.connection, settings, "anna", shop.now, Random(2)).close(id_)
+            await shop.goes_on(timedelta(hours=23, minutes=59))
+            assert (NUMBER, "offer") not in await shop.texts()
+            await shop.goes_on(timedelta(hours=1))
+            assert (await shop.texts()).count((NUMBER, "offer")) == 1
     finally:
         shop.close()
