@@ -27,9 +27,11 @@ NOT_THE_WORKERS = {
     "aggregates.sql": ("aggregates", "sessions"),
     "blocks.sql": ("blocks",),
     "brands.sql": ("brands",),
+    "campaigns.sql": ("campaigns",),
     "consents.sql": ("consents",),
     "coupons.sql": ("coupons",),
     "dossiers.sql": ("dossiers",),
+    "enrolments.sql": ("enrolments", "causes"),
     "erasures.sql": ("erasures",),
     "experiments.sql": ("experiments",),
     "feeds.sql": ("feeds",),
@@ -48,6 +50,7 @@ NOT_THE_WORKERS = {
     "sources.sql": ("sources",),
     "traces.sql": ("traces",),
     "watched.sql": ("watched",),
+    "ticks.sql": ("ticks",),
 }
 # Single ones of files that workers need: the latencies of a report, what writes the page that the
 # gate reads. The job of retention is taken, where there is one, by a statement that has its model.
