@@ -29,6 +29,7 @@ NOT_THE_WORKERS = {
     "brands.sql": ("brands",),
     "campaigns.sql": ("campaigns",),
     "consents.sql": ("consents",),
+    "conversations.sql": ("conversations",),
     "coupons.sql": ("coupons",),
     "dossiers.sql": ("dossiers",),
     "enrolments.sql": ("enrolments", "causes"),
