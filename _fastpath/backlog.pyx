@@ -264,6 +264,15 @@ cdef class Backlog:
         found = self.drain(self.urgent_throttled, self.urgent_delayed, [])
         return self.drain(self.throttled, self.delayed, found)
 
+    def take_waiting_of(self, set batches not None):
+        """The same of some batches alone; the others' wait on, in their order and each until its moment."""
+        found = []
+        for throttled in (self.urgent_throttled, self.throttled):
+            _take_throttled(throttled, batches, found)
+        for delayed in (self.urgent_delayed, self.delayed):
+            _take_delayed(delayed, batches, found)
+        return found
+
     def let_go(self, Batch batch not None, int segments):
         """So many segments of `take_waiting` have gone another way."""
         if not 0 <= segments <= batch.in_flight:
@@ -417,6 +426,36 @@ cdef class Backlog:
     cdef int refuse(self, Batch batch) except -1:
         batch.refused += 1
         return 0
+
+
+cdef int _take_throttled(AgainQueue queue, set batches, list found) except -1:
+    cdef Py_ssize_t left
+    cdef Again item
+    for left in range(queue.count, 0, -1):
+        item = queue.head()[0]
+        queue.pop()
+        if <Batch>item.batch in batches:
+            found.append((<Batch>item.batch, item.pos, item.segment, item.segments, item.status))
+        else:
+            queue.push(&item)
+    return 0
+
+
+cdef int _take_delayed(Later queue, set batches, list found) except -1:
+    cdef AgainQueue others = AgainQueue()
+    cdef Again item
+    while queue.count:
+        item = queue.head()[0]
+        queue.pop()
+        if <Batch>item.batch in batches:
+            found.append((<Batch>item.batch, item.pos, item.segment, item.segments, item.status))
+        else:
+            others.push(&item)
+    while others.count:
+        item = others.head()[0]
+        others.pop()
+        queue.push(&item)
+    return 0
 
 
 def _class_of(Batch batch):

@@ -214,6 +214,10 @@ cdef class Batch:
             raise ValueError(f"watermark: expected {self.committed} to {self.n}, got {upto}")
         self.committed = upto
 
+    def shut(self):
+        """Begin no message of it any more; one that has begun goes to its end, as behind a window that closed."""
+        self.closes_at = -INFINITY
+
     def drop(self):
         """Let nothing more of this batch leave: the chunk has another owner."""
         self.dropped = True

@@ -29,6 +29,8 @@ class Refusal(IntEnum):
     SUPPRESSED = -16
     # Another part of the message was refused for good: this one would be a fragment.
     ABANDONED = -17
+    # Its run was cancelled before it left.
+    CANCELLED = -18
     NO_ROUTE = -20
 
 

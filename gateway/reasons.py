@@ -96,6 +96,7 @@ WORDS: dict[int, tuple[str, str]] = {
     Refusal.INVALID_TLV: ("abort:invalid_tlv", "TP-2"),
     Refusal.SUPPRESSED: ("suppressed_after_claim", "CN-10"),
     Refusal.ABANDONED: ("abort:part_refused", "CN-10"),
+    Refusal.CANCELLED: ("campaign_ended:cancelled", "TR-9"),
     Refusal.NO_ROUTE: ("no_route", "TH-4"),
 }
 

@@ -39,6 +39,7 @@ MEANINGS = {
     "expired": "not sent before the run's time was over",
     "empty": "nothing is left of the text",
     "invalid_tlv": "a field that the carrier wants as a TLV is too long for it, or no number",
+    "cancelled": "the run was cancelled before they left",
     "no_route": "no route takes this number",
 }
 

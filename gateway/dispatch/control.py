@@ -1,6 +1,7 @@
 """What operators order, carried out on this worker: pauses, drains, tuned settings, and changes that are taken back.
 
-    NOTIFY, or 250 ms ─► read the state whole ─► carriers: paused, drained, tuned
+    NOTIFY, or 250 ms ─► read the state whole ─► dispatchers: what is cancelled is begun no more
+                                              ─► carriers: paused, drained, tuned
                                               ─► dispatchers: what is not claimed; batches in hand: held
                          look at the counters ─► a tuned setting made it worse ─► an order of rollback
 
@@ -82,6 +83,7 @@ class Control:
         self._rung = Rest()
         self._read_at = clock.monotonic()
         self._watched_until = 0.0
+        self._is_leaving = False
         self.state = State()
         self.last_error = ""
 
@@ -135,7 +137,11 @@ class Control:
         """Do one round."""
         connection = await self._line.opened()
         async with postgres.deadline(connection, self._deadline_s, "read orders"):
-            self.state = await control.state(connection, self._clock.wall())
+            state = await control.state(connection, self._clock.wall())
+            # In one turn: whoever reads that we know an order of this state finds it obeyed.
+            for one in self._steered:
+                one.dispatcher.cancel(state.cancelled)
+            self.state = state
             runs = await control.runs_of(connection, list(self.state.standing("campaign")))
             parts = {
                 each.name: await control.runs_of(connection, parts_of(self.state, each.name)) for each in self._steered
@@ -148,8 +154,9 @@ class Control:
             self._stand(one)
             barred = Paused(runs=(*runs, *parts[one.name]), countries=countries, senders=senders)
             await self._bar(connection, one, barred)
-            self._tune(one)
-            await self._judge(connection, one)
+            if not self._is_leaving:
+                self._tune(one)
+                await self._judge(connection, one)
 
     async def _listen(self, connection: postgres.Connection) -> None:
         async with postgres.deadline(connection, self._deadline_s, "listen to orders"):
@@ -170,6 +177,8 @@ class Control:
             one.is_paused = is_paused
             log.warning("= %s: %s", one.name, "paused by order" if is_paused else "goes on")
             self._let_go(one)
+        if self._is_leaving:
+            return
         if action == "drain":
             # What nobody has begun is for others, as long as it lasts.
             one.dispatcher.gives_back = True
@@ -267,7 +276,8 @@ class Control:
         return {}
 
     async def stop(self) -> None:
-        """Wait for drains that are under way; the worker stops."""
+        """Wait for drains that are under way; the worker stops. What is paused or cancelled meanwhile is obeyed still."""
+        self._is_leaving = True
         drains = [one.stopping for one in self._steered if one.stopping is not None]
         await asyncio.gather(*drains, return_exceptions=True)
 

@@ -9,7 +9,7 @@ Not here: octets (_fastpath), settling (settlement.py), dead workers' chunks and
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct, structs
@@ -31,7 +31,8 @@ from gateway.gate import Around, Gate, gate_of
 from gateway.message import MessageClass, Refusal
 from gateway.smpp.carrier import Carrier
 from gateway.smpp.limits import Spent
-from gateway.store import admission, postgres, queue, runs
+from gateway.store import admission, cancels, postgres, queue, runs
+from gateway.store.endings import Shut
 from gateway.store.runs import Run
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,8 @@ class Dispatcher:
         # Of each batch: positions of which nothing was accepted, and the segments of them all.
         self._requeued: dict[Batch, tuple[list[int], int]] = {}
         self.gives_back = False
+        # Runs that were cancelled: nothing of them is begun any more. It only grows, by a number each.
+        self.cancelled: set[int] = set()
         # What operators have paused (control.py); a paused carrier claims nothing either.
         self.paused = queue.NOTHING_PAUSED
         # What the guards say (guards.py): why nothing is claimed; only what is used up is replaced; which clock holds.
@@ -186,6 +189,7 @@ class Dispatcher:
                 self._not_to_claim(),
             )
             unfit = []
+            over = []
             gated: dict[tuple[int, str], tuple[Dress, list[Batch]]] = {}
             for chunk_id, epoch, why in claimed.unread:
                 log.error("! lane %d: chunk %d is held: %s", carrier.lane, chunk_id, why)
@@ -193,6 +197,9 @@ class Dispatcher:
             for batch in claimed.batches:
                 source = claimed.sources.get(batch.chunk_id, "")
                 dressed = await self._form_of(connection, batch, source)
+                if batch.run in self.cancelled:
+                    over.append(batch)
+                    continue
                 if isinstance(dressed, EncodeError):
                     unfit.append((batch.chunk_id, batch.epoch))
                     continue
@@ -214,7 +221,9 @@ class Dispatcher:
                 else:
                     gated.setdefault((batch.run, sender), (dressed, []))[1].append(batch)
             if gated:
-                unfit += await self._admit(connection, gated)
+                unfit += await self._admit(connection, gated, over)
+            if over:
+                await cancels.end(connection, carrier.lane, [_shut(batch) for batch in over], self._clock.wall())
             if unfit:
                 self.held += len(unfit)
                 await queue.hold(connection, carrier.lane, unfit)
@@ -235,10 +244,14 @@ class Dispatcher:
             await queue.listen(connection, lane, self._wake.set)
 
     async def _admit(
-        self, connection: postgres.Connection, gated: Mapping[tuple[int, str], tuple[Dress, list[Batch]]]
+        self,
+        connection: postgres.Connection,
+        gated: Mapping[tuple[int, str], tuple[Dress, list[Batch]]],
+        over: list[Batch],
     ) -> list[tuple[int, int]]:
         """Ask the gate about the batches of some runs; those that may go are handed to the binds; -> those to be held.
 
+        over  takes in those whose run is cancelled meanwhile
         What waits is committed to wait before the batch is handed out.
         """
         carrier = self._carrier
@@ -275,21 +288,41 @@ class Dispatcher:
                     connection, carrier.lane, batch.chunk_id, batch.epoch, held.positions, self._clock.wall()
                 ):
                     continue
-                carrier.backlog.add(batch)
+                if batch.run in self.cancelled:
+                    over.append(batch)
+                else:
+                    carrier.backlog.add(batch)
         if put_off:
             await admission.put_off(connection, carrier.lane, put_off)
         return unfit
 
+    def cancel(self, runs: Collection[int]) -> None:
+        """Begin nothing more of some runs; when this returns, only messages that have begun go on.
+
+        What is in hand of them ends as cancelled, a batch as soon as the answers to what has left are in.
+        """
+        if self.cancelled.issuperset(runs):
+            return
+        self.cancelled.update(runs)
+        for batch in self._carrier.backlog.batches():
+            if batch.run in self.cancelled:
+                batch.shut()
+        self._carrier.backlog.look_again()
+
     async def _shut(self) -> None:
-        """Take back what was in hand when its window closed: claimed again, it meets the gate again (QH-6)."""
+        """Take back what was in hand when its window closed: claimed again, it meets the gate again (QH-6).
+
+        What is cancelled ends instead, in the flush that writes its last answer down (settlement.py).
+        """
         carrier = self._carrier
         closed = carrier.backlog.closed(self._clock.monotonic())
         if any(batch.in_flight for batch in closed) and carrier.backlog.again_at() is not None:
-            self._take_waiting()
+            self._take_waiting(carrier.backlog.take_waiting_of(set(closed)))
             await self._requeue()
         for batch in closed:
             if not batch.in_flight and not batch.is_finished:
-                self._owed.append((batch.chunk_id, batch.epoch, batch.next_rank))
+                if batch.run not in self.cancelled:
+                    self._owed.append((batch.chunk_id, batch.epoch, batch.next_rank))
                 carrier.backlog.drop(batch.chunk_id)
         await self._give_owed()
 
@@ -343,6 +376,8 @@ class Dispatcher:
 
     async def _dressed(self, connection: postgres.Connection, run_id: int, source: str) -> "Dress | EncodeError":
         run = await runs.run_by_id(connection, run_id)
+        if run is not None and run.cancelled_at is not None:
+            self.cancel((run_id,))
         try:
             if run is None:
                 raise EncodeError(f"run {run_id} is not known")
@@ -401,7 +436,7 @@ class Dispatcher:
         """
         carrier = self._carrier
         if not carrier.is_up and not carrier.in_flight:
-            self._take_waiting()
+            self._take_waiting(carrier.backlog.take_waiting())
         await self._requeue()
         for batch in carrier.backlog.batches():
             if not (batch.dropped or batch.in_flight or batch.is_finished):
@@ -417,19 +452,23 @@ class Dispatcher:
             await queue.release(connection, self._carrier.lane, self._owed)
         self._owed.clear()
 
-    def _take_waiting(self) -> None:
-        """Take over what waits for another try of which nobody here will make one.
+    def _take_waiting(self, found: Sequence[tuple[Batch, int, int, int, int]]) -> None:
+        """Take over what waited for another try of which nobody here will make one.
 
-        A message of which nothing was accepted goes back to the queue. Of one that is partly out the rest cannot follow
-        from elsewhere: its parts end with what the SMSC said to them last.
+        A message of which nothing was accepted goes back to the queue, or ends where its run is cancelled. Of one that is
+        partly out the rest cannot follow from elsewhere: its parts end with what the SMSC said to them last.
         """
         backlog, ledger, now = self._carrier.backlog, self._carrier.ledger, self._clock.monotonic()
         waiting: dict[tuple[Batch, int], list[tuple[int, int, int]]] = {}
-        for batch, pos, segment, segments, status in backlog.take_waiting():
+        for batch, pos, segment, segments, status in found:
             waiting.setdefault((batch, pos), []).append((segment, segments, status))
         for (batch, pos), parts in waiting.items():
             whole = parts[0][1]
             count = sum(1 if segment else segments for segment, segments, _ in parts)
+            if count == whole and not batch.dropped and batch.run in self.cancelled:
+                ledger.give_up(batch, pos, 0, 0, Refusal.CANCELLED, now)
+                backlog.let_go(batch, count)
+                continue
             if count == whole and not batch.dropped:
                 positions, before = self._requeued.setdefault(batch, ([], 0))
                 positions.append(pos)
@@ -451,7 +490,7 @@ class Dispatcher:
 
     async def end_waiting(self) -> None:
         """Settle what waits for another try: for a clean stop, after the binds are down and before the last flush."""
-        self._take_waiting()
+        self._take_waiting(self._carrier.backlog.take_waiting())
         await self._requeue()
 
     async def release(self) -> None:
@@ -478,3 +517,7 @@ class Dispatcher:
     async def close(self) -> None:
         """Close the connections."""
         await asyncio.gather(self._line.close(), self.admission.close())
+
+
+def _shut(batch: Batch) -> Shut:
+    return Shut(batch.chunk_id, batch.epoch, batch.next_rank)

@@ -3,7 +3,7 @@
     every second    down for failover_after_s, or closed    chunks that are due ─► the next of their lanes that is up
                     failed, and another may try             messages ─► the next of their lanes that is up
                     left a lane and not seen to arrive      carried to its end, whoever began it
-                    over                                    closed as expired, whether the carrier is up or not
+                    over, or cancelled                      closed as that, whether the carrier is up or not
 
 One loop a worker, over every carrier of the settings: also those that no worker serves. Two workers that do the same at
 once take different chunks, and a message moves once (store/transfer.py).
@@ -12,7 +12,7 @@ once take different chunks, and a message moves once (store/transfer.py).
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from gateway.config import CarrierSettings, Settings
 from gateway.dispatch.clock import Clock
@@ -20,7 +20,7 @@ from gateway.dispatch.line import Connect, Line
 from gateway.dispatch.route import health_of
 from gateway.errors import StoreError
 from gateway.smpp import status as statuses
-from gateway.store import postgres, runs, transfer
+from gateway.store import cancels, postgres, runs, transfer
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Failover:
 
     give_back  told the name of a carrier that is down, so that what this worker has claimed of it is queued again
     closed     carriers that somebody has closed: nothing waits for them
+    cancelled  runs that were cancelled lately: of older ones only what was queued again since is closed
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class Failover:
         connect: Connect,
         give_back: Callable[[str], None],
         closed: Callable[[], Collection[str]] = tuple,
+        cancelled: Callable[[], Collection[int]] = tuple,
     ):
         self._settings = settings
         self._clock = clock
         self._give_back = give_back
         self._closed = closed
+        self._cancelled = cancelled
         self._line = Line(connect)
         self._down_since: dict[str, float] = {}
         self._looked: set[str] = set()
@@ -121,11 +124,10 @@ class Failover:
         now_s: float,
     ) -> None:
         now = self._clock.wall()
-        for _ in range(MOST_STEPS):
-            expired = await transfer.expire(connection, lane, now)
-            self.expired += expired
-            if not expired:
-                break
+        for close in (self._expire, self._close_cancelled):
+            for _ in range(MOST_STEPS):
+                if not await close(connection, lane, now):
+                    break
         since = self._down_since.get(name)
         if name in self._closed() or (since is not None and now_s - since >= carrier.failover_after_s):
             self._give_back(name)
@@ -146,6 +148,14 @@ class Failover:
         if failed < transfer.MESSAGES_A_STEP:
             self._looked.add(name)
         await transfer.carry(connection, lane, now)
+
+    async def _expire(self, connection: postgres.Connection, lane: int, now: datetime) -> int:
+        ended = await transfer.expire(connection, lane, now)
+        self.expired += ended
+        return ended
+
+    async def _close_cancelled(self, connection: postgres.Connection, lane: int, now: datetime) -> int:
+        return await cancels.close(connection, lane, self._cancelled(), now)
 
     async def close(self) -> None:
         """Close the connection."""

@@ -140,7 +140,9 @@ class Intents:
         if not self._may_move or not carrier.is_up:
             return []
         open_ = [
-            batch for batch in backlog.batches() if batch.next_rank < batch.n and not batch.dropped and not batch.paused
+            batch
+            for batch in backlog.batches()
+            if batch.next_rank < batch.n and not batch.dropped and not batch.paused and now < batch.closes_at
         ]
         if all(batch.committed >= batch.n for batch in open_):
             return []

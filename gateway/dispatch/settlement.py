@@ -19,6 +19,7 @@ import asyncio
 import itertools
 import logging
 import math
+from collections.abc import Collection
 
 from msgspec import Struct
 
@@ -32,6 +33,7 @@ from gateway.errors import StoreError
 from gateway.smpp.carrier import Carrier
 from gateway.smpp.link import Link
 from gateway.store import postgres, queue, runs
+from gateway.store.endings import Shut
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +84,8 @@ class Settlement:
         self._in_hand: InHand | None = None
         self._turn = asyncio.Lock()
         self._is_stopping = False
+        # Runs of which nothing more is begun (dispatcher.py): their chunks end with what was flushed before.
+        self.cancelled: Collection[int] = ()
         self.flushes = 0
         self.is_away = False
         # Since when Postgres owes an answer (guards.py); None: it does not.
@@ -155,6 +159,11 @@ class Settlement:
                 waiting=waiting,
                 inbound=requests.came,
                 finished=tuple((batch.chunk_id, batch.epoch) for batch in finished if not batch.dropped),
+                cancelled=tuple(
+                    Shut(batch.chunk_id, batch.epoch, batch.next_rank)
+                    for batch in finished
+                    if batch.dropped and batch.run in self.cancelled
+                ),
             ),
             owed=owed,
             requests=requests,

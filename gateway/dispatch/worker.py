@@ -92,7 +92,7 @@ class Worker:
         self.feed = Feed(clock, self.connect, deadline_s, self.instance, around.erasure)
         self.stops = Stops(clock, self.connect, deadline_s, settings.worker.lease_s, identity)
         self.rates = Rates(clock, self.connect, deadline_s)
-        self.failover = Failover(settings, clock, self.connect, self._give_back, lambda: self.control.drained)
+        self.failover = Failover(settings, clock, self.connect, self._give_back, lambda: self.control.drained, self._cancelled)
         self.retention = Retention(settings.retention, clock, self.connect, self.instance)
         self.returning = Returning(clock, self.connect, self.instance)
         self.membership = Membership(
@@ -152,6 +152,9 @@ class Worker:
         for lane in self.lanes:
             self.control.steer(lane.name, lane.carrier, lane.dispatcher)
             self.guards.guard(lane.name, lane.carrier, lane.dispatcher, lane.intents, lane.settlement)
+        # First a word: who gives an order that it does not name waits for us, and any before it is read now.
+        async with postgres.deadline(connection, deadline_s, "first word"):
+            await runs.seen(connection, self.instance, self._clock.wall(), self.report())
         await self.control.start()
         for lane in self.lanes:
             if lane.name not in self.control.drained:
@@ -168,7 +171,7 @@ class Worker:
         self._loops.append(self._guarded(self.slots.run(), "slots"))
         self._loops.append(self._guarded(self.rates.run(), "rates"))
         self._loops.append(self._guarded(self.failover.run(), "failover"))
-        self._loops.append(self._guarded(self.control.run(), "control"))
+        self._tasks.append(self._guarded(self.control.run(), "control"))
         self._loops.append(self._guarded(self.retention.run(), "retention"))
         self._loops.append(self._guarded(self.returning.run(), "returns"))
         self._tasks.append(self._guarded(self._heartbeat(), "heartbeat"))
@@ -181,6 +184,10 @@ class Worker:
     def _serving(self) -> list[str]:
         """Name the carriers that this worker serves and that nobody has drained."""
         return [] if self._is_leaving else [name for name in self._carriers if name not in self.control.drained]
+
+    def _cancelled(self) -> frozenset[int]:
+        """The runs that were cancelled lately."""
+        return self.control.state.cancelled
 
     def _hold(self, until: float) -> None:
         """Let nothing leave at or after a moment: the end of our lease."""
@@ -235,6 +242,7 @@ class Worker:
             self.rates,
         )  # fmt: skip
         self.rates.serve(carrier)
+        settlement.cancelled = dispatcher.cancelled
         rescue = Rescue(carrier, worker, self._clock, self.connect, deadline_s, self.membership.dead_of)
         queries = Queries(carrier, self._clock, self.connect, deadline_s) if settings.query_sm else None
         return Lane(name, carrier, intake, opt_outs, settlement, intents, dispatcher, rescue, queries)

@@ -53,7 +53,9 @@ async def pending(connection: Connection, asked: Iterable[int], now: datetime) -
     found = set()
     for run_id in sorted(set(asked) - paused):
         run = await connection.fetchrow(query("run_by_id"), run_id)
-        if run is None or run["enqueued_at"] is None or (run["expires_at"] is not None and run["expires_at"] <= now):
+        if run is None or run["enqueued_at"] is None or run["cancelled_at"] is not None:
+            continue
+        if run["expires_at"] is not None and run["expires_at"] <= now:
             continue
         if await connection.fetchval(query("open_chunks"), run_id):
             found.add(run_id)

@@ -8,7 +8,7 @@ Not here: what an order does (dispatch/control.py), which settings may be tuned 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -20,6 +20,9 @@ from gateway.store.queries import query
 CHANNEL = "sluice_control"
 # What is told on it: an order was given, or somebody looks at the reports.
 ORDER, WATCH = "order", "watch"
+# A cancel is read for so long: clocks of operators and workers are not so far apart, and no worker that is cut off from
+# Postgres for so long has anything in hand. Who starts later finds it in the row of the run.
+KEPT = timedelta(days=1)
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -54,16 +57,30 @@ class Tuned(Struct, frozen=True, kw_only=True):
     is_kept: bool
 
 
+class Cancel(Struct, frozen=True):
+    """An order that cancels a run. It never ends."""
+
+    id: int
+    run: int
+
+
 class State(Struct, frozen=True):
-    """All that is in force."""
+    """All that is in force; of the cancels those of the last day, since an older one is in the row of its run."""
 
     orders: tuple[Order, ...] = ()
     tuned: tuple[Tuned, ...] = ()
+    cancels: tuple[Cancel, ...] = ()
 
     @property
     def ids(self) -> frozenset[int]:
         """The orders that it is made of."""
-        return frozenset([one.id for one in self.orders] + [one.id for one in self.tuned])
+        ids = [one.id for one in self.orders] + [one.id for one in self.tuned]
+        return frozenset(ids + [one.id for one in self.cancels])
+
+    @property
+    def cancelled(self) -> frozenset[int]:
+        """The runs that were cancelled lately."""
+        return frozenset(one.run for one in self.cancels)
 
     def standing(self, scope: str) -> dict[str, Order]:
         """What stands still, by key."""
@@ -114,7 +131,8 @@ async def state(connection: Connection, now: datetime) -> State:
     for row in await connection.fetch(query("settings_in_force")):
         values = dict(row)
         tuned.append(Tuned(value=msgspec.json.decode(values.pop("value")), **values))
-    return State(tuple(orders), tuple(tuned))
+    cancels = [Cancel(row["id"], row["run"]) for row in await connection.fetch(query("cancels_since"), now - KEPT)]
+    return State(tuple(orders), tuple(tuned), tuple(cancels))
 
 
 async def watch(connection: Connection) -> None:

@@ -18,7 +18,9 @@ from msgspec import Struct
 from _fastpath.batch import Batch, read_batches, stride_of
 from _fastpath.copyrows import OUTCOME_COLUMNS, RECEIPT_COLUMNS, WAITING_COLUMNS
 from _fastpath.recall import RULES
-from gateway.store import inbound
+from gateway.message import Refusal
+from gateway.store import endings, inbound
+from gateway.store.endings import Shut
 from gateway.store.inbound import Came
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -41,6 +43,7 @@ class Flush(Struct, frozen=True, kw_only=True):
     id          unique in the lane: a repeat of a flush that was carried out fails on it, so nothing is written twice
     outcomes    octets of a binary COPY, as receipts and waiting; None = nothing
     finished    (chunk id, epoch)
+    cancelled   chunks of cancelled runs that end before all of them has left
     """
 
     id: int
@@ -50,6 +53,7 @@ class Flush(Struct, frozen=True, kw_only=True):
     waiting: bytes | None = None
     inbound: Came | None = None
     finished: tuple[tuple[int, int], ...] = ()
+    cancelled: tuple[Shut, ...] = ()
 
 
 class Unheard(Struct, frozen=True, kw_only=True):
@@ -186,6 +190,8 @@ async def flush(connection: Connection, lane: int, what: Flush) -> None:
         if what.finished:
             ids, epochs = zip(*what.finished, strict=True)
             await connection.execute(query("finish"), lane, ids, epochs)
+        if what.cancelled:
+            await endings.end_claimed(connection, lane, what.cancelled, Refusal.CANCELLED, what.at)
         if what.inbound is not None:
             # Last, since one worker at a time does it: the turn ends with the COMMIT.
             await inbound.keep(connection, lane, what.inbound)

@@ -64,6 +64,9 @@ class Run(Struct, frozen=True, kw_only=True):
     receipt_policy: str = "worst"
     # JSON of gateway.gate.Gate; None: the gate is not asked.
     gate: str | None = None
+    # Nothing more of it leaves since (store/cancels.py).
+    cancelled_at: datetime | None = None
+    cancelled_by: str | None = None
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -198,6 +201,7 @@ async def materialise(
         before = await connection.fetchrow(query("lock_run"), run.id)
         if before is None:
             raise StoreError(f"run {run.id} is not known")
+        _refuse_cancelled(run.id, before)
         if before["enqueued_at"] is not None:
             return int(before["recipients"])
         chunks = await _chunks_of_cells(connection, run.list, people, plan)
@@ -249,7 +253,7 @@ async def enqueue_few(
     """Add a few people to a run that stays open, codes for example, as one chunk; -> its id.
 
     params  a row of field values for each number, in the order of run.fields; None without fields
-    raises  StoreError when the run has no chunk id left; ValueError for rows that do not fit
+    raises  StoreError when the run is cancelled or has no chunk id left; ValueError for rows that do not fit
     cost    one transaction of five statements, about 2 ms; the dispatchers of urgent classes hear of it with its commit
     """
     if not numbers or (params is not None and len(params) != len(numbers)):
@@ -257,8 +261,10 @@ async def enqueue_few(
     first = run.id << CHUNK_BITS
     async with connection.transaction():
         # One at a time, or two would take the same id.
-        if await connection.fetchrow(query("lock_run"), run.id) is None:
+        known = await connection.fetchrow(query("lock_run"), run.id)
+        if known is None:
             raise StoreError(f"run {run.id} is not known")
+        _refuse_cancelled(run.id, known)
         chunk_id = int(await connection.fetchval(query("next_chunk_id"), lane, first, first + FIRST_REPEAT))
         if chunk_id >= first + FIRST_REPEAT:
             raise StoreError(f"run {run.id}: it has {FIRST_REPEAT} chunks already")
@@ -270,6 +276,15 @@ async def enqueue_few(
         await connection.execute(query("add_recipients"), run.id, len(numbers), now)
         await _tell_if_urgent(connection, run, [lane])
     return chunk_id
+
+
+def _refuse_cancelled(run_id: int, known: asyncpg.Record) -> None:
+    """Enqueue nobody of a run that is cancelled: whoever cancels it waits for us, or we find it so."""
+    if known["cancelled_at"] is not None:
+        at = known["cancelled_at"]
+        raise StoreError(
+            f"run {run_id}: cancelled at {at:%Y-%m-%d %H:%M:%S} UTC by {known['cancelled_by']}; nobody was enqueued"
+        )
 
 
 async def _tell_if_urgent(connection: Connection, run: Run, lanes: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""Messages that leave a lane for another, and those whose time is over while they are queued.
+"""Messages that leave a lane for another, and those whose run is over, or cancelled, while they are queued.
 
 Two lanes never share a transaction, and yet each message is in exactly one of them:
 
@@ -21,6 +21,7 @@ import asyncpg
 from _fastpath.batch import stride_of
 from gateway.errors import StoreError
 from gateway.message import Refusal
+from gateway.store import endings
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 from gateway.store.queue import CHUNK_BITS, FIRST_REPEAT
@@ -120,15 +121,14 @@ async def _arrive(connection: Connection, lane: int, row: asyncpg.Record, positi
 
 
 async def expire(connection: Connection, lane: int, now: datetime) -> int:
-    """Close queued chunks whose run is over, their messages with the reason `expired`; -> messages."""
+    """Close queued chunks whose run is over, their messages as expired or as cancelled; -> messages."""
     async with connection.transaction():
         chunks = await connection.fetch(query("expired_chunks"), lane, now, CHUNKS_A_STEP)
         if not chunks:
             return 0
-        tag = await connection.execute(
-            query("expire_positions"), lane, [c["id"] for c in chunks], [stride_of(c["n"]) for c in chunks],
-            [c["n"] for c in chunks], [c["sent_upto"] for c in chunks], [c["epoch"] for c in chunks], now,
-            Refusal.EXPIRED,
-        )  # fmt: skip
-        await connection.execute(query("close_expired"), lane, [c["id"] for c in chunks])
-    return int(tag.rsplit(" ", 1)[1])
+        ended = 0
+        for is_cancelled, status in ((False, Refusal.EXPIRED), (True, Refusal.CANCELLED)):
+            of_kind = [endings.Ending.of(row) for row in chunks if row["is_cancelled"] == is_cancelled]
+            ended += await endings.end_positions(connection, lane, of_kind, status, now)
+        await connection.execute(query("close_ended"), lane, [c["id"] for c in chunks])
+    return ended

@@ -62,6 +62,10 @@ SITUATIONS = {
     "stop_gone": "a STOP was acknowledged though a worker that had not confirmed it had died on the same machine",
     "stop_by_handset": "a handset's STOP was answered",
     "suppressed": "a message was not sent, for its STOP",
+    "cancelled": "a message was not sent, for its run was cancelled",
+    "cancel_too_late": "a run was cancelled when a message of it was written and not answered",
+    "cancel_refused": "somebody was not enqueued, for the run was cancelled",
+    "cancel_fenced": "a cancel was acknowledged by fencing a worker that did not obey it",
     "smsc_killed": "the carrier's SMSC died and came back",
     "doubt_written": "a segment was written down as in doubt",
     "doubt_settled": "a segment in doubt was settled by an answer or a receipt",
@@ -131,6 +135,9 @@ class Checks:
         self.in_scope = in_scope
         self.stops: dict[int, Stop] = {}
         self.acknowledged = 0
+        # Messages of runs that somebody has asked to cancel, and those of which it was acknowledged.
+        self.cancel_asked: dict[int, None] = {}
+        self.cancel_held: dict[int, None] = {}
         self.stop_acks: list[float] = []
         # STOPs that handsets have said: number by sequence_number; whom to tell that one was answered.
         self.handsets: dict[int, int] = {}
@@ -242,6 +249,9 @@ class Checks:
         # S1: nothing begins behind an acknowledgement, and nothing promotional a second behind the COMMIT.
         if person in self.stops and person in self.in_scope:
             self._stopped(person, number, place)
+        # C1: nothing of a cancelled run begins behind the acknowledgement; of what has begun the other parts follow.
+        if number in self.cancel_held and not (place[1] > 1 and number in self.begun):
+            self.say("C1", f"{number} was written to after the cancel of its run was acknowledged", number)
         self.begun[number] = None
         # T1: counted where the gateway writes, over all its processes.
         if carrier.tps:
@@ -321,6 +331,17 @@ class Checks:
             self.acknowledged += 1
             self.stop_acks.append(round(self.loop.now - stop.committed_at, 6))
             self.note(number, "STOP acknowledged")
+
+    def cancel_ordered(self, keys: list[int]) -> None:
+        """Hear that somebody is about to cancel a run."""
+        self.cancel_asked.update(dict.fromkeys(keys))
+        asked = set(keys)
+        if any(one in asked for session in self.sessions.values() for one in session.numbers.values()):
+            self.reached["cancel_too_late"] += 1
+
+    def cancel_acknowledged(self, keys: list[int]) -> None:
+        """Hear that nothing more of a run is begun."""
+        self.cancel_held.update(dict.fromkeys(keys))
 
     def _handset_answered(self, sequence: int) -> None:
         if self.on_handset_answered(sequence, None) is not None:
@@ -462,6 +483,7 @@ class Checks:
         self._duplicates(runs, copies, repeated, undelivered)
         self._repeats(runs, numbers_of, undelivered)
         self._suppressed(rows)
+        self._cancelled(rows)
         self._truth(rows, copies, accepted)
         self._once_each()
         self._late(rows)
@@ -556,6 +578,13 @@ class Checks:
                 self.reached["suppressed"] += 1
                 if number % PERSON not in self.stops or number % PERSON not in self.in_scope:
                     self.say("S1", f"{number} was not sent for a STOP that nobody has asked for", number)
+
+    def _cancelled(self, rows: dict[int, list[Any]]) -> None:
+        for number, found in rows.items():
+            if any(row.status == Refusal.CANCELLED for row in found):
+                self.reached["cancelled"] += 1
+                if number not in self.cancel_asked:
+                    self.say("C1", f"{number} was not sent for a cancel that nobody has asked for", number)
 
     def _once_each(self) -> None:
         """A6: no outcome stands there twice."""

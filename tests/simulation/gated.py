@@ -40,7 +40,7 @@ REFUSED_FOR = {
     ONLY_TRANSACTIONAL: Reason.NO_CONSENT,
 }  # fmt: skip
 # What may become of anybody's message: not the gate's business.
-ELSEWHERE = {Refusal.UNCERTAIN, Refusal.SUPPRESSED, Refusal.ABANDONED, Refusal.NO_ROUTE}
+ELSEWHERE = {Refusal.UNCERTAIN, Refusal.SUPPRESSED, Refusal.ABANDONED, Refusal.NO_ROUTE, Refusal.CANCELLED}
 # Words for a STOP that the gate knows of.
 SUPPRESSED = range(Reason.ERASED, Reason.STOP + 1)
 # A drifting clock, and the turn in which it is looked at.
@@ -251,7 +251,7 @@ class GateChecks:
             if wanted is not None:
                 self._reached["unconsented"] += 1
                 # Where a worker ended before it wrote that down, it is in doubt.
-                if not statuses <= {wanted, Refusal.UNCERTAIN, *(SUPPRESSED if person in stopped else ())}:
+                if not statuses <= {wanted, Refusal.UNCERTAIN, Refusal.CANCELLED, *(SUPPRESSED if person in stopped else ())}:
                     self._say("G4", f"{person} has no consent, expected {wanted}, found {sorted(statuses)}", key)
                 continue
             for status in statuses - ELSEWHERE:

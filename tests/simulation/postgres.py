@@ -34,6 +34,7 @@ from gateway.store import postgres
 from gateway.store.postgres import STATEMENT_TIMEOUT_S
 from tests.simulation import (
     queries_admission,
+    queries_cancels,
     queries_control,
     queries_inbound,
     queries_membership,
@@ -54,7 +55,7 @@ from tests.simulation.tables import LOGS, Tables, Transaction
 
 # Whose statements it knows.
 ROOMS = (
-    queries_admission, queries_control, queries_inbound, queries_membership, queries_queue, queries_receipts,
+    queries_admission, queries_cancels, queries_control, queries_inbound, queries_membership, queries_queue, queries_receipts,
     queries_results, queries_runs, queries_transfer, queries_retention, queries_plain, queries_standing, queries_stops,
     queries_rates,
 )  # fmt: skip

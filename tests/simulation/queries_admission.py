@@ -49,7 +49,7 @@ def live_gates(tx: Transaction, run_id: int, now: datetime) -> Result:
         (*(one[name] for name in ("id", "class", "priority", "lanes", "not_before", "gate")), bool(one["enqueued_at"]))
         for _, one in tx.table("run").rows(tx)
         if one["gate"] is not None and one["list"] is not None and one["id"] != run_id
-        and (one["expires_at"] is None or one["expires_at"] > now)
+        and (one["expires_at"] is None or one["expires_at"] > now) and one["cancelled_at"] is None
         and (one["enqueued_at"] is not None or one["created_at"] > now - timedelta(hours=1))
     ]  # fmt: skip
 

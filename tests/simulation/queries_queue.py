@@ -268,7 +268,7 @@ def repeatable(tx: Transaction, lane: int, before: datetime, now: datetime) -> R
             continue
         chunk = tx.table("chunk").get(tx, lane, one.chunk_id)
         run = None if chunk is None else tx.table("run").get(tx, chunk["run"])
-        if run is None or run["policy"] != "at_least_once":
+        if run is None or run["policy"] != "at_least_once" or run["cancelled_at"] is not None:
             continue
         if run["expires_at"] is not None and run["expires_at"] <= now:
             continue

@@ -15,6 +15,7 @@ from tests.simulation.tables import Transaction, Values, Waiting
 RUN_COLUMNS = (
     "id", "name", "template", "fields", "class", "priority", "policy", "lanes", "list", "source", "recipients",
     "not_before", "expires_at", "created_at", "enqueued_at", "encoding", "receipt_policy", "gate",
+    "cancelled_at", "cancelled_by",
 )  # fmt: skip
 _MASK = 0xFFFFFFFF
 
@@ -155,11 +156,11 @@ def paused_runs(tx: Transaction, names: Sequence[str], ids: Sequence[int]) -> Re
     return [(one["id"],) for _, one in tx.table("run").rows(tx) if one["name"] in names or one["id"] in ids]
 
 
-@model("lock_run", "enqueued_at", "recipients")
+@model("lock_run", "enqueued_at", "recipients", "cancelled_at", "cancelled_by")
 def lock_run(tx: Transaction, run_id: int) -> Waiting:
     """Hold a run while its people are enqueued."""
     held = yield from tx.lock(rows_of(tx, "run", [(run_id,)]))
-    return columns_of([tx.sees(row) for row in held], "enqueued_at", "recipients")
+    return columns_of([tx.sees(row) for row in held], "enqueued_at", "recipients", "cancelled_at", "cancelled_by")
 
 
 @model("sample_cells", "cell", "people")

@@ -8,7 +8,7 @@ from tests.simulation.queries import Result, columns_of, model, rows_of
 from tests.simulation.queries_queue import BY_STATE, DONE, MOVED, READY, at_positions, is_repeated
 from tests.simulation.queries_receipts import FINAL
 from tests.simulation.queries_results import ABANDONED
-from tests.simulation.tables import Transaction, Values, Waiting
+from tests.simulation.tables import Row, Transaction, Values, Waiting
 
 
 def _target(fallback: Sequence[int], up: Sequence[int]) -> tuple[int, list[int]] | None:
@@ -99,7 +99,9 @@ def failed_positions(
     for chunk_id, pos in hints:
         chunk = tx.table("chunk").get(tx, lane, chunk_id)
         run = None if chunk is None else tx.table("run").get(tx, chunk["run"])
-        if chunk is None or run is None or (run["expires_at"] is not None and run["expires_at"] <= now):
+        if chunk is None or run is None or run["cancelled_at"] is not None:
+            continue
+        if run["expires_at"] is not None and run["expires_at"] <= now:
             continue
         target = _target(chunk["fallback"], up)
         if target is not None and not is_repeated(tx, lane, chunk_id, pos) and _has_failed(tx, lane, chunk_id, pos):
@@ -238,22 +240,64 @@ def close_transfer(tx: Transaction, lane: int, transfer: int, now: datetime) -> 
     return len((yield from tx.update(rows, lambda one: True, lambda one: {"arrived_at": now})))
 
 
-@model("expired_chunks", "id", "n", "sent_upto", "epoch")
-def expired_chunks(tx: Transaction, lane: int, now: datetime, limit: int) -> Result:
-    """Lock queued chunks whose run is over."""
-    over = []
-    for row, one in tx.table("chunk").group(tx, BY_STATE, lane, READY):
-        run = tx.table("run").get(tx, one["run"])
-        if run is not None and run["expires_at"] is not None and run["expires_at"] <= now and tx.free_or_ours(row):
-            over.append((one, row))
+ENDING = ("id", "n", "sent_upto", "epoch", "repeats")
+
+
+def lock_ending(tx: Transaction, over: list[tuple[Values, Row]], limit: int) -> list[Values]:
+    """Lock the first of some chunks that end, by their ids."""
     over.sort(key=lambda pair: pair[0]["id"])
     for _, row in over[:limit]:
         tx.hold(row)
-    return columns_of([one for one, _ in over[:limit]], "id", "n", "sent_upto", "epoch")
+    return [one for one, _ in over[:limit]]
 
 
-@model("expire_positions", tag="INSERT")
-def expire_positions(
+@model("expired_chunks", *ENDING, "is_cancelled")
+def expired_chunks(tx: Transaction, lane: int, now: datetime, limit: int) -> Result:
+    """Lock queued chunks whose run is over, or cancelled."""
+    over = []
+    for row, one in tx.table("chunk").group(tx, BY_STATE, lane, READY):
+        run = tx.table("run").get(tx, one["run"])
+        if run is None or not tx.free_or_ours(row):
+            continue
+        is_cancelled = run["cancelled_at"] is not None
+        if is_cancelled or (run["expires_at"] is not None and run["expires_at"] <= now):
+            over.append(({**one, "is_cancelled": is_cancelled}, row))
+    return columns_of(lock_ending(tx, over, limit), *ENDING, "is_cancelled")
+
+
+def _origin(tx: Transaction, lane: int, chunk_id: int, pos: int) -> tuple[int, int] | None:
+    """Where the message of a copy stood before, in its lane."""
+    chunk = tx.table("chunk").get(tx, lane, chunk_id)
+    if chunk is None or chunk["repeats"] is None or chunk["from_lane"] is not None:
+        return None
+    went_on = sorted(
+        one["pos"]
+        for _, one in tx.table("repeated").group(tx, ("lane", "chunk_id"), lane, chunk["repeats"])
+        if one["by_chunk"] == chunk_id
+    )
+    return (chunk["repeats"], went_on[pos]) if pos < len(went_on) else None
+
+
+@model("doubted_copies", "chunk_id", "pos")
+def doubted_copies(tx: Transaction, lane: int, ids: Sequence[int]) -> Result:
+    """Of copies of single messages, those of which an earlier try is in doubt."""
+    found = []
+    for chunk_id in ids:
+        chunk = tx.table("chunk").get(tx, lane, chunk_id)
+        for pos in range(0 if chunk is None else chunk["n"]):
+            at = _origin(tx, lane, chunk_id, pos)
+            while at is not None:
+                if any(
+                    one.pos == at[1] and one.status == -1 for one in tx.log("outcome").of_chunk.get((lane, at[0]), ())
+                ):
+                    found.append((chunk_id, pos))
+                    break
+                at = _origin(tx, lane, *at)
+    return found
+
+
+@model("end_positions", tag="INSERT")
+def end_positions(
     tx: Transaction,
     lane: int,
     ids: Sequence[int],
@@ -263,22 +307,27 @@ def expire_positions(
     epochs: Sequence[int],
     now: datetime,
     status: int,
+    doubted_ids: Sequence[int],
+    doubted_positions: Sequence[int],
 ) -> Result:
-    """Write down as expired what stands above the watermarks."""
+    """Write down with a reason what stands above the watermarks."""
     log = tx.tables.logs["outcome"]
-    rows = [
-        log.row(
-            lane=lane, chunk_id=chunk_id, pos=(rank * stride + chunk_id % n) % n, segment=0, segments=0, epoch=epoch,
-            status=int(status), at=now, rtt_us=0,
-        )
-        for chunk_id, stride, n, upto, epoch in zip(ids, strides, counts, marks, epochs, strict=True)
-        for rank in range(upto, n)
-    ]  # fmt: skip
+    doubted = set(zip(doubted_ids, doubted_positions, strict=True))
+    rows = []
+    for chunk_id, stride, n, upto, epoch in zip(ids, strides, counts, marks, epochs, strict=True):
+        for rank in range(upto, n):
+            pos = (rank * stride + chunk_id % n) % n
+            rows.append(
+                log.row(
+                    lane=lane, chunk_id=chunk_id, pos=pos, segment=0, segments=0, epoch=epoch,
+                    status=-1 if (chunk_id, pos) in doubted else int(status), at=now, rtt_us=0,
+                )  # fmt: skip
+            )
     return tx.append("outcome", rows)
 
 
-@model("close_expired", tag="UPDATE")
-def close_expired(tx: Transaction, lane: int, ids: Sequence[int]) -> Waiting:
+@model("close_ended", tag="UPDATE")
+def close_ended(tx: Transaction, lane: int, ids: Sequence[int]) -> Waiting:
     """Close chunks of which nothing is left to send."""
     rows = rows_of(tx, "chunk", ((lane, chunk_id) for chunk_id in ids))
     changed = yield from tx.update(rows, lambda one: True, lambda one: {"state": DONE, "sent_upto": one["n"]})

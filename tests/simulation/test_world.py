@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from gateway.dispatch.admission import Admission
+from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.membership import Watch
 from gateway.dispatch.stops import Feed
 from gateway.message import MessageClass, Policy
@@ -277,3 +278,34 @@ def test_what_a_window_holds_back_leaves_when_it_opens_again_QH_5() -> None:
     result = world.run_seed(180, messages=300)
     assert not result.violations, "\n".join(result.violations)
     assert result.reached["put_off"] and result.submits and result.virtual_s > 60
+
+
+# -- cancelled runs ---------------------------------------------------------------------------------------------------
+
+
+def cancelled(seed: int, at_s: float, events: list[Event]) -> world.Plan:
+    """Plan two workers that share one carrier, and a run that is cancelled in the middle."""
+    plan = together(seed, events)
+    plan.cancels = [world.CancelPlan(at_s, 0)]
+    return plan
+
+
+@pytest.mark.parametrize("at_s", [0.0, 0.3, 1.7, 3.1])
+def test_case_26_of_the_write_protocol_nothing_of_a_cancelled_run_begins_after_the_acknowledgement(at_s: float) -> None:
+    result = world.World(cancelled(7, at_s, [])).run()
+    assert not result.violations, "\n".join(result.violations)
+    assert result.reached["cancelled"] or result.reached["cancel_refused"]
+
+
+@pytest.mark.parametrize("seed", [7, 11, 12])
+def test_case_26_a_cancel_outlives_the_end_of_who_obeys_it(seed: int) -> None:
+    """Fault 87: a worker is killed and another frozen longer than its lease about the moment of the cancel."""
+    events = [Event(1.0, "kill", (0, 2.0)), Event(1.2, "freeze", (1, 8.0)), Event(6.0, "store_restart", (1.0,))]
+    result = world.World(cancelled(seed, 1.3, events)).run()
+    assert not result.violations, "\n".join(result.violations)
+    assert result.reached["cancelled"]
+
+
+def test_cancel_that_is_not_obeyed_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Dispatcher, "cancel", lambda self, runs: None)
+    assert "C1" in kinds_of(world.World(cancelled(7, 1.0, [])).run())

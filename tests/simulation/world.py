@@ -26,6 +26,7 @@ from msgspec import Struct
 from _fastpath.batch import stride_of
 from _fastpath.gate import RESERVED
 from gateway.config import CarrierSettings, DatabaseSettings, Settings, WorkerSettings
+from gateway.dispatch.cancelling import Cancelling
 from gateway.dispatch.clock import JUMP, Clock
 from gateway.dispatch.guards import Surroundings
 from gateway.dispatch.identity import Identity
@@ -143,6 +144,13 @@ class StopPlan(Struct, frozen=True, array_like=True):
     by_handset: bool
 
 
+class CancelPlan(Struct, frozen=True, array_like=True):
+    """A run that is cancelled, by its place."""
+
+    at_s: float
+    run: int
+
+
 class Event(Struct, frozen=True, array_like=True):
     """Something that is done to the world."""
 
@@ -165,6 +173,7 @@ class Plan(Struct, kw_only=True):
     events: list[Event]
     heal_s: float
     stops: list[StopPlan]
+    cancels: list[CancelPlan] = []
     gate: gated.GatePlan | None = None
 
 
@@ -276,6 +285,7 @@ def plan_of(seed: int, *, messages: int = MESSAGES, many_stops: bool = False) ->
         events=events,
         heal_s=span_s + 1.0,
         stops=_stops(random.Random(f"{seed} stops"), sum(len(run.numbers) for run in planned), many_stops),
+        cancels=_cancels(random.Random(f"{seed} cancels"), len(planned)),
     )
     if gated.is_gated(seed):
         gated.draw(seed, plan, RunPlan)
@@ -302,6 +312,12 @@ def _stops(chance: random.Random, messages: int, many: bool) -> list[StopPlan]:
         found.append(StopPlan(round(chance.uniform(0.0, LOAD_S), 6), count, by_handset))
         left -= count
     return sorted(found, key=lambda one: one.at_s)
+
+
+def _cancels(chance: random.Random, runs: int) -> list[CancelPlan]:
+    """Draw which runs are cancelled: in a quarter of the worlds one, some of them twice or both."""
+    count = chance.choice((0, 0, 0, 0, 0, 0, 1, 2))
+    return [CancelPlan(round(chance.uniform(0.0, LOAD_S / 2), 6), chance.randrange(runs)) for _ in range(count)]
 
 
 def _carrier(chance: random.Random, place: int) -> CarrierPlan:
@@ -647,8 +663,9 @@ class World:
         self.loop = SimLoop()
         if plan.gate is not None:
             self.loop.begin = plan.gate.begin
-        # By run, what its numbers are counted up by.
+        # By run, what its numbers are counted up by; the run of each place of the plan.
         self.offsets: dict[int, int] = {}
+        self.run_ids: dict[int, int] = {}
         self.chance = random.Random(f"{plan.seed} world")
         self.network = Network(self.loop, random.Random(f"{plan.seed} network"))
         self.store = Store(self)
@@ -849,11 +866,12 @@ class World:
             lambda: self.store.connect(None), self.plan.deadline_s, self.plan.worker["lease_s"], self._operator(),
         )  # fmt: skip
         stopping = [asyncio.create_task(self._stop(stop)) for stop in self.plan.stops]
+        cancelling = [asyncio.create_task(self._cancel(cancel)) for cancel in self.plan.cancels]
         for event in self.plan.events:
             self.later(event.at_s, lambda event=event: self._do(event))  # type: ignore[misc]
-        await self._until_healed([*enqueuing, *stopping])
+        await self._until_healed([*enqueuing, *stopping, *cancelling])
         self.heal()
-        await asyncio.gather(*enqueuing)
+        await asyncio.gather(*enqueuing, *cancelling)
         until = self.loop.now + PATIENCE_S
         while not self.store.is_over():
             if self.loop.now > until:
@@ -955,6 +973,30 @@ class World:
         for number in numbers:
             self.checks.stop_acknowledged(number)
 
+    async def _cancel(self, plan: CancelPlan) -> None:
+        """Cancel a run at its moment, until that is acknowledged; and see what is told of it."""
+        await asyncio.sleep(plan.at_s)
+        while plan.run not in self.run_ids:
+            await asyncio.sleep(0.05)
+        run_id = self.run_ids[plan.run]
+        made = Cancelling(
+            Clock(monotonic=lambda: self.loop.now, wall=lambda: self.loop.begin + timedelta(seconds=self.loop.now)),
+            lambda: self.store.connect(None), self.plan.deadline_s, self.plan.worker["lease_s"], self._operator(),
+        )  # fmt: skip
+        keys = self.plan.runs[plan.run].keys
+        self.checks.cancel_ordered(keys)
+        while True:
+            try:
+                found = await made.cancel([run_id], "operator")
+                break
+            except StoreError as error:
+                self.told.append(f"{self.loop.now:.3f} cancel: {error}")
+                await asyncio.sleep(0.2)
+        self.checks.cancel_acknowledged(keys)
+        if found.fenced:
+            self.checks.reached["cancel_fenced"] += 1
+        await made.stop()
+
     async def _stop_by_handset(self, number: int) -> None:
         """Have a carrier deliver the word STOP, again and again until it is answered."""
         sequence = FIRST_HANDSET + len(self.checks.handsets)
@@ -996,6 +1038,7 @@ class World:
                             source=None, now=now, gate=gate,
                         )  # fmt: skip
                         self.offsets[run.id] = plan.offset
+                        self.run_ids[place] = run.id
                     lane = self.plan.carriers[carrier].lane
                     if not self._is_queued(lane, numbers[0] + plan.offset):
                         lanes = [one.lane for one in self.plan.carriers]
@@ -1003,6 +1046,15 @@ class World:
                         await runs.enqueue_few(connection, run, lane, numbers, None, now, fallback=others)
                     done = True
                 except Exception as error:
+                    if " cancelled at " in str(error):
+                        # Nobody else of it was ever queued.
+                        self.checks.reached["cancel_refused"] += 1
+                        plan.chunks = [
+                            one
+                            for one in plan.chunks
+                            if self._is_queued(self.plan.carriers[one[0]].lane, one[1][0] + plan.offset)
+                        ]
+                        return
                     self.told.append(f"{self.loop.now:.3f} enqueue: {error!r}")
                     connection = None
                     await asyncio.sleep(0.2)

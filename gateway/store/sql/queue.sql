@@ -400,7 +400,7 @@ FROM outcome o
 JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id
 JOIN run r ON r.id = k.run
 WHERE o.lane = $1::int AND k.lane = $1::int AND o.status = -1 AND o.at <= $2::timestamptz
-  AND r.policy = 'at_least_once' AND (r.expires_at IS NULL OR r.expires_at > $3::timestamptz)
+  AND r.policy = 'at_least_once' AND (r.expires_at IS NULL OR r.expires_at > $3::timestamptz) AND r.cancelled_at IS NULL
   AND NOT EXISTS (SELECT FROM repeated x WHERE x.lane = $1::int AND x.chunk_id = o.chunk_id AND x.pos = o.pos)
   AND NOT EXISTS (
       SELECT FROM outcome l WHERE l.lane = $1::int AND l.chunk_id = o.chunk_id AND l.pos = o.pos

@@ -72,6 +72,7 @@ WITH wanted AS MATERIALIZED (
     FROM receipt r JOIN chunk k ON k.id = r.chunk_id JOIN run n ON n.id = k.run
     WHERE r.lane = $1::int AND k.lane = $1::int AND r.at >= $2::timestamptz AND r.state = 3
       AND n.gate IS NOT NULL AND n.class IN (4, 5) AND (n.expires_at IS NULL OR n.expires_at > $3::timestamptz)
+      AND n.cancelled_at IS NULL
       AND NOT EXISTS (SELECT FROM repeated x WHERE x.lane = $1::int AND x.chunk_id = r.chunk_id AND x.pos = r.pos)
       AND NOT EXISTS (
           SELECT FROM repeated x JOIN outcome o ON o.chunk_id = x.chunk_id AND o.pos = x.pos

@@ -23,7 +23,7 @@ GROUP BY 1, 2;
 -- index: none, a table of a few thousand rows
 SELECT id, class, priority, lanes, not_before, gate::text AS gate, enqueued_at IS NOT NULL AS is_enqueued FROM run
 WHERE gate IS NOT NULL AND list IS NOT NULL AND id <> $1::bigint
-      AND (expires_at IS NULL OR expires_at > $2::timestamptz)
+      AND (expires_at IS NULL OR expires_at > $2::timestamptz) AND cancelled_at IS NULL
       AND (enqueued_at IS NOT NULL OR created_at > $2::timestamptz - interval '1 hour')
 ORDER BY id;
 

@@ -29,20 +29,20 @@ RETURNING id;
 -- Read one run.
 -- index: run_pkey
 SELECT id, name, template, fields, class, priority, policy, lanes, list, source, recipients, not_before, expires_at,
-       created_at, enqueued_at, encoding::text AS encoding, receipt_policy, gate::text AS gate
+       created_at, enqueued_at, encoding::text AS encoding, receipt_policy, gate::text AS gate, cancelled_at, cancelled_by
 FROM run WHERE id = $1::bigint;
 
 -- name: recent_runs
 -- Read the newest runs.
 -- index: run_pkey
 SELECT id, name, template, fields, class, priority, policy, lanes, list, source, recipients, not_before, expires_at,
-       created_at, enqueued_at, encoding::text AS encoding, receipt_policy, gate::text AS gate
+       created_at, enqueued_at, encoding::text AS encoding, receipt_policy, gate::text AS gate, cancelled_at, cancelled_by
 FROM run ORDER BY id DESC LIMIT $1::int;
 
 -- name: lock_run
--- Hold a run while its people are enqueued; -> when they were, and how many.
+-- Hold a run while its people are enqueued; -> when they were, how many, and when it was cancelled, by whom.
 -- index: run_pkey
-SELECT enqueued_at, recipients FROM run WHERE id = $1::bigint FOR UPDATE;
+SELECT enqueued_at, recipients, cancelled_at, cancelled_by FROM run WHERE id = $1::bigint FOR UPDATE;
 
 -- name: sample_cells
 -- Count the people of some buckets of a list by the cell of the plan that they fall into: how many chunks each will need.
@@ -198,5 +198,5 @@ FROM worker ORDER BY started_at;
 -- Find a run of the same text to the same list.
 -- index: run_pkey
 SELECT id, name, template, fields, class, priority, policy, lanes, list, source, recipients, not_before, expires_at,
-       created_at, enqueued_at, encoding::text AS encoding, receipt_policy, gate::text AS gate
+       created_at, enqueued_at, encoding::text AS encoding, receipt_policy, gate::text AS gate, cancelled_at, cancelled_by
 FROM run WHERE list = $1::bigint AND template = $2::text AND enqueued_at IS NOT NULL ORDER BY id DESC LIMIT 1;

@@ -23,7 +23,7 @@ RETURNING id;
 -- Find the messages of a lane that failed so that another lane may try: every segment of them has its answer, none was
 -- delivered and none is in doubt or waits for its receipt, and at least one was rejected with a status of $3, or its
 -- receipt says undeliverable with an error of $4, or with any where $5. Since $2; not those that went already, and none
--- whose run is over at $6. A message's first final receipt counts.
+-- whose run is over at $6, or cancelled. A message's first final receipt counts.
 -- index: outcome_rejected, receipt_undeliverable; outcome_chunk
 WITH hints AS (
     SELECT o.chunk_id, o.pos FROM outcome o
@@ -40,7 +40,7 @@ WITH hints AS (
         SELECT f.lane, f.place FROM unnest(k.fallback) WITH ORDINALITY AS f (lane, place)
         WHERE f.lane = ANY($7::int[]) ORDER BY f.place LIMIT 1
     ) target
-    WHERE (r.expires_at IS NULL OR r.expires_at > $6::timestamptz)
+    WHERE (r.expires_at IS NULL OR r.expires_at > $6::timestamptz) AND r.cancelled_at IS NULL
       AND NOT EXISTS (SELECT FROM repeated x WHERE x.lane = $1::int AND x.chunk_id = h.chunk_id AND x.pos = h.pos)
 ), answers AS (
     SELECT a.chunk_id, a.pos, o.segment, max(o.segments) AS segments, bool_or(o.status = 0) AS is_accepted,
@@ -132,24 +132,51 @@ VALUES ($1::int, $2::bigint, $3::bigint, $4::int, $5::smallint, $6::smallint, $7
 UPDATE transfer SET arrived_at = $3::timestamptz WHERE lane = $1::int AND id = $2::bigint;
 
 -- name: expired_chunks
--- Lock queued chunks of a lane whose run is over.
+-- Lock queued chunks of a lane whose run is over, or cancelled.
 -- index: chunk_ready (lane, class, priority, id) WHERE state = 0
-SELECT k.id, k.n, k.sent_upto, k.epoch
+SELECT k.id, k.n, k.sent_upto, k.epoch, k.repeats, r.cancelled_at IS NOT NULL AS is_cancelled
 FROM chunk k JOIN run r ON r.id = k.run
-WHERE k.lane = $1::int AND k.state = 0 AND r.expires_at <= $2::timestamptz
+WHERE k.lane = $1::int AND k.state = 0 AND (r.expires_at <= $2::timestamptz OR r.cancelled_at IS NOT NULL)
 ORDER BY k.id LIMIT $3::int
 FOR UPDATE OF k SKIP LOCKED;
 
--- name: expire_positions
--- Write down as expired what stands above the watermarks of chunks: $2 = ids, $3 = strides, $4 = positions, $5 = watermarks,
--- $6 = epochs; rank r stands for (r * stride + id) mod n.
+-- name: doubted_copies
+-- Of copies of single messages ($2), find those of which an earlier try is in doubt: a copy that does not leave leaves that doubt
+-- as it was. The nth of a chunk's positions that went on in a copy is its nth. What came from another lane is not looked into.
+-- index: chunk_pkey, repeated_pkey, outcome_in_doubt
+WITH RECURSIVE origin AS (
+    SELECT k.id AS copy, x.place AS copy_pos, k.repeats AS chunk_id, x.pos
+    FROM chunk k CROSS JOIN LATERAL (
+        SELECT y.pos, (row_number() OVER (ORDER BY y.pos) - 1)::int AS place FROM repeated y
+        WHERE y.lane = $1::int AND y.chunk_id = k.repeats AND y.by_chunk = k.id
+    ) x
+    WHERE k.lane = $1::int AND k.id = ANY($2::bigint[]) AND k.from_lane IS NULL
+    UNION ALL
+    SELECT o.copy, o.copy_pos, k.repeats, x.pos
+    FROM origin o JOIN chunk k ON k.id = o.chunk_id
+    CROSS JOIN LATERAL (
+        SELECT y.pos, (row_number() OVER (ORDER BY y.pos) - 1)::int AS place FROM repeated y
+        WHERE y.lane = $1::int AND y.chunk_id = k.repeats AND y.by_chunk = k.id
+    ) x
+    WHERE k.lane = $1::int AND k.from_lane IS NULL AND x.place = o.pos
+)
+SELECT DISTINCT o.copy AS chunk_id, o.copy_pos AS pos
+FROM origin o JOIN outcome d ON d.chunk_id = o.chunk_id AND d.pos = o.pos
+WHERE d.lane = $1::int AND d.status = -1;
+
+-- name: end_positions
+-- Write down with a reason ($8) what stands above the watermarks of chunks: $2 = ids, $3 = strides, $4 = positions, $5 =
+-- watermarks, $6 = epochs; rank r stands for (r * stride + id) mod n. Those of $9 (chunks) and $10 (positions) stay in doubt.
 -- index: none, it appends
 INSERT INTO outcome (lane, chunk_id, pos, segment, segments, epoch, status, at, rtt_us, message_id)
-SELECT $1::int, t.id, ((rank * t.stride + t.id % t.n) % t.n)::int, 0, 0, t.epoch, $8::int, $7::timestamptz, 0, NULL
-FROM unnest($2::bigint[], $3::bigint[], $4::int[], $5::int[], $6::int[]) AS t (id, stride, n, upto, epoch)
-CROSS JOIN LATERAL generate_series(t.upto, t.n - 1) AS rank;
+SELECT $1::int, e.id, e.pos, 0, 0, e.epoch, CASE WHEN d.pos IS NULL THEN $8::int ELSE -1 END, $7::timestamptz, 0, NULL
+FROM (
+    SELECT t.id, ((rank * t.stride + t.id % t.n) % t.n)::int AS pos, t.epoch
+    FROM unnest($2::bigint[], $3::bigint[], $4::int[], $5::int[], $6::int[]) AS t (id, stride, n, upto, epoch)
+    CROSS JOIN LATERAL generate_series(t.upto, t.n - 1) AS rank
+) e LEFT JOIN unnest($9::bigint[], $10::int[]) AS d (id, pos) ON d.id = e.id AND d.pos = e.pos;
 
--- name: close_expired
+-- name: close_ended
 -- Close chunks of which nothing is left to send.
 -- index: chunk_pkey
 UPDATE chunk SET state = 2, sent_upto = n WHERE lane = $1::int AND id = ANY($2::bigint[]);
