@@ -105,6 +105,8 @@ class Dispatcher:
         self.gives_back = False
         # Runs that were cancelled: nothing of them is begun any more. It only grows, by a number each.
         self.cancelled: set[int] = set()
+        # Chunks of them that we had in hand: the next flush ends them, and until then they are ours.
+        self._ending: set[int] = set()
         # What operators have paused (control.py); a paused carrier claims nothing either.
         self.paused = queue.NOTHING_PAUSED
         # What the guards say (guards.py): why nothing is claimed; only what is used up is replaced; which clock holds.
@@ -198,6 +200,7 @@ class Dispatcher:
                 source = claimed.sources.get(batch.chunk_id, "")
                 dressed = await self._form_of(connection, batch, source)
                 if batch.run in self.cancelled:
+                    self._ending.discard(batch.chunk_id)
                     over.append(batch)
                     continue
                 if isinstance(dressed, EncodeError):
@@ -321,7 +324,9 @@ class Dispatcher:
             await self._requeue()
         for batch in closed:
             if not batch.in_flight and not batch.is_finished:
-                if batch.run not in self.cancelled:
+                if batch.run in self.cancelled:
+                    self._ending.add(batch.chunk_id)
+                else:
                     self._owed.append((batch.chunk_id, batch.epoch, batch.next_rank))
                 carrier.backlog.drop(batch.chunk_id)
         await self._give_owed()
@@ -329,6 +334,7 @@ class Dispatcher:
     async def _disown(self, connection: postgres.Connection) -> None:
         in_hand = [batch.chunk_id for batch in self._carrier.backlog.batches() if not batch.dropped]
         in_hand += [chunk_id for chunk_id, _, _ in self._owed]
+        in_hand += self._ending
         if given_back := await queue.disown(connection, self._carrier.lane, self._instance, in_hand):
             log.warning("= lane %d: %d chunks of a claim without an answer go back", self._carrier.lane, given_back)
 

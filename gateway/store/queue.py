@@ -180,6 +180,8 @@ async def flush(connection: Connection, lane: int, what: Flush) -> None:
     """Settle in one transaction: all of it is durable when this returns."""
     async with connection.transaction():
         await connection.execute(query("note_flush"), lane, what.id, what.at)
+        if what.cancelled:
+            await endings.end_claimed(connection, lane, what.cancelled, Refusal.CANCELLED, what.at)
         for table, columns, octets in (
             ("outcome", OUTCOME_COLUMNS, what.outcomes),
             ("receipt", RECEIPT_COLUMNS, what.receipts),
@@ -190,8 +192,6 @@ async def flush(connection: Connection, lane: int, what: Flush) -> None:
         if what.finished:
             ids, epochs = zip(*what.finished, strict=True)
             await connection.execute(query("finish"), lane, ids, epochs)
-        if what.cancelled:
-            await endings.end_claimed(connection, lane, what.cancelled, Refusal.CANCELLED, what.at)
         if what.inbound is not None:
             # Last, since one worker at a time does it: the turn ends with the COMMIT.
             await inbound.keep(connection, lane, what.inbound)

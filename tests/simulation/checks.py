@@ -498,6 +498,13 @@ class Checks:
             for row in found
             if row.status == -1
         }
+        # What was to be sent again and was cancelled stays in doubt where it stood before.
+        copies_of = {(row["lane"], row["id"]) for row in self.store.rows("chunk") if row["repeats"] is not None}
+        doubted -= {
+            (lane, chunk_id, pos, segment)
+            for lane, chunk_id, pos, segment in doubted
+            if segment == 0 and (lane, chunk_id) in copies_of and numbers_of[lane, chunk_id][pos] in self.cancel_asked
+        }
         parts = max((run.parts for run in runs), default=1)
         self.doubted = len(doubted)
         self.reached["doubt_written"] += len(doubted)
