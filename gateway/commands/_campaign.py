@@ -209,6 +209,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
     skipped       people of the audience who are in no chunk, by reason: they are none of the recipients
     bypass        why caps were passed over (CP-6)
     data          by which versions of zones and packs was decided (QH-12)
+    cancelled     when and by whom; empty: it was not
     """
 
     run: int
@@ -224,6 +225,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
     skipped: dict[str, int] = {}
     bypass: str = ""
     data: list[str] = []
+    cancelled: str = ""
 
 
 async def report_of(connection: postgres.Connection, run: runs.Run) -> RunReport:
@@ -281,7 +283,13 @@ async def report_of(connection: postgres.Connection, run: runs.Run) -> RunReport
         skipped={word_of(reason): n for reason, n in (await considered.skipped(connection, run.id)).items()},
         bypass="" if gate is None else gate.bypass,
         data=[] if gate is None else [one.reason for one in await audit.data_of(connection, run.id, run.created_at)],
+        cancelled=cancelled_of(run),
     )
+
+
+def cancelled_of(run: runs.Run) -> str:
+    """When a run was cancelled and by whom, in words; empty: it was not."""
+    return "" if run.cancelled_at is None else f"{run.cancelled_at:%Y-%m-%d %H:%M:%S} UTC by {run.cancelled_by}"
 
 
 def reason_of(status: int, caps: Sequence[str] = ()) -> str:
@@ -333,6 +341,8 @@ def report_as_text(report: RunReport, width: int) -> str:
     total = ["all", *(f"{report.states.get(state, 0):,}" for state in states), f"{report.recipients:,}"]
     columns.append([*total, f"{report.segments:,}", _number(report.rate_per_s, 0), "", ""])
     out = ["", f"run {report.run}: {plain(report.name)}"]
+    if report.cancelled:
+        out.append(f"cancelled at {plain(report.cancelled)}")
     first = max(map(len, titles))
     while columns:
         widths = [max(map(len, column)) for column in columns]

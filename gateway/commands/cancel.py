@@ -38,8 +38,8 @@ def cancel(
 ) -> None:
     """End RUN for good: the number of a run, or the name of a campaign that has one.
 
-    What has not left does not leave, whatever is queued, claimed, held, or waits for another try or another day. What has
-    left is too late. Nobody can be enqueued into the run any more.
+    What has not left does not leave: what is queued, claimed, held, or waits for another try or day. What has left
+    is too late. Nobody can be enqueued into the run any more.
     """
     told = run(config, dsn, lambda settings: _cancel(settings, name, every, by or whoever(), reason, wait_s))
     if as_json:
@@ -55,9 +55,7 @@ def cancel(
     click.echo(_said(told), err=True)
 
 
-async def _cancel(
-    settings: Settings, name: str, every: bool, by: str, reason: str, wait_s: float
-) -> dict[str, Any]:
+async def _cancel(settings: Settings, name: str, every: bool, by: str, reason: str, wait_s: float) -> dict[str, Any]:
     """Cancel, wait until that is so, and count."""
     if not app.has_database(settings):
         raise StoreError(f"no database in {settings.data_root} yet: nothing was sent from here")
@@ -102,7 +100,7 @@ async def _runs_of(connection: postgres.Connection, name: str, every: bool) -> l
     if known:
         newest = ", ".join(f"{one.id} of {one.created_at:%Y-%m-%d %H:%M}" for one in sorted(known, key=_id)[:-6:-1])
         raise GatewayError(
-            f"run {name!r}: expected the number of a run, or --all, for {len(known)} runs have that name; the newest are "
+            f"run {name!r}: expected the number of a run, or --all: {len(known)} runs have that name, the newest are "
             f"{newest}"
         )
     newest = ", ".join(f"{one.name!r} ({one.id})" for one in await runs.recent_runs(connection, 5))

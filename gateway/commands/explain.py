@@ -20,7 +20,7 @@ from gateway.config import Settings
 from gateway.countries import country_of
 from gateway.dispatch.preview import Chain, chain, suppressed_of
 from gateway.gate import Gate, gate_of
-from gateway.message import RECEIPT_STATES, ChunkState, MessageClass
+from gateway.message import RECEIPT_STATES, ChunkState, MessageClass, Refusal
 from gateway.rules import text_of
 from gateway.smpp import status as statuses
 from gateway.store import audit, considered, postgres, runs, traces
@@ -202,7 +202,13 @@ def _counts(caps: list[tuple[str, int, int]]) -> str:
 
 
 def _expiry(run: runs.Run, now: datetime) -> dict[str, Any]:
-    """The end of the run is asked for before the gate (TH-6)."""
+    """The end of the run is asked for before the gate (TR-9, TH-6)."""
+    if run.cancelled_at is not None:
+        word, rule = reasons.WORDS[Refusal.CANCELLED]
+        return {
+            "check": "expiry", "result": "skip", "reason": word, "rule": rule, "until": None,
+            "value": f"cancelled at {run.cancelled_at.isoformat()} by {run.cancelled_by}",
+        }  # fmt: skip
     is_over = run.expires_at is not None and run.expires_at <= now
     ends = "never" if run.expires_at is None else run.expires_at.isoformat()
     return {

@@ -149,6 +149,8 @@ def tell(story: traces.Story, run: runs.Run | None, carrier: str, settings: Carr
             "template": run.template,
             "created_at": _moment(run.created_at),
             "expires_at": _moment(run.expires_at),
+            "cancelled_at": _moment(run.cancelled_at),
+            "cancelled_by": run.cancelled_by,
         },
         "fields": dict(zip(run.fields, place.fields, strict=False)) if run is not None else {},
         "route": f"lane {place.lane} ({carrier}), of the run's {_lanes(run)}",
@@ -287,6 +289,8 @@ def show(told: dict[str, Any]) -> None:
     line("message", f"{told['message']} to {'+' + str(told['number']) if told['number'] else 'a number that is gone'}")
     if run is not None:
         line("run", f"{run['id']} {run['name']!r}, {run['class']}, {run['policy']}, made {run['created_at']}")
+        if run["cancelled_at"]:
+            line("cancelled", f"at {run['cancelled_at']} by {run['cancelled_by']}")
         line("text", repr(run["template"]) + "".join(f", {key} = {value!r}" for key, value in told["fields"].items()))
     line("route", told["route"])
     if told["decision"] is not None:

@@ -135,6 +135,8 @@ class Cancelling:
         connection = await self._line.opened()
         closed = 0
         async with postgres.deadline(connection, self._deadline_s, "lanes"):
+            # No worker may have run yet, or for days.
+            await runs.ensure_partitions(connection, self._clock.wall())
             lanes = sorted(await runs.lanes(connection))
         for lane in lanes:
             while True:

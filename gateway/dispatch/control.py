@@ -276,7 +276,7 @@ class Control:
         return {}
 
     async def stop(self) -> None:
-        """Wait for drains that are under way; the worker stops. What is paused or cancelled meanwhile is obeyed still."""
+        """Wait for drains that are under way; the worker stops. Who pauses or cancels meanwhile is obeyed still."""
         self._is_leaving = True
         drains = [one.stopping for one in self._steered if one.stopping is not None]
         await asyncio.gather(*drains, return_exceptions=True)

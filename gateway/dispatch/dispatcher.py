@@ -461,8 +461,8 @@ class Dispatcher:
     def _take_waiting(self, found: Sequence[tuple[Batch, int, int, int, int]]) -> None:
         """Take over what waited for another try of which nobody here will make one.
 
-        A message of which nothing was accepted goes back to the queue, or ends where its run is cancelled. Of one that is
-        partly out the rest cannot follow from elsewhere: its parts end with what the SMSC said to them last.
+        A message of which nothing was accepted goes back to the queue, or ends where its run is cancelled. Of one that
+        is partly out the rest cannot follow from elsewhere: its parts end with what the SMSC said to them last.
         """
         backlog, ledger, now = self._carrier.backlog, self._carrier.ledger, self._clock.monotonic()
         waiting: dict[tuple[Batch, int], list[tuple[int, int, int]]] = {}

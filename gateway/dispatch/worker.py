@@ -92,7 +92,9 @@ class Worker:
         self.feed = Feed(clock, self.connect, deadline_s, self.instance, around.erasure)
         self.stops = Stops(clock, self.connect, deadline_s, settings.worker.lease_s, identity)
         self.rates = Rates(clock, self.connect, deadline_s)
-        self.failover = Failover(settings, clock, self.connect, self._give_back, lambda: self.control.drained, self._cancelled)
+        self.failover = Failover(
+            settings, clock, self.connect, self._give_back, lambda: self.control.drained, self._cancelled
+        )
         self.retention = Retention(settings.retention, clock, self.connect, self.instance)
         self.returning = Returning(clock, self.connect, self.instance)
         self.membership = Membership(

@@ -41,7 +41,7 @@ async def cancel(
 
 
 async def close(connection: Connection, lane: int, run_ids: Collection[int], now: datetime) -> int:
-    """Close the chunks of cancelled runs on a lane that nobody has claimed, some at a time; -> messages; 0: none is left.
+    """Close chunks of cancelled runs on a lane that nobody has claimed, some at a time; -> messages; 0: none is left.
 
     run_ids  runs that are cancelled
     """

@@ -55,29 +55,44 @@ async def end_positions(
     """
     if not chunks:
         return 0
-    copies = [one.id for one in chunks if one.repeats is not None]
-    doubted = await connection.fetch(query("doubted_copies"), lane, copies) if copies else []
+    doubted = await _doubted(connection, lane, [one.id for one in chunks if one.repeats is not None])
     tag = await connection.execute(
         query("end_positions"), lane, [one.id for one in chunks], [stride_of(one.n) for one in chunks],
         [one.n for one in chunks], [one.upto for one in chunks], [one.epoch for one in chunks], now, status,
-        [row["chunk_id"] for row in doubted], [row["pos"] for row in doubted],
+        [chunk_id for chunk_id, _ in doubted], [pos for _, pos in doubted],
     )  # fmt: skip
     return int(tag.rsplit(" ", 1)[1])
 
 
 async def end_claimed(connection: Connection, lane: int, chunks: Sequence[Shut], status: Refusal, now: datetime) -> int:
-    """Close chunks that the caller has claimed; -> messages. In the caller's transaction; what is not its any more stays.
+    """Close chunks that the caller has claimed; -> messages. In the caller's transaction.
 
-    Repeatable: what was closed by a COMMIT without an answer is nobody's.
+    One that is not the caller's any more is left alone, as is what a COMMIT without an answer has closed.
     """
     upto = {(one.chunk_id, one.epoch): one.upto for one in chunks}
     if not upto:
         return 0
     ids, epochs = zip(*upto, strict=True)
     ours = [
-        Ending(
-            id=row["id"], n=row["n"], upto=upto[row["id"], row["epoch"]], epoch=row["epoch"], repeats=row["repeats"]
-        )
+        Ending(id=row["id"], n=row["n"], upto=upto[row["id"], row["epoch"]], epoch=row["epoch"], repeats=row["repeats"])
         for row in await connection.fetch(query("end_claimed"), lane, ids, epochs)
     ]
     return await end_positions(connection, lane, ours, status, now)
+
+
+async def _doubted(connection: Connection, lane: int, copies: Sequence[int]) -> list[tuple[int, int]]:
+    """Find the positions of copies of which an earlier try is in doubt: of a copy of a copy, any that was before."""
+    doubted: set[tuple[int, int]] = set()
+    # Where the messages of the copies stood, step by step back; at first they stand in the copies themselves.
+    begun: dict[tuple[int, int], tuple[int, int]] | None = None
+    while copies:
+        before: dict[tuple[int, int], tuple[int, int]] = {}
+        for row in await connection.fetch(query("origins_of_copies"), lane, copies):
+            at = row["copy"], row["copy_pos"]
+            copy = at if begun is None else begun.get(at)
+            if copy is not None and row["is_doubted"]:
+                doubted.add(copy)
+            elif copy is not None:
+                before[row["chunk_id"], row["pos"]] = copy
+        begun, copies = before, sorted({chunk_id for chunk_id, _ in before})
+    return sorted(doubted)

@@ -406,3 +406,53 @@ def test_what_waits_for_another_try_is_taken_over_whole_and_its_batch_is_finishe
     assert backlog.take_finished() == [batch]
     with pytest.raises(ValueError, match="expected 0 to 0 segments, got 1"):
         backlog.let_go(batch, 1)
+
+
+def test_batch_that_is_shut_begins_nothing_more_and_its_brothers_go_on():
+    backlog = Backlog()
+    exchange = exchange_on(backlog, window=2)
+    over, other = batch_of(3, 5), batch_of(4, 1)
+    backlog.add(over)
+    backlog.add(other)
+    assert exchange.fill(1.0) == 2 and over.next_rank == 2
+    over.shut()
+    backlog.look_again()
+    answer(exchange, 1)
+    answer(exchange, 2, SYSTEM_ERROR)
+    assert exchange.fill(3.0) == 1 and (over.next_rank, other.next_rank) == (2, 1)
+    # What waits for another try is not begun again either.
+    assert exchange.fill(9999.0) == 0
+    assert backlog.closed(9999.0) == [over] and not backlog.closed(9999.0)[0].dropped
+
+
+def test_message_that_has_begun_when_its_batch_is_shut_goes_to_its_end():
+    backlog = Backlog()
+    exchange = exchange_on(backlog, window=1)
+    batch = batch_of(3, 2, text="long " * 60)
+    backlog.add(batch)
+    assert exchange.fill(1.0) == 1
+    batch.shut()
+    backlog.look_again()
+    answer(exchange, 1)
+    assert exchange.fill(2.0) == 1 and batch.next_rank == 1
+    answer(exchange, 2)
+    assert exchange.fill(3.0) == 0 and batch.in_flight == 0
+
+
+@pytest.mark.parametrize("status_", [THROTTLED, SYSTEM_ERROR])
+def test_what_waits_of_some_batches_is_taken_and_the_others_keep_their_order_and_moments(status_):
+    backlog = Backlog()
+    exchange = exchange_on(backlog)
+    exchange.retry_delay_s = 600.0
+    taken, left = batch_of(3, 3), batch_of(4, 3)
+    backlog.add(taken)
+    backlog.add(left)
+    assert exchange.fill(1.0) == 6
+    for place, sequence in enumerate((4, 1, 6, 2, 5, 3)):
+        answer(exchange, sequence, status_, now=2.0 + place)
+    at = backlog.again_at()
+    found = backlog.take_waiting_of({taken})
+    assert sorted(found, key=lambda one: one[1]) == [(taken, pos, 1, 1, status_) for pos in range(3)]
+    assert backlog.take_waiting_of({taken}) == [] and backlog.again_at() == at
+    order = left.ranks(0, 3)
+    assert [pos for _, pos, _, _, _ in backlog.take_waiting()] == [order[0], order[2], order[1]]

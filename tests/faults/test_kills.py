@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from gateway import app
+from gateway.dispatch.cancelling import Cancelling
 from gateway.dispatch.stops import CONFIRM_S, Stops
-from gateway.store import postgres
+from gateway.store import postgres, runs
 from tests.faults.torture import POLICIES
 from tests.fixtures.campaign import FIRST_NUMBER
 from tests.fixtures.engine import doubt_bound
@@ -112,3 +113,37 @@ async def test_a_worker_that_is_told_to_stop_leaves_nothing_in_doubt(tmp_path: P
         audit = await rig.audit_when_over(run)
         audit.check(doubt_at_most=0, receipts=True)
         assert audit.states == {"delivered": 3000}, audit.states
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("round_", range(2 * ROUNDS))
+async def test_case_26_nothing_of_a_cancelled_run_begins_after_the_acknowledgement_whoever_is_killed(
+    tmp_path: Path, data_root: Path, round_: int
+) -> None:
+    """Case 26 of the write protocol: the worker killed before or behind it, the carrier takes nothing more."""
+    chance = random.Random(2600 + round_)
+    async with Rig(tmp_path, data_root, tps=1000, lease_s=3.0) as rig:
+        run = await rig.enqueue(3000)
+        await rig.start("worker")
+        await rig.until_taken(chance.randrange(1, 1500))
+        if is_dead := chance.random() < 0.7:
+            await rig.kill("worker")
+        made = Cancelling(app.CLOCK, rig.connect, 10.0, 3.0, app.identity())
+        await made.cancel([run.id], "ann@here")
+        # What a socket was given before is on its way still; what is unanswered a bind has in its window.
+        at = rig.taken()
+        if is_dead or chance.random() < 0.5:
+            if not is_dead:
+                await rig.kill("worker")
+            await rig.start("worker")
+        assert await made.settled([run.id], 30.0), rig.said("worker")
+        audit = await rig.audit(run)
+        assert rig.taken() - at <= rig.window
+        audit.check(doubt_at_most=doubt_bound(rig.window, rig.tps))
+        connection = await rig.connect()
+        found = await runs.run_by_id(connection, run.id)
+        assert found is not None
+        count = await made.count(found)
+        assert count.before and (count.before + count.too_late + count.otherwise, count.undecided) == (3000, 0)
+        await made.stop()
+        connection.terminate()

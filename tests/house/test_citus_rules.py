@@ -41,6 +41,7 @@ ALL_LANES = {
     "unreceipted": REPORT,
     "chunk_states": REPORT,
     "open_chunks": REPORT,
+    "open_of_run": REPORT,
     "queue_by_lane": "the whole queue; asked by a person",
     "sender_waits": "a sender may be on any lane; asked by a person who drains it",
     "trace_transfers": "where a message came from and went to: two lanes; asked by a person",

@@ -251,7 +251,12 @@ class GateChecks:
             if wanted is not None:
                 self._reached["unconsented"] += 1
                 # Where a worker ended before it wrote that down, it is in doubt.
-                if not statuses <= {wanted, Refusal.UNCERTAIN, Refusal.CANCELLED, *(SUPPRESSED if person in stopped else ())}:
+                if not statuses <= {
+                    wanted,
+                    Refusal.UNCERTAIN,
+                    Refusal.CANCELLED,
+                    *(SUPPRESSED if person in stopped else ()),
+                }:
                     self._say("G4", f"{person} has no consent, expected {wanted}, found {sorted(statuses)}", key)
                 continue
             for status in statuses - ELSEWHERE:

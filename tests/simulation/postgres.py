@@ -55,9 +55,9 @@ from tests.simulation.tables import LOGS, Tables, Transaction
 
 # Whose statements it knows.
 ROOMS = (
-    queries_admission, queries_cancels, queries_control, queries_inbound, queries_membership, queries_queue, queries_receipts,
-    queries_results, queries_runs, queries_transfer, queries_retention, queries_plain, queries_standing, queries_stops,
-    queries_rates,
+    queries_admission, queries_cancels, queries_control, queries_inbound, queries_membership, queries_queue,
+    queries_receipts, queries_results, queries_runs, queries_transfer, queries_retention, queries_plain,
+    queries_standing, queries_stops, queries_rates,
 )  # fmt: skip
 # As Postgres has it: whoever has waited so long looks whether it waits for itself.
 DEADLOCK_TIMEOUT_S = 1.0

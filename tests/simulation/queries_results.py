@@ -111,7 +111,7 @@ def _message(policy: str, judged: list[tuple[int, int | None]]) -> tuple[int, bo
     """The place in STATES of a message, of what its segments say; whether it was begun and then rejected."""
     known = [worst for _, worst in judged if worst is not None]
     if not known:
-        return (8 if policy == "last" else NOTHING), False
+        return (NOTHING if policy in ("all", "any") else 8), False
     open_ = [worst for worst in known if worst in (1, 2)]
     is_begun = policy in ("all", "worst") and any(worst not in (2, 8, 9) for worst in known)
     if policy == "all":

@@ -265,34 +265,21 @@ def expired_chunks(tx: Transaction, lane: int, now: datetime, limit: int) -> Res
     return columns_of(lock_ending(tx, over, limit), *ENDING, "is_cancelled")
 
 
-def _origin(tx: Transaction, lane: int, chunk_id: int, pos: int) -> tuple[int, int] | None:
-    """Where the message of a copy stood before, in its lane."""
-    chunk = tx.table("chunk").get(tx, lane, chunk_id)
-    if chunk is None or chunk["repeats"] is None or chunk["from_lane"] is not None:
-        return None
-    went_on = sorted(
-        one["pos"]
-        for _, one in tx.table("repeated").group(tx, ("lane", "chunk_id"), lane, chunk["repeats"])
-        if one["by_chunk"] == chunk_id
-    )
-    return (chunk["repeats"], went_on[pos]) if pos < len(went_on) else None
-
-
-@model("doubted_copies", "chunk_id", "pos")
-def doubted_copies(tx: Transaction, lane: int, ids: Sequence[int]) -> Result:
-    """Of copies of single messages, those of which an earlier try is in doubt."""
+@model("origins_of_copies", "copy", "copy_pos", "chunk_id", "pos", "is_doubted")
+def origins_of_copies(tx: Transaction, lane: int, ids: Sequence[int]) -> Result:
+    """Where the messages of copies stood before, and whether they are in doubt there."""
     found = []
-    for chunk_id in ids:
+    for chunk_id in dict.fromkeys(ids):
         chunk = tx.table("chunk").get(tx, lane, chunk_id)
-        for pos in range(0 if chunk is None else chunk["n"]):
-            at = _origin(tx, lane, chunk_id, pos)
-            while at is not None:
-                if any(
-                    one.pos == at[1] and one.status == -1 for one in tx.log("outcome").of_chunk.get((lane, at[0]), ())
-                ):
-                    found.append((chunk_id, pos))
-                    break
-                at = _origin(tx, lane, *at)
+        if chunk is None or chunk["repeats"] is None or chunk["from_lane"] is not None:
+            continue
+        went_on = sorted(
+            one["pos"]
+            for _, one in tx.table("repeated").group(tx, ("lane", "chunk_id"), lane, chunk["repeats"])
+            if one["by_chunk"] == chunk_id
+        )
+        doubted = {one.pos for one in tx.log("outcome").of_chunk.get((lane, chunk["repeats"]), ()) if one.status == -1}
+        found += [(chunk_id, place, chunk["repeats"], pos, pos in doubted) for place, pos in enumerate(went_on)]
     return found
 
 
@@ -319,8 +306,15 @@ def end_positions(
             pos = (rank * stride + chunk_id % n) % n
             rows.append(
                 log.row(
-                    lane=lane, chunk_id=chunk_id, pos=pos, segment=0, segments=0, epoch=epoch,
-                    status=-1 if (chunk_id, pos) in doubted else int(status), at=now, rtt_us=0,
+                    lane=lane,
+                    chunk_id=chunk_id,
+                    pos=pos,
+                    segment=0,
+                    segments=0,
+                    epoch=epoch,
+                    status=-1 if (chunk_id, pos) in doubted else int(status),
+                    at=now,
+                    rtt_us=0,
                 )  # fmt: skip
             )
     return tx.append("outcome", rows)

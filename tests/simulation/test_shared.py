@@ -20,7 +20,8 @@ from _fastpath.copyrows import OutcomeRows
 from _fastpath.ledger import Ledger
 from gateway.errors import StoreError
 from gateway.message import MessageClass, Policy
-from gateway.store import postgres, queue, results, runs, transfer
+from gateway.store import cancels, postgres, queue, results, runs, transfer
+from gateway.store.endings import Shut
 from gateway.store.queue import Flush
 from tests.simulation.copyoctets import us_of
 from tests.simulation.postgres import SimPostgres
@@ -194,6 +195,23 @@ class World:
             return await transfer.expire(client, self.lane, self.now)
         return left, await transfer.carry(client, self.lane, self.now) if c % 2 else 0
 
+    async def cancel(self, client: Any, a: int, b: int, c: int) -> Any:
+        """A run, by one of its chunks; what is closed for it; who is enqueued behind it."""
+        chunk_id, epoch, n = self.chunk(a)
+        run_id = chunk_id >> queue.CHUNK_BITS
+        if b % 4 == 0:
+            return len(await cancels.cancel(client, [run_id], at=self.now, by=f"op{c % 2}"))
+        found = await runs.run_by_id(client, run_id)
+        if found is None or found.cancelled_at is None:
+            return None
+        if b % 4 == 1:
+            return await cancels.close(client, self.lane, [run_id], self.now)
+        if b % 4 == 2:
+            return await cancels.end(client, self.lane, [Shut(chunk_id, epoch, c % (n + 1))], self.now)
+        if c % 3 == 0:
+            return await runs.enqueue_few(client, found, self.lane, [447700900000], None, self.now)
+        return await cancels.open_positions(client, run_id)
+
     async def learn(self, client: Any, a: int, b: int, c: int) -> Any:
         """How a lane's receipts are."""
         if c % 2:
@@ -242,7 +260,8 @@ def _said(table: str, row: dict[str, Any]) -> str:
 
 KINDS = (
     "enqueue", "enqueue", "claim", "claim", "claim", "claim_beside_another", "advance", "flush", "flush", "flush",
-    "flush", "release", "rescue", "match", "adopt", "repeat", "move", "learn", "look",
+    "flush", "release", "rescue", "match", "adopt", "repeat", "move", "cancel", "cancel",
+    "learn", "look",
 )  # fmt: skip
 STEP = st.tuples(st.sampled_from(KINDS), st.integers(0, 1), st.integers(0, 59), st.integers(0, 59), st.integers(0, 59))
 

@@ -28,7 +28,8 @@ MESSAGES = 600
 def test_every_invariant_holds_in_the_world_of_a_seed(seed: int) -> None:
     result = world.run_seed(seed, messages=MESSAGES)
     assert not result.violations, "\n".join(result.violations)
-    assert result.submits
+    # All of it may have been cancelled before anything left.
+    assert result.submits or result.reached["cancelled"]
 
 
 def test_a_worker_that_is_asked_to_end_while_postgres_is_away_puts_nothing_in_doubt() -> None:
@@ -46,10 +47,16 @@ def test_a_worker_that_is_fenced_while_it_ends_has_heard_of_it() -> None:
 
 def test_what_a_carrier_has_not_delivered_may_be_sent_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """One part refused, the other taken and said to be undelivered: the message has failed, and goes another way."""
-    result = world.run_seed(30142)
+
+    def run() -> world.Result:
+        plan = world.plan_of(30142)
+        plan.cancels = []
+        return world.World(plan).run()
+
+    result = run()
     assert not result.violations and result.reached["moved"], "\n".join(result.violations)
     monkeypatch.setattr(Checks, "_keep_rerouted", lambda self, undelivered, numbers_of: undelivered.clear())
-    assert any(": A3: " in one for one in world.run_seed(30142).violations)
+    assert any(": A3: " in one for one in run().violations)
 
 
 def test_the_same_seed_twice_is_the_same_world_to_the_octet() -> None:
@@ -292,6 +299,7 @@ def cancelled(seed: int, at_s: float, events: list[Event]) -> world.Plan:
 
 @pytest.mark.parametrize("at_s", [0.0, 0.3, 1.7, 3.1])
 def test_case_26_of_the_write_protocol_nothing_of_a_cancelled_run_begins_after_the_acknowledgement(at_s: float) -> None:
+    """Case 26 of the write protocol."""
     result = world.World(cancelled(7, at_s, [])).run()
     assert not result.violations, "\n".join(result.violations)
     assert result.reached["cancelled"] or result.reached["cancel_refused"]

@@ -140,29 +140,16 @@ WHERE k.lane = $1::int AND k.state = 0 AND (r.expires_at <= $2::timestamptz OR r
 ORDER BY k.id LIMIT $3::int
 FOR UPDATE OF k SKIP LOCKED;
 
--- name: doubted_copies
--- Of copies of single messages ($2), find those of which an earlier try is in doubt: a copy that does not leave leaves that doubt
--- as it was. The nth of a chunk's positions that went on in a copy is its nth. What came from another lane is not looked into.
+-- name: origins_of_copies
+-- Of copies of single messages ($2), find where each stood before, and whether it is in doubt there. The nth of a chunk's
+-- positions that went on in a copy is its nth. What came from another lane is not looked into.
 -- index: chunk_pkey, repeated_pkey, outcome_in_doubt
-WITH RECURSIVE origin AS (
-    SELECT k.id AS copy, x.place AS copy_pos, k.repeats AS chunk_id, x.pos
-    FROM chunk k CROSS JOIN LATERAL (
-        SELECT y.pos, (row_number() OVER (ORDER BY y.pos) - 1)::int AS place FROM repeated y
-        WHERE y.lane = $1::int AND y.chunk_id = k.repeats AND y.by_chunk = k.id
-    ) x
-    WHERE k.lane = $1::int AND k.id = ANY($2::bigint[]) AND k.from_lane IS NULL
-    UNION ALL
-    SELECT o.copy, o.copy_pos, k.repeats, x.pos
-    FROM origin o JOIN chunk k ON k.id = o.chunk_id
-    CROSS JOIN LATERAL (
-        SELECT y.pos, (row_number() OVER (ORDER BY y.pos) - 1)::int AS place FROM repeated y
-        WHERE y.lane = $1::int AND y.chunk_id = k.repeats AND y.by_chunk = k.id
-    ) x
-    WHERE k.lane = $1::int AND k.from_lane IS NULL AND x.place = o.pos
-)
-SELECT DISTINCT o.copy AS chunk_id, o.copy_pos AS pos
-FROM origin o JOIN outcome d ON d.chunk_id = o.chunk_id AND d.pos = o.pos
-WHERE d.lane = $1::int AND d.status = -1;
+SELECT k.id AS copy, (row_number() OVER (PARTITION BY k.id ORDER BY x.pos) - 1)::int AS copy_pos, x.chunk_id, x.pos,
+       EXISTS (
+           SELECT FROM outcome d
+           WHERE d.lane = $1::int AND d.chunk_id = x.chunk_id AND d.pos = x.pos AND d.status = -1) AS is_doubted
+FROM chunk k JOIN repeated x ON x.chunk_id = k.repeats AND x.by_chunk = k.id
+WHERE k.lane = $1::int AND x.lane = $1::int AND k.id = ANY($2::bigint[]) AND k.from_lane IS NULL;
 
 -- name: end_positions
 -- Write down with a reason ($8) what stands above the watermarks of chunks: $2 = ids, $3 = strides, $4 = positions, $5 =
