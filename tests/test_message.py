@@ -6,8 +6,8 @@ from pathlib import Path
 from gateway.message import FINAL_RECEIPT_STATES, RECEIPT_STATES, MessageClass, Policy, Refusal
 
 ROOT = Path(__file__).parents[1]
-# Never decided while composing: what is in doubt, and what nobody takes.
-DECIDED_BEFORE = (Refusal.UNCERTAIN, Refusal.NO_ROUTE)
+# Never decided while composing: what is in doubt, what nobody takes, and what is cancelled.
+DECIDED_BEFORE = (Refusal.UNCERTAIN, Refusal.NO_ROUTE, Refusal.CANCELLED)
 
 
 def enum_of(path: str) -> dict[str, int]:
