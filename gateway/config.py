@@ -31,7 +31,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway import brand, inbox, link, rfm, secret, suppression
+from gateway import brand, inbox, link, reporting, rfm, secret, suppression
 from gateway.brand import BrandSettings
 from gateway.countries import countries
 from gateway.errors import ConfigError
@@ -40,6 +40,7 @@ from gateway.keywords import tokens_of, words
 from gateway.link import LinkSettings
 from gateway.profiles import OF_A_CARRIER, OF_A_PROFILE, Laid, Profile, lay, loop_of, profile_of, shipped
 from gateway.rate import CostSettings, cost_problems
+from gateway.reporting import ReportSettings
 from gateway.rfm import RfmSettings
 from gateway.routing import Problem as Problem
 from gateway.routing import RouteCarrier, RouteSettings, RoutingSettings, SenderSettings, judge
@@ -493,6 +494,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     retention: RetentionSettings = RetentionSettings()
     rfm: RfmSettings = RfmSettings()
     links: LinkSettings = LinkSettings()
+    reports: ReportSettings = ReportSettings()
     carriers: dict[str, CarrierSettings] = {}
     routes: tuple[RouteSettings, ...] = ()
     senders: dict[str, SenderSettings] = {}
@@ -556,6 +558,7 @@ SECTIONS = (
     "retention",
     "rfm",
     "links",
+    "reports",
     "profiles",
     "carriers",
     "routes",
@@ -664,6 +667,9 @@ def decode(
     links, faulty = _section(LinkSettings, document.get("links", {}), "links", problems)
     if links is not None and not faulty:
         problems.extend(link.settings_problems("links", links))
+    reports, faulty = _section(ReportSettings, document.get("reports", {}), "reports", problems)
+    if reports is not None and not faulty:
+        problems.extend(reporting.problems_of("reports", reports))
     keywords, faulty = _section(KeywordSettings, document.get("keywords", {}), "keywords", problems)
     if keywords is not None:
         problems.extend(_keyword_problems(keywords, faulty))
@@ -686,6 +692,7 @@ def decode(
         retention=retention or RetentionSettings(),
         rfm=scores or RfmSettings(),
         links=links or LinkSettings(),
+        reports=reports or ReportSettings(),
         carriers=carriers,
         routes=routes,
         senders=senders,

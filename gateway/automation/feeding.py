@@ -18,6 +18,7 @@ from gateway.automation.erasing import prefixes_of
 from gateway.automation.job import Every, Job
 from gateway.campaign.consent import proof_of_stop
 from gateway.config import Settings
+from gateway.keywords import words
 from gateway.store import feeds, months, postgres, profiles, runs
 
 # Outcomes are told by their moment and committed a flush later.
@@ -50,6 +51,7 @@ class Feeding(Job):
         self._settings = settings
         self._chance = chance
         self._kinds = profiles.Kinds()
+        self._words = words(settings.keywords.stop, settings.keywords.start)
         self._sweeping = Every(SWEEP_S)
         self._sweeping.done(wall())
         self.told = 0
@@ -89,7 +91,7 @@ class Feeding(Job):
             begun = asyncio.get_running_loop().time()
             async with postgres.deadline(connection, self.STEP_S, f"feed of lane {lane}"):
                 until = min(now, since + span)
-                items, since, more = await feeds.told(connection, lane, kind, since, until, prefix)
+                items, since, more = await feeds.told(connection, lane, kind, since, until, prefix, self._words.wish)
                 await self._tell(connection, items, now)
                 # Behind the COMMIT of what was told: a crash between tells it again, in vain.
                 await feeds.note(connection, lane, kind, since)

@@ -31,6 +31,9 @@ FAILED = "failed"
 NO_LANE = 0
 STOPS = "stops"
 KINDS = ("outcomes", "receipts", "replies")
+# Of a reply that is no answer to anything (RP): what it asks for.
+WISH_PROPERTY = "wish"
+COMPLIANCE = ("stop", "start", "help")
 
 
 async def is_wanted(connection: Connection) -> bool:
@@ -50,11 +53,18 @@ async def note(connection: Connection, lane: int, kind: str, at: datetime) -> No
 
 
 async def told(
-    connection: Connection, lane: int, kind: str, since: datetime, until: datetime, prefix: str
+    connection: Connection,
+    lane: int,
+    kind: str,
+    since: datetime,
+    until: datetime,
+    prefix: str,
+    wish_of: Callable[[str, int], str | None] = lambda text, number: None,
 ) -> tuple[list[Item], datetime, bool]:
     """Read what is to be told of a lane; -> items, up to when that is, and whether there is more behind.
 
-    prefix  of the country that national numbers of its handsets are of
+    prefix   of the country that national numbers of its handsets are of
+    wish_of  what a text asks for (keywords.Words.wish): a reply that is a STOP, a START or a HELP says so
     """
     limit = ROWS
     while True:
@@ -68,7 +78,8 @@ async def told(
     rows = [row for row in rows if row["at"] < end]
     if kind == "replies":
         made = [(number_of(row["source"], prefix), row) for row in rows]
-        return await _replies(connection, lane, [(number, row) for number, row in made if number]), end, has_more
+        some = [(number, row) for number, row in made if number]
+        return await _replies(connection, lane, some, wish_of), end, has_more
     found = await known(connection, [row["number"] for row in rows if row["number"]])
     name_of = name_of_outcome if kind == "outcomes" else lambda state: OF_RECEIPT.get(state, FAILED)
     return [_of_message(name_of(row["status"]), lane, row) for row in rows if row["number"] in found], end, has_more
@@ -93,7 +104,9 @@ def _of_message(name: str, lane: int, row: Mapping[str, Any]) -> Item:
     )  # fmt: skip
 
 
-async def _replies(connection: Connection, lane: int, rows: Sequence[tuple[int, Any]]) -> list[Item]:
+async def _replies(
+    connection: Connection, lane: int, rows: Sequence[tuple[int, Any]], wish_of: Callable[[str, int], str | None]
+) -> list[Item]:
     found = await known(connection, [number for number, _ in rows])
     numbers = sorted(found)
     sent = {
@@ -104,7 +117,8 @@ async def _replies(connection: Connection, lane: int, rows: Sequence[tuple[int, 
         Item(
             who=Who(phone=number), source=OUR_SOURCE, event_id=f"{REPLIED}:{lane}:{row['id']}", name=REPLIED,
             occurred_at=row["at"], is_ours=True,
-            properties={CAMPAIGN_PROPERTY: sent[number]} if sent.get(number) else {},
+            properties=({CAMPAIGN_PROPERTY: sent[number]} if sent.get(number) else {})
+            | ({WISH_PROPERTY: wish} if (wish := wish_of(row["text"], number)) in COMPLIANCE else {}),
         )
         for number, row in rows if number in found
     ]  # fmt: skip
@@ -125,7 +139,7 @@ async def stops(
     items = [
         Item(
             who=Who(phone=row["number"]), source=OUR_SOURCE, event_id=f"stop:{row['seq']}", name=name_of(dict(row)),
-            occurred_at=row["at"], is_ours=True, properties={"scope": row["scope"]},
+            occurred_at=row["at"], is_ours=True, properties={"scope": row["scope"], "source": row["source"]},
         )
         for row in rows if row["number"] in found and name_of(dict(row))
     ]  # fmt: skip

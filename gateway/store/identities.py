@@ -39,6 +39,11 @@ MOVED = {
     "cause": ("move_causes", "drop_causes"),
     "enrolment": ("move_enrolments_of", "drop_enrolments"),
     "step_run": ("move_step_runs", "drop_step_runs"),
+    # Reckoned anew of the person who they are now, by the note that moves.
+    "touch": ("", "drop_touch"),
+    "attribution": ("", "drop_attribution"),
+    "conversion": ("", "drop_conversion"),
+    "report_due": ("move_report_due", "drop_report_due"),
 }
 # Rows with an id of their own, which stay where they are when two persons of one bucket become one.
 RENAMED = {"enrolment": "rename_enrolments", "step_run": "rename_step_runs"}

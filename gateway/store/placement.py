@@ -133,6 +133,11 @@ PLACES: dict[str, Place] = {
     "link": BY_BUCKET,
     "click": BY_BUCKET,
     "page_entry": BY_BUCKET,
+    "touch": BY_BUCKET,
+    "attribution": BY_BUCKET,
+    "conversion": BY_BUCKET,
+    "report_due": BY_BUCKET,
+    "message_day": BY_LANE,
     "schema_version": LOCAL,
     "worker": LOCAL,
     "bind_slot": LOCAL,
@@ -172,6 +177,9 @@ PLACES: dict[str, Place] = {
     "link_target": LOCAL,
     "page": LOCAL,
     "rate_plan": LOCAL,
+    "report_upto": LOCAL,
+    "report_terms": LOCAL,
+    "campaign_goal": LOCAL,
 }
 
 

@@ -101,6 +101,8 @@ ALL_LANES = {
     "least_recencies": NIGHTLY,
     "least_frequencies": NIGHTLY,
     "least_moneys": NIGHTLY,
+    "main_currency": NIGHTLY,
+    "numbers_of_lists": "the numbers of the house, once a round of reports",
     "members_in": "an audience as a whole; asked by a person",
     "consent_pages": CLAIMED,
     "contact_pages": CLAIMED,

@@ -231,3 +231,23 @@ DELETE FROM consent_head WHERE bucket = $1::int AND number = ANY($2::bigint[]);
 -- Drop how numbers stand; -> with which brands.
 -- index: consent_state_pkey
 DELETE FROM consent_state WHERE bucket = $1::int AND number = ANY($2::bigint[]) RETURNING number, brand;
+
+-- name: erase_touch
+-- Drop what reports reckon of persons: touch.
+-- index: touch_pkey
+DELETE FROM touch WHERE bucket = $1::int AND profile = ANY($2::bigint[]);
+
+-- name: erase_attribution
+-- Drop what reports reckon of persons: attribution.
+-- index: attribution_pkey
+DELETE FROM attribution WHERE bucket = $1::int AND profile = ANY($2::bigint[]);
+
+-- name: erase_conversion
+-- Drop what reports reckon of persons: conversion.
+-- index: conversion_pkey
+DELETE FROM conversion WHERE bucket = $1::int AND profile = ANY($2::bigint[]);
+
+-- name: erase_report_due
+-- Drop what reports reckon of persons: report_due.
+-- index: report_due_pkey
+DELETE FROM report_due WHERE bucket = $1::int AND profile = ANY($2::bigint[]);

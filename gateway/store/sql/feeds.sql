@@ -37,7 +37,7 @@ ORDER BY r.at, r.chunk_id, r.pos LIMIT $4::int;
 -- name: fed_replies
 -- Read what handsets wrote on a lane from a moment on, the oldest first.
 -- index: inbound_message_at
-SELECT id, at, source FROM inbound_message
+SELECT id, at, source, text FROM inbound_message
 WHERE lane = $1::int AND at >= $2::timestamptz AND at < $3::timestamptz ORDER BY at, id LIMIT $4::int;
 
 -- name: fed_stops

@@ -249,3 +249,28 @@ WHERE e.bucket = $1::int AND e.profile = $3::bigint AND p.bucket = $1::int AND p
 -- Let what campaigns did for one person be what they did for another of the same bucket.
 -- index: step_run_profile
 UPDATE step_run SET profile = $2::bigint WHERE bucket = $1::int AND profile = $3::bigint;
+-- name: move_report_due
+-- Have what reports say of a person reckoned anew, since another has become the same one, or they moved.
+-- index: report_due_pkey, as the arbiter
+INSERT INTO report_due (bucket, profile) SELECT $1::int, $2::bigint WHERE $3::int IS NOT NULL AND $4::bigint IS NOT NULL
+ON CONFLICT (bucket, profile) DO NOTHING;
+
+-- name: drop_touch
+-- Drop the messages of a person.
+-- index: touch_pkey
+DELETE FROM touch WHERE bucket = $1::int AND profile = $2::bigint;
+
+-- name: drop_attribution
+-- Drop the orders of a person, as they are owed to messages.
+-- index: attribution_pkey
+DELETE FROM attribution WHERE bucket = $1::int AND profile = $2::bigint;
+
+-- name: drop_conversion
+-- Drop the goals that a person has reached.
+-- index: conversion_pkey
+DELETE FROM conversion WHERE bucket = $1::int AND profile = $2::bigint;
+
+-- name: drop_report_due
+-- Drop the note that a person has to be reckoned anew.
+-- index: report_due_pkey
+DELETE FROM report_due WHERE bucket = $1::int AND profile = $2::bigint;
