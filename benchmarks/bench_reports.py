@@ -1,9 +1,9 @@
-"""How long reports take over a shop: 100,000 customers and 400 days by default, made up in Postgres with a seed of its own.
+"""How long reports take over a shop: 100,000 customers and 400 days by default, made up in Postgres.
 
     .venv/bin/python -m benchmarks.bench_reports [--customers 100000] [--days 400]
 
-Measures a rebuild of all persons, a refresh of nothing new, and the reading of each view. It does not measure how events
-come in (bench_ingest.py), nor messages by lane.
+Measures a rebuild of all persons, a refresh of nothing new, and the reading of each view. It does not measure how
+events come in (bench_ingest.py), nor messages by lane.
 """
 
 import argparse
@@ -25,14 +25,17 @@ BUCKET = "((n # (n >> 8) # (n >> 16) # (n >> 24)) & 255)::int"
 
 
 async def make(connection: Any, customers: int, days: int) -> dict[str, int]:
-    """Write the shop: each customer is sent 20 messages of 40 campaigns, half click one in ten, and orders about every 50 days."""
+    """Write the shop: each customer has 20 messages of 40 campaigns, some click one in ten, and orders every 50 days."""
     await months.ensure(connection, "person_event", [NOW - timedelta(days=back) for back in range(0, days + 31, 20)])
     await connection.execute("SET synchronous_commit = off")
     await connection.execute(
-        f"INSERT INTO profile (bucket, id, number, created_at, updated_at, last_order_at, spent) SELECT {BUCKET}, n, n, $3, $3, $3, "
+        f"INSERT INTO profile (bucket, id, number, created_at, updated_at, last_order_at, spent) "
+        f"SELECT {BUCKET}, n, n, $3, $3, $3, "
         "'{\"EUR\": 1}' FROM generate_series($1::bigint, $1::bigint + $2::bigint - 1) AS n",
-        FIRST, customers, NOW,
-    )  # fmt: skip
+        FIRST,
+        customers,
+        NOW,
+    )
     # One draw each, the same in every run: a hash of person and number.
     draw = "(hashint8(n * 1000 + k) & 2147483647)::float8 / 2147483647"
     sent = f"$2::timestamptz - (({draw}) * $3::int) * interval '1 day'"
@@ -40,21 +43,35 @@ async def make(connection: Any, customers: int, days: int) -> dict[str, int]:
     message = "jsonb_build_object('campaign', 'c' || ((n * 7 + k * 13) % 40), 'run', (n * 7 + k * 13) % 40)"
     for name, after, every in (("submitted", "0 s", 1), ("delivered", "5 s", 1), ("clicked", "1 h", 10)):
         await connection.execute(
-            "INSERT INTO person_event (bucket, flags, profile, id, occurred_at, received_at, source, event_id, name, properties) "
-            f"SELECT {BUCKET}, 8, n, n * 1000 + k, at, at, 'sluice', '{name}:1:' || k || ':' || (n - $1::bigint), '{name}', {message} "
+            "INSERT INTO person_event (bucket, flags, profile, id, occurred_at, received_at, source, event_id, "
+            "name, properties) "
+            f"SELECT {BUCKET}, 8, n, n * 1000 + k, at, at, 'sluice', '{name}:1:' || k || ':' || (n - $1::bigint), "
+            f"'{name}', {message} "
             f"FROM (SELECT n, k, {sent} + interval '{after}' AS at FROM {people}, generate_series(1, 20) AS k "
             f"WHERE (n + k) % {every} = 0) s",
-            FIRST, NOW, days, customers, timeout=900,
-        )  # fmt: skip
+            FIRST,
+            NOW,
+            days,
+            customers,
+            timeout=900,
+        )
     await connection.execute(
-        "INSERT INTO person_order (bucket, profile, key, amount, placed_at, stated_at, stated_id, currency, is_counted) "
+        "INSERT INTO person_order (bucket, profile, key, amount, placed_at, stated_at, stated_id, currency, "
+        "is_counted) "
         f"SELECT {BUCKET}, n, 'order:' || n || '.' || k, 1000 + (hashint8(n + k) & 4095), at, at, k, 'EUR', true "
         f"FROM (SELECT n, k, {sent} + interval '2 h' AS at FROM {people}, generate_series(1, 8) AS k) s",
-        FIRST, NOW, days, customers, timeout=900,
-    )  # fmt: skip
+        FIRST,
+        NOW,
+        days,
+        customers,
+        timeout=900,
+    )
     await connection.execute("INSERT INTO carrier (lane, name, created_at) VALUES (1, 'acme', $1)", NOW)
     await connection.execute("VACUUM ANALYZE", timeout=900)
-    return {name: await connection.fetchval(f"SELECT count(*) FROM {name}") for name in ("profile", "person_event", "person_order")}
+    return {
+        name: await connection.fetchval(f"SELECT count(*) FROM {name}")
+        for name in ("profile", "person_event", "person_order")
+    }
 
 
 async def measure(dsn: str, customers: int, days: int) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from gateway.automation.ageing import Ageing
 from gateway.automation.blocks import Blocks
 from gateway.automation.clicking import Clicking
 from gateway.automation.deciding import Deciding
+from gateway.automation.counting import Counting
 from gateway.automation.erasing import Erasing
 from gateway.automation.feeding import Feeding
 from gateway.automation.offers import Offers
@@ -437,6 +438,7 @@ async def open_worker(
         jobs.append(Proofs(CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Deciding(CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Rfm(settings.rfm, CLOCK.wall, worker.connect, worker.instance))
+        jobs.append(Counting(settings.reports, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Blocks(settings, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Feeding(settings, CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Offers(CLOCK.wall, worker.connect, worker.instance, drawn))

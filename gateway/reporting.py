@@ -47,7 +47,7 @@ class ReportSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     zone           of days; of all reports, and what is changed here is counted anew
     currency       in which revenue is summed; "" = that in which most have paid
-    staff_lists    lists of numbers of the house, of testers and seeds: their messages cost, and count for nothing (RP-3)
+    staff_lists    lists of numbers of the house, testers, seeds: their messages cost, and count for nothing (RP-3)
     staff_numbers  more of them, as +44…
     interval_s     between two counts by a worker; it takes a twentieth of the time at most. 0 = no worker counts, and
                    `sluice report` does when it is asked

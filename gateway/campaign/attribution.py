@@ -138,9 +138,7 @@ def owed(order: Bought, touches: Sequence[Touch]) -> Owed | None:
     for rule, found in ways:
         if found:
             _, touch = max(found, key=lambda pair: (pair[0], pair[1].at))
-            return Owed(
-                key=order.key, touch=touch.at, campaign=touch.campaign, rule=rule, influenced=tuple(influenced)
-            )
+            return Owed(key=order.key, touch=touch.at, campaign=touch.campaign, rule=rule, influenced=tuple(influenced))
     return None
 
 

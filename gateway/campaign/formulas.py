@@ -1,6 +1,6 @@
-"""What each number means: its formula, once. SQL views, CSV, `sluice report` and docs/numbers.md are made from CATALOGUE.
+"""What each number means: its formula, once. Views, CSV, `sluice report` and docs/numbers.md are made from CATALOGUE.
 
-    share = numerator / denominator, both columns of the views report_… (store/migrations); nothing where nothing is below
+    share = numerator / denominator, both columns of the views report_… (store/migrations); nothing of nothing
 
 A share of a few is shown with the interval that it may be by chance (RP-4), and few are never ranked. What cannot be
 measured is an estimate and says so: nobody can know who has opened an SMS (S4.63).
@@ -81,8 +81,8 @@ CATALOGUE: tuple[Formula, ...] = (
     Formula(
         name="page_open_rate", title="opens (estimate)", numerator="opened_endpoints", denominator="link_endpoints",
         rows=("S4.63",), is_estimate=True,
-        sentence="SMS tells nobody that it was opened. In its place: people who opened a page of ours, of those to whom "
-        "a message with a link was delivered; an estimate, from below.",
+        sentence="SMS tells nobody that it was opened. In its place: people who opened a page of ours, of those to "
+        "whom a message with a link was delivered; an estimate, from below.",
     ),
     Formula(
         name="response_rate", title="replies", numerator="replied_endpoints", denominator="delivered_endpoints",
@@ -92,8 +92,8 @@ CATALOGUE: tuple[Formula, ...] = (
     Formula(
         name="conversion_rate", title="conversion", numerator="converted", denominator="delivered_cases",
         rows=("S2.24", "S4.67"),
-        sentence="Enrolments (without one: people of a run) that reached the primary goal in its window, of those to whom "
-        "a message was delivered.",
+        sentence="Enrolments (without one: people of a run) that reached the primary goal in its window, of those to "
+        "whom a message was delivered.",
     ),
     Formula(
         name="redemption_rate", title="redemption", numerator="codes_redeemed", denominator="codes_delivered",
@@ -125,8 +125,9 @@ CATALOGUE: tuple[Formula, ...] = (
         unit="money", rows=("S4.72",), sentence="Net revenue of an order of the month.",
     ),
     Formula(
-        name="churn_rate", title="churn", numerator="buyers_before - stayed", denominator="buyers_before", about="month",
-        rows=("S1.2",), sentence="People who bought in the month before and not in this one, of those of the month before.",
+        name="churn_rate", title="churn", numerator="buyers_before - stayed", denominator="buyers_before",
+        about="month", rows=("S1.2",),
+        sentence="People who bought in the month before and not in this one, of those of the month before.",
     ),
     Formula(
         name="retention_rate", title="retention", numerator="active_buyers", denominator="buyers", about="cohort",
@@ -143,7 +144,8 @@ CATALOGUE: tuple[Formula, ...] = (
     ),
     Formula(
         name="gross_growth_rate", title="gross growth", numerator="gained", denominator="marketable_before",
-        about="growth", rows=("S4.61", "S4.68"), sentence="People who became marketable, of those who were at the start.",
+        about="growth", rows=("S4.61", "S4.68"),
+        sentence="People who became marketable, of those who were at the start.",
     ),
     Formula(
         name="list_unsubscribe_rate", title="opt-outs of the list", numerator="lost", denominator="marketable_average",
@@ -186,7 +188,7 @@ class Life(Struct, frozen=True, kw_only=True):
 
 
 def survival(lives: Iterable[Life]) -> list[tuple[int, float]]:
-    """The share that is still a customer after so many days (Kaplan and Meier 1958), from day 0; a step at each day of a loss."""
+    """The share that still is a customer after so many days (Kaplan and Meier 1958): day 0, and each day of a loss."""
     by_day: dict[int, list[int]] = {}
     for life in lives:
         counts = by_day.setdefault(life.days, [0, 0])
@@ -218,8 +220,10 @@ def clv_historic(revenue_net: float, buyers: int, margin: float) -> float | None
 def clv_simple(
     order_value: float | None, orders_per_year: float | None, churn_per_year: float | None, margin: float
 ) -> float | None:
-    """What a customer may bring: order value × orders a year × 1 / churn a year × margin (S4.73). None: nobody leaves, or
-    nothing is known."""
+    """What a customer may bring: order value × orders a year × 1 / churn a year × margin (S4.73).
+
+    None: nobody leaves, or nothing is known.
+    """
     if order_value is None or orders_per_year is None or not churn_per_year:
         return None
     return order_value * orders_per_year / churn_per_year * margin

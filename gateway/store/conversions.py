@@ -1,4 +1,4 @@
-"""What came of messages, person by person: touches, to whom orders are owed, which goals were reached. sql/conversions.sql.
+"""What came of messages, person by person: touches, to whom orders are owed, which goals were reached.
 
     person_event ─► touch         a message that was sent to a person: delivered, clicked, replied to, opted out after
     person_order ─► attribution   the message that an order is owed to, and every campaign that had a part in it (GL-4)
@@ -8,7 +8,7 @@ All three of a person are reckoned from the whole of what is known of them, by `
 them, in whatever order and however late (GL-9): so a rebuild finds the same (RP-1). A person whose events are no longer
 kept ([retention] person_event_days) keeps what was reckoned until something new is told of them.
 
-As campaign/attribution.py has it over lists. Not here: sums over them (reports.py), messages by lane (ledger.py).
+As campaign/attribution.py has it over lists. Statements: sql/conversions.sql. Not here: sums over them (reports.py), messages by lane (ledger.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -170,10 +170,26 @@ async def house(
         )
 
 
-async def refresh(connection: Connection, bucket: int, terms: House, now: datetime) -> int:
+async def told(connection: Connection) -> tuple[datetime, dict[int, set[int]]]:
+    """Find of whom something was told since the bucket that is furthest behind was reckoned, all buckets at once.
+
+    ->  since when; bucket -> persons. A bucket that never was reckoned asks for nobody: it takes everybody
+    """
+    async with deadline(connection, STEP_S, "persons told"):
+        rows = await connection.fetch(query("report_upto"), PEOPLE)
+        since = min((row["at"] for row in rows if row["at"] > EPOCH), default=_FOREVER) - OVERLAP
+        found: dict[int, set[int]] = {}
+        for row in await connection.fetch(query("persons_told"), since):
+            found.setdefault(row["bucket"], set()).add(row["profile"])
+    return since, found
+
+
+async def refresh(
+    connection: Connection, bucket: int, terms: House, now: datetime, news: tuple[datetime, Mapping[int, set[int]]]
+) -> int:
     """Reckon the persons of a bucket of whom something was told since the last time; -> how many.
 
-    cost  of a bucket of which nothing was told: a look at what came last
+    news  what `told` has found
     """
     async with deadline(connection, STEP_S, "persons to reckon"):
         upto: datetime = await connection.fetchval(query("hold_report_upto"), PEOPLE, bucket, EPOCH)
@@ -181,7 +197,10 @@ async def refresh(connection: Connection, bucket: int, terms: House, now: dateti
             found = {row["id"] for row in await connection.fetch(query("persons_of_bucket_all"), bucket)}
         else:
             since = upto - OVERLAP
-            found = {row["profile"] for row in await connection.fetch(query("persons_told"), bucket, since)}
+            found = set(news[1].get(bucket, ()))
+            if since < news[0]:
+                # Somebody else set it back meanwhile: everybody, rather than too few.
+                found = {row["id"] for row in await connection.fetch(query("persons_of_bucket_all"), bucket)}
             if terms.audiences:
                 ids = sorted(terms.audiences.values())
                 rows = await connection.fetch(query("persons_turned"), bucket, ids, since)
@@ -189,9 +208,7 @@ async def refresh(connection: Connection, bucket: int, terms: House, now: dateti
         found |= {row["profile"] for row in await connection.fetch(query("report_due"), bucket)}
         staff: list[int] = []
         if found and (terms.numbers or terms.lists):
-            rows = await connection.fetch(
-                query("persons_of_the_house"), bucket, list(terms.numbers), list(terms.lists)
-            )
+            rows = await connection.fetch(query("persons_of_the_house"), bucket, list(terms.numbers), list(terms.lists))
             staff = [row["id"] for row in rows]
     some = sorted(found)
     for start in range(0, len(some), PERSONS_A_STEP):
@@ -211,6 +228,8 @@ async def reckon(
     """Reckon some persons of a bucket from all that is known of them, within the caller's transaction."""
     of = list(ids)
     await connection.execute("SET LOCAL enable_nestloop = off")
+    # By how many persons there are: for a few by index, for a whole bucket otherwise.
+    await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
     await connection.execute(query("drop_touches"), bucket, of)
     await connection.execute(query("drop_owed"), bucket, of)
     await connection.execute(query("drop_reached"), bucket, of)
@@ -256,7 +275,8 @@ WITH aims AS (
 ), begun AS (
     SELECT t.profile, t.nth, a.campaign, a.place, a.definition, a.length,
            CASE WHEN t.enrolment <> 0 THEN t.enrolment ELSE t.run END AS case_id,
-           CASE a.starts WHEN 'clicked' THEN t.clicks[1] WHEN 'entered' THEN t.entered_at ELSE t.submitted_at END AS start
+           CASE a.starts WHEN 'clicked' THEN t.clicks[1] WHEN 'entered' THEN t.entered_at
+                         ELSE t.submitted_at END AS start
     FROM touches t JOIN aims a ON a.campaign = t.campaign AND t.submitted_at >= a.since AND t.submitted_at < a.until
 ), hits AS MATERIALIZED (
     {" UNION ALL ".join(hits.values())}
@@ -281,10 +301,10 @@ WITH aims AS (
      AND o.currency = $3::text
     GROUP BY d.profile, d.campaign, d.place, d.case_id
 )
-INSERT INTO conversion (bucket, profile, campaign, case_id, place, lane, chunk, pos, run, variant, day, submitted_at, at, hits,
-                        gross, net, is_excluded)
-SELECT $1::int, f.profile, f.campaign, f.case_id, f.place, t.lane, t.chunk, t.pos, t.run, t.variant, t.day, t.submitted_at, f.at,
-       c.hits, c.gross, c.net, t.is_excluded
+INSERT INTO conversion (bucket, profile, campaign, case_id, place, lane, chunk, pos, run, variant, day, submitted_at, at,
+                        hits, gross, net, is_excluded)
+SELECT $1::int, f.profile, f.campaign, f.case_id, f.place, t.lane, t.chunk, t.pos, t.run, t.variant, t.day, t.submitted_at,
+       f.at, c.hits, c.gross, c.net, t.is_excluded
 FROM firsts f JOIN touches t ON t.profile = f.profile AND t.nth = f.nth
 JOIN counted c ON c.profile = f.profile AND c.campaign = f.campaign AND c.place = f.place AND c.case_id = f.case_id
 """
@@ -297,7 +317,11 @@ def _hits(aim: Aimed, number: int, terms: House, parameters: list[Any]) -> tuple
     events = "FROM person_event v WHERE v.bucket = $1::int AND v.profile = ANY($2::bigint[])"
     if goal.kind == "event":
         key = _ORDER_KEY if goal.event == ORDER_PLACED else "NULL::text"
-        condition, parameters = audiences.of_event(goal.event, aim.where, Terms(now=_FOREVER), parameters)
+        parameters = [*parameters, goal.event]
+        condition = f"v.name = ${len(parameters)}::text"
+        if aim.where is not None:
+            asked, parameters = audiences.of_event(aim.where, Terms(now=_FOREVER), parameters)
+            condition += f" AND {asked}"
         what, where = f"v.id, v.occurred_at, NULL::text, {key}", f"{events} AND {condition}"
     elif goal.kind == "url":
         names, pattern = len(parameters) + 1, len(parameters) + 2
@@ -313,9 +337,12 @@ def _hits(aim: Aimed, number: int, terms: House, parameters: list[Any]) -> tuple
             return None
         parameters = [*parameters, audience, goal.kind == "joined"]
         # By an edit nobody comes or goes: the audience has changed.
-        what, where = "v.seq::bigint, v.at, NULL::text, NULL::text", (
-            "FROM audience_change v WHERE v.bucket = $1::int AND v.profile = ANY($2::bigint[]) AND NOT v.by_edit "
-            f"AND v.audience = ${len(parameters) - 1}::bigint AND v.is_in = ${len(parameters)}::boolean"
+        what, where = (
+            "v.seq::bigint, v.at, NULL::text, NULL::text",
+            (
+                "FROM audience_change v WHERE v.bucket = $1::int AND v.profile = ANY($2::bigint[]) AND NOT v.by_edit "
+                f"AND v.audience = ${len(parameters) - 1}::bigint AND v.is_in = ${len(parameters)}::boolean"
+            ),
         )
     elif goal.kind == "reply":
         what = "(extract(epoch FROM r.at) * 1000000)::bigint, r.at, v.campaign, NULL::text"

@@ -28,6 +28,7 @@ VIEWS: Mapping[str, tuple[str, ...]] = {
     "report_campaign_day": ("campaign", "day"),
     "report_campaign": ("campaign",),
     "report_run": ("campaign", "run"),
+    "report_audience": ("campaign", "audience"),
     "report_variant": ("campaign", "variant"),
     "report_customer_month": ("month",),
     "report_cohort": ("cohort", "months_later"),
@@ -38,7 +39,7 @@ VIEWS: Mapping[str, tuple[str, ...]] = {
 
 
 class Refreshed(Struct, frozen=True, kw_only=True):
-    """How many persons, and days of lanes, were counted; is_whole: by other settings than before, or for the first time."""
+    """How many persons, and days of lanes, were counted; is_whole: all of them, for the first time or by new settings."""
 
     persons: int
     days: int
@@ -70,9 +71,7 @@ def body_of(settings: ReportSettings, house: House) -> str:
     return msgspec.json.encode(told).decode()
 
 
-async def refresh(
-    connection: Connection, settings: ReportSettings, now: datetime, *, whole: bool = False
-) -> Refreshed:
+async def refresh(connection: Connection, settings: ReportSettings, now: datetime, *, whole: bool = False) -> Refreshed:
     """Count what is new since the last time.
 
     whole   all that is kept of messages and persons, whether it is new or not
@@ -84,8 +83,9 @@ async def refresh(
             await connection.execute(query("forget_people_upto"))
             await connection.execute(query("note_report_terms"), now, body_of(settings, house))
     persons = 0
+    news = await conversions.told(connection)
     for bucket in range(BUCKETS):
-        persons += await conversions.refresh(connection, bucket, house, now)
+        persons += await conversions.refresh(connection, bucket, house, now, news)
     numbers = await ledger.numbers_of_the_house(connection, house)
     days = 0
     for lane in sorted(await runs.lanes(connection)):
@@ -137,9 +137,7 @@ async def skipped(connection: Connection, run_ids: Sequence[int]) -> dict[int, i
     return {row["reason"]: row["people"] for row in found}
 
 
-async def reactivated(
-    connection: Connection, campaign: str, inactive: timedelta, within: timedelta
-) -> tuple[int, int]:
+async def reactivated(connection: Connection, campaign: str, inactive: timedelta, within: timedelta) -> tuple[int, int]:
     """Count whom a campaign reached who had not bought for so long, and of those who have bought within."""
     [row] = await ask(connection, "report_reactivated", campaign, inactive, within)
     return row["asleep"], row["reactivated"]

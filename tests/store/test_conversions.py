@@ -15,7 +15,6 @@ from gateway.campaign.attribution import RULES, Aim, Bought, Hit, where_of
 from gateway.goal import Goal
 from gateway.person import Item, Who, hash_of
 from gateway.store import conversions, postgres
-from gateway.store.conversions import House
 from gateway.store.profiles import ingest
 from tests.oracle.touches import codes_in, orders_of, sent_of, touches_of
 
@@ -36,9 +35,14 @@ async def connection(dsn: str) -> AsyncIterator[Any]:
 def of(person: int, name: str, at: datetime, event_id: str = "", **properties: Any) -> Item:
     ours = name not in ("order_placed", "order_cancelled", "refunded", "page", "visit")
     return Item(
-        who=Who(phone=NUMBER + person), name=name, occurred_at=at, event_id=event_id or f"{name}{person}{at}{properties}",
-        source="sluice" if ours else "shop", properties=properties, is_ours=ours,
-    )  # fmt: skip
+        who=Who(phone=NUMBER + person),
+        name=name,
+        occurred_at=at,
+        event_id=event_id or f"{name}{person}{at}{properties}",
+        source="sluice" if ours else "shop",
+        properties=properties,
+        is_ours=ours,
+    )
 
 
 def message(person: int, name: str, at: datetime, run: int, chunk: int) -> Item:
@@ -47,32 +51,41 @@ def message(person: int, name: str, at: datetime, run: int, chunk: int) -> Item:
 
 async def refreshed(connection: Any, **terms: Any) -> None:
     house = await conversions.house(connection, zone="UTC", currency="EUR", lists=(), numbers=())
+    news = await conversions.told(connection)
     for bucket in range(256):
-        await conversions.refresh(connection, bucket, house, NOW)
+        await conversions.refresh(connection, bucket, house, NOW, news)
 
 
 async def reckoned(connection: Any) -> dict[str, list[tuple[Any, ...]]]:
     """All that is kept, without what is ours alone."""
     return {
         table: [tuple(row) for row in await connection.fetch(f"SELECT * FROM {table} ORDER BY bucket, profile, {key}")]
-        for table, key in (("touch", "lane, chunk, pos"), ("attribution", "key"), ("conversion", "campaign, place, case_id"))
+        for table, key in (
+            ("touch", "lane, chunk, pos"),
+            ("attribution", "key"),
+            ("conversion", "campaign, place, case_id"),
+        )
     }
 
 
 @pytest.mark.covers("S2.24")
 async def test_a_click_beats_a_delivery_and_a_coupon_beats_both_GL_4(connection: Any) -> None:
     told = [
-        message(0, "submitted", NOW - 3 * DAY, 1, 10), message(0, "delivered", NOW - 3 * DAY, 1, 10),
+        message(0, "submitted", NOW - 3 * DAY, 1, 10),
+        message(0, "delivered", NOW - 3 * DAY, 1, 10),
         of(0, "clicked", NOW - 2 * DAY, campaign="spring", run=1, verdict="human"),
-        message(0, "submitted", NOW - 2 * HOUR, 3, 11), message(0, "delivered", NOW - 2 * HOUR, 3, 11),
+        message(0, "submitted", NOW - 2 * HOUR, 3, 11),
+        message(0, "delivered", NOW - 2 * HOUR, 3, 11),
         of(0, "order_placed", NOW - HOUR, order_id="1", total=10, currency="EUR"),
-    ]  # fmt: skip
+    ]
     await ingest(connection, told, NOW, random.Random(1))
     await refreshed(connection)
     [row] = await connection.fetch("SELECT campaign, rule, gross, net, influenced FROM attribution")
     assert tuple(row) == ("spring", 2, 1000, 1000, ["cart", "spring"])
-    issued = [of(0, "coupon_issued", NOW - 2 * HOUR, campaign="cart", run=3, code="Ten"),
-              of(0, "order_placed", NOW - HOUR, order_id="2", total=5, currency="EUR", coupon="ten")]  # fmt: skip
+    issued = [
+        of(0, "coupon_issued", NOW - 2 * HOUR, campaign="cart", run=3, code="Ten"),
+        of(0, "order_placed", NOW - HOUR, order_id="2", total=5, currency="EUR", coupon="ten"),
+    ]
     await ingest(connection, issued, NOW, random.Random(2))
     await refreshed(connection)
     row = await connection.fetchrow("SELECT campaign, rule FROM attribution WHERE key = 'order:2'")
@@ -84,7 +97,9 @@ async def test_clicks_of_bots_and_of_nobody_knows_whom_owe_nothing_GL_5(connecti
     told += [of(0, "clicked", NOW - HOUR, campaign="spring", run=1, verdict=one) for one in ("bot", "unsure")]
     told += [of(0, "order_placed", NOW, order_id="1", total=10, currency="EUR")]
     await ingest(connection, told, NOW, random.Random(1))
-    await conversions.declare(connection, "spring", [(Goal(event="order_placed", starts="clicked"), None)], NOW - 9 * DAY)
+    await conversions.declare(
+        connection, "spring", [(Goal(event="order_placed", starts="clicked"), None)], NOW - 9 * DAY
+    )
     await refreshed(connection)
     assert await connection.fetchval("SELECT count(*) FROM attribution") == 0
     assert await connection.fetchval("SELECT count(*) FROM conversion") == 0
@@ -93,9 +108,12 @@ async def test_clicks_of_bots_and_of_nobody_knows_whom_owe_nothing_GL_5(connecti
 
 @pytest.mark.covers("S2.24")
 async def test_a_refund_takes_revenue_from_the_day_of_the_order_and_leaves_the_conversion_GL_8(connection: Any) -> None:
-    told = [message(0, "submitted", NOW - 5 * DAY, 1, 10), message(0, "delivered", NOW - 5 * DAY, 1, 10),
-            of(0, "order_placed", NOW - 5 * DAY + HOUR, order_id="1", total=10, currency="EUR"),
-            of(0, "order_placed", NOW - 5 * DAY + 2 * HOUR, order_id="2", total=7, currency="EUR")]  # fmt: skip
+    told = [
+        message(0, "submitted", NOW - 5 * DAY, 1, 10),
+        message(0, "delivered", NOW - 5 * DAY, 1, 10),
+        of(0, "order_placed", NOW - 5 * DAY + HOUR, order_id="1", total=10, currency="EUR"),
+        of(0, "order_placed", NOW - 5 * DAY + 2 * HOUR, order_id="2", total=7, currency="EUR"),
+    ]
     await ingest(connection, told, NOW, random.Random(1))
     await conversions.declare(connection, "spring", [(Goal(event="order_placed"), None)], NOW - 9 * DAY)
     await refreshed(connection)
@@ -116,16 +134,23 @@ async def test_what_is_told_late_still_converts_in_its_window_and_not_behind_it_
     goal = Goal(event="signed_up", where="plan = 'gold'", within="3d")
     await conversions.declare(connection, "spring", [(goal, where_of(goal))], sent - DAY)
     await refreshed(connection)
-    late = [of(0, "signed_up", sent + 3 * DAY - timedelta(microseconds=1), plan="gold"),
-            of(1, "signed_up", sent + 3 * DAY, plan="gold"), of(1, "signed_up", sent + DAY, plan="tin")]  # fmt: skip
+    late = [
+        of(0, "signed_up", sent + 3 * DAY - timedelta(microseconds=1), plan="gold"),
+        of(1, "signed_up", sent + 3 * DAY, plan="gold"),
+        of(1, "signed_up", sent + DAY, plan="tin"),
+    ]
     await ingest(connection, late, NOW, random.Random(3))
     await refreshed(connection)
     assert await connection.fetchval("SELECT count(*) FROM conversion") == 1
 
 
 async def test_an_edit_of_goals_holds_for_later_messages_until_a_recompute_is_asked_for_GL_6(connection: Any) -> None:
-    told = [message(0, "submitted", NOW - 5 * DAY, 1, 10), of(0, "visit", NOW - 4 * DAY),
-            message(0, "submitted", NOW - DAY, 2, 11), of(0, "visit", NOW - HOUR)]  # fmt: skip
+    told = [
+        message(0, "submitted", NOW - 5 * DAY, 1, 10),
+        of(0, "visit", NOW - 4 * DAY),
+        message(0, "submitted", NOW - DAY, 2, 11),
+        of(0, "visit", NOW - HOUR),
+    ]
     await ingest(connection, told, NOW, random.Random(1))
     assert await conversions.declare(connection, "spring", [(Goal(event="order_placed"), None)], NOW - 9 * DAY) == 1
     assert await conversions.declare(connection, "spring", [(Goal(event="visit"), None)], NOW - 2 * DAY) == 1
@@ -140,22 +165,29 @@ async def test_an_edit_of_goals_holds_for_later_messages_until_a_recompute_is_as
 async def test_tests_and_the_numbers_of_the_house_count_for_nothing_RP_3(connection: Any) -> None:
     await connection.execute(
         "INSERT INTO run (id, name, template, fields, class, priority, policy, lanes, not_before, created_at, gate) "
-        "VALUES (3, 'cart', 'x', '{}', 5, 0, 'once', '{1}', $1, $1, '{\"tags\": [\"test\"]}')", NOW,
-    )  # fmt: skip
-    told = [message(0, "submitted", NOW, 1, 10), message(1, "submitted", NOW, 1, 11), message(1, "submitted", NOW, 3, 12)]
+        "VALUES (3, 'cart', 'x', '{}', 5, 0, 'once', '{1}', $1, $1, '{\"tags\": [\"test\"]}')",
+        NOW,
+    )
+    told = [
+        message(0, "submitted", NOW, 1, 10),
+        message(1, "submitted", NOW, 1, 11),
+        message(1, "submitted", NOW, 3, 12),
+    ]
     await ingest(connection, told, NOW, random.Random(1))
     house = await conversions.house(connection, zone="UTC", currency="", lists=(), numbers=(NUMBER,))
+    news = await conversions.told(connection)
     for bucket in (hash_of(NUMBER), hash_of(NUMBER + 1)):
-        await conversions.refresh(connection, bucket, house, NOW)
+        await conversions.refresh(connection, bucket, house, NOW, news)
     rows = await connection.fetch("SELECT chunk, is_excluded FROM touch ORDER BY chunk")
     assert [tuple(row) for row in rows] == [(10, True), (11, False), (12, True)]
 
 
 async def test_every_kind_of_goal_is_found(connection: Any) -> None:
     await connection.execute(
-        "INSERT INTO audience (id, name, text, tree, zone, created_at, updated_at) VALUES (7, 'vip', '', '{}', 'UTC', $1, $1)",
+        "INSERT INTO audience (id, name, text, tree, zone, created_at, updated_at) "
+        "VALUES (7, 'vip', '', '{}', 'UTC', $1, $1)",
         NOW,
-    )  # fmt: skip
+    )
     told = [
         message(0, "submitted", NOW - DAY, 3, 10),
         of(0, "coupon_issued", NOW - DAY, campaign="cart", run=3, code="abc"),
@@ -163,14 +195,17 @@ async def test_every_kind_of_goal_is_found(connection: Any) -> None:
         of(0, "replied", NOW - 3 * HOUR, campaign="cart"),
         of(0, "replied", NOW - 2 * HOUR, campaign="cart", wish="stop"),
         of(0, "order_placed", NOW - HOUR, order_id="1", total=1, currency="EUR", discount_codes=[{"code": "ABC"}]),
-    ]  # fmt: skip
+    ]
     await ingest(connection, told, NOW, random.Random(1))
     bucket, profile = await connection.fetchrow("SELECT bucket, id FROM profile")
     await connection.execute(
         "INSERT INTO audience_change (bucket, seq, audience, profile, at, version, is_in, by_edit) VALUES "
         "($1, 1, 7, $2, $3, 1, true, false), ($1, 2, 7, $2, $4, 1, false, false)",
-        bucket, profile, NOW - HOUR, NOW - HOUR / 2,
-    )  # fmt: skip
+        bucket,
+        profile,
+        NOW - HOUR,
+        NOW - HOUR / 2,
+    )
     for goals in (
         [Goal(url="https://shop.example/sale/*"), Goal(joined="vip"), Goal(left="vip"), Goal(reply=True)],
         [Goal(redeemed=True), Goal(url="https://shop.example/sale/shoes"), Goal(url="https://shop.example/sale")],
@@ -184,16 +219,24 @@ async def test_every_kind_of_goal_is_found(connection: Any) -> None:
 
 async def test_two_persons_who_become_one_have_the_messages_of_both_once_RP_1(connection: Any) -> None:
     one, two = Who(phone=NUMBER), Who(external_id="ada")
-    told = [message(0, "submitted", NOW - DAY, 1, 10), of(0, "clicked", NOW - HOUR, campaign="spring", run=1),
-            Item(who=two, name="order_placed", occurred_at=NOW - HOUR / 2,
-                 properties={"order_id": "1", "total": 3, "currency": "EUR"})]  # fmt: skip
+    told = [
+        message(0, "submitted", NOW - DAY, 1, 10),
+        of(0, "clicked", NOW - HOUR, campaign="spring", run=1),
+        Item(
+            who=two,
+            name="order_placed",
+            occurred_at=NOW - HOUR / 2,
+            properties={"order_id": "1", "total": 3, "currency": "EUR"},
+        ),
+    ]
     await ingest(connection, told, NOW, random.Random(1))
     await refreshed(connection)
     assert await connection.fetchval("SELECT count(*) FROM attribution") == 0
     await ingest(connection, [Item(who=two, absorbs=one)], NOW + DAY, random.Random(2))
     house = await conversions.house(connection, zone="UTC", currency="EUR", lists=(), numbers=())
+    news = await conversions.told(connection)
     for bucket in range(256):
-        await conversions.refresh(connection, bucket, house, NOW + 3 * DAY)
+        await conversions.refresh(connection, bucket, house, NOW + 3 * DAY, news)
     assert await connection.fetchval("SELECT count(*) FROM touch") == 1
     assert await connection.fetchval("SELECT campaign FROM attribution") == "spring"
     assert await connection.fetchval("SELECT count(*) FROM report_due") == 0
@@ -240,8 +283,15 @@ def lived(person: int, events: list[tuple[Any, ...]]) -> list[Item]:
             items.append(of(person, kind, at, unique, run=what, campaign=RUNS[what], **verdict))
         elif kind == "replied":
             properties = {"campaign": what, "wish": more}
-            items.append(of(person, kind, at, f"replied:1:{number}{person}",
-                            **{name: one for name, one in properties.items() if one is not None}))  # fmt: skip
+            items.append(
+                of(
+                    person,
+                    kind,
+                    at,
+                    f"replied:1:{number}{person}",
+                    **{name: one for name, one in properties.items() if one is not None},
+                )
+            )
         elif kind == "coupon_issued":
             until = {} if more is None else {"expires_at": more.isoformat()}
             items.append(of(person, kind, at, unique, run=3, campaign="cart", code=what, **until))
@@ -261,33 +311,56 @@ def lived(person: int, events: list[tuple[Any, ...]]) -> list[Item]:
 def expected_of(items: list[Item]) -> tuple[list[Any], list[Any], list[Any]]:
     """The rows of one person, by the rules over lists."""
     sent, touches = sent_of(items), touches_of(items)
-    messages = [(*one.place, one.submitted_at, one.delivered_at, one.entered_at, one.opted_out_at, one.clicks, one.replies,
-                 [code for code, _ in one.codes], [until for _, until in one.codes]) for one in sent]  # fmt: skip
+    messages = [
+        (
+            *one.place,
+            one.submitted_at,
+            one.delivered_at,
+            one.entered_at,
+            one.opted_out_at,
+            one.clicks,
+            one.replies,
+            [code for code, _ in one.codes],
+            [until for _, until in one.codes],
+        )
+        for one in sent
+    ]
     orders = []
     for key, (order, codes) in orders_of(items).items():
         if order.placed_at is None:
             continue
-        bought = Bought(key=key, placed_at=order.placed_at, gross=order.amount, back=order.amount - order.net,
-                        codes=tuple(codes))  # fmt: skip
+        bought = Bought(
+            key=key, placed_at=order.placed_at, gross=order.amount, back=order.amount - order.net, codes=tuple(codes)
+        )
         if (found := attribution.owed(bought, touches)) is not None:
             rule = RULES.index(found.rule) + 1
             orders.append((key, *sent[found.touch].place, rule, bought.gross, bought.net, list(found.influenced)))
     reached = []
     for place, (goal, since) in enumerate(AIMS, 1):
         if goal.event:
-            hits = [Hit(at=item.occurred_at) for item in items
-                    if item.name == "order_placed" and (not goal.where or item.properties["total"] > 20)]  # fmt: skip
+            hits = [
+                Hit(at=item.occurred_at)
+                for item in items
+                if item.name == "order_placed" and (not goal.where or item.properties["total"] > 20)
+            ]
         elif goal.reply:
             hits = [Hit(at=at, campaigns=frozenset((one.campaign,))) for one in sent for at in one.replies]
         else:
             carried = {code for one in sent for code, _ in one.codes}
-            used = {code: [item.occurred_at for item in items
-                           if item.name in ("order_placed", "coupon_redeemed") and code in codes_in(item.properties)]
-                    for code in carried}  # fmt: skip
+            used = {
+                code: [
+                    item.occurred_at
+                    for item in items
+                    if item.name in ("order_placed", "coupon_redeemed") and code in codes_in(item.properties)
+                ]
+                for code in carried
+            }
             hits = [Hit(at=min(times), campaigns=frozenset(("cart",))) for times in used.values() if times]
         aim = Aim(campaign="cart", place=place, within=goal.window, starts=goal.starts, since=since)
-        reached += [(one.place, one.case, one.at, *sent[one.touch].place, one.hits)
-                    for one in attribution.reached(aim, touches, hits)]  # fmt: skip
+        reached += [
+            (one.place, one.case, one.at, *sent[one.touch].place, one.hits)
+            for one in attribution.reached(aim, touches, hits)
+        ]
     return sorted(messages), sorted(orders), sorted(reached)
 
 
@@ -325,16 +398,22 @@ def world(dsn: str) -> Any:
             for number, (messages, orders, reached) in expected.items():
                 ids = [row["id"] for row in await opened.fetch("SELECT id FROM profile WHERE number = $1", number)]
                 found = await opened.fetch(
-                    "SELECT lane, chunk, pos, submitted_at, delivered_at, entered_at, opted_out_at, clicks, replies, codes, "
-                    "codes_until FROM touch WHERE profile = ANY($1::bigint[]) ORDER BY 1, 2, 3", ids)  # fmt: skip
+                    "SELECT lane, chunk, pos, submitted_at, delivered_at, entered_at, opted_out_at, clicks, replies, "
+                    "codes, codes_until FROM touch WHERE profile = ANY($1::bigint[]) ORDER BY 1, 2, 3",
+                    ids,
+                )
                 assert [tuple(row) for row in found] == messages
                 found = await opened.fetch(
                     "SELECT key, lane, chunk, pos, rule, gross, net, influenced FROM attribution "
-                    "WHERE profile = ANY($1::bigint[])", ids)  # fmt: skip
+                    "WHERE profile = ANY($1::bigint[])",
+                    ids,
+                )
                 assert sorted(tuple(row) for row in found) == orders
                 found = await opened.fetch(
                     "SELECT place, case_id, at, lane, chunk, pos, hits FROM conversion "
-                    "WHERE profile = ANY($1::bigint[])", ids)  # fmt: skip
+                    "WHERE profile = ANY($1::bigint[])",
+                    ids,
+                )
                 assert sorted(tuple(row) for row in found) == reached
             await opened.execute("TRUNCATE report_upto")
             await refreshed_of(opened, expected)
@@ -344,7 +423,8 @@ def world(dsn: str) -> Any:
 
     async def refreshed_of(opened: Any, numbers: Any) -> None:
         house = await conversions.house(opened, zone="UTC", currency="EUR", lists=(), numbers=())
+        news = await conversions.told(opened)
         for bucket in {hash_of(number) for number in numbers}:
-            await conversions.refresh(opened, bucket, house, NOW)
+            await conversions.refresh(opened, bucket, house, NOW, news)
 
     return lambda told, expected: asyncio.run(go(told, expected))

@@ -352,6 +352,70 @@ FROM (
 ) o USING (campaign, run)
 ) b;
 
+-- The same by whom it was for: the list, the file or the audience that a run was made of.
+CREATE OR REPLACE VIEW report_audience AS
+SELECT b.*,
+       accepted::float8 / nullif(attempted, 0) AS acceptance_rate, delivered::float8 / nullif(accepted, 0) AS delivery_rate,
+       undelivered::float8 / nullif(accepted, 0) AS undelivered_rate,
+       no_receipt::float8 / nullif(accepted, 0) AS no_receipt_share,
+       clicked_endpoints::float8 / nullif(link_endpoints, 0) AS click_rate,
+       opened_endpoints::float8 / nullif(link_endpoints, 0) AS page_open_rate,
+       replied_endpoints::float8 / nullif(delivered_endpoints, 0) AS response_rate,
+       converted::float8 / nullif(delivered_cases, 0) AS conversion_rate,
+       codes_redeemed::float8 / nullif(codes_delivered, 0) AS redemption_rate,
+       opted_out_endpoints::float8 / nullif(delivered_endpoints, 0) AS unsubscribe_rate,
+       revenue_net::float8 / nullif(delivered, 0) AS revenue_per_message,
+       revenue_net::float8 / nullif(parts, 0) AS revenue_per_part,
+       revenue_net::float8 / nullif(orders, 0) AS average_order_value
+FROM (
+SELECT campaign, audience,
+       coalesce(attempted, 0) AS attempted, coalesce(accepted, 0) AS accepted, coalesce(delivered, 0) AS delivered,
+       coalesce(undelivered, 0) AS undelivered, coalesce(no_receipt, 0) AS no_receipt, coalesce(uncertain, 0) AS uncertain,
+       coalesce(rejected, 0) AS rejected, coalesce(refused, 0) AS refused, coalesce(parts, 0) AS parts,
+       coalesce(endpoints, 0) AS endpoints, coalesce(delivered_endpoints, 0) AS delivered_endpoints,
+       coalesce(link_endpoints, 0) AS link_endpoints, coalesce(clicked_endpoints, 0) AS clicked_endpoints,
+       coalesce(unsure_endpoints, 0) AS unsure_endpoints, coalesce(opened_endpoints, 0) AS opened_endpoints,
+       coalesce(replied_endpoints, 0) AS replied_endpoints, coalesce(opted_out_endpoints, 0) AS opted_out_endpoints,
+       coalesce(delivered_cases, 0) AS delivered_cases, coalesce(codes_delivered, 0) AS codes_delivered,
+       coalesce(converted, 0) AS converted, coalesce(goal_2, 0) AS goal_2, coalesce(goal_3, 0) AS goal_3,
+       coalesce(goal_4, 0) AS goal_4, coalesce(orders, 0) AS orders, coalesce(codes_redeemed, 0) AS codes_redeemed,
+       coalesce(revenue_gross, 0) AS revenue_gross, coalesce(revenue_net, 0) AS revenue_net
+FROM (
+    SELECT r.name AS campaign, coalesce(r.source, '') AS audience,
+           sum(m.messages) FILTER (WHERE m.state <> 9)::bigint AS attempted,
+           sum(m.messages) FILTER (WHERE m.state IN (0, 1, 3, 4, 5, 6, 7, 10))::bigint AS accepted,
+           sum(m.messages) FILTER (WHERE m.state = 0)::bigint AS delivered,
+           sum(m.messages) FILTER (WHERE m.state IN (5, 6, 7, 10))::bigint AS undelivered,
+           sum(m.messages) FILTER (WHERE m.state IN (1, 3, 4))::bigint AS no_receipt,
+           sum(m.messages) FILTER (WHERE m.state = 2)::bigint AS uncertain,
+           sum(m.messages) FILTER (WHERE m.state = 8)::bigint AS rejected,
+           sum(m.messages) FILTER (WHERE m.state = 9)::bigint AS refused, sum(m.segments)::bigint AS parts
+    FROM message_day m JOIN run r ON r.id = m.run WHERE NOT m.is_excluded GROUP BY 1, 2
+) l FULL JOIN (
+    SELECT campaign, audience, count(*) AS endpoints, count(*) FILTER (WHERE delivered) AS delivered_endpoints,
+           count(*) FILTER (WHERE has_link) AS link_endpoints, count(*) FILTER (WHERE clicked) AS clicked_endpoints,
+           count(*) FILTER (WHERE unsure AND NOT clicked) AS unsure_endpoints, count(*) FILTER (WHERE opened) AS opened_endpoints,
+           count(*) FILTER (WHERE replied) AS replied_endpoints, count(*) FILTER (WHERE opted_out) AS opted_out_endpoints,
+           sum(cases)::bigint AS delivered_cases, sum(codes)::bigint AS codes_delivered
+    FROM (
+        SELECT campaign, audience, bucket, profile, count(*) FILTER (WHERE leads) AS cases, bool_or(delivered_at IS NOT NULL) AS delivered,
+               bool_or(has_link AND delivered_at IS NOT NULL) AS has_link, bool_or(clicks <> '{}') AS clicked,
+               bool_or(unsure > 0) AS unsure, bool_or(opened_at IS NOT NULL) AS opened,
+               bool_or(replies[1] < submitted_at + interval '72 hours') AS replied,
+               bool_or(opted_out_at IS NOT NULL) AS opted_out, sum(cardinality(codes)) FILTER (WHERE delivered_at IS NOT NULL) AS codes
+        FROM (SELECT x.*, coalesce(r.source, '') AS audience FROM touch x JOIN run r ON r.id = x.run) x WHERE NOT is_excluded GROUP BY campaign, audience, bucket, profile) p
+    GROUP BY campaign, audience
+) p USING (campaign, audience) FULL JOIN (
+    SELECT campaign, audience, count(*) FILTER (WHERE place = 1) AS converted, count(*) FILTER (WHERE place = 2) AS goal_2,
+           count(*) FILTER (WHERE place = 3) AS goal_3, count(*) FILTER (WHERE place = 4) AS goal_4
+    FROM (SELECT x.*, coalesce(r.source, '') AS audience FROM conversion x JOIN run r ON r.id = x.run) x WHERE NOT is_excluded GROUP BY campaign, audience
+) g USING (campaign, audience) FULL JOIN (
+    SELECT campaign, audience, count(*) AS orders, count(*) FILTER (WHERE rule = 1) AS codes_redeemed,
+           sum(gross) FILTER (WHERE is_main)::bigint AS revenue_gross, sum(net) FILTER (WHERE is_main)::bigint AS revenue_net
+    FROM (SELECT x.*, coalesce(r.source, '') AS audience FROM attribution x JOIN run r ON r.id = x.run) x WHERE NOT is_excluded GROUP BY campaign, audience
+) o USING (campaign, audience)
+) b;
+
 -- The same by variant, of those who are known as persons.
 CREATE OR REPLACE VIEW report_variant AS
 SELECT b.*,

@@ -2,9 +2,9 @@
 -- campaign/attribution.py has it over lists; tests hold the two to each other.
 
 -- name: persons_told
--- Name the persons of a bucket of whom something was told since a moment, whenever it happened.
+-- Name the persons of whom something was told since a moment, whenever it happened.
 -- index: person_event_received (brin)
-SELECT DISTINCT v.profile FROM person_event v WHERE v.bucket = $1::int AND v.received_at >= $2::timestamptz;
+SELECT v.bucket, v.profile FROM person_event v WHERE v.received_at >= $1::timestamptz GROUP BY v.bucket, v.profile;
 
 -- name: report_due
 -- Name the persons of a bucket who have to be reckoned anew.
@@ -145,12 +145,14 @@ WITH touches AS MATERIALIZED (
     FROM person_order o WHERE o.bucket = $1::int AND o.profile = ANY($2::bigint[]) AND o.placed_at IS NOT NULL
 ), used AS (
     SELECT v.profile,
-           CASE WHEN jsonb_typeof(v.properties -> 'order_id') IN ('string', 'number') AND v.properties ->> 'order_id' <> ''
+           CASE WHEN v.name = 'coupon_redeemed' AND v.properties ? 'order' THEN v.properties ->> 'order'
+                WHEN jsonb_typeof(v.properties -> 'order_id') IN ('string', 'number') AND v.properties ->> 'order_id' <> ''
                      AND (jsonb_typeof(v.properties -> 'order_id') = 'string' OR v.properties ->> 'order_id' ~ '^-?[0-9]+$')
                 THEN left('order:' || (v.properties ->> 'order_id'), 200) ELSE 'event:' || v.event_id END AS key,
            v.properties
     FROM person_event v
     WHERE v.bucket = $1::int AND v.profile = ANY($2::bigint[]) AND v.name IN ('order_placed', 'coupon_redeemed')
+      AND v.properties ?| ARRAY['coupon', 'coupon_code', 'discount_code', 'discount_codes', 'coupons', 'code']
 ), codes AS MATERIALIZED (
     SELECT u.profile, u.key, array_agg(DISTINCT upper(btrim(c.code))) AS codes
     FROM used u CROSS JOIN LATERAL (
