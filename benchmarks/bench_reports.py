@@ -25,7 +25,7 @@ BUCKET = "((n # (n >> 8) # (n >> 16) # (n >> 24)) & 255)::int"
 
 
 async def make(connection: Any, customers: int, days: int) -> dict[str, int]:
-    """Write the shop: each customer has 20 messages of 40 campaigns, some click one in ten, and orders every 50 days."""
+    """Write the shop: a customer has 20 messages of 40 campaigns, some click one in ten, and an order every 50 days."""
     await months.ensure(connection, "person_event", [NOW - timedelta(days=back) for back in range(0, days + 31, 20)])
     await connection.execute("SET synchronous_commit = off")
     await connection.execute(

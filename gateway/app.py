@@ -27,8 +27,8 @@ from gateway import metrics
 from gateway.automation.ageing import Ageing
 from gateway.automation.blocks import Blocks
 from gateway.automation.clicking import Clicking
-from gateway.automation.deciding import Deciding
 from gateway.automation.counting import Counting
+from gateway.automation.deciding import Deciding
 from gateway.automation.erasing import Erasing
 from gateway.automation.feeding import Feeding
 from gateway.automation.offers import Offers

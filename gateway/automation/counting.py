@@ -3,8 +3,8 @@
 every [reports] interval_s   take the job ─► persons of whom something was told, bucket by bucket ─► days of lanes
 
 What it takes of the time is a twentieth at most: after a count that took long the next one waits as much longer.
-Whoever asks for a report counts what is new by the same statements; two who do so at once find the same. What a worker that
-dies leaves half counted is counted by the next one.
+Whoever asks for a report counts what is new by the same statements; two who do so at once find the same. What a
+worker that dies leaves half counted is counted by the next one.
 Not here: what is counted (store/reports.py).
 """
 

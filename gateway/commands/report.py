@@ -114,7 +114,7 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
         made = option(made)
     for name in getattr(command, "__click_params__", []):
         made.__click_params__.append(name)
-    return config_option(dsn_option(made))  # type: ignore[no-any-return]
+    return config_option(dsn_option(made))
 
 
 @click.group()
@@ -1049,7 +1049,7 @@ def _roi_note(costs: CostSettings) -> list[str]:
 def _minor(amount: float, currency: str, *, is_exact: bool = False) -> float:
     """In the smallest coin; a price may be a part of one."""
     if is_exact:
-        return amount * 10 ** -int(major_units(1, currency).as_tuple().exponent)
+        return amount / float(major_units(1, currency))
     return float(minor_units(amount, currency) or 0)
 
 

@@ -8,7 +8,8 @@ All three of a person are reckoned from the whole of what is known of them, by `
 them, in whatever order and however late (GL-9): so a rebuild finds the same (RP-1). A person whose events are no longer
 kept ([retention] person_event_days) keeps what was reckoned until something new is told of them.
 
-As campaign/attribution.py has it over lists. Statements: sql/conversions.sql. Not here: sums over them (reports.py), messages by lane (ledger.py).
+As campaign/attribution.py has it over lists. Statements: sql/conversions.sql.
+Not here: sums over them (reports.py), messages by lane (ledger.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -301,10 +302,10 @@ WITH aims AS (
      AND o.currency = $3::text
     GROUP BY d.profile, d.campaign, d.place, d.case_id
 )
-INSERT INTO conversion (bucket, profile, campaign, case_id, place, lane, chunk, pos, run, variant, day, submitted_at, at,
-                        hits, gross, net, is_excluded)
-SELECT $1::int, f.profile, f.campaign, f.case_id, f.place, t.lane, t.chunk, t.pos, t.run, t.variant, t.day, t.submitted_at,
-       f.at, c.hits, c.gross, c.net, t.is_excluded
+INSERT INTO conversion (bucket, profile, campaign, case_id, place, lane, chunk, pos, run, variant, day,
+                        submitted_at, at, hits, gross, net, is_excluded)
+SELECT $1::int, f.profile, f.campaign, f.case_id, f.place, t.lane, t.chunk, t.pos, t.run, t.variant, t.day,
+       t.submitted_at, f.at, c.hits, c.gross, c.net, t.is_excluded
 FROM firsts f JOIN touches t ON t.profile = f.profile AND t.nth = f.nth
 JOIN counted c ON c.profile = f.profile AND c.campaign = f.campaign AND c.place = f.place AND c.case_id = f.case_id
 """

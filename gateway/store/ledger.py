@@ -3,7 +3,7 @@
     outcome, receipt ─► message_day      (lane, run, day of the sending) ─► messages and segments by state and reason
 
 Reckoned lane by lane, day by day, from the rows of single messages, as the report of a run is (results.sql): so that
-the sum over all days of a run is what `sluice status` says of it (RP-1). The last days are reckoned anew again and again,
+the sum over all days of a run is what `sluice status` says of it (RP-1). The last days are reckoned again and again,
 since receipts come late (RP-2: 72 hours); an older one when somebody asks for a rebuild, while its messages are kept.
 Statements: sql/ledger.sql. Not here: persons (conversions.py), sums (reports.py).
 """

@@ -39,7 +39,7 @@ VIEWS: Mapping[str, tuple[str, ...]] = {
 
 
 class Refreshed(Struct, frozen=True, kw_only=True):
-    """How many persons, and days of lanes, were counted; is_whole: all of them, for the first time or by new settings."""
+    """How many persons, and days of lanes, were counted; is_whole: all, at first or by new settings."""
 
     persons: int
     days: int

@@ -71,8 +71,8 @@ def world(settings, tmp_path, dsn):
         await months.ensure(connection, "person_event", [NOW, NOW - 200 * DAY])
         lane = await runs.lane_of(connection, "north", NOW)
         await connection.execute(
-            "INSERT INTO run (id, name, template, fields, class, priority, policy, lanes, source, not_before, created_at, "
-            "recipients)"
+            "INSERT INTO run (id, name, template, fields, class, priority, policy, lanes, source, not_before, "
+            "created_at, recipients)"
             " VALUES (1, 'spring', 'https://x.example', '{}', 5, 0, 'once', '{1}', 'vips', $1, $1, 20)",
             NOW - 6 * DAY,
         )
