@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from gateway.reporting import CostLine, End, Money, days_problems
 from gateway.routing import Problem
 
 Kind = Literal["failure", "throttle", "no_receipt", "opt_out"]
@@ -85,14 +86,25 @@ class RatePlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
 
 
 class CostSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a part of a message costs, by country of two letters; "*" = any other.
+    """What a part of a message costs, by country of two letters; "*" = any other. And what else is paid, and earned.
 
-    countries  whoever carries it; carriers: what one of them takes instead
+    countries    whoever carries it; carriers: what one of them takes instead
+    refunded     ends of a message for which its carrier gives the price of its parts back
+    credit       bought; credit_from: the day from which on parts are taken off it; "" = ever
+    margin       share of net revenue that is earned
+    acquisition  cost of a new customer by other ways, to compare one who was won back with
+    lines        what was paid beside the messages
     """
 
     currency: Annotated[str, Meta(pattern="^([A-Z]{3})?$")] = ""
     countries: Mapping[str, Annotated[float, Meta(ge=0, le=1000)]] = {}
     carriers: Mapping[str, Mapping[str, Annotated[float, Meta(ge=0, le=1000)]]] = {}
+    refunded: Annotated[tuple[End, ...], Meta(max_length=6)] = ()
+    credit: Money = 0.0
+    credit_from: Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
+    margin: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    acquisition: Money = 0.0
+    lines: Annotated[tuple[CostLine, ...], Meta(max_length=10_000)] = ()
 
     def of(self, carrier: str, country: str) -> float | None:
         """Return the cost of a part; None: nobody has said it."""
@@ -109,7 +121,7 @@ class CostSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 def cost_problems(costs: CostSettings, countries: Collection[str], carriers: Collection[str]) -> list[Problem]:
     """Find countries and carriers that there are not, and costs without a currency."""
-    problems: list[Problem] = []
+    problems = days_problems("costs", costs.credit_from, costs.lines)
     tables = {"costs.countries": costs.countries} | {f"costs.carriers.{one}": it for one, it in costs.carriers.items()}
     for key, table in tables.items():
         for country in table:

@@ -21,7 +21,7 @@ from gateway.commands._options import Refused, config_option, dsn_option, plain,
 from gateway.config import Settings
 from gateway.countries import letters_of
 from gateway.person import major_units, minor_units
-from gateway.reporting import CostSettings
+from gateway.rate import CostSettings
 from gateway.store import conversions, inactivity, migrate, postgres, reports
 from gateway.store.ledger import SETTLES
 
@@ -884,8 +884,8 @@ def cost(ask: Ask, by: str) -> None:
             {"what": "left", "money": bought - spent[0] + spent[1]},
         ]
         notes = [refreshed, "each part that a carrier took is debited, tests too, whatever came of it"]
-        if not costs.part and not costs.countries and not costs.carriers:
-            notes.append("no price is set: [costs] part, countries, carriers in sluice.toml")
+        if not costs.countries and not costs.carriers:
+            notes.append("no price is set: [costs] countries, carriers in sluice.toml")
         return [
             Table(
                 name="cost",
@@ -1019,14 +1019,14 @@ async def _bills(connection: postgres.Connection, ask: Ask) -> Bills:
     rows = await reports.rows(connection, "report_parts_day", since=ask.since, until=ask.until)
     for row in rows:
         row["country"] = letters_of(row["country"])
-        each = _minor(costs.price(row["carrier"], row["country"]), currency, is_exact=True)
+        each = _minor(costs.of(row["carrier"], row["country"]) or 0.0, currency, is_exact=True)
         row["cost"] = row["parts"] * each
         row["refunded"] = row["cost"] if row["state"] in costs.refunded else 0.0
     lines: dict[str, float] = {}
     for line in costs.lines:
         if ask.since.isoformat() <= line.day <= ask.until.isoformat():
             lines[line.campaign] = lines.get(line.campaign, 0.0) + _minor(line.amount, currency)
-    return Bills(parts=rows, lines=lines, usual=_minor(costs.part, currency, is_exact=True))
+    return Bills(parts=rows, lines=lines, usual=_minor(costs.countries.get("*", 0.0), currency, is_exact=True))
 
 
 async def _spent_of_credit(connection: postgres.Connection, ask: Ask) -> tuple[float, float]:

@@ -23,8 +23,7 @@ FIRST = 447700900100
 SETTINGS = """
 [costs]
 currency = "EUR"
-part = 0.05
-countries = {GB = 0.04}
+countries = {GB = 0.04, "*" = 0.05}
 carriers = {north = {DE = 0.1}}
 refunded = ["undeliverable"]
 credit = 10
