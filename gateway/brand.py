@@ -61,6 +61,7 @@ class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     footer        words that triggered and bulk texts end with, such as "STOP to 12345"
     label         what the labels of countries are filled with: {optout_080 = "080-123-4567"}; `sluice packs KR`
     international countries that are written to from abroad alone, so that no template has to be registered there
+    control       percent of numbers that campaigns send nothing that advertises, the same as long as it stands (AB-2)
     link_domain   of short links, go.acme.example; it leads to `sluice links serve` (docs/links.md)
     theme         how landing pages look
     """
@@ -82,6 +83,7 @@ class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     footer: Annotated[str, Meta(max_length=160)] = ""
     label: dict[str, LabelWords] = {}
     international: Annotated[tuple[str, ...], Meta(min_length=0, max_length=300)] = ()
+    control: Annotated[float, Meta(ge=0, le=10)] = 0.0
     link_domain: Annotated[str, Meta(max_length=80)] = ""
     theme: Theme = Theme()
 

@@ -35,6 +35,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gateway.brand import Word
+from gateway.experiment import Experiment
 from gateway.gate import Cap, ClassName
 from gateway.happening import Condition, EventName, Happening, Key
 from gateway.link import Link
@@ -422,6 +423,7 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     hours      windows of this campaign beside those of the brand: words of docs/quiet-hours.md
     starts_at, ends_at  nobody enters before the one, or from the other on; at_end: what waits then (TR-9)
     tags       of its messages, for caps and for exceptions of that scope
+    experiment which of several texts somebody gets, and who gets none (AB-1, AB-2); of a campaign, that has one text
     links      by name, where link.NAME of a text leads
     defaults, fallback, shops  of its texts, as gateway/template.py has them
     """
@@ -454,6 +456,7 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     expires: Span = "24h"
     policy: Literal["once", "at_least_once", "ask"] = "once"
     tags: tuple[str, ...] = ()
+    experiment: Experiment | None = None
     links: dict[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,39}$")], Link] = {}
     defaults: dict[str, str] = {}
     fallback: Annotated[tuple[Language, ...], Meta(max_length=20)] = ()

@@ -10,7 +10,7 @@ Not here: which way a text goes and when (stepping.py), the language of texts (c
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from random import Random
 from typing import Any
 
@@ -24,13 +24,12 @@ from gateway.campaign.rendering import ABORTED, MISSING, TOO_LONG, Renderer
 from gateway.campaign.workflow import Plan
 from gateway.document import Ask, Document, Send
 from gateway.errors import StoreError
-from gateway.link import Link, target_of, url_of
 from gateway.message import MessageClass, Refusal
 from gateway.person import hash_of
 from gateway.reasons import Reason
 from gateway.store import coupons, links
 from gateway.store.coupons import Code, Pool
-from gateway.store.links import Wanted
+from gateway.store.links import Linked
 from gateway.store.postgres import Connection
 from gateway.template import Template
 
@@ -51,11 +50,12 @@ class Person(Struct, kw_only=True):
 
 
 class Recipient(Struct, frozen=True, kw_only=True):
-    """Somebody who is written to at a visit of a step."""
+    """Somebody who is written to at a visit of a step; arm: of the experiment, 0 = there is none."""
 
     enrolment: int
     visit: int
     number: int
+    arm: int = 0
 
     @property
     def key(self) -> str:
@@ -73,7 +73,7 @@ class Composer:
     def __init__(self, plan: Plan, step: Send | Ask, brand: BrandSettings, class_: MessageClass):
         document = plan.document
         self._template = template_of(document, step, class_)
-        is_plain = self._template.is_plain and not _names(step.text, document)
+        is_plain = self._template.is_plain and not _names(step.text, document) and document.experiment is None
         text = with_footer(step.text if is_plain else f"{{{{ {TEXT_FIELD} }}}}", brand, class_)
         self.compiled = Compiled(text)
         self.text = self.compiled.text
@@ -83,8 +83,17 @@ class Composer:
         self.pool_name = step.coupon if isinstance(step, Send) else ""
         self.pool: Pool | None = None
         self._renderer = None if is_plain else Renderer(self._template, brand=document.brand, zone=brand.zone)
-        self._links = {name: link for name, link in document.links.items() if f"link.{name}" in step.text}
-        self._targets: dict[str, int] = {}
+        # By arm of the document's experiment.
+        self._variants = {
+            arm: Renderer(template_of(document, step, class_, one.text), brand=document.brand, zone=brand.zone)
+            for arm, one in enumerate(document.experiment.variants if document.experiment else (), 1)
+            if one.text
+        }
+        texts = [step.text, *(one.text for one in (document.experiment.variants if document.experiment else ()))]
+        self._links = {
+            name: link for name, link in document.links.items() if any(f"link.{name}" in text for text in texts)
+        }
+        self._linked: dict[str, Linked] = {}
         self._document, self._brand = document, brand
 
     async def open(self, connection: Connection, now: datetime) -> None:
@@ -95,10 +104,9 @@ class Composer:
                 raise StoreError(f"coupon pool {self.pool_name!r} is not known: `sluice coupon pool create` makes one")
         if self._links and not self._brand.link_domain:
             raise StoreError(f"brands.{self._document.brand}.link_domain: expected a domain of short links, found none")
-        for name, link in self._links.items():
-            if name not in self._targets:
-                target = target_of(link, name, brand=self._document.brand, campaign=self._document.name)
-                self._targets[name] = await links.keep_target(connection, target, now)
+        if len(self._linked) < len(self._links):
+            brand, campaign = self._document.brand, self._document.name
+            self._linked = await links.keep_links(connection, self._links, brand=brand, campaign=campaign, now=now)
 
     async def reserve(
         self, connection: Connection, some: Sequence[Recipient], now: datetime
@@ -115,18 +123,24 @@ class Composer:
         """Write the columns of each, all of one bucket; -> them, and of each 0 or why there is no text."""
         if self._renderer is None:
             return self._plain_rows(some, persons)
-        told = await self._links_of(connection, run, some, codes, now, chance)
-        values = []
-        for at, one in enumerate(some):
+        held = [codes.get((one.enrolment, one.visit)) for one in some]
+        told = await links.urls(
+            connection, hash_of(some[0].number), self._brand.link_domain, self._linked,
+            [(one.number, {"code": code.code if code else ""}) for one, code in zip(some, held, strict=True)],
+            run=run, now=now, chance=chance,
+        )  # fmt: skip
+        rows: list[list[str | None]] = []
+        reasons = []
+        for one, code, urls in zip(some, held, told, strict=True):
             row = dict(persons[one.enrolment].values)
-            code = codes.get((one.enrolment, one.visit))
             if code is not None:
                 row["coupon"] = {"code": code.code, "url": code.url}
-            row["link"] = told[at]
-            values.append(row)
-        rendered = self._renderer.render(values)
-        rows = [[text, one.key] for text, one in zip(rendered.texts, some, strict=True)]
-        return rows, [reason_of(reason) for reason in rendered.reasons]
+            row["link"] = urls
+            renderer = self._variants.get(one.arm, self._renderer)
+            text, reason = renderer.render_one(row)
+            rows.append([text, one.key])
+            reasons.append(reason_of(reason))
+        return rows, reasons
 
     def _plain_rows(
         self, some: Sequence[Recipient], persons: Mapping[int, Person]
@@ -139,33 +153,12 @@ class Composer:
             rows.append([*row, one.key])
         return rows, reasons
 
-    async def _links_of(
-        self, connection: Connection, run: int, some: Sequence[Recipient],
-        codes: Mapping[tuple[int, int], Code | None], now: datetime, chance: Random,
-    ) -> list[dict[str, str]]:  # fmt: skip
-        found: list[dict[str, str]] = [{} for _ in some]
-        for name, link in self._links.items():
-            wanted = [self._wanted(link, self._targets[name], run, one, codes, now) for one in some]
-            tokens = await links.mint(connection, hash_of(some[0].number), wanted, chance)
-            for at, token in enumerate(tokens):
-                found[at][name] = url_of(self._brand.link_domain, token)
-        return found
 
-    def _wanted(
-        self, link: Link, target: int, run: int, one: Recipient, codes: Mapping[tuple[int, int], Code | None],
-        now: datetime,
-    ) -> Wanted:  # fmt: skip
-        code = codes.get((one.enrolment, one.visit))
-        known = {"code": "" if code is None else code.code}
-        params = tuple(known.get(name, "") for name in link.fields)
-        return Wanted(one.number, target, run, now, now + max(link.lifetime, timedelta(minutes=1)), params or None)
-
-
-def template_of(document: Document, step: Send | Ask, class_: MessageClass) -> Template:
-    """Make the template of a step: its text and languages, and the defaults of the document."""
+def template_of(document: Document, step: Send | Ask, class_: MessageClass, text: str = "") -> Template:
+    """Make the template of a step: its text and languages, or that of a variant, and the defaults of the document."""
     return Template(
-        text=step.text,
-        languages=step.languages if isinstance(step, Send) else {},
+        text=text or step.text,
+        languages=step.languages if isinstance(step, Send) and not text else {},
         fallback=document.fallback,
         defaults=document.defaults,
         class_=class_.name.lower(),  # type: ignore[arg-type]  # its names are those of the class

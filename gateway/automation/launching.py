@@ -29,7 +29,7 @@ from gateway.errors import AudienceFault, StoreError
 from gateway.predicate import InSegment, Predicate, walk
 from gateway.question import question_of
 from gateway.routing import Problem
-from gateway.store import campaigns, causes, conversations, people, selection, watched
+from gateway.store import campaigns, causes, conversations, experiments, people, selection, watched
 from gateway.store.campaigns import Campaign
 from gateway.store.postgres import Connection
 
@@ -145,7 +145,7 @@ async def apply(
     return found, is_new, slips
 
 
-async def launch(connection: Connection, settings: Settings, name: str, now: datetime) -> Campaign:
+async def launch(connection: Connection, settings: Settings, name: str, now: datetime, by: str = "") -> Campaign:
     """Have people enter the newest version from now on; those who are under way go on in theirs (WF-8).
 
     raises  Unfit; StoreError: there is none of that name
@@ -159,6 +159,8 @@ async def launch(connection: Connection, settings: Settings, name: str, now: dat
         problems.append(("ends_at", "a moment that is still to come", document.ends_at))
     if problems:
         raise Unfit(name, problems)
+    if document.experiment is not None:
+        await experiments.apply(connection, document.experiment, campaign=name, at=now, by=by)
     ids = await _ids(connection, plan, now)
     async with connection.transaction():
         held = await campaigns.hold(connection, name)

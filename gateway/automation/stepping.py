@@ -53,6 +53,7 @@ from gateway.document import (
     Unsubscribe,
     WaitFor,
 )
+from gateway.experiment import CONTROL, allocation_of, arm_to_send, in_global_control
 from gateway.gate import Gate
 from gateway.happening import Sought
 from gateway.message import MessageClass, Refusal
@@ -67,6 +68,7 @@ from gateway.store import (
     conversations,
     coupons,
     enrolments,
+    experiments,
     happenings,
     jobs,
     lists,
@@ -179,6 +181,8 @@ class Stepping(Job):
         self._codes: dict[tuple[int, int], Code] = {}
         # Those that a text has not taken yet, with the step they were reserved for.
         self._reserved: dict[tuple[int, int], tuple[int, int, int]] = {}
+        self._arms: dict[tuple[int, int], int] = {}
+        self._experiments: dict[str, experiments.Kept] = {}
         # Of links, which nobody may guess.
         self._secret = secret
         self.entered = 0
@@ -294,6 +298,10 @@ class Stepping(Job):
                     live[one.id] = Live(
                         id=one.id, version=one.live_version, plan=plan, subject=await subject_of(connection, plan)
                     )
+                    if plan.document.experiment is not None:
+                        kept = await experiments.named(connection, plan.document.experiment.name)
+                        if kept is not None:
+                            self._experiments[kept.body.name] = kept
                     for place, step in plan.sends():
                         await self._open(connection, one.id, one.live_version, place, step, plan, now)
             self._live, self._paused = live, paused
@@ -607,6 +615,7 @@ class Stepping(Job):
                 facts.skipped = await since_cause(*plan.bars, *at.exceptions)
                 if plan.filter is not None:
                     facts.out = {one.id for one, _ in some} - await fitting(some, plan.filter)
+                await self._draw(connection, bucket, plan, step, some, facts, now)
                 first = some[0][0]
                 if (first.campaign, first.version, place) not in self._sends:
                     await self._open(connection, first.campaign, first.version, place, step, plan, now)
@@ -680,12 +689,50 @@ class Stepping(Job):
         if asked:
             await conversations.ask(connection, bucket, asked)
 
+    async def _draw(
+        self, connection: Connection, bucket: int, plan: Plan, step: Send | Ask,
+        some: Sequence[tuple[Enrolment, Standing]], facts: workflow.Facts, now: datetime,
+    ) -> None:  # fmt: skip
+        """Draw who gets which text of an experiment, who is held out, and who waits for a winner (AB-1, AB-5, AB-6).
+
+        Whoever is held out came as far as the others who get a text: that is their virtual send.
+        """
+        asked = [
+            (one, standing)
+            for one, standing in some
+            if workflow.may_send(standing, facts) and one.id not in facts.barred and one.id not in facts.met
+        ]
+        failed, held = dict(facts.failed), set(facts.held)
+        percent = self._settings.brand(plan.document.brand).control
+        class_ = class_of(plan.document, step)
+        if percent:
+            out = {one.id for one, _ in asked if in_global_control(one.number or 0, self._salt, percent, class_)}
+            failed |= dict.fromkeys(out, int(Reason.CONTROL_GROUP))
+            asked = [pair for pair in asked if pair[0].id not in out]
+        kept = self._experiments.get(plan.document.experiment.name) if plan.document.experiment else None
+        if kept is not None and asked:
+            allocation = allocation_of(kept.body)
+            numbers = sorted({one.number for one, _ in asked if one.number is not None})
+            arms = await experiments.assign_by_hash(connection, kept, bucket, numbers, at=now)
+            for one, standing in asked:
+                assert one.number is not None
+                arm = arm_to_send(allocation, kept.standing, one.number, arms.get(one.number))
+                if arm is None and kept.state in ("running", "held"):
+                    held.add(one.id)
+                elif arm is None or arm == CONTROL:
+                    failed[one.id] = int(Reason.CAMPAIGN_ENDED if arm is None else Reason.CONTROL_GROUP)
+                else:
+                    self._arms[one.id, standing.visits] = arm
+            reached = sorted({one.number for one, _ in asked if one.number in arms and one.id not in held})
+            await experiments.reach(connection, kept.id, bucket, [one for one in reached if one is not None], at=now)
+        facts.failed, facts.held = failed, held
+
     def _unprepared(self, some: Sequence[tuple[Enrolment, Standing]], facts: workflow.Facts) -> set[int]:
         """Say for whom a code is still to be reserved; who gets no text needs none."""
         asked = [one for one in some if workflow.may_send(one[1], facts)]
         asked = [one for one in asked if one[0].id not in facts.barred and one[0].id not in facts.met]
         keys = {(one.id, standing.visits): one.id for one, standing in asked}
-        facts.held = {id_ for key, id_ in keys.items() if self._effects.get(key) == HELD}
+        facts.held = {*facts.held, *(id_ for key, id_ in keys.items() if self._effects.get(key) == HELD)}
         for key in [key for key in keys if self._effects.get(key) == HELD]:
             # Asked for anew when they are looked at again.
             del self._effects[key]
@@ -768,7 +815,10 @@ class Stepping(Job):
             persons: dict[int, Person] = {}
             if composer.needs_persons:
                 persons = await self._known(connection, bucket, [one for one, _ in some], workspace)
-            recipients = [recipient_of(one, standing.visits) for one, standing in some]
+            recipients = [
+                recipient_of(one, standing.visits, self._arms.pop((one.id, standing.visits), 0))
+                for one, standing in some
+            ]
             codes = {(one.enrolment, one.visit): self._codes.get((one.enrolment, one.visit)) for one in recipients}
             rows, reasons = await composer.rows(connection, sends.run.id, recipients, persons, codes, now, self._secret)
             ways: dict[Any, tuple[list[int], list[list[str | None]]]] = {}
@@ -886,10 +936,10 @@ def standing_of(one: Enrolment) -> Standing:
     )  # fmt: skip
 
 
-def recipient_of(one: Enrolment, visits: int) -> Recipient:
+def recipient_of(one: Enrolment, visits: int, arm: int = 0) -> Recipient:
     """Say who is written to at a visit."""
     assert one.number is not None
-    return Recipient(enrolment=one.id, visit=visits, number=one.number)
+    return Recipient(enrolment=one.id, visit=visits, number=one.number, arm=arm)
 
 
 def class_of(document: Document, step: Send | Ask) -> MessageClass:

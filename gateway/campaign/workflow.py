@@ -44,6 +44,7 @@ from gateway.document import (
     seconds_of,
 )
 from gateway.errors import AudienceFault
+from gateway.experiment import problems_of
 from gateway.happening import Happening, Sought
 from gateway.predicate import CAMPAIGN_PROPERTY, Attribute, Compare, Everyone, Or, Predicate, random_bucket
 from gateway.reasons import Reason
@@ -402,6 +403,10 @@ def plan_of(document: Document, known: Known = ANYTHING) -> tuple[Plan, list[Pro
         reading.sought(Happening(event=one.event, where=one.where, url=one.url), f"goals[{at}]")
         for at, one in enumerate(document.goals)
     )
+    if document.experiment is not None:
+        problems += problems_of("experiment", document.experiment)
+        if sum(isinstance(step, Send) for step in steps) != 1:
+            problems.append(("experiment", "one step that sends, whose text varies", "none, or several"))
     _check_loops(placed, keys, problems)
     return (
         Plan(

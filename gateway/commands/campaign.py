@@ -156,7 +156,7 @@ def launch(config: Path | None, dsn: str, name: str) -> None:
 
         async def act(connection: postgres.Connection) -> campaigns.Campaign:
             try:
-                return await launching.launch(connection, settings, name, _now())
+                return await launching.launch(connection, settings, name, _now(), whoever())
             except launching.Unfit as unfit:
                 raise Refused(f"campaign {name!r} cannot be launched\n{problem_lines(unfit.problems)}") from unfit
 

@@ -11,7 +11,7 @@ import pytest
 from gateway.automation import launching
 from gateway.coupon import Coupon, Discount
 from gateway.reasons import Reason
-from gateway.store import coupons, lists
+from gateway.store import coupons, experiments, lists
 from tests.fixtures.campaign import make_list
 from tests.fixtures.shop import NOW, Shop, settings_of
 
@@ -299,3 +299,68 @@ async def test_ended_campaign_lets_nobody_go_on(shop: Shop) -> None:
     await shop.goes_on(timedelta(minutes=30))
     assert await shop.texts() == []
     assert [one[2:] for one in await shop.standing("cart")] == [(1, Reason.CAMPAIGN_ENDED)]
+
+
+VARIED = """
+name = "varied"
+brand = "acme"
+message = {text = "none of them"}
+aim = "a"
+[experiment]
+name = "spring"
+metric = "click"
+holdout = 10
+[[experiment.variant]]
+name = "A"
+text = "A for {{ n }}"
+[[experiment.variant]]
+name = "B"
+text = "B for {{ n }}"
+[trigger]
+on = "event"
+event = "seen"
+"""
+
+
+@pytest.mark.covers("S4.75")
+async def test_experiment_gives_each_the_same_text_for_life_and_the_control_none(shop: Shop) -> None:
+    """AB-1, AB-2, AB-6: whoever is held out is counted as reached where the others are."""
+    numbers = list(range(447700900000, 447700900060))
+    await shop.people(numbers)
+    await shop.apply(VARIED)
+    for turn in (1, 2):
+        for number in numbers:
+            await shop.tells(number, "seen", {"n": turn})
+        await shop.goes_on(timedelta(minutes=1))
+    texts = await shop.texts()
+    first = {number: text[0] for number, text in texts if text.endswith("1")}
+    assert first == {number: text[0] for number, text in texts if text.endswith("2")}
+    assert {"A", "B"} == set(first.values())
+    rows = await shop.connection.fetch("SELECT number, arm, reached_at FROM assignment")
+    assert {row["number"] for row in rows} == set(numbers)
+    assert all(row["reached_at"] is not None for row in rows)
+    control = {row["number"] for row in rows if row["arm"] == 0}
+    assert 0 < len(control) < 20
+    assert control == set(numbers) - set(first)
+    outcomes = await shop.connection.fetch("SELECT outcome, count(*) FROM step_run GROUP BY 1")
+    assert {row[0] for row in outcomes} == {0, Reason.CONTROL_GROUP}
+
+
+async def test_rest_waits_for_the_winner_and_gets_that(shop: Shop) -> None:
+    """AB-5."""
+    numbers = list(range(447700900000, 447700900040))
+    await shop.people(numbers)
+    await shop.apply(VARIED.replace("holdout = 10", "test_share = 20"))
+    for number in numbers:
+        await shop.tells(number, "seen", {"n": 1})
+    await shop.goes_on(timedelta(minutes=1))
+    before = await shop.texts()
+    assert 0 < len(before) < 25
+    async with shop.connection.transaction():
+        kept = await experiments.hold(shop.connection, "spring")
+        assert kept is not None
+        await experiments.settle(shop.connection, kept, "decided", 2, at=shop.now, by="test", why="B")
+    await shop.goes_on(timedelta(minutes=2))
+    after = dict(await shop.texts())
+    assert len(after) == len(numbers)
+    assert {after[number][0] for number in set(numbers) - {number for number, _ in before}} == {"B"}
