@@ -429,9 +429,9 @@ cdef class Backlog:
 
 
 cdef int _take_throttled(AgainQueue queue, set batches, list found) except -1:
-    cdef Py_ssize_t left
+    cdef Py_ssize_t _left
     cdef Again item
-    for left in range(queue.count, 0, -1):
+    for _left in range(queue.count, 0, -1):
         item = queue.head()[0]
         queue.pop()
         if <Batch>item.batch in batches:
