@@ -1,0 +1,13 @@
+from collections.abc import Callable
+from typing import Any, Self, final
+
+from _fastpath.batch import Batch
+from _fastpath.outbound import Form
+
+@final
+class Survey:
+    @property
+    def worst(self) -> tuple[int, list[str | None], int, int | None, str | None] | None: ...
+    def __new__(cls, pick: Callable[[int], tuple[Form, str] | None]) -> Self: ...
+    def add(self, batch: Batch) -> None: ...
+    def counts(self) -> dict[str, Any]: ...
