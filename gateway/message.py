@@ -53,6 +53,7 @@ class Encoding(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     flash             shown at once and not kept (class 0)
     binary            the text is hexadecimal digits, the message their octets
     destination_port  of an application on the handset, with source_port; both of port_bits
+    max_parts         of a message, where its carrier would take more; 0 = what the carrier takes (TP-10)
     """
 
     flash: bool = False
@@ -60,6 +61,7 @@ class Encoding(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     destination_port: Port | None = None
     source_port: Port = 0
     port_bits: Literal[8, 16] = 16
+    max_parts: Annotated[int, Meta(ge=0, le=255)] = 0
 
 
 class ReceiptPolicy(StrEnum):

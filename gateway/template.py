@@ -230,11 +230,12 @@ def _of_expression(found: Expression, filters: tuple[str, ...], *, is_printed: b
             yield from _of_expression(item, (), is_printed=is_printed)
 
 
-def plain_of(text: str, template: Template | None = None) -> str | None:
+def plain_of(text: str, template: Template | None = None, constants: Mapping[str, str] | None = None) -> str | None:
     """Write a text of fields alone as the compiled path takes it; None where it is of the full language.
 
     A value that is empty counts as missing there too; what the document says stands in for it.
-    raises  TemplateFault
+    constants  fields that are the same for everybody, and are written as they are
+    raises     TemplateFault
     """
     defaults = template.defaults if template is not None else {}
     found: list[str] = []
@@ -252,6 +253,8 @@ def plain_of(text: str, template: Template | None = None) -> str | None:
             if not isinstance(of.arguments[0].value, str):
                 return None
             default, of = of.arguments[0].value, of.of
+        if isinstance(of, Path) and constants and not of.is_local and of.name in constants:
+            of = Const(value=constants[of.name], at=of.at)
         if isinstance(of, Const) and isinstance(of.value, str):
             found.append(_quoted(of.value))
             continue
@@ -264,6 +267,33 @@ def plain_of(text: str, template: Template | None = None) -> str | None:
             f"{{{{ {of.name} }}}}" if default is None else f"{{{{ {of.name}|default({_string(default)}, true) }}}}"
         )
     return "".join(found)
+
+
+def outline(text: str) -> str:
+    """Write a text as the compiled path could take it, for what is asked of all its messages: labels, the way out.
+
+    Of branches the first stands there, of a loop one turn; a field may be empty.
+    raises  TemplateFault
+    """
+    return "".join(_outlines(templatetext.parse(text)))
+
+
+def _outlines(pieces: Sequence[Piece]) -> Iterator[str]:
+    for piece in pieces:
+        if isinstance(piece, templatetext.Literal):
+            yield _quoted(piece.text) if "{" in piece.text else piece.text
+        elif isinstance(piece, templatetext.For):
+            yield from _outlines(piece.body)
+        elif isinstance(piece, templatetext.If):
+            yield from _outlines(piece.branches[0][1])
+        elif isinstance(piece, Output):
+            base: Expression = piece.of
+            while isinstance(base, Filter):
+                base = base.of
+            if isinstance(base, Const) and isinstance(base.value, str):
+                yield _quoted(base.value)
+            elif isinstance(base, Path) and _FIELD.fullmatch(base.name) and not base.is_local:
+                yield f'{{{{ {base.name}|default("", true) }}}}'
 
 
 def _string(text: str) -> str:

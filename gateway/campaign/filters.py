@@ -24,7 +24,7 @@ from gateway.person import major_units, minor_units
 
 # TP-4: of a name, and of anything else that is not a list.
 NAME_GRAPHEMES = 40
-MOST_CHARACTERS = 500
+MOST_CHARACTERS = 1600
 # What stands invisibly in a text and turns or hides the rest of it; joiners of emoji and of letters stay.
 _INVISIBLE = re.compile(
     "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
@@ -33,7 +33,9 @@ _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _FOLDED = re.compile("[\\s\x0b\x0c\x1c-\x1f\x85\u2028\u2029]*[\t\n\r\x0b\x0c\x85\u2028\u2029][\\s\x85\u2028\u2029]*")
 _SCHEME = re.compile(r"\w[\w+.-]*:/+|\w+:(?=\S)|//+")
 # A dot that a handset would make a link of; one behind which a single letter stands is an initial's.
-_DOT = re.compile(r"(?<=\w)[.\u3002\uff0e\uff61](?=\w\w)|(?<=[\w-])@(?=\w)")
+_DOT = re.compile(
+    r"(?<=\w)[.\u3002\uff0e\uff61](?=\w\w)|(?<=www)[.\u3002\uff0e\uff61]|(?<=[\w-])@(?=\w)", re.IGNORECASE
+)
 _TITLES = frozenset(
     "mr mrs ms miss mx dr prof sir lady lord rev fr hr herr frau dipl ing mag mme mlle m monsieur madame sr sra srta "
     "don doña dott dott.ssa sig sig.ra dhr mevr".split()
@@ -63,13 +65,19 @@ def clean(value: str, *, is_name: bool = False) -> str:
         value = _INVISIBLE.sub("", _CONTROL.sub("", value))
     value = value.strip()
     if not is_name:
-        return value if len(value) <= MOST_CHARACTERS else first_graphemes(value, MOST_CHARACTERS)[:MOST_CHARACTERS]
+        return (
+            value
+            if len(value) <= MOST_CHARACTERS
+            else first_graphemes(value, MOST_CHARACTERS)[:MOST_CHARACTERS].strip()
+        )
     if ":" in value or "//" in value:
         value = " ".join(_SCHEME.sub(" ", value).split())
     if not value.isalpha():
         value = _DOT.sub(" ", value)
     # A cluster has no end that somebody could not make longer.
-    return first_graphemes(value, NAME_GRAPHEMES)[: NAME_GRAPHEMES * 8] if len(value) > NAME_GRAPHEMES else value
+    if len(value) > NAME_GRAPHEMES:
+        value = first_graphemes(value, NAME_GRAPHEMES)[: NAME_GRAPHEMES * 8]
+    return value.strip()
 
 
 def number_of(value: Any) -> int | float | None:

@@ -223,6 +223,8 @@ def _data(value: Any, name: bool, depth: int = 0) -> Any:
 
 def _printed(value: Any, filters: Filters) -> Any:
     """Lay out what is printed as it stands: money as the language writes it, lists with commas."""
+    if value is None:
+        return None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
@@ -235,6 +237,13 @@ def _printed(value: Any, filters: Filters) -> Any:
         except ValueError:
             return None
     return value
+
+
+def printed(value: Any, *, is_name: bool, filters: Filters) -> str | None:
+    """Write a value from outside as a field prints it; None: it says nothing."""
+    data = _data(value, is_name)
+    found = data if data.__class__ is str else _printed(data, filters)
+    return None if found is None else str(found)
 
 
 # Functions of the compiled text -------------------------------------------------------------------------------------

@@ -280,7 +280,7 @@ async def report_of(connection: postgres.Connection, run: runs.Run) -> RunReport
         lanes=lanes,
         late_conflicts=await results.late_conflicts(connection, run.id, since),
         parts_needed=needed,
-        skipped={word_of(reason): n for reason, n in (await considered.skipped(connection, run.id)).items()},
+        skipped=await _skipped(connection, run.id),
         bypass="" if gate is None else gate.bypass,
         data=[] if gate is None else [one.reason for one in await audit.data_of(connection, run.id, run.created_at)],
         cancelled=cancelled_of(run),
@@ -290,6 +290,15 @@ async def report_of(connection: postgres.Connection, run: runs.Run) -> RunReport
 def cancelled_of(run: runs.Run) -> str:
     """When a run was cancelled and by whom, in words; empty: it was not."""
     return "" if run.cancelled_at is None else f"{run.cancelled_at:%Y-%m-%d %H:%M:%S} UTC by {run.cancelled_by}"
+
+
+async def _skipped(connection: postgres.Connection, run_id: int) -> dict[str, int]:
+    """Count who is in no chunk, by the word for it: what a template has said stands there as it said it."""
+    found: dict[str, int] = {}
+    words = await considered.words_of_skipped(connection, run_id)
+    for reason, number in (await considered.skipped(connection, run_id)).items():
+        found.update(words.get(reason) or {word_of(reason): number})
+    return found
 
 
 def reason_of(status: int, caps: Sequence[str] = ()) -> str:

@@ -24,6 +24,7 @@ from gateway.commands._countries import judge_countries, labels_of, say_countrie
 from gateway.commands._links import link_list
 from gateway.commands._options import Refused, plain, say
 from gateway.commands._rates import judge_rate, keep_rate
+from gateway.commands._rendering import Wording, dress_run
 from gateway.commands.audience import kept_audience, read_tree, terms_of
 from gateway.config import Settings
 from gateway.countries import heads_by_country
@@ -239,9 +240,11 @@ async def enqueue_audience(
     """
     database.check_room()
     source = f"audience {options['audience']}"[:200]
+    wording: Wording | None = options.get("wording")
+    texts = {template.text} if wording is None else wording.texts
     async with database.connection() as connection:
         for before in await runs.recent_runs(connection, LOOKED_AT):
-            is_same = before.source == source and before.template == template.text and before.enqueued_at is not None
+            is_same = before.source == source and before.template in texts and before.enqueued_at is not None
             if is_same and not options["again"]:
                 made = f"run {before.id} of {before.created_at:%Y-%m-%d %H:%M}"
                 raise Refused(f"this text went to this audience already, as {made}: send it once more with --again")
@@ -275,6 +278,10 @@ async def enqueue_audience(
             connection, settings, options["brand"], options["links"], campaign=run.name, list_id=run.list,
             run=run.id, now=now,
         )  # fmt: skip
+        if wording is not None and wording.context is not None:
+            run = await dress_run(
+                connection, run, wording.context, fields=wording.fields, keep=options["keep"], now=now, owns_list=True
+            )
         living = [worker for worker in await runs.workers(connection) if not is_dead(worker, us, now)]
         await judge_rate(
             connection, settings, lanes, options["plan"], run.recipients, class_, now, options, options["parts"]

@@ -25,6 +25,7 @@ from gateway.commands._campaign import MEANINGS, print_report, reason_of, report
 from gateway.commands._control import check_holds
 from gateway.commands._countries import Labelled, judge_countries, say_countries
 from gateway.commands._gated import (
+    LOOKED_AT,
     enqueue_audience,
     gate_of,
     gate_options,
@@ -48,6 +49,16 @@ from gateway.commands._options import (
 )
 from gateway.commands._rates import judge_rate, keep_rate, rate_of, rate_options
 from gateway.config import CarrierSettings, Settings
+from gateway.commands._rendering import (
+    Wording,
+    checked,
+    dress_run,
+    has_aliases,
+    is_compiled,
+    read_file,
+    with_footers,
+    wording_of,
+)
 from gateway.contacts.loading import load
 from gateway.contacts.numbers import Numbers
 from gateway.contacts.reading import Reading
@@ -63,6 +74,7 @@ from gateway.gate import Gate
 from gateway.message import Encoding, MessageClass, Policy, ReceiptPolicy
 from gateway.routing import RouteTable
 from gateway.store import considered, people, runs
+from gateway.template import Template as Document
 
 # Of a run, its source and a list: names are for people, and an index holds them.
 NAME_CHARACTERS = 200
@@ -75,9 +87,8 @@ NAME_CHARACTERS = 200
 @click.option("--audience", default="", metavar="NAME", help="Who is written to, as of now: one that is kept.")
 @gate_options
 @rate_options
-@click.option(
-    "--text", required=True, help='The message: {{ field }} and {{ field|default("…") }} are columns of the file.'
-)
+@click.option("--text", help="The message: {{ field }} is a column of the file; the language: docs/templates.md.")
+@click.option("--template", type=click.Path(), metavar="FILE", help="What is said, as a document: TOML or JSON.")
 @click.option(
     "--carrier",
     "carriers",
@@ -96,7 +107,10 @@ NAME_CHARACTERS = 200
     help="How a long message ends, from the ends of its segments.",
 )
 @click.option(
-    "--class", "class_", type=click.Choice([c.name.lower() for c in MessageClass]), default="bulk", show_default=True
+    "--class",
+    "class_",
+    type=click.Choice([c.name.lower() for c in MessageClass]),
+    help="By default the document's; bulk.",
 )
 @click.option("--flash", is_flag=True, help="Shown at once and not kept (message class 0).")
 @click.option("--binary", is_flag=True, help="The text is hexadecimal digits: send their octets.")
@@ -149,6 +163,7 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
     set_up_logging(verbose)
     with said_plainly():
         settings = settings_of(config, dsn)
+        document = _document_of(options)
         judge_gate_options(settings, options)
         if not options["contacts"] and not options["audience"]:
             raise click.UsageError("Missing option '--contacts' or '--audience'.")
@@ -162,14 +177,20 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
         table = table_of(settings, names or None)
         names = list(table.carriers)
         options["asked"] = _encoding_of(options)
-        template = judge_text(options["text"], settings, names, options["asked"])
+        options["links"] = links_of(options["links"], options["link_life"])
+        template, options["wording"] = _worded(settings, names, document, options)
         carriers = [settings.carriers[name] for name in names]
         options["parts"] = parts_of(template, carriers, options["asked"])
         options["plan"] = rate_of(settings, names, options, options["parts"])
         options["fields"] = fields_of(template, carriers)
         options["required"] = required_of(template, carriers)
-        options["links"] = links_of(options["links"], options["link_life"])
-        judge_links(settings, options["brand"], template.text, options["links"], template.fields)
+        wording = options["wording"]
+        used = template.fields
+        if wording is not None:
+            options["keep"] = options["fields"][len(template.fields) :]
+            options["fields"] = tuple(dict.fromkeys((*wording.fields, *options["keep"])))
+            used = wording.links
+        judge_links(settings, options["brand"], options["text"], options["links"], used)
         # Columns that stand in their addresses come with the others.
         of_links = [name for link in options["links"].values() for name in link.fields]
         options["fields"] = tuple(dict.fromkeys((*options["fields"], *of_links)))
@@ -188,6 +209,50 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
             click.confirm(f"Send to {people_now:,} people through {', '.join(names)}?", abort=True, err=True)
         if not app.run(_send(settings, table, template, options, sha256)):
             sys.exit(EXIT_NOT_NOW)
+
+
+def _document_of(options: dict[str, Any]) -> Document | None:
+    """Read what is said, if it is a document; the class of the run is that of the text, unless it is asked for."""
+    if options["text"] is None and options["template"] is None:
+        raise click.UsageError("Missing option '--text' or '--template'.")
+    if options["text"] is not None and options["template"] is not None:
+        raise click.UsageError("Option '--template' stands without '--text'.")
+    options["text"] = options["text"] or ""
+    document = read_file(options["template"]) if options["template"] else None
+    if document is not None and options["binary"]:
+        raise click.UsageError("Option '--binary' stands with '--text'.")
+    options["class_"] = options["class_"] or (document.class_ if document is not None else "bulk")
+    return document if document is None else structs.replace(document, class_=options["class_"])
+
+
+def _worded(
+    settings: Settings, names: list[str], document: Document | None, options: dict[str, Any]
+) -> tuple[Template, Wording | None]:
+    """Judge what is said; -> as the claim composes it, and how it comes to that, where the text alone is not all.
+
+    A text of fields alone is composed from the file as it stands there: its columns are the sender's own words. What is
+    known of an audience others have said.
+    """
+    if document is None:
+        asked, is_old = options["asked"], has_aliases(options["text"])
+        try:
+            options["text"].encode()
+        except UnicodeEncodeError as error:
+            raise Refused("--text: expected UTF-8") from error
+        if options["binary"] or (not options["audience"] and not is_old and is_compiled(options["text"])):
+            return judge_text(options["text"], settings, names, asked), None
+        if is_compiled(options["text"]) and not is_old:
+            judge_text(options["text"], settings, names, asked)
+        document = checked({"text": options["text"], "class": options["class_"]}, "--text")
+        document = structs.replace(document, max_parts=255)
+    brand = settings.brand(options["brand"]) if options["brand"] else None
+    if brand is not None:
+        document = with_footers(document, brand)
+    wording = wording_of(document, options["brand"], brand.zone if brand is not None else "UTC", datetime.now(UTC))
+    options["text"] = wording.outline
+    options["asked"] = structs.replace(options["asked"], max_parts=wording.max_parts)
+    judge_text(wording.text, settings, names, options["asked"])
+    return Template(wording.text), wording
 
 
 def _encoding_of(options: dict[str, Any]) -> Encoding:
@@ -281,7 +346,9 @@ def _judge(report: Report, template: Template, options: dict[str, Any], labelled
         click.echo(json.dumps(told, ensure_ascii=False))
     else:
         click.echo(report.as_text(), nl=False, err=options["as_json"])
-    missing = [name for name in report.missing_fields if name in template.required]
+    wording = options.get("wording")
+    required = template.required if wording is None else wording.required
+    missing = [name for name in report.missing_fields if name in required]
     if missing:
         raise Refused(f"--text: the file has no column {', '.join(missing)}, and the text has no default for it")
     missing = [name for name in report.missing_fields if name in options["required"]]
@@ -377,6 +444,17 @@ async def enqueue(
     now, us = datetime.now(UTC), app.identity()
     async with database.connection() as connection:
         before = await runs.same_run(connection, loaded.list_id, template.text)
+        wording = options.get("wording")
+        if before is None and wording is not None:
+            recent = await runs.recent_runs(connection, LOOKED_AT)
+            before = next(
+                (
+                    one
+                    for one in recent
+                    if one.source == file_name and one.template in wording.texts and one.enqueued_at is not None
+                ),
+                None,
+            )
         if before is not None and not options["again"]:
             raise Refused(
                 f"this text went to this file already, as run {before.id} of {before.created_at:%Y-%m-%d %H:%M}: "
@@ -399,12 +477,19 @@ async def enqueue(
             connection, settings, options["brand"], options["links"], campaign=run.name, list_id=loaded.list_id,
             run=run.id, now=now,
         )  # fmt: skip
+        entries = loaded.entries
+        if wording is not None and wording.context is not None:
+            run = structs.replace(run, recipients=entries)
+            run = await dress_run(
+                connection, run, wording.context, fields=wording.fields, keep=options["keep"], now=now, owns_list=False
+            )
+            entries = run.recipients
         living = [worker for worker in await runs.workers(connection) if not is_dead(worker, us, now)]
         await keep_rate(connection, run.id, options["plan"], loaded.entries)
         plan = plan_of(table, lanes, class_, options["sender"], run.not_before, living)
-        await runs.materialise(connection, run, [], loaded.entries, datetime.now(UTC), plan)
+        await runs.materialise(connection, run, [], entries, datetime.now(UTC), plan)
         if gate is not None and gate.local is not None:
-            octets = await considered.numbers_of_list(connection, loaded.list_id)
+            octets = await considered.numbers_of_list(connection, run.list or loaded.list_id)
             say_zones(await by_zone(connection, octets, gate, class_, now))
         enqueued = await runs.run_by_id(connection, run.id)
     assert enqueued is not None

@@ -68,7 +68,7 @@ def form_of(
             alphabets=carrier.alphabets,
             data_coding={str(name): code for name, code in carrier.data_coding.items()},
             concatenation=carrier.concatenation,
-            max_parts=carrier.max_parts,
+            max_parts=min(carrier.max_parts, encoding.max_parts or carrier.max_parts),
             grapheme=carrier.grapheme,
             national=carrier.national,
             transliterate=carrier.transliterate,

@@ -66,7 +66,7 @@ DAYS_AHEAD = 400
 # Events kept in order to find when a count falls below its number; of a greater one every departure is looked at.
 MOST_KEPT = 1000
 
-_COLUMNS = {
+COLUMNS = {
     "country": "p.country",
     "created": "p.created_at",
     "email": "p.email",
@@ -349,7 +349,7 @@ class _Writer:
                 for one in money
             ]
             return "(" + (" OR " if tree.op == "in" else " AND ").join(each) + ")"
-        return self._plain(tree, _COLUMNS[name])
+        return self._plain(tree, COLUMNS[name])
 
     def _spent(self, name: str, op: str, money: Value) -> str:
         assert isinstance(money, Money)

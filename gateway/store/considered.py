@@ -43,6 +43,12 @@ _SUMS = (
     "WHERE bucket = ANY($1::int[]) AND run = $2::bigint GROUP BY reason"
 )
 
+_WORDS = (
+    "SELECT s.reason, w.key AS word, sum(w.value::bigint)::bigint AS people "
+    "FROM run_skipped s CROSS JOIN LATERAL jsonb_each_text(s.words) AS w "
+    "WHERE s.bucket = ANY($1::int[]) AND s.run = $2::bigint GROUP BY 1, 2"
+)
+
 
 class Found(Struct, frozen=True, kw_only=True):
     """How many people an audience has: by reason those who are in no chunk; and the numbers that go to the gate."""
@@ -145,6 +151,44 @@ async def numbers(connection: Connection, tree: Predicate, terms: Terms, gate: G
         for setting in SET_WISE:
             await connection.execute(setting)
         return await _copied(connection, f"SELECT number FROM ({sql}) found", *compiled.parameters)
+
+
+async def values(
+    connection: Connection, tree: Predicate, terms: Terms, gate: Gate, fields: Sequence[str], buckets: Buckets
+) -> bytes:
+    """Read whom a run of this instant would ask the gate about within some buckets, and what a template needs of them.
+
+    ->    octets of a COPY of number and attributes, as those of a list (store/templates.py: page)
+    cost  one look through all people, and a sort of those who belong
+    """
+    attributes, parameters = selection.attributes_of(fields, 1)
+    asked = selection.buckets_or_all(buckets)
+    compiled, why = _why(audiences.compile(tree, terms, parameters=parameters, buckets=asked), gate, asked)
+    sql = compiled.select(
+        f"DISTINCT ON (p.bucket, p.number) p.number, {attributes} AS attributes",
+        f"p.number IS NOT NULL AND ({why}) IS NULL AND ",
+    )
+    async with deadline(connection, SET_DEADLINE_S, "values considered"), connection.transaction():
+        for setting in SET_WISE:
+            await connection.execute(setting)
+        return await _copied(connection, f"{sql} ORDER BY p.bucket, p.number, p.id", *compiled.parameters)
+
+
+async def longest(connection: Connection, tree: Predicate, terms: Terms, fields: Sequence[str]) -> dict[str, int]:
+    """Measure the longest value of each field among all people of an audience, in characters."""
+    attributes, parameters = selection.attributes_of(fields, 1)
+    compiled = audiences.compile(tree, terms, parameters=parameters)
+    sql = compiled.select(f"p.number, {attributes} AS attributes", "p.number IS NOT NULL AND ")
+    sums = ", ".join(f"max(length(attributes ->> ${at}::text))" for at in range(1, 1 + len(fields)))
+    if not fields:
+        return {}
+    async with deadline(connection, SET_DEADLINE_S, "longest values"), connection.transaction():
+        for setting in SET_WISE:
+            await connection.execute(setting)
+        row = await connection.fetchrow(
+            f"SELECT {sums} FROM ({sql} OFFSET 0) found", *compiled.parameters, timeout=SET_DEADLINE_S
+        )
+    return {field: found or 0 for field, found in zip(fields, row or (), strict=True)}
 
 
 async def heads(connection: Connection, tree: Predicate, terms: Terms, gate: Gate) -> dict[str, int]:
@@ -251,6 +295,15 @@ async def skipped(connection: Connection, run: int) -> dict[int, int]:
     """Count who is in no chunk of a run, by reason."""
     async with deadline(connection, STATEMENT_DEADLINE_S, "skipped of run"):
         return {row["reason"]: row["people"] for row in await connection.fetch(_SUMS, range(BUCKETS), run)}
+
+
+async def words_of_skipped(connection: Connection, run: int) -> dict[int, dict[str, int]]:
+    """Count who is in no chunk of a run for a reason that has words of its own: by reason, by them."""
+    found: dict[int, dict[str, int]] = {}
+    async with deadline(connection, STATEMENT_DEADLINE_S, "words of skipped"):
+        for row in await connection.fetch(_WORDS, range(BUCKETS), run):
+            found.setdefault(row["reason"], {})[row["word"]] = row["people"]
+    return found
 
 
 async def why_skipped(connection: Connection, bucket: int, run: int, number: int) -> list[int]:

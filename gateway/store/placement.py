@@ -180,6 +180,8 @@ PLACES: dict[str, Place] = {
     "report_upto": LOCAL,
     "report_terms": LOCAL,
     "campaign_goal": LOCAL,
+    "template": LOCAL,
+    "test_number": LOCAL,
 }
 
 

@@ -67,6 +67,8 @@ class Run(Struct, frozen=True, kw_only=True):
     # Nothing more of it leaves since (store/cancels.py).
     cancelled_at: datetime | None = None
     cancelled_by: str | None = None
+    # Sent to test numbers, and counted nowhere (TP-13).
+    is_test: bool = False
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -128,6 +130,7 @@ async def add_run(
     encoding: Encoding | None = None,
     receipt_policy: str = "worst",
     gate: Gate | None = None,
+    is_test: bool = False,
 ) -> Run:
     """Create a run. Its id is the millisecond it was made in, or the next one free."""
     run_id = int((now - _EPOCH) / timedelta(milliseconds=1))
@@ -136,7 +139,7 @@ async def add_run(
             made = await connection.fetchval(
                 query("add_run"), run_id, name, template, list(fields), class_, priority, policy, list(lanes), list_id,
                 source, not_before or now, expires_at, now, msgspec.json.encode(encoding or Encoding()).decode(),
-                receipt_policy, None if gate is None else msgspec.json.encode(gate).decode(),
+                receipt_policy, None if gate is None else msgspec.json.encode(gate).decode(), is_test,
             )  # fmt: skip
             if made is not None and gate is not None and gate.bypass:
                 await audit.note(

@@ -279,9 +279,8 @@ def entries(
     parameters: list[Any] = [list_id]
     attributes = "p.attributes"
     if fields is not None:
-        parameters += fields
-        pairs = [f"${at}::text, p.attributes -> ${at}::text" for at in range(2, 2 + len(fields))]
-        attributes = f"jsonb_strip_nulls(jsonb_build_object({', '.join(pairs)}))"
+        attributes, more_parameters = attributes_of(fields, 2)
+        parameters += more_parameters
     compiled, more = narrow(audiences.compile(tree, terms, parameters=parameters, buckets=buckets_or_all(buckets)))
     # In the order of the key: neighbours are written side by side, and which of two wins is always the same.
     chosen = compiled.select(f"p.bucket, $1::bigint, p.number, {attributes}", f"p.number IS NOT NULL AND {more}")
@@ -290,6 +289,22 @@ def entries(
         "ORDER BY p.bucket, p.number, p.id ON CONFLICT (bucket, list, number) DO NOTHING",
         compiled.parameters,
     )
+
+
+def attributes_of(fields: Sequence[str], first: int) -> tuple[str, list[Any]]:
+    """Write the object of what a template needs of a person; -> it and its parameters, from $first on.
+
+    A name is that of an attribute, or a way into one with dots, or of what every person has: language, orders …
+    """
+    pairs = []
+    for at, field in enumerate(fields, first):
+        value = f"p.attributes -> ${at}::text"
+        if "." in field:
+            value = f"coalesce({value}, p.attributes #> string_to_array(${at}::text, '.'))"
+        if field in audiences.COLUMNS:
+            value = f"coalesce({value}, to_jsonb({audiences.COLUMNS[field]}))"
+        pairs.append(f"${at}::text, {value}")
+    return f"jsonb_strip_nulls(jsonb_build_object({', '.join(pairs)}))", list(fields)
 
 
 def buckets_or_all(buckets: Buckets) -> Buckets | None:

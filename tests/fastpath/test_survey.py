@@ -12,7 +12,9 @@ from _fastpath.outbound import Form, explain
 from _fastpath.survey import Survey
 from _fastpath.template import Template
 
-TEXTS = st.lists(st.sampled_from(["a" * 30, "é", "€", "ș", "漢", "🦊", "👩‍👩‍👧", "x y", "{", "“"]), max_size=12).map("".join)
+TEXTS = st.lists(st.sampled_from(["a" * 30, "é", "€", "ș", "漢", "🦊", "👩‍👩‍👧", "x y", "{", "“"]), max_size=12).map(
+    "".join
+)
 NUMBERS = st.sampled_from([447700900001, 4917012345678, 331, 12025550123, 99])
 
 
@@ -20,7 +22,9 @@ def picked(forms):
     return lambda head: forms.get(str(head)[0])
 
 
-@given(st.lists(st.tuples(NUMBERS, st.none() | TEXTS), min_size=1, max_size=20), st.sampled_from(["off", "safe", "lossy"]))
+@given(
+    st.lists(st.tuples(NUMBERS, st.none() | TEXTS), min_size=1, max_size=20), st.sampled_from(["off", "safe", "lossy"])
+)
 def test_what_is_counted_is_what_each_message_alone_comes_to(rows, transliterate):
     template = Template("Hi {{ a }}!")
     form = Form(template, max_parts=2, transliterate=transliterate)

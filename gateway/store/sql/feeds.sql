@@ -21,7 +21,7 @@ SELECT o.chunk_id, o.pos, o.at, o.status, k.run, n.name AS campaign, p.msisdn[o.
 FROM outcome o JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id JOIN run n ON n.id = k.run
 JOIN chunk_payload p ON p.lane = o.lane AND p.chunk_id = o.chunk_id
 WHERE o.lane = $1::int AND k.lane = $1::int AND p.lane = $1::int AND o.at >= $2::timestamptz AND o.at < $3::timestamptz
-  AND o.segment <= 1 AND o.status <> -1
+  AND o.segment <= 1 AND o.status <> -1 AND NOT n.is_test
 ORDER BY o.at, o.chunk_id, o.pos LIMIT $4::int;
 
 -- name: fed_receipts
@@ -31,7 +31,7 @@ SELECT r.chunk_id, r.pos, r.at, r.state AS status, k.run, n.name AS campaign, p.
 FROM receipt r JOIN chunk k ON k.lane = r.lane AND k.id = r.chunk_id JOIN run n ON n.id = k.run
 JOIN chunk_payload p ON p.lane = r.lane AND p.chunk_id = r.chunk_id
 WHERE r.lane = $1::int AND k.lane = $1::int AND p.lane = $1::int AND r.at >= $2::timestamptz AND r.at < $3::timestamptz
-  AND r.segment <= 1 AND r.state IN (2, 3, 4, 5, 8, 9)
+  AND r.segment <= 1 AND r.state IN (2, 3, 4, 5, 8, 9) AND NOT n.is_test
 ORDER BY r.at, r.chunk_id, r.pos LIMIT $4::int;
 
 -- name: fed_replies

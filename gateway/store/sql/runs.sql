@@ -19,9 +19,9 @@ SELECT lane, name FROM carrier ORDER BY lane;
 -- Create a run; -> nothing when the id is taken.
 -- index: run_pkey
 INSERT INTO run (id, name, template, fields, class, priority, policy, lanes, list, source, not_before, expires_at, created_at,
-                 encoding, receipt_policy, gate)
+                 encoding, receipt_policy, gate, is_test)
 VALUES ($1::bigint, $2::text, $3::text, $4::text[], $5::smallint, $6::smallint, $7::text, $8::int[], $9::bigint, $10::text,
-        $11::timestamptz, $12::timestamptz, $13::timestamptz, $14::text::jsonb, $15::text, $16::text::jsonb)
+        $11::timestamptz, $12::timestamptz, $13::timestamptz, $14::text::jsonb, $15::text, $16::text::jsonb, $17::boolean)
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
@@ -29,14 +29,14 @@ RETURNING id;
 -- Read one run.
 -- index: run_pkey
 SELECT id, name, template, fields, class, priority, policy, lanes, list, source, recipients, not_before, expires_at,
-       created_at, enqueued_at, encoding::text AS encoding, receipt_policy, gate::text AS gate, cancelled_at, cancelled_by
+       created_at, enqueued_at, encoding::text AS encoding, receipt_policy, gate::text AS gate, cancelled_at, cancelled_by, is_test
 FROM run WHERE id = $1::bigint;
 
 -- name: recent_runs
 -- Read the newest runs.
 -- index: run_pkey
 SELECT id, name, template, fields, class, priority, policy, lanes, list, source, recipients, not_before, expires_at,
-       created_at, enqueued_at, encoding::text AS encoding, receipt_policy, gate::text AS gate, cancelled_at, cancelled_by
+       created_at, enqueued_at, encoding::text AS encoding, receipt_policy, gate::text AS gate, cancelled_at, cancelled_by, is_test
 FROM run ORDER BY id DESC LIMIT $1::int;
 
 -- name: lock_run
@@ -198,5 +198,5 @@ FROM worker ORDER BY started_at;
 -- Find a run of the same text to the same list.
 -- index: run_pkey
 SELECT id, name, template, fields, class, priority, policy, lanes, list, source, recipients, not_before, expires_at,
-       created_at, enqueued_at, encoding::text AS encoding, receipt_policy, gate::text AS gate, cancelled_at, cancelled_by
+       created_at, enqueued_at, encoding::text AS encoding, receipt_policy, gate::text AS gate, cancelled_at, cancelled_by, is_test
 FROM run WHERE list = $1::bigint AND template = $2::text AND enqueued_at IS NOT NULL ORDER BY id DESC LIMIT 1;
