@@ -93,7 +93,8 @@ cdef class Survey:
                 last = head
                 form, counter = self._choice(head)
                 if form is not None and form.columns > batch.columns:
-                    raise ValueError(f"batch: the template has {form.columns} fields, the batch {batch.columns} columns")
+                    raise ValueError(
+                        f"batch: the template has {form.columns} fields, the batch {batch.columns} columns")
             self.people += 1
             people += 1
             if form is None:

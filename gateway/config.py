@@ -370,6 +370,8 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     packed: bool = False
     class_coding: Literal["0x10", "0xF0", "subunit"] = "0x10"
     ports: Literal["udh", "tlv"] = "udh"
+    # What it does not let through, for `sluice template lint`.
+    banned_words: Annotated[tuple[str, ...], Meta(min_length=0, max_length=1000)] = ()
     validity: Literal["auto", "none", "relative", "absolute"] = "auto"
     validity_zone: Annotated[str, Meta(pattern=r"^[+-]((0\d|1[01]):(00|15|30|45)|12:00)$")] = "+00:00"
     more_messages: bool = False

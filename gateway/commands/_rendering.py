@@ -192,7 +192,7 @@ async def render_list(
     async with pages(context, people_count) as (render, ahead):
         waiting: list[tuple[int, asyncio.Task[Entries]]] = []
 
-        async def write() -> int:
+        async def write(connection: postgres.Connection) -> int:
             bucket, task = waiting.pop(0)
             page = await task
             skipped: dict[int, dict[str, list[int]]] = {}
@@ -207,9 +207,9 @@ async def render_list(
                 task = asyncio.ensure_future(render(rendering.work_entries, octets, bucket, target, tuple(keep)))
                 waiting.append((bucket, task))
                 if len(waiting) > ahead:
-                    made += await write()
+                    made += await write(connection)
             while waiting:
-                made += await write()
+                made += await write(connection)
         finally:
             for _, task in waiting:
                 task.cancel()

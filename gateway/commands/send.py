@@ -379,27 +379,42 @@ async def _send(
                 gate = await gate_of(settings, database, options)
                 run = await enqueue(settings, database, table, template, options, sha256, gate)
             say(f"enqueued    run {run.id}: {run.recipients:,} messages")
-            served = {} if options["detach"] else await _served(database, names)
-            ours = [] if options["detach"] else [name for name in names if name not in served]
-            if options["detach"]:
-                say("to send it: `sluice run`; to watch it: `sluice status`")
-            for instance in sorted(set(served.values())):
-                theirs = ", ".join(name for name in names if served.get(name) == instance)
-                say(f"a worker runs already ({instance}): it sends through {theirs}; watch it by `sluice status`")
-            if ours:
-                try:
-                    async with app.open_worker(settings, database, ours) as worker:
-                        is_ended = await send_to_end(
-                            database, worker, run, wait_receipts_s=options["wait_receipts"], stop=stop
-                        )
-                except StoreError:
-                    say("what is left waits in the queue: go on with `sluice run`")
-                    raise
-            if ours or options["as_json"]:
-                async with database.connection() as connection:
-                    print_report(await report_of(connection, run), options["as_json"])
-            if not is_ended:
-                say("stopped; what is left waits: go on with `sluice run`")
+            is_ended = await carry(settings, database, names, run, options, stop)
+    return is_ended
+
+
+async def carry(
+    settings: Settings,
+    database: app.Database,
+    names: list[str],
+    run: runs.Run,
+    options: dict[str, Any],
+    stop: asyncio.Event,
+) -> bool:
+    """Send a run to its end through the carriers that no other worker serves, and report; -> whether it is done.
+
+    options  detach, wait_receipts, as_json
+    """
+    is_ended = True
+    served = {} if options["detach"] else await _served(database, names)
+    ours = [] if options["detach"] else [name for name in names if name not in served]
+    if options["detach"]:
+        say("to send it: `sluice run`; to watch it: `sluice status`")
+    for instance in sorted(set(served.values())):
+        theirs = ", ".join(name for name in names if served.get(name) == instance)
+        say(f"a worker runs already ({instance}): it sends through {theirs}; watch it by `sluice status`")
+    if ours:
+        try:
+            async with app.open_worker(settings, database, ours) as worker:
+                is_ended = await send_to_end(database, worker, run, wait_receipts_s=options["wait_receipts"], stop=stop)
+        except StoreError:
+            say("what is left waits in the queue: go on with `sluice run`")
+            raise
+    if ours or options["as_json"]:
+        async with database.connection() as connection:
+            print_report(await report_of(connection, run), options["as_json"])
+    if not is_ended:
+        say("stopped; what is left waits: go on with `sluice run`")
     return is_ended
 
 

@@ -1,7 +1,9 @@
 """`sluice template`: what a text comes to before it is sent: its preview, its linter, its test."""
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,19 @@ import msgspec
 
 from gateway import app
 from gateway.brand import BrandSettings, gate_of_brand
+from gateway.campaign import linter
+from gateway.commands._control import whoever
 from gateway.commands._countries import labels_of
-from gateway.commands._options import Refused, config_option, dsn_option, plain, said_plainly, settings_of
+from gateway.commands._options import (
+    EXIT_NOT_NOW,
+    Refused,
+    config_option,
+    dsn_option,
+    plain,
+    said_plainly,
+    say,
+    settings_of,
+)
 from gateway.commands._rendering import (
     Wording,
     checked,
@@ -23,17 +36,29 @@ from gateway.commands._rendering import (
     with_footers,
     wording_of,
 )
+from gateway.commands._stops import numbers_of
 from gateway.commands.audience import kept_audience, terms_of
+from gateway.commands.send import carry
 from gateway.config import Settings
+from gateway.countries import code_of
 from gateway.dispatch import rendering
-from gateway.dispatch.rendering import TEXT
+from gateway.dispatch.rendering import TEXT, Context, dressed, sha_of
 from gateway.dispatch.route import table_of
-from gateway.dispatch.survey import Forms, Reckoner, Reckoning, batches_of, parts_of, with_placeholders
+from gateway.dispatch.survey import (
+    Forms,
+    Reckoner,
+    Reckoning,
+    batches_of,
+    parts_of,
+    with_code,
+    with_placeholders,
+)
 from gateway.errors import EncodeError
 from gateway.gate import Gate
 from gateway.message import Encoding
-from gateway.routing import RouteTable
-from gateway.store import considered, people, postgres, templates
+from gateway.person import Who
+from gateway.routing import RouteTable, decide
+from gateway.store import audiences, considered, dossiers, people, postgres, runs, selection, templates
 from gateway.template import Template, is_name
 
 MOST_RENDERED = 200_000
@@ -133,8 +158,8 @@ class People(msgspec.Struct, frozen=True, kw_only=True):
 
     count: int
     by_bucket: bool
-    page: Callable[[tuple[str, ...], int, int], Awaitable[bytes]]
-    longest: Callable[[tuple[str, ...]], Awaitable[dict[str, int]]]
+    page: Callable[[postgres.Connection, tuple[str, ...], int, int], Awaitable[bytes]]
+    longest: Callable[[postgres.Connection, tuple[str, ...]], Awaitable[dict[str, int]]]
 
 
 async def _people(connection: postgres.Connection, gate: Gate, options: Mapping[str, Any]) -> People:
@@ -144,11 +169,11 @@ async def _people(connection: postgres.Connection, gate: Gate, options: Mapping[
             raise Refused(f"--list: expected the name of a list, found {plain(options['list_name'])!r}")
         list_id = kept.id
 
-        async def of_list(fields: tuple[str, ...], low: int, high: int) -> bytes:
+        async def of_list(connection: postgres.Connection, fields: tuple[str, ...], low: int, high: int) -> bytes:
             assert low == high
             return await templates.page(connection, low, list_id)
 
-        async def longest_of_list(fields: tuple[str, ...]) -> dict[str, int]:
+        async def longest_of_list(connection: postgres.Connection, fields: tuple[str, ...]) -> dict[str, int]:
             return await templates.longest(connection, list_id, fields)
 
         return People(count=kept.entries, by_bucket=True, page=of_list, longest=longest_of_list)
@@ -156,10 +181,10 @@ async def _people(connection: postgres.Connection, gate: Gate, options: Mapping[
     terms = await terms_of(connection, ZoneInfo(zone), None)
     counted = await considered.count(connection, tree, terms, gate)
 
-    async def of_audience(fields: tuple[str, ...], low: int, high: int) -> bytes:
+    async def of_audience(connection: postgres.Connection, fields: tuple[str, ...], low: int, high: int) -> bytes:
         return await considered.values(connection, tree, terms, gate, fields, (low, high))
 
-    async def longest_of_audience(fields: tuple[str, ...]) -> dict[str, int]:
+    async def longest_of_audience(connection: postgres.Connection, fields: tuple[str, ...]) -> dict[str, int]:
         return await considered.longest(connection, tree, terms, fields)
 
     return People(count=counted.numbers, by_bucket=False, page=of_audience, longest=longest_of_audience)
@@ -210,18 +235,20 @@ async def reckon(
             price=lambda carrier, country: price_of(settings, table, carrier, country),
         )
         reckoner = Reckoner(forms)
-        share = await _add_all(reckoner, people_of, wording, compiled is not None, most)
+        share = await _add_all(connection, reckoner, people_of, wording, compiled is not None, most)
         longest: dict[str, int] = {}
         bound: int | None = None
         if share < 1.0:
-            longest = await people_of.longest(wording.fields)
+            longest = await people_of.longest(connection, wording.fields)
             bound = _bound(forms, reckoner.reckoning(), wording, columns, longest)
         return reckoner.reckoning(share, longest, bound)
     except EncodeError as error:
         raise Refused(f"--text: {error}") from error
 
 
-async def _add_all(reckoner: Reckoner, people_of: People, wording: Wording, is_plain: bool, most: int) -> float:
+async def _add_all(
+    connection: postgres.Connection, reckoner: Reckoner, people_of: People, wording: Wording, is_plain: bool, most: int
+) -> float:
     """Add everybody, or the people of some buckets; -> what part of all those are."""
     spans = _spans(people_of.count, most, people_of.by_bucket)
     context = wording.context
@@ -229,13 +256,13 @@ async def _add_all(reckoner: Reckoner, people_of: People, wording: Wording, is_p
     named = [field for field in wording.fields if is_name(field, context.template.names)]
     if is_plain:
         for low, high in spans:
-            for batch in batches_of(await people_of.page(wording.fields, low, high), wording.fields, named):
+            for batch in batches_of(await people_of.page(connection, wording.fields, low, high), wording.fields, named):
                 reckoner.add(batch)
     else:
         async with pages(context, min(people_of.count, most)) as (render, ahead):
             waiting: list[Any] = []
             for low, high in spans:
-                octets = await people_of.page(wording.fields, low, high)
+                octets = await people_of.page(connection, wording.fields, low, high)
                 waiting.append(render(rendering.work_texts, octets))
                 if len(waiting) > ahead:
                     done = await waiting.pop(0)
@@ -322,3 +349,228 @@ def _lines(found: Reckoning, shows_numbers: bool) -> list[str]:
             f"{'':>11}  longest values of all people: {values}; a message that had all of them: {found.most} parts"
         )
     return lines
+
+
+@template.command()
+@text_options
+@click.option("--known", is_flag=True, help="Ask the database which attributes there are, and whether it was tested.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def lint(config: Path | None, dsn: str, known: bool, as_json: bool, **options: Any) -> None:
+    """Say what is wrong with a text, what is risky and what could be better (TP-11).
+
+    Exit code: 65 where something is wrong.
+    """
+    with said_plainly():
+        settings = settings_of(config, dsn)
+        found = _unchecked(options["file"], options["text"], options["class_"])
+        brand = settings.brand(options["brand"]) if options["brand"] else None
+        facts = linter.Facts(
+            brand=options["brand"],
+            footer="" if brand is None else brand.footer,
+            banned={name: carrier.banned_words for name, carrier in settings.carriers.items()},
+        )
+        if known:
+            facts = app.run(_known(settings, found, brand, facts))
+        said = linter.lint(found, facts)
+        if as_json:
+            click.echo(json.dumps({"findings": msgspec.to_builtins(said), "ease": round(linter.ease(found.text), 1)}))
+        else:
+            for one in said:
+                click.echo(f"{one.severity:7}  {one.key}: {one.at}: {one.code}: {plain(one.words)}")
+            click.echo(f"it reads as {linter.ease(found.text):.0f} of 100; {linter.EASY:.0f} is plain")
+        if any(one.severity == "error" for one in said):
+            raise Refused(f"{sum(one.severity == 'error' for one in said)} errors")
+
+
+def _unchecked(file: str | None, text: str | None, class_: str | None) -> Template:
+    """Read a template whose text the linter may find unreadable, with all its places."""
+    if text is not None and file is None:
+        return Template(text=text or " ", class_=class_ or "bulk")  # type: ignore[arg-type]
+    return document_of(file, text, class_)
+
+
+async def _known(settings: Settings, found: Template, brand: BrandSettings | None, facts: linter.Facts) -> linter.Facts:
+    async with app.open_database(settings) as database, database.connection() as connection:
+        names = await selection.known(connection)
+        written = found if brand is None else with_footers(found, brand)
+        tested = await templates.was_tested(connection, sha_of(written))
+    return msgspec.structs.replace(facts, attributes=[*names.attributes, *audiences.COLUMNS], was_tested=tested)
+
+
+@template.command()
+@text_options
+@click.option("--to", "numbers", multiple=True, required=True, metavar="NUMBER", help="A test number; several.")
+@click.option("--as-profile", default="", metavar="WHO", help="Whose text it is: a number with +, or an external id.")
+@click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="A field as it would be.")
+@click.option("--mark", is_flag=True, help="Begin it with [TEST].")
+@click.option("--carrier", "carriers", multiple=True, metavar="NAME", help="Without it the settings' routes decide.")
+@click.option("--sender", default="", help="From whom; by default as [senders] says.")
+@click.option("--detach", is_flag=True, help="Enqueue and leave; a `sluice run` sends it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+def test(config: Path | None, dsn: str, **options: Any) -> None:
+    """Send a text to test numbers, as it would be sent to somebody, and remember that it was (TP-13).
+
+    A code is one that nobody has, of the right length. What is sent counts in no cap, no report over campaigns and
+    nobody's history.
+    """
+    with said_plainly():
+        settings = settings_of(config, dsn)
+        found = document_of(options["file"], options["text"], options["class_"])
+        if not options["carriers"] and not settings.routes:
+            raise click.UsageError("Missing option '--carrier': the settings have no [[routes]].")
+        for name in options["carriers"]:
+            settings.carrier(name)
+        if not app.run(_test(settings, found, options)):
+            sys.exit(EXIT_NOT_NOW)
+
+
+async def _test(settings: Settings, found: Template, options: Mapping[str, Any]) -> bool:
+    now = datetime.now(UTC)
+    brand = settings.brand(options["brand"]) if options["brand"] else None
+    document = found if brand is None else with_footers(found, brand)
+    table = table_of(settings, options["carriers"] or None)
+    numbers = numbers_of(list(options["numbers"]), brand.country or None if brand is not None else None)
+    stop = asyncio.Event()
+    with app.stop_signals(stop.set):
+        async with app.open_database(settings) as database:
+            database.check_room()
+            async with database.connection() as connection:
+                allowed = {one.number for one in await templates.test_numbers(connection)}
+                wrong = [f"+{number}" for number in numbers if number not in allowed]
+                if wrong:
+                    raise Refused(f"--to: expected numbers of `sluice template numbers`, found {', '.join(wrong)}")
+                row = {**await _row(connection, options["as_profile"]), **_values(options["values"])}
+                text, reason = (
+                    Context(
+                        template=with_code(document),
+                        brand=options["brand"],
+                        zone="UTC" if brand is None else brand.zone,
+                        now=now,
+                    )
+                    .renderer()
+                    .render_one(row)
+                )
+                if text is None:
+                    raise Refused(f"--as-profile: that person would get nothing: {reason}")
+                if options["mark"]:
+                    text = f"[TEST] {text}"
+                run = await enqueue_test(connection, table, document, text, numbers, options["sender"], now)
+            say(f"test        run {run.id}: {len(numbers)} messages: {plain(text)!r}")
+            more = {"detach": options["detach"], "wait_receipts": 15.0, "as_json": options["as_json"]}
+            return await carry(settings, database, list(table.carriers), run, more, stop)
+
+
+def _values(written: Sequence[str]) -> dict[str, Any]:
+    """Read NAME=VALUE; Refused for what is none."""
+    found: dict[str, Any] = {}
+    for one in written:
+        name, mark, value = one.partition("=")
+        if not mark or not name:
+            raise Refused(f"--set: expected NAME=VALUE, found {plain(one)!r}")
+        found[name] = value
+    return found
+
+
+async def _row(connection: postgres.Connection, who: str) -> dict[str, Any]:
+    """Read what is known of somebody, as a row to be rendered."""
+    if not who:
+        return {}
+    names = Who(phone=numbers_of([who], None)[0]) if who.startswith("+") else Who(external_id=who)
+    found = await dossiers.who(connection, names)
+    if not found:
+        raise Refused(f"--as-profile: expected a person, found nobody by {plain(who)!r}")
+    known = await dossiers.person(connection, *found[0][:2])
+    columns = {name: known.get(name) for name in ("language", "country", "zone", "orders", "sessions")}
+    return {**{name: value for name, value in columns.items() if value is not None}, **known["attributes"]}
+
+
+async def enqueue_test(
+    connection: postgres.Connection,
+    table: RouteTable,
+    document: Template,
+    text: str,
+    numbers: Sequence[int],
+    sender: str,
+    now: datetime,
+) -> runs.Run:
+    """Put a test into the queue, and note that this version of the template was one. Refused: nobody takes a number."""
+    sha = sha_of(document)
+    class_ = document.message_class
+    decisions = [decide(number, class_, sender, now, {}, table) for number in numbers]
+    for one in decisions:
+        if not one.carrier:
+            raise Refused(f"--to: expected a number that a route takes, found +{one.number}")
+    lanes = {name: await runs.lane_of(connection, name, now) for name in table.carriers}
+    run = await runs.add_run(
+        connection, name="test", template=dressed(document), fields=[TEXT], class_=class_, policy="once",
+        lanes=list(lanes.values()), list_id=None, source="test", now=now, is_test=True,
+        encoding=Encoding(max_parts=document.parts_allowed),
+    )  # fmt: skip
+    for one in decisions:
+        await runs.enqueue_few(
+            connection, run, lanes[one.carrier], [one.number], [[text]], now,
+            country=code_of(one.country), source=one.source,
+        )  # fmt: skip
+    await templates.note(connection, sha, msgspec.json.encode(document), now)
+    await templates.note_tested(connection, sha, run.id, now)
+    made = await runs.run_by_id(connection, run.id)
+    assert made is not None
+    return made
+
+
+@template.group()
+def numbers() -> None:
+    """Say which numbers tests may be sent to: handsets of your own."""
+
+
+def _numbers_command(command: Callable[..., Any]) -> Callable[..., Any]:
+    return config_option(dsn_option(command))
+
+
+@numbers.command()
+@_numbers_command
+@click.argument("number", nargs=-1, required=True)
+def add(config: Path | None, dsn: str, number: tuple[str, ...]) -> None:
+    """Let tests be sent to numbers."""
+
+    async def work(connection: postgres.Connection) -> None:
+        for one in numbers_of(list(number), None):
+            is_new = await templates.add_test_number(connection, one, whoever(), datetime.now(UTC))
+            click.echo(f"+{one}: {'added' if is_new else 'was one already'}")
+
+    _with_connection(config, dsn, work)
+
+
+@numbers.command()
+@_numbers_command
+@click.argument("number", nargs=-1, required=True)
+def remove(config: Path | None, dsn: str, number: tuple[str, ...]) -> None:
+    """Send no tests to numbers any more."""
+
+    async def work(connection: postgres.Connection) -> None:
+        for one in numbers_of(list(number), None):
+            was = await templates.remove_test_number(connection, one)
+            click.echo(f"+{one}: {'removed' if was else 'was none'}")
+
+    _with_connection(config, dsn, work)
+
+
+@numbers.command(name="list")
+@_numbers_command
+def list_(config: Path | None, dsn: str) -> None:
+    """List the numbers that tests may be sent to."""
+
+    async def work(connection: postgres.Connection) -> None:
+        for one in await templates.test_numbers(connection):
+            click.echo(f"+{one.number}  since {one.added_at:%Y-%m-%d}, by {plain(one.added_by)}")
+
+    _with_connection(config, dsn, work)
+
+
+def _with_connection(config: Path | None, dsn: str, work: Callable[[postgres.Connection], Awaitable[None]]) -> None:
+    async def begin(settings: Settings) -> None:
+        async with app.open_database(settings) as database, database.connection() as connection:
+            await work(connection)
+
+    with said_plainly():
+        app.run(begin(settings_of(config, dsn)))

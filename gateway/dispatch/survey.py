@@ -268,12 +268,18 @@ def batches_of(octets: bytes, fields: Sequence[str], names: Sequence[str] = ()) 
         yield Batch.of(1, [number for number, _ in some], values if fields else None)
 
 
+def with_code(template: Template) -> Template:
+    """Put a code of the right length where there is none before it is sent; nobody has it."""
+    coupon = template.coupon
+    if coupon is None or coupon.code:
+        return template
+    return msgspec.structs.replace(template, coupon=msgspec.structs.replace(coupon, code="X" * coupon.length))
+
+
 def with_placeholders(template: Template) -> Template:
     """Put something of the right length where a code or a link is made for each person only when it is sent (TP-8)."""
     links = {name: "https://" + "x" * max(0, template.link_length - 8) for name in template.links}
-    coupon = template.coupon
-    if coupon is not None and not coupon.code:
-        coupon = msgspec.structs.replace(coupon, code="X" * coupon.length)
+    coupon = with_code(template).coupon
     if coupon is not None and coupon.url and "code" not in coupon.url:
         coupon = msgspec.structs.replace(coupon, url="https://" + "x" * max(0, template.link_length - 8))
     return msgspec.structs.replace(template, links=links, coupon=coupon)

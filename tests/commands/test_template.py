@@ -1,5 +1,7 @@
 """`sluice template`: what a text comes to, what is said of it, and its test."""
 
+import json
+
 import pytest
 
 from gateway.campaign.evaluation import Person
@@ -36,7 +38,7 @@ def test_TP_8_everybody_is_written_and_counted(sluice, queue, people, settings, 
         ]
         assert told["worst"]["parts"] == 3 and told["worst"]["number"].endswith("••••")
         assert told["countries"] == [
-            {"country": "GB", "people": told["countries"][0]["people"], "parts": 8, "cost": None}
+            {"country": "GG", "people": told["countries"][0]["people"], "parts": 8, "cost": None}
         ]
 
 
@@ -82,3 +84,66 @@ def test_a_preview_of_nobody_or_of_two_is_refused(sluice, queue, people, setting
     ):
         found = sluice("template", "preview", *arguments, "--carrier", "north")
         assert (found.code, said in found.err) == (code, True), found
+
+
+@pytest.mark.covers("S1.21", "S1.23", "S1.24", "S1.25")
+def test_TP_11_the_linter_says_what_is_wrong_and_where(here, acme, tmp_path):
+    text = (tmp_path / "sluice.toml").read_text()
+    (tmp_path / "sluice.toml").write_text(
+        text.replace("[carriers.north]", '[carriers.north]\nbanned_words = ["casino"]', 1)
+    )
+    (tmp_path / "a.toml").write_text('text = "Casino: {{ coupon.url }} for 48 h"\n[coupon]\nlife = "24h"\n')
+    found = here("template", "lint", "a.toml", "--brand", "acme")
+    assert found.code == 65 and "2 errors" in found.err
+    lines = found.out.splitlines()
+    assert lines[0] == "error    text: line 1, column 1: banned_word: 'Casino' is not taken by north"
+    assert lines[1].startswith("error    text: line 1, column 30: deadline_not_true: the text says '48 h'")
+    codes = {line.split(": ")[2] for line in lines[:-1]}
+    assert {"no_brand_prefix", "code_only_in_url", "no_opt_out"} <= codes
+    assert lines[-1].startswith("it reads as ")
+    good = here(
+        "template",
+        "lint",
+        "--text",
+        "acme: hi {{ first_name | default: 'you' }}. STOP to end",
+        "--brand",
+        "acme",
+        "--json",
+    )
+    assert good.code == 0 and json.loads(good.out)["findings"] == []
+    broken = here("template", "lint", "--text", "{{ a")
+    assert broken.code == 65 and "not_readable: expected what is closed by }}" in broken.out
+
+
+@pytest.mark.covers("S1.27", "S1.28")
+def test_TP_13_a_test_goes_to_test_numbers_alone_and_counts_nowhere(sluice, queue, acme, dsn, tmp_path):
+    given(dsn, {}, [Person(number=FIRST, attributes={"city": "x", "first_name": "Anna"}, fields={"language": "de"})])
+    (tmp_path / "a.toml").write_text(
+        'text = "acme: hi {{ first_name }} {{ coupon.code }}"\n'
+        'languages = {de = "acme: hallo {{ first_name | upcase }}"}\n'
+        "[coupon]\nlength = 5\n"
+    )
+    send = ("template", "test", "a.toml", "--brand", "acme", "--carrier", "north", "--to", "+447700900123", "--json")
+    refused = sluice(*send)
+    assert refused.code == 65 and "expected numbers of `sluice template numbers`, found +447700900123" in refused.err
+    assert sluice("template", "numbers", "add", "+447700900123").out == "+447700900123: added\n"
+    assert "+447700900123  since" in sluice("template", "numbers", "list").out
+    nothing = sluice(*send)
+    assert nothing.code == 65 and "that person would get nothing: render_missing:first_name" in nothing.err
+    assert "not_tested" in sluice("template", "lint", "a.toml", "--brand", "acme", "--known").out
+    done = sluice(*send, "--as-profile", f"+{FIRST}", "--mark")
+    assert done.code == 0, done.err
+    assert done.json["states"] == {"delivered": 1}
+    assert "not_tested" not in sluice("template", "lint", "a.toml", "--brand", "acme", "--known").out
+    ((params, is_test, gate),) = queue(
+        "SELECT p.params, r.is_test, r.gate FROM chunk_payload p JOIN run r ON r.id = p.run"
+    )
+    assert (params, is_test, gate) == ([["[TEST] acme: hallo ANNA"]], True, None)
+    sluice(*send, "--set", "first_name=Bo", "--detach")
+    assert queue("SELECT params[1][1] FROM chunk_payload ORDER BY run DESC LIMIT 1") == [("acme: hi Bo XXXXX",)]
+    # Of whoever was written to for a test nothing is noted: no cap and no history has it.
+    assert queue("SELECT count(*) FROM contact_page") == [(0,)]
+    assert sluice("template", "numbers", "remove", "+447700900123").out == "+447700900123: removed\n"
+    assert sluice(*send, "--set", "first_name=Bo").code == 65
+    wrong = sluice("template", "numbers", "add", "nobody")
+    assert wrong.code == 65 and "expected phone numbers" in wrong.err

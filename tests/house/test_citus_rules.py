@@ -32,6 +32,7 @@ ALL_LANES = {
     "enrolment_counts": "a campaign as a whole; asked by a person",
     "enrolments_at_gate": CLAIMED,
     "considered._SUMS": REPORT,
+    "considered._WORDS": REPORT,
     "message_states": REPORT,
     "late_conflicts": REPORT,
     "refusals": REPORT,
