@@ -1,6 +1,6 @@
 """`./dev bench`: run benchmarks, show each figure beside what it should be, compare with the stored ones, store.
 
-    ./dev bench [limit | encode | peers | life | gate | import | ingest | links | carriers | micro | all …]
+    ./dev bench [limit | encode | peers | life | gate | import | ingest | links | render | carriers | micro | all …]
                 [--quick] [--no-write] [--results DIR]
     ./dev bench audience [--people N] [--rounds N] [--data FOLDER]
 
@@ -12,6 +12,7 @@
     import  a customer's file into Postgres                importing.py
     ingest  events of persons into Postgres                bench_ingest.py
     links   short links made and answered                  bench_links.py
+    render  texts of people before they are sent           bench_render.py
     carriers  hidden limits, dying binds, late answers     carriers.py
     micro   the compiled rooms one by one                  the other bench_*.py
     audience  five million people counted and frozen       bench_audience.py; by itself, stores nothing
@@ -44,6 +45,7 @@ MODULES = {
     "import": "importing",
     "ingest": "bench_ingest",
     "links": "bench_links",
+    "render": "bench_render",
     "carriers": "carriers",
     "micro": "micro",
 }

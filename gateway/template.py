@@ -178,9 +178,9 @@ def is_name(field: str, more: Sequence[str] = ()) -> bool:
 
 
 def root_of(field: str) -> str:
-    """What a field is of: one of NAMESPACES, "" = an attribute of the person."""
-    first = field.partition(".")[0]
-    return first if first in NAMESPACES and first != "profile" else ""
+    """What a field is of: one of NAMESPACES, "" = an attribute of the person, which may be called `coupon` too."""
+    first, dot, _ = field.partition(".")
+    return first if first in NAMESPACES and first != "profile" and (dot or first == "now") else ""
 
 
 def fields_of(text: str) -> list[Field]:
@@ -346,7 +346,7 @@ def _problems_of(template: Template, key: str) -> Iterator[Problem]:
 
 
 def _of_field(template: Template, field: Field, place: str) -> Iterator[Problem]:
-    root, _, rest = field.name.partition(".")
+    root, rest = root_of(field.name), field.name.partition(".")[2]
     if root == "link" and rest not in template.links:
         known = ", ".join(f"link.{name}" for name in template.links) or "a link of `links`, of which there is none"
         yield place, known, field.name
@@ -360,8 +360,6 @@ def _of_field(template: Template, field: Field, place: str) -> Iterator[Problem]
         yield place, "store.name, store.address, store.city, store.phone, store.url or store.km", field.name
     elif root == "brand" and rest != "name":
         yield place, "brand.name", field.name
-    elif root in ("event", "trigger") and not rest:
-        yield place, f"{root}.NAME, a property of it", field.name
 
 
 def required_of(template: Template) -> Mapping[str, Place]:

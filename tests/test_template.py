@@ -118,6 +118,7 @@ def test_TP_4_others_are_names_where_the_document_says_so(field):
 
 def test_the_root_of_a_field_says_whose_it_is():
     assert [root_of(name) for name in ("city", "profile.city", "event.a", "link.shop")] == ["", "", "event", "link"]
+    assert [root_of(name) for name in ("coupon", "event", "now")] == ["", "", "now"]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,6 @@ def test_the_root_of_a_field_says_whose_it_is():
             "km",
         ),
         ({"text": "{{ brand.voice }}"}, "template.text: line 1, column 4", "brand.name"),
-        ({"text": "{{ event }}"}, "template.text: line 1, column 4", "event.NAME"),
         ({"text": "a", "fallback": ["fr"]}, "template.fallback", "none is written"),
         ({"text": "a", "coupon": {"life": "two days"}}, "template.coupon.life", "48h"),
         ({"text": "a", "shops": [{"name": "A"}]}, "template.shops[0]", "lat and lon"),

@@ -7,6 +7,7 @@ made for each person only when it is sent, something of the same length stands f
 Not here: reading people (store/considered.py, store/templates.py), how it is shown (commands/template.py).
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -21,7 +22,7 @@ from _fastpath.survey import Survey
 from _fastpath.template import Template as Compiled
 from _fastpath.transliteration import transliterate
 from gateway import reasons
-from gateway.campaign.filters import Filters
+from gateway.campaign.filters import NAME_GRAPHEMES, Filters
 from gateway.campaign.rendering import printed
 from gateway.config import CarrierSettings
 from gateway.countries import country_of
@@ -33,6 +34,8 @@ from gateway.routing import RouteTable, decide
 from gateway.template import Template
 
 BATCH = 1000
+# What is data as it stands, of whatever it is: words of letters and digits.
+_PLAIN = re.compile(r"[A-Za-z0-9]+(?: [A-Za-z0-9]+){0,20}").fullmatch
 _MOST_CHARACTERS_SHOWN = 50
 
 
@@ -254,17 +257,33 @@ def batches_of(octets: bytes, fields: Sequence[str], names: Sequence[str] = ()) 
     """Cut a page of people into batches with the values of some fields, cleaned as rendering would clean them.
 
     names  those of the fields that are names of people
+    cost   about 3 us a person with three fields
     """
-    read: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
     filters = Filters()
-    named = [(field, field in names) for field in fields]
+    # What is asked for alone is made of the octets, by place: twice as fast as a table of everything.
+    known = msgspec.defstruct(
+        "Known",
+        [(f"value_{at}", Any, None) for at in range(len(fields))],
+        rename={f"value_{at}": field for at, field in enumerate(fields)},
+        gc=False,
+    )
+    read, parts = msgspec.json.Decoder(known).decode, msgspec.structs.astuple
+    named = [field in names for field in fields]
     rows = read_rows(octets)
     for at in range(0, len(rows), BATCH):
         some = rows[at : at + BATCH]
-        values = [
-            [printed(known.get(field), is_name=is_name, filters=filters) for field, is_name in named]
-            for known in (read.decode(body) for _, body in some)
-        ]
+        values = []
+        for _, body in some:
+            row: list[str | None] = []
+            for value, is_name in zip(parts(read(body)), named, strict=True):
+                kind = value.__class__
+                if kind is str and value.isascii() and _PLAIN(value) and (not is_name or len(value) <= NAME_GRAPHEMES):
+                    row.append(value)
+                elif kind is int:
+                    row.append(str(value))
+                else:
+                    row.append(None if value is None else printed(value, is_name=is_name, filters=filters))
+            values.append(row)
         yield Batch.of(1, [number for number, _ in some], values if fields else None)
 
 

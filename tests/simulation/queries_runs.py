@@ -15,7 +15,7 @@ from tests.simulation.tables import Transaction, Values, Waiting
 RUN_COLUMNS = (
     "id", "name", "template", "fields", "class", "priority", "policy", "lanes", "list", "source", "recipients",
     "not_before", "expires_at", "created_at", "enqueued_at", "encoding", "receipt_policy", "gate",
-    "cancelled_at", "cancelled_by",
+    "cancelled_at", "cancelled_by", "is_test",
 )  # fmt: skip
 _MASK = 0xFFFFFFFF
 
@@ -113,7 +113,7 @@ def add_run(tx: Transaction, run_id: int, *rest: Any) -> Waiting:
     """Create a run, unless its id is taken."""
     names = (
         "name", "template", "fields", "class", "priority", "policy", "lanes", "list", "source", "not_before",
-        "expires_at", "created_at", "encoding", "receipt_policy", "gate",
+        "expires_at", "created_at", "encoding", "receipt_policy", "gate", "is_test",
     )  # fmt: skip
     values = {"id": run_id, **dict(zip(names, rest, strict=True))}
     values["encoding"] = jsonb(values["encoding"])
