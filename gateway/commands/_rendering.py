@@ -22,11 +22,11 @@ from msgspec import Struct
 
 from _fastpath.template import Template as Compiled
 from gateway.brand import BrandSettings, with_footer
-from gateway.commands._options import Refused
+from gateway.commands._options import Refused, plain
 from gateway.dispatch import rendering
 from gateway.dispatch.rendering import TEXT, Context, Entries, Pages, dressed, sha_of, status_of
 from gateway.routing import Problem
-from gateway.store import people, postgres, runs, selection, templates
+from gateway.store import considered, people, postgres, runs, selection, templates
 from gateway.template import Template, fields_of, is_name, outline, plain_of, read_template, required_of, root_of
 from gateway.templatetext import ALIASES, TemplateFault
 
@@ -231,6 +231,7 @@ async def dress_run(
     fields     the template's own, columns of its list
     keep       columns that carriers ask for beside the text
     owns_list  its list is of this run alone, and goes when it was rendered
+    raises     Refused: nobody gets a text, and why
     """
     template = context.template
     assert run.list is not None
@@ -247,6 +248,10 @@ async def dress_run(
         connection, context, run=run.id, source=run.list, target=made.id, people_count=run.recipients, keep=keep
     )
     await people.finish_list(connection, made.id, now)
+    if not count:
+        words = await considered.words_of_skipped(connection, run.id)
+        said = ", ".join(f"{number:,} {word}" for by_word in words.values() for word, number in by_word.items())
+        raise Refused(f"nobody to send to: {plain(said)}")
     if owns_list:
         await selection.empty(connection, run.list)
     await templates.redress(connection, run.id, dressed(template), [TEXT, *keep], made.id)

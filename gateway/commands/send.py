@@ -48,7 +48,6 @@ from gateway.commands._options import (
     settings_of,
 )
 from gateway.commands._rates import judge_rate, keep_rate, rate_of, rate_options
-from gateway.config import CarrierSettings, Settings
 from gateway.commands._rendering import (
     Wording,
     checked,
@@ -59,6 +58,7 @@ from gateway.commands._rendering import (
     with_footers,
     wording_of,
 )
+from gateway.config import CarrierSettings, Settings
 from gateway.contacts.loading import load
 from gateway.contacts.numbers import Numbers
 from gateway.contacts.reading import Reading
@@ -180,7 +180,8 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
         options["links"] = links_of(options["links"], options["link_life"])
         template, options["wording"] = _worded(settings, names, document, options)
         carriers = [settings.carriers[name] for name in names]
-        options["parts"] = parts_of(template, carriers, options["asked"])
+        whole = template if options["wording"] is None else Template(options["wording"].outline)
+        options["parts"] = parts_of(whole, carriers, options["asked"])
         options["plan"] = rate_of(settings, names, options, options["parts"])
         options["fields"] = fields_of(template, carriers)
         options["required"] = required_of(template, carriers)
@@ -500,7 +501,7 @@ async def enqueue(
             )
             entries = run.recipients
         living = [worker for worker in await runs.workers(connection) if not is_dead(worker, us, now)]
-        await keep_rate(connection, run.id, options["plan"], loaded.entries)
+        await keep_rate(connection, run.id, options["plan"], entries)
         plan = plan_of(table, lanes, class_, options["sender"], run.not_before, living)
         await runs.materialise(connection, run, [], entries, datetime.now(UTC), plan)
         if gate is not None and gate.local is not None:

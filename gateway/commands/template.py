@@ -292,7 +292,10 @@ def _bound(
 
 
 def price_of(settings: Settings, table: RouteTable, carrier: str, country: str) -> float | None:
-    """What a part costs through a carrier: as its route says."""
+    """What a part costs: as [costs] says, or else the route of its carrier."""
+    said = settings.costs.of(carrier, country)
+    if said is not None:
+        return said
     costs = [one.cost for route in table.routes for one in route.carriers if one.carrier == carrier and one.cost]
     return min(costs, default=None)
 

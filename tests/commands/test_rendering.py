@@ -78,6 +78,8 @@ def test_the_full_language_reads_the_columns_of_a_file_too(sluice, queue, people
     assert result.code == 0, result.err
     assert result.json["skipped"] == {"render_missing:first_name": 1, "abort:no points": 1}
     assert texts(queue) == {0: "Anna: 12"}
+    nobody = sluice("send", "--contacts", "people.csv", "--text", "{{ abort('no') }}{{ points }}", "--carrier", "north")
+    assert nobody.code == 65 and "nobody to send to: 3 abort:no" in nobody.err
     again = sluice("send", "--contacts", "people.csv", "--text", text, "--carrier", "north", "--json")
     assert again.code == 65 and "went to this file already" in again.err
     again = sluice("send", "--contacts", "people.csv", "--text", text, "--carrier", "north", "--json", "--again")
