@@ -69,7 +69,7 @@ def columns_of(template: Template) -> tuple[str, ...]:
 def compiled_of(context: Context) -> str | None:
     """Write a template as the claim composes it; None where it has to be rendered."""
     template = context.template
-    if not template.is_plain:
+    if not template.is_plain or context.minted:
         return None
     constants = {f"link.{name}": url for name, url in template.links.items()}
     constants["brand.name"] = context.brand
@@ -103,6 +103,7 @@ class Wording(Struct, frozen=True, kw_only=True):
     text      of the run; of what has to be rendered that of what comes of it
     outline   what all messages have in common, as plain text
     fields    columns; required: those that must have a value
+    links     fields that a link of each person has to stand in
     """
 
     context: Context | None
@@ -111,6 +112,7 @@ class Wording(Struct, frozen=True, kw_only=True):
     fields: tuple[str, ...]
     required: tuple[str, ...]
     max_parts: int = 0
+    links: tuple[str, ...] = ()
 
     @property
     def texts(self) -> frozenset[str]:
@@ -118,9 +120,9 @@ class Wording(Struct, frozen=True, kw_only=True):
         return frozenset((self.text, *(() if self.context is None else (dressed(self.context.template),))))
 
 
-def wording_of(template: Template, brand: str, zone: str, now: datetime) -> Wording:
-    """Judge a template, and say what a run of it says."""
-    context = Context(template=template, brand=brand, zone=zone, now=now)
+def wording_of(template: Template, brand: str, zone: str, now: datetime, minted: Sequence[str] = ()) -> Wording:
+    """Judge a template, and say what a run of it says. minted: as of Context."""
+    context = Context(template=template, brand=brand, zone=zone, now=now, minted=tuple(minted))
     fields = columns_of(template)
     wanted = tuple(name for name in required_of(template) if name in fields) if template.missing == "skip" else ()
     compiled = compiled_of(context)
@@ -131,6 +133,9 @@ def wording_of(template: Template, brand: str, zone: str, now: datetime) -> Word
         fields=fields,
         required=wanted,
         max_parts=template.parts_allowed,
+        links=tuple(
+            name for name in minted if any(name == f.name for t in template.texts().values() for f in fields_of(t))
+        ),
     )
 
 

@@ -240,16 +240,25 @@ def _worded(
             options["text"].encode()
         except UnicodeEncodeError as error:
             raise Refused("--text: expected UTF-8") from error
-        if options["binary"] or (not options["audience"] and not is_old and is_compiled(options["text"])):
+        stands = not is_old and is_compiled(options["text"])
+        # A link of each person is a column of the list like any other.
+        if options["binary"] or (stands and (options["links"] or not options["audience"])):
             return judge_text(options["text"], settings, names, asked), None
         if is_compiled(options["text"]) and not is_old:
             judge_text(options["text"], settings, names, asked)
-        document = checked({"text": options["text"], "class": options["class_"]}, "--text")
+        links = {name.partition(".")[2]: "https://" for name in options["links"]}
+        document = checked({"text": options["text"], "class": options["class_"], "links": links}, "--text")
         document = structs.replace(document, max_parts=255)
     brand = settings.brand(options["brand"]) if options["brand"] else None
     if brand is not None:
         document = with_footers(document, brand)
-    wording = wording_of(document, options["brand"], brand.zone if brand is not None else "UTC", datetime.now(UTC))
+    wording = wording_of(
+        document,
+        options["brand"],
+        brand.zone if brand is not None else "UTC",
+        datetime.now(UTC),
+        tuple(options["links"]),
+    )
     options["text"] = wording.outline
     options["asked"] = structs.replace(options["asked"], max_parts=wording.max_parts)
     judge_text(wording.text, settings, names, options["asked"])

@@ -30,9 +30,13 @@ _SHA_CHARACTERS = 16
 
 
 class Context(Struct, frozen=True, kw_only=True):
-    """What a template is rendered with beside its rows (campaign/rendering.py)."""
+    """What a template is rendered with beside its rows (campaign/rendering.py).
+
+    minted  links of which everybody has one of their own, in the list
+    """
 
     template: Template
+    minted: tuple[str, ...] = ()
     brand: str = ""
     zone: str = "UTC"
     now: datetime | None = None
