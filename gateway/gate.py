@@ -125,6 +125,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     to_hard_limit     the windows that the law allows at most, where a pack's own are narrower
     campaign          whose people these are: each is written to as long as they are under way in it (EX-2)
     exceptions, goal  what must not have happened to them since their cause
+    expires_s         a text of a step is not sent later than that after it was made (TH-6); 0 = whenever
     """
 
     brand: str = ""
@@ -155,6 +156,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     campaign: int = 0
     exceptions: tuple[Sought, ...] = ()
     goal: Sought | None = None
+    expires_s: Annotated[int, Meta(ge=0, le=86400 * 366)] = 0
 
     @property
     def consent_of(self) -> str:

@@ -52,6 +52,7 @@ from gateway.document import (
     Step,
     Unsubscribe,
     WaitFor,
+    seconds_of,
 )
 from gateway.experiment import CONTROL, allocation_of, arm_to_send, in_global_control
 from gateway.gate import Gate
@@ -977,9 +978,11 @@ def gate_of(
     caps = (*gate.caps, *document.caps)
     windows = dict(gate.windows) | ({"campaign": document.hours} if document.hours is not None else {})
     goal = plan.exit_goal
+    expires = (step.expires if isinstance(step, Send) else None) or document.expires
     return msgspec.structs.replace(
         gate, caps=caps, windows=windows, campaign=campaign,
         exceptions=(*plan.exceptions, *plan.bars, *plan.steps[place].exceptions), goal=goal,
+        expires_s=seconds_of(expires),
     )  # fmt: skip
 
 

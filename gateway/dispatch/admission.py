@@ -246,7 +246,8 @@ async def learn_enrolled(
     enrolled = {batch.number(pos): _enrolment_of(batch, pos) for batch in batches for pos in range(batch.n)}
     gate = rules_of.gate
     terms = Terms(now=now, zone=rules_of.days_zone, salt=await considered.salt(connection))
-    refused = await happenings.refused(connection, enrolled, gate.exceptions, gate.goal, LONG_AGO, terms)
+    made_since = now - timedelta(seconds=gate.expires_s) if gate.expires_s else LONG_AGO
+    refused = await happenings.refused(connection, enrolled, gate.exceptions, gate.goal, LONG_AGO, made_since, terms)
     if refused:
         questions.refuse(refused)
 
@@ -258,9 +259,10 @@ async def learn_consent(connection: postgres.Connection, questions: Questions, g
         questions.read_consent(await admission.consent(connection, spans, name))
 
 
-def _enrolment_of(batch: Batch, pos: int) -> int:
-    """Read whose a message is: ENROLMENT:VISIT."""
-    return int((batch.values(pos)[-1] or "0").partition(":")[0])
+def _enrolment_of(batch: Batch, pos: int) -> tuple[int, int]:
+    """Read whose a message is: enrolment and visit."""
+    enrolment, _, visit = (batch.values(pos)[-1] or "0:0").partition(":")
+    return int(enrolment), int(visit or 0)
 
 
 def keeps_nothing(run: Run, batches: Sequence[Batch]) -> bool:

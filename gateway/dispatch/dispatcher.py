@@ -214,7 +214,7 @@ class Dispatcher:
                 if suppressed:
                     self._feed.find_erased(batch)
                 try:
-                    batch.dress(dressed.form, dressed.ends_at, limits, suppressed)
+                    batch.dress(dressed.form, self._ends_of(dressed), limits, suppressed)
                 except ValueError as error:
                     log.error("! lane %d: chunk %d is held: %s", carrier.lane, batch.chunk_id, error)
                     unfit.append((batch.chunk_id, batch.epoch))
@@ -379,6 +379,11 @@ class Dispatcher:
         if isinstance(known, EncodeError) or known.gate is None or not known.gate.labels:
             return known
         return self._labelled(known, known.gate, batch, source)
+
+    def _ends_of(self, dressed: "Dress") -> float:
+        """Say when a batch that is claimed now is too late: its run's end, or that of its texts' lives (TH-6)."""
+        life_s = dressed.gate.expires_s if dressed.gate is not None else 0
+        return min(dressed.ends_at, self._clock.monotonic() + life_s) if life_s else dressed.ends_at
 
     async def _dressed(self, connection: postgres.Connection, run_id: int, source: str) -> "Dress | EncodeError":
         run = await runs.run_by_id(connection, run_id)

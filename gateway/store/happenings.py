@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.happening import URL_PROPERTY, Sought, like
+from gateway.message import Refusal
 from gateway.person import CLICKED, hash_of
 from gateway.predicate import HUMAN, VERDICT_PROPERTY
 from gateway.reasons import Reason
@@ -91,33 +92,39 @@ async def matching(connection: Connection, bucket: int, profiles: Sequence[int],
 
 async def refused(
     connection: Connection,
-    enrolled: Mapping[int, int],
+    enrolled: Mapping[int, tuple[int, int]],
     exceptions: Sequence[Sought],
     goal: Sought | None,
     least: datetime,
+    made_since: datetime,
     terms: Terms,
 ) -> dict[int, int]:
-    """Say of some numbers, each with its enrolment, which must not be written to any more, and why (EX-2, GL-7).
+    """Say of some numbers, each with enrolment and visit, which must not be written to any more, and why (EX-2, GL-7).
 
     An enrolment lives with the number of its person: one that is not there is of somebody who has another number now,
-    or none.
+    or none. A text that was made before `made_since` is too old (TH-6).
     """
     of: dict[int, dict[int, datetime | None]] = {}
-    for number, id_ in enrolled.items():
+    for number, (id_, _) in enrolled.items():
         of.setdefault(hash_of(number), {})[id_] = None
-    pairs = [(bucket, id_) for bucket, ids in of.items() for id_ in ids]
     rows = await connection.fetch(
-        query("enrolments_at_gate"), [bucket for bucket, _ in pairs], [id_ for _, id_ in pairs]
-    )
+        query("enrolments_at_gate"), [hash_of(number) for number in enrolled],
+        [id_ for id_, _ in enrolled.values()], [visit for _, visit in enrolled.values()],
+    )  # fmt: skip
     standing = {row["id"]: row for row in rows}
-    reasons = {
-        id_: standing[id_]["reason"] if id_ in standing and standing[id_]["number"] == number else int(Reason.NO_NUMBER)
-        for number, id_ in enrolled.items()
-    }
+    reasons = {}
+    for number, (id_, _) in enrolled.items():
+        row = standing.get(id_)
+        if row is None or row["number"] != number:
+            reasons[id_] = int(Reason.NO_NUMBER)
+        elif row["made_at"] is not None and row["made_at"] < made_since:
+            reasons[id_] = int(Refusal.EXPIRED)
+        else:
+            reasons[id_] = row["reason"]
     for sought in exceptions:
         found = await happened(connection, of, sought, least, terms)
         reasons |= dict.fromkeys(found, int(Reason.EXCEPTION))
     if goal is not None:
         found = await happened(connection, of, goal, least, terms)
         reasons |= {id_: int(Reason.GOAL_MET) for id_ in found if reasons.get(id_) != Reason.EXCEPTION}
-    return {number: reasons[id_] for number, id_ in enrolled.items() if reasons[id_]}
+    return {number: reasons[id_] for number, (id_, _) in enrolled.items() if reasons[id_]}

@@ -6,8 +6,11 @@ import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from gateway import app
 from gateway.app import Database
+from gateway.message import Refusal
 from gateway.reasons import Reason
 from gateway.simulator import behaviour
 from gateway.simulator.smsc import Smsc
@@ -99,3 +102,29 @@ async def test_exception_that_was_committed_before_the_gate_wins_whatever_stands
 
 async def _is_done(shop: Shop) -> bool:
     return not await shop.connection.fetchval("SELECT count(*) FROM chunk WHERE state < 2")
+
+
+@pytest.mark.covers("S4.80")
+async def test_code_that_is_too_old_never_leaves(dsn: str, tmp_path: Path) -> None:
+    """TH-6: a login code lives for five minutes, from when its text was made; the handset's too (X.4)."""
+    async with Smsc(behaviour.Settings(seed=1, carrier=(behaviour.Carrier(),))) as smsc:
+        settings = settings_of(dsn, str(tmp_path), port=smsc.port, system_id="test", password="x")
+        shop = await Shop.open(dsn, settings)
+        await shop.people([ANN, BOB])
+        await shop.apply(
+            NOW_SHOP.replace('class = "transactional"', 'class = "otp"\nexpires = "5m"')
+            .replace("[[exceptions]]", "").replace('event = "order_undone"', "")
+        )  # fmt: skip
+        shop.now = datetime.now(UTC) - timedelta(minutes=6)
+        await shop.tells(ANN, "order_told", {"order": "111111"})
+        await shop.goes_on(timedelta(seconds=1))
+        shop.now = datetime.now(UTC) - timedelta(minutes=1)
+        await shop.tells(BOB, "order_told", {"order": "222222"})
+        await shop.goes_on(timedelta(seconds=1))
+        assert len(await shop.texts()) == 2
+        await shop.connection.execute("DELETE FROM worker WHERE instance = 'shop'")
+        async with app.open_worker(settings, Database(dsn, None, settings), chance=random.Random(1)):
+            await until(lambda: _is_done(shop), "both are decided")
+        assert smsc.totals()["submits"] == 1
+        assert await shop.connection.fetch("SELECT status FROM outcome WHERE status < 0") == [(Refusal.EXPIRED,)]
+        shop.close()

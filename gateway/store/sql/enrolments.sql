@@ -159,10 +159,12 @@ SELECT bucket, id FROM outgoing_taken WHERE lane = $1::int AND at < $2::timestam
 SELECT id FROM outgoing WHERE bucket = $1::int AND id = ANY($2::bigint[]);
 
 -- name: enrolments_at_gate
--- Say of enrolments whose texts are about to leave how they ended, 0: they have not, or came to their end.
--- index: enrolment_pkey
-SELECT e.id, e.reason, e.number FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
-JOIN enrolment e ON e.bucket = k.bucket AND e.id = k.id;
+-- Say of enrolments whose texts are about to leave how they ended, 0: they have not, or came to their end; and when the text of
+-- that visit was made.
+-- index: enrolment_pkey; step_run_pkey
+SELECT e.id, e.reason, e.number, r.at AS made_at FROM unnest($1::int[], $2::bigint[], $3::int[]) AS k (bucket, id, visit)
+JOIN enrolment e ON e.bucket = k.bucket AND e.id = k.id
+LEFT JOIN step_run r ON r.bucket = k.bucket AND r.enrolment = k.id AND r.visit = k.visit;
 
 -- name: end_campaign_enrolments
 -- End some of those who are under way in a campaign, of a bucket; -> how many.
