@@ -264,6 +264,8 @@ class Stepping(Job):
             return brought
 
         for one in self._live.values():
+            if _is_over(one.plan, now):
+                continue
             document = one.plan.document
             house = self._settings.brand(document.brand).zone
             async with postgres.deadline(connection, PATIENCE_S, "calendar of campaigns"):
@@ -292,8 +294,8 @@ class Stepping(Job):
                 plan = await self._plan(connection, one.id, one.live_version)
                 if one.state == "paused":
                     paused.append(one.id)
-                elif one.state == "ended" or (plan.ends_at and now >= plan.ends_at):
-                    await self._end(connection, one, plan, now)
+                elif one.state == "ended" or (_is_over(plan, now) and plan.document.at_end != "drain"):
+                    await self._end(connection, one, now)
                 elif one.state == "live":
                     self._launched[one.id] = one.launched_at or now
                     live[one.id] = Live(
@@ -317,10 +319,8 @@ class Stepping(Job):
             self._plans[key] = plan
         return self._plans[key]
 
-    async def _end(self, connection: Connection, one: campaigns.Campaign, plan: Plan, now: datetime) -> None:
-        """Let nobody of an ended campaign go on, unless they may come to their end (TR-9)."""
-        if one.state == "live" and plan.document.at_end == "drain":
-            return
+    async def _end(self, connection: Connection, one: campaigns.Campaign, now: datetime) -> None:
+        """Let nobody of an ended campaign go on (TR-9). One that drains stays: nobody enters, who is in it goes on."""
         async with connection.transaction():
             held = await campaigns.hold(connection, one.name)
             if held.state != "ended":
@@ -984,6 +984,10 @@ def gate_of(
         exceptions=(*plan.exceptions, *plan.bars, *plan.steps[place].exceptions), goal=goal,
         expires_s=seconds_of(expires),
     )  # fmt: skip
+
+
+def _is_over(plan: Plan, now: datetime) -> bool:
+    return plan.ends_at is not None and now >= plan.ends_at
 
 
 async def subject_of(connection: Connection, plan: Plan) -> str:

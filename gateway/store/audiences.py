@@ -341,7 +341,7 @@ class _Writer:
     def _field(self, tree: Compare, name: str) -> str:
         if name.startswith("utm."):
             _, which, key = name.split(".")
-            return self._json_compare(tree, self._path(f"p.utm_{which}", (key,)))
+            return self._json_compare(tree, self._path(f"p.utm_{which}", (f"utm_{key}",)))
         if name in ("spent", "aov"):
             money = [tree.to] if tree.op not in ("in", "not_in") else list(tree.among)
             each = [
