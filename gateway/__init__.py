@@ -13,6 +13,7 @@ The floors, from the ground up; a module imports only from lower ones or from it
     1  question  inbox  cards                       what is asked and answered
     1  coupon  content  product                     what they offer
     1  goal  reporting                              what they are for, and what numbers are counted by
+    1  webhook                                      what other systems are told
     2  campaign | smpp | store                      pillars, which never import one another
     3  dispatch | automation                        engines
     4  contacts  simulator  codec  metrics  redirect  doors (api, dashboard): people, programs and test traffic come in

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from gateway import metrics
 from gateway.automation.ageing import Ageing
 from gateway.automation.blocks import Blocks
+from gateway.automation.calling import Calling
 from gateway.automation.clicking import Clicking
 from gateway.automation.counting import Counting
 from gateway.automation.deciding import Deciding
@@ -448,6 +449,7 @@ async def open_worker(
         jobs.append(Erasing(settings, CLOCK.wall, worker.connect, worker.instance, around.erasure))
         route = functools.partial(_route_of, table_of(settings))
         secret = random.SystemRandom()
+        jobs.append(Calling(settings.webhooks, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Stepping(settings, CLOCK.wall, worker.connect, worker.instance, drawn, route, secret))
         automation = [asyncio.create_task(job.run()) for job in jobs]
         try:

@@ -31,7 +31,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway import brand, inbox, link, reporting, rfm, secret, suppression
+from gateway import brand, inbox, link, reporting, rfm, secret, suppression, webhook
 from gateway.brand import BrandSettings
 from gateway.countries import countries
 from gateway.errors import ConfigError
@@ -44,6 +44,7 @@ from gateway.reporting import ReportSettings
 from gateway.rfm import RfmSettings
 from gateway.routing import Problem as Problem
 from gateway.routing import RouteCarrier, RouteSettings, RoutingSettings, SenderSettings, judge
+from gateway.webhook import WebhookSettings
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Octet = Annotated[int, Meta(ge=0, le=255)]
@@ -505,6 +506,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     brands: dict[str, BrandSettings] = {}
     inboxes: dict[str, InboxSettings] = {}
     costs: CostSettings = CostSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     source: str = ""
     profiles: Mapping[str, Profile] = {}
     origins: dict[str, dict[str, str]] = {}
@@ -553,7 +555,7 @@ INTERFACE_VERSION = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
 # Of those carriers issue beyond the standard's 8 characters.
 LONGEST_PASSWORD = 64
 # Secrets are never shown when they are wrong.
-SECRET_KEYS = ("password", "dsn", "outbind_password")
+SECRET_KEYS = ("password", "dsn", "outbind_password", "secret")
 SECTIONS = (
     "database",
     "worker",
@@ -570,6 +572,7 @@ SECTIONS = (
     "brands",
     "inboxes",
     "costs",
+    "webhooks",
 )
 NAMED = ("profiles", "carriers", "brands", "inboxes")
 DSN_FORM = "postgresql://user:password@host:port/database, special characters as %XX"
@@ -687,7 +690,11 @@ def decode(
     costs, faulty = _section(CostSettings, document.get("costs", {}), "costs", problems)
     if costs is not None and not faulty:
         problems.extend(cost_problems(costs, countries(), carriers))
+    calls, faulty = _section(WebhookSettings, document.get("webhooks", {}), "webhooks", problems)
+    if calls is not None and not faulty:
+        problems.extend(webhook.problems_of("webhooks", calls))
     return Settings(
+        webhooks=calls or WebhookSettings(),
         costs=costs or CostSettings(),
         database=database or DatabaseSettings(),
         worker=worker or WorkerSettings(),

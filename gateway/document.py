@@ -325,8 +325,20 @@ class Unsubscribe(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     source: Literal["sunset", "manual"] = "sunset"
 
 
+class Subscribe(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="subscribe"):
+    """Write down a consent that the person has given: their own yes to a question of this workflow is its proof (CN-2).
+
+    answer   the step that asks, a question of type yes_no; who has not said yes to it goes to `otherwise`
+    consent  to what
+    """
+
+    answer: Word
+    consent: Literal["promotional", "transactional", "night"] = "promotional"
+    otherwise: str = ""
+
+
 class IssueCoupon(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="issue_coupon"):
-    """Reserve a code of a pool for the person; texts behind it have it as coupon.code."""
+    """Reserve a code of a pool for the person; all texts behind it have it as coupon.code. Empty: it is waited for."""
 
     pool: Word
 
@@ -341,7 +353,7 @@ class Webhook(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
 class CreateConversation(
     Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="create_conversation"
 ):
-    """Open a conversation for people to see to."""
+    """Open a conversation for people to see to, in the first inbox of the brand; note: what they are told."""
 
     note: str = ""
 
@@ -377,8 +389,8 @@ class Exit(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
 
 
 Step: TypeAlias = (
-    Send | Wait | WaitFor | Branch | Split | SetAttribute | ListAdd | ListRemove | Unsubscribe | IssueCoupon | Webhook
-    | CreateConversation | Ask | GoalCheck | EnterWorkflow | Exit
+    Send | Wait | WaitFor | Branch | Split | SetAttribute | ListAdd | ListRemove | Subscribe | Unsubscribe
+    | IssueCoupon | Webhook | CreateConversation | Ask | GoalCheck | EnterWorkflow | Exit
 )  # fmt: skip
 
 

@@ -20,6 +20,8 @@ from gateway.errors import ConfigError
 PREFIX = "encrypted:v1:"
 # What may be given so, in each section of carriers.
 KEYS = ("password", "outbind_password")
+# And in sections of which there is one.
+SINGLE = {"webhooks": "secret"}
 _PURPOSE = b"sluice secret v1"
 _NONCE_OCTETS = 12
 Problem = tuple[str, str, str]
@@ -79,6 +81,13 @@ def reveal(document: Mapping[str, Any], beside: Path, environment: Mapping[str, 
         for field in KEYS:
             try:
                 _reveal(section, field, f"carriers.{name}", beside, environment)
+            except ConfigError as error:
+                problems += error.problems
+    for name, field in SINGLE.items():
+        one = document.get(name)
+        if isinstance(one, dict):
+            try:
+                _reveal(one, field, name, beside, environment)
             except ConfigError as error:
                 problems += error.problems
 

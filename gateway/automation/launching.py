@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from _fastpath.template import Template
+from gateway import webhook
+from gateway.automation import staffing
 from gateway.campaign import audience, workflow
 from gateway.campaign.audience import Known
 from gateway.campaign.workflow import Plan
@@ -16,20 +18,24 @@ from gateway.config import Settings
 from gateway.document import (
     Ask,
     Branch,
+    CreateConversation,
     Document,
     EnterWorkflow,
+    IssueCoupon,
     ListAdd,
     ListRemove,
     OnAudience,
     OnCall,
     OnKeyword,
     OnList,
+    Step,
+    Webhook,
 )
 from gateway.errors import AudienceFault, StoreError
 from gateway.predicate import InSegment, Predicate, walk
 from gateway.question import question_of
 from gateway.routing import Problem
-from gateway.store import campaigns, causes, conversations, experiments, people, selection, watched
+from gateway.store import campaigns, causes, conversations, coupons, experiments, people, selection, watched
 from gateway.store.campaigns import Campaign
 from gateway.store.postgres import Connection
 
@@ -80,6 +86,7 @@ async def check(
         step = at.step
         if isinstance(step, ListAdd | ListRemove) and await people.find_list(connection, step.list) is None:
             problems.append((f"steps[{place}].list", "a list that there is", repr(step.list)))
+        problems += await _of_effect(connection, settings, document, step, f"steps[{place}]")
         if isinstance(step, EnterWorkflow):
             problems += await _of_workflow(connection, document.name, step.workflow, place)
     names = await selection.known(connection)
@@ -93,6 +100,24 @@ async def check(
     if not document.goals and not document.aim:
         slips.append("goals: nothing says what it is for: a goal, or an aim in words (S3.17)")
     return plan, problems, slips
+
+
+async def _of_effect(
+    connection: Connection, settings: Settings, document: Document, step: Step, key: str
+) -> list[Problem]:
+    """Judge what a step does outside: there has to be a pool, a secret, an inbox."""
+    match step:
+        case IssueCoupon(pool=name) if await coupons.find(connection, name) is None:
+            return [(f"{key}.pool", "a coupon pool that there is (`sluice coupon pool create`)", repr(name))]
+        case Webhook(url=url):
+            problem = webhook.url_problem(url, settings.webhooks)
+            found = [(f"{key}.url", "https, to an address of the world", f"{url!r}: {problem}")] if problem else []
+            if not settings.webhooks.secret:
+                found.append((key, "webhooks.secret in the settings, which signs what is told", "none"))
+            return found
+        case CreateConversation() if staffing.inbox_of_brand(settings, document.brand) is None:
+            return [(key, f"an inbox of brand {document.brand!r} in the settings, [inboxes.NAME]", "none")]
+    return []
 
 
 async def _of_workflow(connection: Connection, own: str, name: str, place: int) -> list[Problem]:

@@ -21,7 +21,7 @@ from gateway.cards import has_card
 from gateway.config import Settings
 from gateway.errors import StoreError
 from gateway.inbox import NOBODY
-from gateway.person import OUR_SOURCE
+from gateway.person import OUR_SOURCE, hash_of
 from gateway.store import conversations, profiles
 from gateway.store.conversations import (
     CLOSED,
@@ -38,6 +38,7 @@ from gateway.store.conversations import (
 from gateway.store.postgres import Connection
 
 TAKEN_OVER, CONVERSATION_CLOSED = "conversation_taken_over", "conversation_closed"
+CONVERSATION_OPENED = "conversation_opened"
 
 
 class Desk:
@@ -168,6 +169,52 @@ class Desk:
             properties["campaign"] = one.campaign
         told = Told(event_id=f"{name}:{id_}", name=name, at=self._now, source=OUR_SOURCE, properties=properties)
         kept.owed.append((id_, one.number, told))
+
+
+def inbox_of_brand(settings: Settings, brand: str) -> str | None:
+    """Name the first inbox of a brand; None: it has none."""
+    return next((name for name, inbox in settings.inboxes.items() if inbox.brand == brand), None)
+
+
+async def open_by_step(
+    connection: Connection, settings: Settings, name: str, number: int, *, key: str, note: str, campaign: str,
+    sender: str, lane: int, now: datetime, chance: Random,
+) -> None:  # fmt: skip
+    """Give people a conversation to see to, as a campaign asks: one that goes on, or a new one; once by its key.
+
+    name          of the inbox; sender, lane: from where a new one is answered
+    """
+    bucket, inbox = hash_of(number), settings.inboxes.get(name, NOBODY)
+    ids = count(profiles.first_id(now, chance))
+    async with connection.transaction():
+        held = await conversations.hold(connection, bucket, [number])
+        if await conversations.is_said(connection, bucket, number, key):
+            return
+        one = held.conversations.get((number, name))
+        kept = Kept()
+        states: dict[int, rules.State] = {OPEN: "open", SNOOZED: "snoozed", CLOSED: "closed"}
+        if one is None or rules.thread(states[one.state], one.closed_at, now) == "new":
+            one = Conversation(
+                bucket=bucket, id=next(ids), number=number, inbox=name, brand=inbox.brand, sender=sender, lane=lane,
+                opened_at=now, before=None if one is None else one.id, language=held.people.get(number, ("", ""))[0],
+            )  # fmt: skip
+            told = {"conversation": one.id, "inbox": name, "campaign": campaign}
+            body = Told(
+                event_id=f"{CONVERSATION_OPENED}:{key}", name=CONVERSATION_OPENED, at=now, source=OUR_SOURCE,
+                properties=told,
+            )  # fmt: skip
+            kept.owed.append((next(ids), number, body))
+        one.state, one.closed_at, one.snoozed_until, one.campaign = OPEN, None, None, campaign
+        if one.waits_since is None:
+            one.waits_since = now
+            one.answer_due = rules.due_at(inbox, now, inbox.first_answer_s)
+        kept.conversations[one.id] = one
+        said = Said(
+            key=key, number=number, conversation=one.id, at=now, direction=NOTE, text=note or f"campaign {campaign}",
+            by=f"campaign {campaign}", campaign=campaign,
+        )  # fmt: skip
+        kept.said.append(said)
+        await conversations.keep(connection, bucket, kept, now)
 
 
 async def paused(

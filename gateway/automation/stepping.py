@@ -22,10 +22,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
-from _fastpath.eventrows import microseconds
 from gateway import predicate
 from gateway.automation import sending
 from gateway.automation.composing import HELD, Composer, Person, Recipient
+from gateway.automation.effects import Effects, Need
 from gateway.automation.job import Every, Job
 from gateway.automation.staffing import paused
 from gateway.automation.ticking import Ticking, bring_dated, calendar_of
@@ -39,9 +39,11 @@ from gateway.delay import After, Delay, read_date
 from gateway.document import (
     Ask,
     Branch,
+    CreateConversation,
     Document,
     EnterWorkflow,
     GoalCheck,
+    IssueCoupon,
     ListAdd,
     ListRemove,
     OnAudience,
@@ -49,21 +51,22 @@ from gateway.document import (
     OnList,
     Send,
     SetAttribute,
-    Step,
+    Subscribe,
     Unsubscribe,
     WaitFor,
+    Webhook,
     seconds_of,
 )
 from gateway.experiment import CONTROL, allocation_of, arm_to_send, in_global_control
 from gateway.gate import Gate
 from gateway.happening import Sought
 from gateway.message import MessageClass, Refusal
-from gateway.person import OUR_SOURCE, Item, Who
 from gateway.predicate import Consent, Or, Predicate
 from gateway.question import question_of
 from gateway.reasons import Reason
 from gateway.routing import Plan as RoutePlan
 from gateway.store import (
+    calls,
     campaigns,
     causes,
     conversations,
@@ -72,13 +75,11 @@ from gateway.store import (
     experiments,
     happenings,
     jobs,
-    lists,
     people,
     postgres,
     profiles,
     runs,
     selection,
-    stops,
 )
 from gateway.store.audiences import Terms
 from gateway.store.conversations import Asked
@@ -117,20 +118,6 @@ class Sending(Struct, kw_only=True):
     run: runs.Run
     composer: Composer
     route: RoutePlan
-
-
-class Need(Struct, frozen=True):
-    """Somebody whose step has something to be done outside of the bucket, at a visit."""
-
-    plan: Plan
-    place: int
-    enrolment: Enrolment
-    visits: int
-
-    @property
-    def step(self) -> Step:
-        """What is to be done."""
-        return self.plan.steps[self.place].step
 
 
 class Lost(Exception):
@@ -176,7 +163,7 @@ class Stepping(Job):
         self._salt = ""
         self._lanes: dict[str, int] = {}
         self._living: Sequence[runs.Worker] = ()
-        self._kinds = profiles.Kinds()
+        self._doing = Effects(settings, chance, profiles.Kinds())
         # Effects that are done, by enrolment and visit: 0, or the reason why one came to nothing.
         self._effects: dict[tuple[int, int], int] = {}
         self._codes: dict[tuple[int, int], Code] = {}
@@ -632,10 +619,23 @@ class Stepping(Job):
                 facts.way = way
             case GoalCheck():
                 facts.way = dict.fromkeys(await since_cause(plan.goals[0]), 0)
-            case SetAttribute() | ListAdd() | ListRemove() | Unsubscribe() | EnterWorkflow():
+            case Webhook():
                 visits = {(one.id, standing.visits): one.id for one, standing in some}
-                facts.failed = {id_: self._effects[key] for key, id_ in visits.items() if self._effects.get(key)}
-                return facts, {id_ for key, id_ in visits.items() if key not in self._effects}
+                states = await calls.states(connection, list(visits))
+                facts.held = {visits[key] for key, state in states.items() if state == calls.WAITING}
+                facts.failed = {visits[key]: int(Reason.ABORT) for key, at_ in states.items() if at_ == calls.FAILED}
+                return facts, {id_ for key, id_ in visits.items() if key not in states}
+            case Subscribe() | IssueCoupon() | CreateConversation() | SetAttribute() | ListAdd() | ListRemove() \
+                    | Unsubscribe() | EnterWorkflow():  # fmt: skip
+                visits = {(one.id, standing.visits): one.id for one, standing in some}
+                made = {id_: self._effects[key] for key, id_ in visits.items() if key in self._effects}
+                facts.held = {id_ for id_, reason in made.items() if reason == HELD}
+                facts.failed = {id_: reason for id_, reason in made.items() if reason not in (0, HELD)}
+                if at.sought is not None:
+                    # Nobody has subscribed who has not said so.
+                    unsaid = set(visits.values()) - made.keys() - await since_cause(at.sought)
+                    facts.failed |= dict.fromkeys(unsaid, int(Reason.NO_CONSENT))
+                return facts, set(visits.values()) - made.keys() - facts.failed.keys()
         return facts, set()
 
     async def _held(
@@ -793,6 +793,9 @@ class Stepping(Job):
                 values |= attributes
                 zone, country = row["zone"] or "", row["country"] or ""
             values["event"] = one.context
+            if isinstance(one.context.get("coupon"), dict):
+                # Of a step before, whatever anybody calls so.
+                values["coupon"] = one.context["coupon"]
             told_zone = zone
             if not zone and one.number is not None:
                 clues = zones.Clues(number=one.number, country=country)
@@ -879,54 +882,16 @@ class Stepping(Job):
 
     async def _effect(self, connection: Connection, bucket: int, need: Need, now: datetime) -> None:
         """Do what a step does outside of the bucket; once more it changes nothing."""
-        reason = 0
-        plan, at, one = need.plan, need.plan.steps[need.place], need.enrolment
+
+        def lane_of(number: int) -> int:
+            way = self._route(self._lanes, MessageClass.CONVERSATION, "", now, self._living)
+            return way.cell_of(number).lane or min(self._lanes.values(), default=0)
+
         async with postgres.deadline(connection, self.STEP_S, "effect of a step"):
-            match at.step:
-                case SetAttribute(attribute=attribute, value=value):
-                    reason = await self._tell(connection, need, {attribute: value}, now)
-                case ListAdd(list=name) | ListRemove(list=name):
-                    found = await people.find_list(connection, name)
-                    if one.number is None or found is None:
-                        reason = int(Reason.NO_NUMBER if one.number is None else Reason.MISSED)
-                    else:
-                        change = lists.add if isinstance(at.step, ListAdd) else lists.remove
-                        source = f"campaign {plan.document.name}"
-                        await change(connection, found.id, [one.number], source, now, self._chance)
-                case Unsubscribe(source=source):
-                    if one.number is None:
-                        reason = int(Reason.NO_NUMBER)
-                    else:
-                        scope = stops.EVERYTHING
-                        await stops.enter(
-                            connection, [one.number], [scope], is_stop=True, at=now, source=source,
-                            note=f"campaign {plan.document.name}",
-                        )  # fmt: skip
-                case EnterWorkflow(workflow=name):
-                    await self._call(connection, bucket, name, need, now)
-        self._effects[one.id, need.visits] = reason
-
-    async def _tell(self, connection: Connection, need: Need, attributes: Mapping[str, Any], now: datetime) -> int:
-        """Say something of a person, by the names that they go by."""
-        one = need.enrolment
-        if one.number is None:
-            return int(Reason.NO_NUMBER)
-        item = Item(
-            who=Who(phone=one.number), source=OUR_SOURCE, event_id=f"step:{one.id}:{need.visits}",
-            name="attributes_set", occurred_at=now, attributes=attributes, is_ours=True,
-        )  # fmt: skip
-        await profiles.ingest(connection, [item], now, self._chance, self._kinds)
-        return 0
-
-    async def _call(self, connection: Connection, bucket: int, name: str, need: Need, now: datetime) -> None:
-        """Have a person enter another workflow: named by the step, so that a crash calls once (TR-3)."""
-        one = need.enrolment
-        told = causes.Telling(
-            bucket, 0, one.profile, one.anchor_id, microseconds(now), name, f"call:{one.id}:{need.visits}",
-            msgspec.json.encode(one.context).decode(),
-        )  # fmt: skip
-        async with connection.transaction():
-            await causes.tell(connection, "call", [told], now)
+            reason = await self._doing.do(connection, bucket, need, lane_of, now)
+        if reason == HELD:
+            log.warning("! campaign %s: a pool of codes is empty, steps wait for it", need.plan.document.name)
+        self._effects[need.enrolment.id, need.visits] = reason
 
 
 def standing_of(one: Enrolment) -> Standing:

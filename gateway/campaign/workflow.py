@@ -39,6 +39,7 @@ from gateway.document import (
     Send,
     Split,
     Step,
+    Subscribe,
     Wait,
     WaitFor,
     seconds_of,
@@ -46,7 +47,7 @@ from gateway.document import (
 from gateway.errors import AudienceFault
 from gateway.experiment import problems_of
 from gateway.happening import Happening, Sought
-from gateway.predicate import CAMPAIGN_PROPERTY, Attribute, Compare, Everyone, Or, Predicate, random_bucket
+from gateway.predicate import CAMPAIGN_PROPERTY, And, Attribute, Compare, Everyone, Or, Predicate, random_bucket
 from gateway.reasons import Reason
 from gateway.routing import Problem
 from gateway.rules import read_window
@@ -153,7 +154,7 @@ class Facts(Struct, kw_only=True):
     happened   when what a step waits for happened
     way        which of a branch's cases holds first
     gone       their cause is none any more: a date that has changed (TR-10)
-    held       what they need is not there yet: looked at again in a minute (TP-5)
+    held       what they need is not there yet, or not done: looked at again in a minute (TP-5, WF-10)
     failed     an effect of theirs came to nothing: the reason
     """
 
@@ -260,13 +261,13 @@ def advance(plan: Plan, one: Standing, facts: Facts, now: datetime, salt: str, d
             return _left(one, DONE)
         case Send() | Ask():
             if one.id in facts.held and _why_not(one, facts) is None:
-                return Outcome(
-                    place=one.step, visits=one.visits, step_at=one.step_at, until_at=now + timedelta(seconds=HELD_S)
-                )
+                return _held(one, now)
             if (failed := _why_not(one, facts)) is not None:
                 return _go(plan, one, at.otherwise, now, failed, due)
             return _go(plan, one, at.next, now, DONE, due)
         case _:
+            if one.id in facts.held:
+                return _held(one, now)
             failed = facts.failed.get(one.id)
             return _go(plan, one, at.next if failed is None else at.otherwise, now, failed or DONE, due)
 
@@ -314,6 +315,10 @@ def _arrived(
 
 def _stays(one: Standing) -> Outcome:
     return Outcome(place=one.step, visits=one.visits, step_at=one.step_at, until_at=one.until_at)
+
+
+def _held(one: Standing, now: datetime) -> Outcome:
+    return Outcome(place=one.step, visits=one.visits, step_at=one.step_at, until_at=now + timedelta(seconds=HELD_S))
 
 
 def _left(one: Standing, reason: int) -> Outcome:
@@ -522,8 +527,26 @@ def _placed(reading: _Reading, here: int, step: Step, key: str) -> At:
             )  # fmt: skip
         case EnterWorkflow() if step.workflow == reading.document.name:
             reading.problems.append((f"{key}.workflow", "another workflow", repr(step.workflow)))
+        case Subscribe():
+            return At(
+                step=step, next=next_, sought=_yes_to(reading, step, key),
+                otherwise=reading.place(step.otherwise or step.next, here, f"{key}.otherwise"),
+            )  # fmt: skip
     otherwise = getattr(step, "on_fail", "") or step.next
     return At(step=step, next=next_, otherwise=reading.place(otherwise, here, f"{key}.on_fail"))
+
+
+def _yes_to(reading: _Reading, step: Subscribe, key: str) -> Sought:
+    """Say which answer is a proof of consent: yes, to a question of this workflow."""
+    asked = next((one for one in reading.steps if isinstance(one, Ask) and one.name == step.answer), None)
+    if asked is None or asked.question.get("type") != "yes_no":
+        found = "no such step" if asked is None else f"a question of type {asked.question.get('type')!r}"
+        expected = "a step that asks a question of type yes_no: a consent needs its proof (CN-2)"
+        reading.problems.append((f"{key}.answer", expected, f"{step.answer!r}, {found}"))
+    document = reading.document.name
+    said = (("question", step.answer), (CAMPAIGN_PROPERTY, document))
+    trees = tuple(Compare(Attribute((name,)), "=", value) for name, value in said)
+    return Sought(event=ANSWERED, where=And((*trees, Compare(Attribute(("value",)), "=", True))))
 
 
 def _trigger(reading: _Reading) -> Sought | None:

@@ -265,6 +265,11 @@ async def unknown(connection: Connection, bucket: int, some: Sequence[tuple[int,
     return [(number, one) for number, one in some if (number, one.key) not in known]
 
 
+async def is_said(connection: Connection, bucket: int, number: int, key: str) -> bool:
+    """Say whether something was said already, by its key."""
+    return bool(await connection.fetch(query("known_messages"), bucket, [number], [key]))
+
+
 async def audience_ids(connection: Connection, names: Iterable[str]) -> dict[int, str]:
     """Find the watched audiences that rules name."""
     rows = await connection.fetch(query("ids_of_audiences"), sorted(set(names)))

@@ -450,6 +450,18 @@ async def issue(connection: Connection, sent: Sequence[tuple[Held, Ended]], pool
         )  # fmt: skip
 
 
+async def issue_now(connection: Connection, pool: Pool, key: str, now: datetime) -> datetime | None:
+    """Write down that a key has its code from now on, whichever message names it; -> when it ends, None: never."""
+    ends_at = pool.coupon.expires_at(now)
+    async with connection.transaction():
+        held = [one.id for one in await hold(connection, [(pool.id, key)]) if one.issued_at is None]
+        nothing = [None] * len(held)
+        await connection.execute(
+            query("issue_coupons"), held, [now] * len(held), [ends_at] * len(held), nothing, nothing, nothing, nothing
+        )
+    return ends_at
+
+
 async def begin_life(
     connection: Connection, tried: Sequence[tuple[Held, Ended]], pools_by_id: Mapping[int, Pool]
 ) -> None:

@@ -130,6 +130,7 @@ PLACES: dict[str, Place] = {
     "campaign_run": LOCAL,
     "campaign_tick": LOCAL,
     "listened": LOCAL,
+    "webhook_call": LOCAL,
     "link": BY_BUCKET,
     "click": BY_BUCKET,
     "page_entry": BY_BUCKET,

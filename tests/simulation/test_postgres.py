@@ -27,6 +27,7 @@ NOT_THE_WORKERS = {
     "aggregates.sql": ("aggregates", "sessions"),
     "blocks.sql": ("blocks",),
     "brands.sql": ("brands",),
+    "calls.sql": ("calls",),
     "campaigns.sql": ("campaigns",),
     "consents.sql": ("consents",),
     "conversations.sql": ("conversations",),
@@ -54,6 +55,7 @@ NOT_THE_WORKERS = {
     "sources.sql": ("sources",),
     "traces.sql": ("traces",),
     "watched.sql": ("watched",),
+    "templates.sql": ("templates",),
     "ticks.sql": ("ticks",),
 }
 # Single ones of files that workers need: the latencies of a report, what writes the page that the
