@@ -115,6 +115,11 @@ KINDS: Mapping[str, Kind] = {
             "now": "how it is since",
         },
     ),
+    "campaign.paused": Kind(
+        "a campaign cannot be carried out and stands, so that the others go on; somebody should look",
+        "the campaign",
+        {"why": "what went wrong"},
+    ),
     "experiment.arm_stopped": Kind(
         "nobody gets a variant any more: people leave, or messages fail, twice as often as with the best of the others",
         "the experiment",

@@ -22,7 +22,7 @@ from gateway import predicate
 from gateway.brand import BrandSettings, with_footer
 from gateway.campaign.rendering import ABORTED, MISSING, TOO_LONG, Renderer
 from gateway.campaign.workflow import Plan
-from gateway.document import Ask, Document, Send
+from gateway.document import Ask, Document, IssueCoupon, Send
 from gateway.errors import StoreError
 from gateway.message import MessageClass, Refusal
 from gateway.person import hash_of
@@ -31,7 +31,7 @@ from gateway.store import coupons, links
 from gateway.store.coupons import Code, Pool
 from gateway.store.links import Linked
 from gateway.store.postgres import Connection
-from gateway.template import Template
+from gateway.template import Coupon, Template
 
 ENROLMENT_FIELD = "#enrolment"
 TEXT_FIELD = "text"
@@ -154,6 +154,11 @@ class Composer:
         return rows, reasons
 
 
+def class_of(document: Document, step: Send | Ask) -> MessageClass:
+    """Say which class the messages of a step are of."""
+    return MessageClass[((step.class_ if isinstance(step, Send) else "") or document.class_).upper()]
+
+
 def template_of(document: Document, step: Send | Ask, class_: MessageClass, text: str = "") -> Template:
     """Make the template of a step: its text and languages, or that of a variant, and the defaults of the document."""
     return Template(
@@ -163,8 +168,15 @@ def template_of(document: Document, step: Send | Ask, class_: MessageClass, text
         defaults=document.defaults,
         class_=class_.name.lower(),  # type: ignore[arg-type]  # its names are those of the class
         shops=document.shops,
+        coupon=Coupon(name=pool) if (pool := _pool_of(document, step)) else None,
         links={name: link.url or "https://example.com/" for name, link in document.links.items()},
     )
+
+
+def _pool_of(document: Document, step: Send | Ask) -> str:
+    """Find whose codes a text may name: its own pool, or that of a step before it; "" = nobody's."""
+    own = step.coupon if isinstance(step, Send) else ""
+    return own or next((one.pool for one in document.steps if isinstance(one, IssueCoupon)), "")
 
 
 def _names(text: str, document: Document) -> bool:

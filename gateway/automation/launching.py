@@ -8,9 +8,11 @@ Not here: what is carried out then (stepping.py), the files (gateway/document.py
 from collections.abc import Mapping
 from datetime import datetime
 
-from _fastpath.template import Template
+import msgspec
+
 from gateway import webhook
 from gateway.automation import staffing
+from gateway.automation.composing import class_of, template_of
 from gateway.campaign import audience, workflow
 from gateway.campaign.audience import Known
 from gateway.campaign.workflow import Plan
@@ -28,16 +30,19 @@ from gateway.document import (
     OnCall,
     OnKeyword,
     OnList,
+    Send,
     Step,
     Webhook,
 )
 from gateway.errors import AudienceFault, StoreError
+from gateway.link import problems_of as link_problems
 from gateway.predicate import InSegment, Predicate, walk
 from gateway.question import question_of
 from gateway.routing import Problem
 from gateway.store import campaigns, causes, conversations, coupons, experiments, people, selection, watched
 from gateway.store.campaigns import Campaign
 from gateway.store.postgres import Connection
+from gateway.template import read_template
 
 
 class Unfit(StoreError):
@@ -62,11 +67,8 @@ async def check(
         problems.append(("brand", known, repr(document.brand)))
     elif document.programme and document.programme not in settings.brand(document.brand).programmes:
         problems.append(("programme", "a programme of the brand", repr(document.programme)))
-    for place, sending in plan.sends():
-        try:
-            Template(sending.text)
-        except ValueError as error:
-            problems.append((f"steps[{place}].text", "a text with fields", str(error)))
+    if not problems:
+        problems += await _of_texts(connection, settings, plan)
     kept = {name: one.tree for name, one in (await selection.kept(connection)).items()}
     for key, tree in _conditions(plan):
         problems += [
@@ -118,6 +120,26 @@ async def _of_effect(
         case CreateConversation() if staffing.inbox_of_brand(settings, document.brand) is None:
             return [(key, f"an inbox of brand {document.brand!r} in the settings, [inboxes.NAME]", "none")]
     return []
+
+
+async def _of_texts(connection: Connection, settings: Settings, plan: Plan) -> list[Problem]:
+    """Judge what steps say: the language of it, and whether there is what it names."""
+    document, problems = plan.document, list[Problem]()
+    brand = settings.brand(document.brand)
+    for name, link in document.links.items():
+        problems += link_problems(f"links.{name}", link, ("code",))
+    if document.links and not brand.link_domain:
+        problems.append((f"brands.{document.brand}.link_domain", "a domain of short links, for the links", "none"))
+    for place, step in plan.sends():
+        key = "message" if document.kind == "campaign" else f"steps[{place}]"
+        variants = document.experiment.variants if document.experiment is not None else ()
+        class_ = class_of(document, step)
+        for text in (step.text, *(one.text for one in variants if one.text)):
+            read_template(msgspec.to_builtins(template_of(document, step, class_, text)), key, problems)
+        pool = step.coupon if isinstance(step, Send) else ""
+        if pool and await coupons.find(connection, pool) is None:
+            problems.append((f"{key}.coupon", "a pool that there is (`sluice coupon pool create`)", repr(pool)))
+    return problems
 
 
 async def _of_workflow(connection: Connection, own: str, name: str, place: int) -> list[Problem]:

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from gateway import predicate
 from gateway.automation import sending
-from gateway.automation.composing import HELD, Composer, Person, Recipient
+from gateway.automation.composing import HELD, Composer, Person, Recipient, class_of
 from gateway.automation.effects import Effects, Need
 from gateway.automation.job import Every, Job
 from gateway.automation.staffing import paused
@@ -57,6 +57,8 @@ from gateway.document import (
     Webhook,
     seconds_of,
 )
+from gateway.errors import StoreError
+from gateway.events import event
 from gateway.experiment import CONTROL, allocation_of, arm_to_send, in_global_control
 from gateway.gate import Gate
 from gateway.happening import Sought
@@ -72,6 +74,7 @@ from gateway.store import (
     conversations,
     coupons,
     enrolments,
+    events,
     experiments,
     happenings,
     jobs,
@@ -100,6 +103,9 @@ IDLE_S = 0.1
 LOOK_S = 0.5
 FORGET_S = 600.0
 CALENDAR_S = 1.0
+# Of an event; and of no lane.
+MOST_WHY = 500
+NO_LANE = 0
 # All buckets of one occurrence, of millions of people.
 PATIENCE_S = 600.0
 # A run of a step is open for so long; the next one takes what comes then.
@@ -169,6 +175,8 @@ class Stepping(Job):
         self._codes: dict[tuple[int, int], Code] = {}
         # Those that a text has not taken yet, with the step they were reserved for.
         self._reserved: dict[tuple[int, int], tuple[int, int, int]] = {}
+        # Whose people are looked at now.
+        self._current = 0
         self._arms: dict[tuple[int, int], int] = {}
         self._experiments: dict[str, experiments.Kept] = {}
         # Of links, which nobody may guess.
@@ -223,8 +231,16 @@ class Stepping(Job):
         for bucket in found:
             more = True
             while more:
-                async with postgres.deadline(connection, self.STEP_S, "steps of campaigns"):
-                    more = await self._bucket(connection, bucket)
+                self._current = 0
+                try:
+                    async with postgres.deadline(connection, self.STEP_S, "steps of campaigns"):
+                        more = await self._bucket(connection, bucket)
+                except (Lost, asyncio.CancelledError):
+                    raise
+                except Exception as error:  # of one campaign; the others go on
+                    if not self._current or (isinstance(error, StoreError) and error.retryable):
+                        raise
+                    await self._stop_campaign(connection, self._current, error)
         async with postgres.deadline(connection, self.STEP_S, "texts for lanes"):
             moved, more = await sending.move(connection, 0, BUCKETS - 1, self._wall())
         self.sent += moved
@@ -234,6 +250,20 @@ class Stepping(Job):
         if more:
             self._heard.set()
         return bool(found or moved)
+
+    async def _stop_campaign(self, connection: Connection, campaign: int, error: Exception) -> None:
+        """Pause a campaign that cannot be carried out, and tell: the others would wait behind it for ever."""
+        name, now = self._names[campaign], self._wall()
+        log.error("! campaign %s is paused, it cannot be carried out: %s", name, error, exc_info=error)
+        async with postgres.deadline(connection, self.STEP_S, "campaigns"), connection.transaction():
+            held = await campaigns.hold(connection, name)
+            if held.state == "live":
+                await campaigns.go(connection, held, "paused", now)
+                told = event("campaign.paused", now, name, why=str(error)[:MOST_WHY])
+                await events.take_turn(connection, NO_LANE)
+                await events.append(connection, NO_LANE, [told])
+        self._live.pop(campaign, None)
+        self._paused.append(campaign)
 
     async def _tick(self, connection: Connection, now: datetime) -> None:
         """Bring those whom the calendar brings."""
@@ -250,7 +280,7 @@ class Stepping(Job):
                     brought += await act(connection, bucket)
             return brought
 
-        for one in self._live.values():
+        for one in list(self._live.values()):
             if _is_over(one.plan, now):
                 continue
             document = one.plan.document
@@ -276,25 +306,35 @@ class Stepping(Job):
             paused = []
             for one in await campaigns.every(connection):
                 self._names[one.id] = one.name
-                if not one.live_version:
-                    continue
-                plan = await self._plan(connection, one.id, one.live_version)
-                if one.state == "paused":
+                try:
+                    if one.live_version and (found := await self._stands(connection, one, now)) is not None:
+                        live[one.id] = found
+                    if one.state == "paused":
+                        paused.append(one.id)
+                except Exception as error:  # of one campaign; the others go on
+                    if isinstance(error, StoreError) and error.retryable:
+                        raise
+                    await self._stop_campaign(connection, one.id, error)
                     paused.append(one.id)
-                elif one.state == "ended" or (_is_over(plan, now) and plan.document.at_end != "drain"):
-                    await self._end(connection, one, now)
-                elif one.state == "live":
-                    self._launched[one.id] = one.launched_at or now
-                    live[one.id] = Live(
-                        id=one.id, version=one.live_version, plan=plan, subject=await subject_of(connection, plan)
-                    )
-                    if plan.document.experiment is not None:
-                        kept = await experiments.named(connection, plan.document.experiment.name)
-                        if kept is not None:
-                            self._experiments[kept.body.name] = kept
-                    for place, step in plan.sends():
-                        await self._open(connection, one.id, one.live_version, place, step, plan, now)
             self._live, self._paused = live, paused
+
+    async def _stands(self, connection: Connection, one: campaigns.Campaign, now: datetime) -> Live | None:
+        """Make ready what a campaign needs; -> it, if people may enter it."""
+        plan = await self._plan(connection, one.id, one.live_version)
+        is_over = _is_over(plan, now) and plan.document.at_end != "drain"
+        if one.state == "ended" or (one.state == "live" and is_over):
+            await self._end(connection, one, now)
+        if one.state != "live" or is_over:
+            return None
+        self._launched[one.id] = one.launched_at or now
+        if plan.document.experiment is not None:
+            kept = await experiments.named(connection, plan.document.experiment.name)
+            if kept is not None:
+                self._experiments[kept.body.name] = kept
+        for place, step in plan.sends():
+            await self._open(connection, one.id, one.live_version, place, step, plan, now)
+        subject = await subject_of(connection, plan)
+        return Live(id=one.id, version=one.live_version, plan=plan, subject=subject)
 
     async def _plan(self, connection: Connection, campaign: int, version: int) -> Plan:
         key = (campaign, version)
@@ -453,6 +493,7 @@ class Stepping(Job):
         for one in found:
             by_campaign.setdefault(one.campaign.id, []).append(one)
         for campaign, some in by_campaign.items():
+            self._current = campaign
             plan = some[0].campaign.plan
             asked = sorted({one.profile for one in some})
             if plan.filter is not None:
@@ -493,6 +534,7 @@ class Stepping(Job):
                 groups.setdefault((one.campaign, one.version, standing.step, standing.visits > 0), []).append(id_)
             ready = set()
             for (campaign, version, place, is_there), ids in groups.items():
+                self._current = campaign
                 plan = await self._plan(connection, campaign, version)
                 some = [at[id_] for id_ in ids]
                 facts, later = await self._look_at(connection, bucket, plan, place, some, is_there, now)
@@ -813,6 +855,7 @@ class Stepping(Job):
         missing: dict[tuple[int, int], int] = {}
         ids = count(profiles.first_id(now, self._chance))
         for key, some in texts.items():
+            self._current = key[0]
             sends, plan = self._sends[key], self._plans[key[0], key[1]]
             composer = sends.composer
             workspace = self._settings.brand(plan.document.brand).zone
@@ -906,11 +949,6 @@ def recipient_of(one: Enrolment, visits: int, arm: int = 0) -> Recipient:
     """Say who is written to at a visit."""
     assert one.number is not None
     return Recipient(enrolment=one.id, visit=visits, number=one.number, arm=arm)
-
-
-def class_of(document: Document, step: Send | Ask) -> MessageClass:
-    """Say which class the messages of a step are of."""
-    return MessageClass[((step.class_ if isinstance(step, Send) else "") or document.class_).upper()]
 
 
 def sender_of(document: Document, step: Send | Ask) -> str:

@@ -35,7 +35,13 @@ async def problems(shop: Shop, text: str) -> list[str]:
 
 async def test_names_that_nothing_has_are_refused_with_their_place(shop: Shop) -> None:
     assert await problems(shop, TEXT.replace('"acme"', '"acmee"')) == ["brand"]
-    assert await problems(shop, TEXT.replace("Hi", "Hi {{ ")) == ["steps[0].text"]
+    [place] = await problems(shop, TEXT.replace("Hi", "Hi {{ "))
+    assert place.startswith("message.text: line 1")
+    [place] = await problems(shop, TEXT.replace('"Hi"', '"Hi {{ coupon.code }}"'))
+    assert place.startswith("message.text: line 1")
+    assert await problems(shop, TEXT.replace('"Hi"', '"Hi", coupon = "none"')) == ["message.coupon"]
+    linked = 'links = {shop = {url = "http://a.example/"}}\n' + TEXT
+    assert await problems(shop, linked) == ["links.shop.url", "brands.acme.link_domain"]
     assert await problems(shop, "filter = \"in_segment('gone')\"\n" + TEXT) == ["filter"]
     on = TEXT.replace('on = "event"\nevent = "seen"', 'on = "audience"\naudience = "gone"')
     assert await problems(shop, on) == ["trigger.audience"]
@@ -72,3 +78,12 @@ async def test_ended_campaign_is_told_of_nothing(shop: Shop) -> None:
     assert await shop.connection.fetchval("SELECT name FROM listened") == "seen"
     await launching.set_state(shop.connection, "c", "ended", shop.now)
     assert await shop.connection.fetchval("SELECT count(*) FROM listened") == 0
+
+
+async def test_full_language_of_texts_is_taken(shop: Shop) -> None:
+    """TP-1."""
+    await shop.people([447700900001], {"vip": True})
+    await shop.apply(TEXT.replace('"Hi"', '"{% if vip %}Dear{% else %}Hi{% endif %} {{ event.n|default(1) }}"'))
+    await shop.tells(447700900001, "seen", {"n": 7})
+    await shop.goes_on()
+    assert await shop.texts() == [(447700900001, "Dear 7")]

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from gateway.automation import launching
+from gateway.automation.composing import Composer
 from gateway.coupon import Coupon, Discount
 from gateway.reasons import Reason
 from gateway.store import coupons, experiments, lists
@@ -364,3 +365,35 @@ async def test_rest_waits_for_the_winner_and_gets_that(shop: Shop) -> None:
     after = dict(await shop.texts())
     assert len(after) == len(numbers)
     assert {after[number][0] for number in set(numbers) - {number for number, _ in before}} == {"B"}
+
+
+async def test_campaign_that_cannot_be_carried_out_is_paused_and_told_and_others_go_on(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = list(range(447700900000, 447700900020))
+    await shop.people(numbers)
+    await shop.apply(WORK.replace('"work"', '"bad"') + '[[steps]]\ndo = "send"\ntext = "bad"\n')
+    await shop.apply(WORK.replace('"work"', '"good"') + '[[steps]]\ndo = "send"\ntext = "good"\n')
+    rows = Composer.rows
+
+    async def fails(self: Composer, *arguments: Any) -> Any:
+        if self.text == "bad":
+            raise ValueError("of its own")
+        return await rows(self, *arguments)
+
+    monkeypatch.setattr(Composer, "rows", fails)
+    for number in numbers:
+        await shop.tells(number, "began")
+    await shop.goes_on(timedelta(minutes=1))
+    assert sorted(await shop.texts()) == [(number, "good") for number in numbers]
+    states = await shop.connection.fetch("SELECT name, state FROM campaign ORDER BY name")
+    assert [tuple(row) for row in states] == [("bad", "paused"), ("good", "live")]
+    assert await shop.connection.fetchval("SELECT subject FROM event WHERE kind = 'campaign.paused'") == "bad"
+    # Nobody was lost: who had entered goes on when it is resumed.
+    monkeypatch.undo()
+    await launching.set_state(shop.connection, "bad", "live", shop.now)
+    await shop.goes_on(timedelta(minutes=1))
+    entered = await shop.connection.fetchval(
+        "SELECT count(*) FROM enrolment e JOIN campaign c ON c.id = e.campaign WHERE c.name = 'bad' AND e.state < 2"
+    )
+    assert len(await shop.texts("bad")) == entered
