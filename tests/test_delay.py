@@ -156,7 +156,7 @@ def test_dates_of_triggers_are_read_from_words() -> None:
         ),
         (read_date, {"attribute": ""}, "step.wait.attribute", "the name", "''"),
     ],
-    ids=str,
+    ids=lambda one: one.__name__ if callable(one) else str(one),
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_place(reader: Any, value: Any, where: str, expected: str, found: str) -> None:
     problems = refused(reader, value)
