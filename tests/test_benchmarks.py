@@ -279,6 +279,7 @@ def test_kannel_submits_what_it_accepted() -> None:
     assert (found["accepted"], found["responses"], found["receipts"]) == (200, 200, 200)
 
 
+@pytest.mark.covers("X.2")
 @pytest.mark.slow
 def test_lives_are_run() -> None:
     result = result_of("end_to_end", "--rounds", "1", "--messages", "2000")

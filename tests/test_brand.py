@@ -17,6 +17,7 @@ def judged(**values: Any) -> list[Problem]:
     return problems
 
 
+@pytest.mark.covers("S1.29", "S4.40")
 def test_a_brand_has_the_caps_of_CP_1_unless_it_says_others() -> None:
     gate = gate_of_brand("acme", BrandSettings(), MessageClass.BULK)
     assert [cap.words for cap in gate.caps] == ["1 per day", "4 per 7d", "1 per 7d tagged exclusive"]
@@ -75,6 +76,7 @@ def test_every_problem_of_a_brand_is_told_at_once_and_a_good_one_has_none() -> N
     assert judged(zone="Europe/London", country="GB", windows={"shop": {"mon-sat": ["09:00-19:00"]}}) == []
 
 
+@pytest.mark.covers("S4.33")
 def test_promotional_texts_end_with_the_footer_once() -> None:
     brand = BrandSettings(footer="STOP to 12345")
     assert with_footer("Sale!", brand, MessageClass.BULK) == "Sale!\nSTOP to 12345"

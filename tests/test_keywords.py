@@ -103,6 +103,7 @@ def test_cn_5_labelled_set_is_large_enough_and_says_nothing_twice() -> None:
             assert not set(one["stop"]) & set(one["plain"])
 
 
+@pytest.mark.covers("S4.34")
 @pytest.mark.parametrize("half", ["tuned", "held"])
 def test_cn_5_recall_is_99_in_a_hundred_and_false_opt_outs_1_in_200(
     half: str, capsys: pytest.CaptureFixture[str]
@@ -202,6 +203,7 @@ def test_cn_5_free_phrasing_of_later_sets_is_read_as_docs_consent_says(capsys: p
         assert recall >= least and false <= most
 
 
+@pytest.mark.covers("S4.35")
 @pytest.mark.parametrize(
     ("text", "wish"),
     [
@@ -251,6 +253,7 @@ def test_cn_5_a_stop_is_seen_through_other_alphabets(disguise: str) -> None:
     assert words().wish(disguise) == "stop"
 
 
+@pytest.mark.covers("S4.34")
 def test_cn_5_every_keyword_of_every_language_is_read_in_either_case_with_marks_around_it() -> None:
     document = tomllib.loads(Path("gateway/keywords.toml").read_text(encoding="utf-8"))
     texts = [text for one in document["languages"].values() for text in (*one["stop"], *one["weak"])]

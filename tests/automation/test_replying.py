@@ -524,7 +524,7 @@ text = "Another time"
 """
 
 
-@pytest.mark.covers("S0.18", "S4.20", "S4.25")
+@pytest.mark.covers("S0.18", "S4.20", "S4.25", "S4.44")
 async def test_in_9_a_workflow_begins_by_a_keyword_asks_and_goes_the_way_of_the_answer(dsn: str) -> None:
     settings = settings_of(dsn)
     shop = await Shop.open(dsn, settings)

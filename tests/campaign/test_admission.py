@@ -68,6 +68,7 @@ def test_three_texts_a_day_are_the_law_in_florida_and_nowhere_else_even_for_a_by
         assert asked(rules_of(gate), [number], now=afternoon, contacts=had)[number][0] == verdict
 
 
+@pytest.mark.covers("S3.26", "S4.39")
 def test_a_calendar_day_is_the_recipients_CP_1():
     """23:30 UTC was yesterday in London and is today in Berlin's terms; 19:00 New York time is not midnight there."""
     gate = Gate(needs="none", caps=(Cap(limit=1, per="day"),), gap_s=0)
@@ -77,6 +78,7 @@ def test_a_calendar_day_is_the_recipients_CP_1():
     assert found[LONDON][0] == 0 and found[4915112345678][0] == -100
 
 
+@pytest.mark.covers("S4.40", "S3.27")
 def test_a_cap_counts_the_classes_and_tags_that_it_names_and_limits_those_classes_CP_2():
     gate = Gate(needs="none", gap_s=0, caps=(Cap(limit=1, per="7d", tags=("exclusive",)),), tags=("exclusive",))
     rules = rules_of(gate, tags={"exclusive": 3})

@@ -92,6 +92,7 @@ def agrees(found: Window, zone: str, begin: datetime, days: int, days_off: froze
         assert any(a <= second < b for a, b in pieces) is is_open, (zone, moment, moment.astimezone(zones.zone(zone)))
 
 
+@pytest.mark.covers("S3.23", "S2.21")
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(windows, st.sampled_from(EVERY_ZONE), st.integers(0, 400), st.integers(0, 1439))
@@ -251,6 +252,7 @@ def test_shops_own_hours_are_by_the_shops_clock_s1_9() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.covers("S4.38")
 @pytest.mark.parametrize("class_", list(MessageClass))
 def test_only_promotional_messages_wait_for_the_morning_qh_10(class_: MessageClass) -> None:
     hours = Hours(Rules(class_=class_, layers=(Layer(name="brand", window=window("10:00-11:00")),)))
@@ -284,6 +286,7 @@ def test_windows_that_leave_no_time_together_are_named() -> None:
 # Places.
 
 
+@pytest.mark.covers("S3.23")
 def test_with_several_places_it_must_be_open_in_each_qh_4() -> None:
     hours = Hours(BULK)
     places = (Place("America/New_York", "US", "FL"), Place("America/Chicago", "US", "FL"))
@@ -400,6 +403,7 @@ OPEN = Answer(True, 20_000, 60_000, False)
 SHUT = Answer(False, 10_000, 60_000, False)
 
 
+@pytest.mark.covers("S3.24")
 def test_message_outside_its_window_is_held_skipped_or_given_up_qh_5() -> None:
     assert judged(OPEN, 10_000).act == "send"
     assert judged(SHUT, 10_000) == ("hold", 60_000, "outside_window")

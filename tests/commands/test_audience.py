@@ -128,6 +128,7 @@ def test_an_audience_is_watched_and_watched_no_more(peopled: str) -> None:
     assert run(peopled, "watch", "vienna")[0] == run(peopled, "unwatch", "vienna")[0] == 65
 
 
+@pytest.mark.covers("S0.14")
 def test_sg_9_scores_are_made_at_once_and_shown_by_group(peopled: str) -> None:
     code, output = run(peopled, "rfm")
     assert code == 65 and "none yet" in output

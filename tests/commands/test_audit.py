@@ -16,6 +16,7 @@ def acme(settings, tmp_path):
         file.write(BRAND)
 
 
+@pytest.mark.covers("S3.28")
 def test_who_passes_over_caps_needs_a_permission_for_what_advertises_and_is_written_down_CP_6(
     sluice,
     queue,

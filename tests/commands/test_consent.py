@@ -1,8 +1,11 @@
 """`sluice consent`: from a file, by hand and by the feed into the ledger, and the proof of it out again."""
 
+import pytest
+
 GRANT = ("--brand", "acme", "--wording", "Texts of Acme", "--method", "box ticked")
 
 
+@pytest.mark.covers("S4.32")
 def test_consent_is_recorded_taken_back_shown_and_proven(sluice, queue):
     sluice("migrate")
     result = sluice("consent", "grant", "+447700900123", *GRANT)

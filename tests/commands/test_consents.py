@@ -93,6 +93,7 @@ def test_a_time_says_its_offset() -> None:
     assert time_of("2026-03-01T12:00:00") is None is time_of("yesterday")
 
 
+@pytest.mark.covers("S4.32")
 def test_cn_13_a_proof_is_a_page_and_json_and_says_when_the_chain_is_broken() -> None:
     fact = Fact(
         number=447700900001, brand="<acme>", class_="promotional", action="grant", source="form", recorded_at=NOW,

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 
 def write(path: Path, lines: list[Any]) -> Path:
     path.write_text("".join(one if isinstance(one, str) else json.dumps(one) + "\n" for one in lines), encoding="utf-8")
@@ -15,6 +17,7 @@ def event(number: int, **more: Any) -> dict[str, Any]:
     return {"event_id": str(number), "name": "visit", "external_id": f"c{number % 7}", "occurred_at": at, **more}
 
 
+@pytest.mark.covers("S0.4")
 def test_ev_1_the_same_file_again_changes_nothing_and_a_refusal_names_its_line(sluice, queue, tmp_path):
     file = write(tmp_path / "visits.jsonl", [event(1), event(2, occurred_at=None), "{\n", event(3), event(1)])
     result = sluice("events", "import", str(file))

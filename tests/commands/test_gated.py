@@ -47,6 +47,7 @@ def given(dsn, states, people=(), contacted=()):
     asyncio.run(write())
 
 
+@pytest.mark.covers("S4.31")
 def test_people_of_a_file_pass_the_gate_of_a_brand_each_with_a_reason(sluice, queue, people, acme, dsn):
     given(dsn, {FIRST + at: 2 for at in range(12)} | {FIRST + 12: 1}, contacted=[FIRST, FIRST + 1])
     result = sluice("send", "--contacts", people(20), *AS_ACME)
@@ -70,6 +71,7 @@ def test_who_has_agreed_to_a_brand_is_written_to_by_its_programme_CN_7(sluice, q
     assert "acme/club: promotional none, transactional granted, night none" in told
 
 
+@pytest.mark.covers("S2.25", "S3.29", "S2.8")
 def test_a_run_over_an_audience_tells_of_everybody_in_it_SG_6_SG_10(sluice, queue, acme, dsn):
     crowd = [
         *(Person(number=FIRST + at, attributes={"city": "Wien"}) for at in range(10)),
@@ -124,6 +126,7 @@ def test_an_audience_that_is_not_kept_and_words_that_are_none_are_refused(sluice
     assert result.code == 65 and "nobody to send to" in result.err
 
 
+@pytest.mark.covers("S1.10")
 def test_a_run_at_local_time_says_when_it_leaves_in_each_zone_before_it_is_sent_QH_8(sluice, queue, people, acme, dsn):
     crowd = [Person(number=number, attributes={"city": "x"}) for number in (FIRST, FIRST + 1, 12125550100)]
     given(dsn, {person.number: 2 for person in crowd}, crowd)

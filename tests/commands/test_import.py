@@ -3,6 +3,8 @@
 import signal
 from pathlib import Path
 
+import pytest
+
 
 def people_file(path: Path, rows: int) -> Path:
     lines = [f"c{at},+4915{112000000 + at},p{at}@example.com,{at % 500}" for at in range(rows)]
@@ -80,6 +82,7 @@ def test_cn_2_consent_columns_make_those_marketable_who_said_when_and_to_what(sl
     assert queue("SELECT count(*) FROM consent") == [(1,)]
 
 
+@pytest.mark.covers("S0.4")
 def test_im_9_receipts_of_a_till_count_once_in_whatever_files_they_come(sluice, queue, tmp_path):
     head = "card,till,receipt,at,total\n"
     one, two = "77,1,100,2026-03-01 10:00,12.50\n", "77,1,101,2026-03-02 10:00,7.50\n"

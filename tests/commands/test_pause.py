@@ -20,6 +20,7 @@ def test_pause_is_obeyed_by_the_worker_that_runs_and_its_reason_is_shown(sluice,
     assert "carrier north: paused since" in shown and "asked by the\\x1b carrier" in shown
 
 
+@pytest.mark.covers("X.5")
 def test_campaign_country_and_sender_are_named_as_people_name_them(sluice, queue, people):
     sluice("send", "--contacts", people(3), "--text", "hello", "--carrier", "north", "--name", "spring", "--detach")
     ((run,),) = queue("SELECT id FROM run")

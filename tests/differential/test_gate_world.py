@@ -285,6 +285,7 @@ class World:
             campaigns = [campaign for campaign in campaigns if campaign.waiting]
 
 
+@pytest.mark.covers("S4.31", "S4.33")
 def test_no_message_leaves_against_what_holds_and_everybody_has_one_end_invariants_1_2_3_4_5_6_11() -> None:
     world = World(1)
     world.go_on(DECISIONS)

@@ -155,6 +155,7 @@ async def test_a_run_whose_gate_cannot_be_read_is_held_and_sends_nothing(dsn: st
         assert (await e.audit(run)).taken == []
 
 
+@pytest.mark.covers("S2.21", "S3.24", "S4.38")
 async def test_at_night_a_chunk_waits_whole_for_the_morning_of_its_recipients_QH_5(keeper: Keeper) -> None:
     gate = Gate(needs="none", spread_s=0)
     run = await keeper.run(numbers(100), gate)
@@ -166,6 +167,7 @@ async def test_at_night_a_chunk_waits_whole_for_the_morning_of_its_recipients_QH
     assert await keeper.ask(run, gate) == {"send": 100}
 
 
+@pytest.mark.covers("S3.23")
 async def test_who_waits_in_another_zone_waits_in_a_chunk_of_his_own_and_nobody_else_does_QH_3(keeper: Keeper) -> None:
     """California is asleep at noon in London; who says that his clock is London's is not."""
     gate = Gate(needs="none", spread_s=0)
@@ -200,6 +202,7 @@ async def test_with_less_than_five_minutes_left_nobody_is_written_to_QH_6(keeper
     assert batch.closes_at == (NEAR_THE_END + timedelta(minutes=4)).timestamp()
 
 
+@pytest.mark.covers("X.4", "S4.38")
 async def test_no_message_may_lie_with_the_carrier_beyond_the_window_of_its_own_recipient_QH_6(keeper: Keeper) -> None:
     """Noon in London is one in Madrid: eight hours are left there, and seven here."""
     gate = Gate(needs="none", spread_s=0)
@@ -235,6 +238,7 @@ async def test_a_claim_that_is_repeated_reserves_nothing_twice_CP_3(keeper: Keep
     assert await keeper.ask(other, gate) == {"cap:0": 20}
 
 
+@pytest.mark.covers("S3.26", "S4.39", "S1.29")
 async def test_64_gates_that_race_for_one_place_let_one_message_pass_CP_3(keeper: Keeper) -> None:
     gate = Gate(needs="none", caps=(Cap(limit=1, per="day"),), gap_s=0)
     people = numbers(8)
@@ -323,6 +327,7 @@ async def test_messages_of_an_open_run_to_one_number_count_against_each_other_an
         assert await admission.acts(e.connection, lane, [copy]) == {copy: (lane << 58) ^ chunks[1]}
 
 
+@pytest.mark.covers("S3.25")
 async def test_of_two_runs_within_a_quarter_of_an_hour_the_one_of_higher_priority_has_the_place_CP_4(
     keeper: Keeper,
 ) -> None:

@@ -44,6 +44,7 @@ def written(template: str, settings: CarrierSettings, values: list[str | None]) 
     return found
 
 
+@pytest.mark.covers("X.4")
 def test_settings_of_the_carrier_stand_in_every_message() -> None:
     settings = carrier(
         source="12345", source_ton=2, source_npi=1, dest_ton=0, dest_npi=8, plus=True, service_type="CMT",

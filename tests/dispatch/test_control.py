@@ -48,6 +48,7 @@ async def rests(workers: list[Worker]) -> bool:
     return submitted(workers) == before
 
 
+@pytest.mark.covers("X.5")
 async def test_two_workers_stop_within_a_second_of_a_pause_and_go_on_after_it(dsn: str, ledger: Path) -> None:
     async with engine(dsn, ledger, responses=Responses(delay_ms=1)) as e:
         e.carrier_settings = {"tps": 500, "adaptive": False, "binds": 2}
@@ -98,6 +99,7 @@ async def test_worker_that_starts_reads_the_orders_before_it_claims(dsn: str, le
         await e.ends(run)
 
 
+@pytest.mark.covers("X.5")
 @pytest.mark.parametrize("scope", ["campaign", "country", "sender"])
 async def test_paused_part_rests_claimed_or_not_while_the_others_go_on(dsn: str, ledger: Path, scope: str) -> None:
     async with engine(dsn, ledger, responses=Responses(delay_ms=1)) as e:

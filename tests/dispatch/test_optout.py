@@ -168,6 +168,7 @@ async def test_who_is_stopped_where(
     assert fake.heard == ([heard] if heard else []) and len(events) == len(fake.heard)
 
 
+@pytest.mark.covers("S4.35")
 async def test_cn_6_a_yes_of_somebody_who_was_stopped_is_a_start_and_a_help_enters_nothing() -> None:
     fake = FakeStops()
     opt_outs, _, _ = made(fake, help_reply="Acme. Reply STOP to end.")
@@ -262,6 +263,7 @@ def stopped(worker: Worker) -> bool:
     return worker.feed.numbers > 0
 
 
+@pytest.mark.covers("S4.34", "S4.33")
 async def test_stops_of_handsets_end_their_messages_and_are_confirmed_once(dsn: str, tmp_path: Path) -> None:
     """S1, by the simulator's ledger alone: behind the answer to a STOP nothing goes to that handset, but one reply."""
     ledger = tmp_path / "ledger.csv"

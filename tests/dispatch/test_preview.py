@@ -140,6 +140,7 @@ def totals(found: Preview) -> dict[int, int]:
     return added
 
 
+@pytest.mark.covers("S4.31", "S2.25")
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     gate=GATES,
@@ -213,6 +214,7 @@ async def test_of_one_number_every_check_is_told_to_its_end(dsn: str) -> None:
     await postgres.close(connection)
 
 
+@pytest.mark.covers("S1.30", "S4.52")
 async def test_who_has_agreed_can_be_reached_and_was_sent_nothing_for_so_long_is_named_CP_9(dsn: str) -> None:
     await migrate(dsn)
     connection = await postgres.connect(dsn)

@@ -46,6 +46,7 @@ async def yes(connection: Any, number: int, now: datetime, destination: str = "1
     return await requests.confirm(connection, number, destination, "Yes!", id_, now)
 
 
+@pytest.mark.covers("S4.36")
 async def test_cn_4_a_yes_from_the_handset_makes_a_grant_with_both_proofs_over_the_wire(
     dsn: str, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ async def test_cn_4_nobody_is_asked_after_a_no_or_a_yes_or_a_stop_of_the_feed(co
     assert done.numbers == [LONDON + 3] and done.refused[LONDON + 2] == "has a STOP by keyword"
 
 
+@pytest.mark.covers("S4.36")
 async def test_cn_4_a_yes_of_the_next_day_confirms_nothing(connection: Any) -> None:
     await asked(connection, DAY, LONDON)
     assert await yes(connection, LONDON, DAY + timedelta(hours=24)) == []

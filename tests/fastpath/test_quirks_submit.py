@@ -326,6 +326,7 @@ def test_quirk_27_source_is_written_with_the_type_of_number_that_was_set(ton, np
     assert (fields["source_addr_ton"], fields["source_addr_npi"], fields["source_addr"]) == (ton, npi, source)
 
 
+@pytest.mark.covers("X.4")
 def test_quirk_28_validity_is_the_remaining_life_as_the_carrier_reads_it():
     def found(**form: object) -> tuple[str, str]:
         (pdu,), _ = composed("x", expires_at=1000.0, now=100.0, wall_s=86400.0, **form)

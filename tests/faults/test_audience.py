@@ -23,6 +23,7 @@ from tests.fixtures.rig import Rig
 PEOPLE, SHARED, NUMBERLESS, STRANGERS, CAPPED = 3000, 40, 60, 300, 200
 
 
+@pytest.mark.covers("X.1")
 @pytest.mark.slow
 async def test_all_reasons_and_what_was_sent_are_the_audience_though_workers_are_killed(
     tmp_path: Path, data_root: Path

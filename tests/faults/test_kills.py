@@ -51,6 +51,7 @@ async def killed(folder: Path, data_root: Path, parts: tuple[str, ...], seed: in
             ) from None
 
 
+@pytest.mark.covers("X.1")
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("round_", range(ROUNDS))
@@ -61,6 +62,7 @@ async def test_after_kills_of_one_process_the_ledgers_agree(
     await killed(tmp_path, data_root, (part,), round_ * 100 + PARTS.index(part), KILLS)
 
 
+@pytest.mark.covers("X.1")
 @pytest.mark.slow
 @pytest.mark.parametrize("round_", range(ROUNDS))
 async def test_after_kills_of_any_process_the_ledgers_agree(tmp_path: Path, data_root: Path, round_: int) -> None:

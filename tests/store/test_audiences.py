@@ -78,6 +78,7 @@ def found_by_python(tree, now, zone):
     return {at: evaluation.matches(tree, person, terms) for at, person in enumerate(PEOPLE, 1)}
 
 
+@pytest.mark.covers("S0.14")
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     tree=st.one_of(LEAVES, LEAVES, trees()),

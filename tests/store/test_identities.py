@@ -100,6 +100,7 @@ async def test_ev_7_an_address_of_two_customers_stays_with_the_first(tell: Telle
     assert await tell.persons() == [("ada", None, 2), ("bob", None, 1)]
 
 
+@pytest.mark.covers("S3.12")
 async def test_ev_7_two_customers_become_one_only_when_it_is_said(tell: Teller) -> None:
     await tell(Who(external_id="ada"), Who(external_id="bob"))
     await tell(Who(external_id="ada"), absorbs=Who(external_id="bob"))
