@@ -18,6 +18,7 @@ Not here: how it looks (gateway.redirect), keeping it (store/pages.py).
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -37,6 +38,7 @@ MOST_ANSWER = 1000
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _VALUE = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
 _EMAIL = re.compile(r"[^@\s<>\"]{1,64}@[^@\s<>\"]{1,190}\.[^@\s<>\".]{2,63}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
 Text = Annotated[str, Meta(min_length=1, max_length=4000)]
@@ -143,7 +145,13 @@ class ConsentField(Asked, frozen=True, kw_only=True, tag="consent"):
     programme: Annotated[str, Meta(max_length=64)] = ""
 
 
-Field: TypeAlias = TextField | EmailField | ChoiceField | ConsentField
+class BirthdayField(Asked, frozen=True, kw_only=True, tag="birthday"):
+    """A day of birth. Who is younger than `least` years grants nothing by it, and gets nothing that advertises."""
+
+    least: Annotated[int, Meta(ge=1, le=30)] = 16
+
+
+Field: TypeAlias = TextField | EmailField | ChoiceField | ConsentField | BirthdayField
 
 
 class Form(Part, frozen=True, kw_only=True, tag="form"):
@@ -285,7 +293,7 @@ def _texts(page: Page) -> Iterable[str]:
 
 
 def answers_of(form: Form, told: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read what was filled in; -> answers by field, and by field what is wrong: required, long, option, email.
+    """Read what was filled in; -> answers by field, and what is wrong by field: required, long, option, email, date.
 
     What the form does not ask for is passed over; control characters are taken out.
     """
@@ -310,9 +318,35 @@ def answers_of(form: Form, told: Sequence[tuple[str, str]]) -> tuple[dict[str, A
                 wrong[field.name] = "email"
             elif isinstance(field, TextField) and len(values[0]) > field.most:
                 wrong[field.name] = "long"
+            elif isinstance(field, BirthdayField) and _day(values[0]) is None:
+                wrong[field.name] = "date"
         if field.required and not answers.get(field.name):
             wrong[field.name] = "required"
     return answers, wrong
+
+
+def is_of_age(form: Form, answers: Mapping[str, Any], at: date) -> bool | None:
+    """Say whether somebody is as old as the form asks on a day (S4.42); None: it asks, and they did not say.
+
+    Born on 29 February, one is a year older on 1 March.
+    """
+    found: bool | None = True
+    for field in form.fields:
+        if not isinstance(field, BirthdayField):
+            continue
+        born = _day(answers.get(field.name) or "")
+        if born is None:
+            found = None
+        elif at.year - born.year - ((at.month, at.day) < (born.month, born.day)) < field.least:
+            return False
+    return found
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if _DAY.fullmatch(text) else None
+    except ValueError:
+        return None
 
 
 def declared(form: Form, answers: Mapping[str, Any]) -> dict[str, Any]:

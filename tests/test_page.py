@@ -1,6 +1,7 @@
 """Pages as documents: what is wrong has its place, what is filled in is judged (S0.18, S0.25, S0.26)."""
 
 from copy import deepcopy
+from datetime import date
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.page import (
+    BirthdayField,
     ChoiceField,
     Form,
     Theme,
@@ -15,6 +17,7 @@ from gateway.page import (
     contrast,
     declared,
     filled,
+    is_of_age,
     page_of,
     theme_problems,
 )
@@ -103,6 +106,28 @@ def test_some_of_several_are_a_list_in_the_order_of_the_page() -> None:
     assert answers_of(asked, [("days", "We"), ("days", "Mo"), ("days", "")]) == ({"days": ["Mo", "We"]}, {})
     assert answers_of(asked, [("days", "Su")])[1] == {"days": "required"}
     assert answers_of(asked, [("days", "Mo"), ("days", "Su")])[1] == {"days": "option"}
+
+
+@pytest.mark.covers("S4.42")
+@pytest.mark.parametrize(
+    ("born", "at", "expected"),
+    [
+        ("2010-03-02", "2026-03-02", True), ("2010-03-03", "2026-03-02", False), ("2008-02-29", "2024-02-28", False),
+        ("2008-02-29", "2024-02-29", True), ("2008-02-29", "2025-02-28", True), ("2027-01-01", "2026-03-02", False),
+        ("", "2026-03-02", None),
+    ],
+)  # fmt: skip
+def test_whether_somebody_is_of_age_is_counted_in_birthdays(born: str, at: str, expected: bool | None) -> None:
+    asked = Form(name="f", fields=(BirthdayField(name="born", label="Born"),), button="b", thanks="t")
+    answers, wrong = answers_of(asked, [("born", born)])
+    assert wrong == {} and is_of_age(asked, answers, date.fromisoformat(at)) is expected
+    assert is_of_age(form(), {}, date.fromisoformat(at)) is True
+
+
+@pytest.mark.parametrize("born", ["2026-02-30", "yesterday", "20260101", "2026-W01-1", "٢٠٠٠-٠١-٠١", "0000-01-01"])
+def test_what_is_no_day_of_birth_is_asked_again(born: str) -> None:
+    asked = Form(name="f", fields=(BirthdayField(name="born", label="Born"),), button="b", thanks="t")
+    assert answers_of(asked, [("born", born)])[1] == {"born": "date"}
 
 
 @given(st.lists(st.tuples(st.sampled_from(["size", "why", "mail", "more", "x"]), st.text(max_size=40))))

@@ -21,10 +21,10 @@ from gateway.campaign import clicks as rules
 from gateway.campaign.consent import problems, states_at
 from gateway.consent import Fact
 from gateway.link import Target, Verdict
-from gateway.page import ConsentField, Form, Page, declared
+from gateway.page import ConsentField, Form, Page, declared, is_of_age
 from gateway.person import CLICKED, OUR_SOURCE, Item, Who
 from gateway.predicate import CAMPAIGN_PROPERTY, HUMAN, VERDICT_PROPERTY
-from gateway.store import consents, feeds, links, pages, postgres, profiles
+from gateway.store import consents, feeds, links, pages, postgres, profiles, stops
 from gateway.store.links import Click, Decided
 from gateway.store.pages import Entry
 
@@ -151,6 +151,7 @@ class Clicking(Job):
         known: dict[tuple[str, int], Page | None] = {}
         items: list[Item] = []
         facts: list[Fact] = []
+        too_young: set[int] = set()
         for one in entries:
             key = (one.page, one.version)
             if key not in known:
@@ -161,7 +162,11 @@ class Clicking(Job):
                 log.warning("! page %s %d: an entry of its form %s is not told: it is gone", *key, one.form)
                 continue
             items.append(_item_of(one, form, self._targets.get(one.target)))
-            facts += _facts_of(one, page, form, now)
+            of_age = is_of_age(form, one.answers, one.at.date())
+            if of_age:
+                facts += _facts_of(one, page, form, now)
+            elif of_age is False:
+                too_young.add(one.number)
         if items:
             done = await profiles.ingest(connection, items, now, self._chance, self._kinds)
             self.told += done.events
@@ -170,6 +175,13 @@ class Clicking(Job):
                 connection, facts, lambda old, fact: all(_said(one) != _said(fact) for one in old),
                 lambda known: states_at(known, now),
             )  # fmt: skip
+        if too_young:
+            # What a crash has left between is entered once: whom it was entered for is passed over.
+            standing = await stops.standing(connection, sorted(too_young))
+            known_of = {one.number for one in standing if one.is_stop and one.source == "age"}
+            if new := sorted(too_young - known_of):
+                scopes = [stops.PROMOTIONAL] * len(new)
+                await stops.enter(connection, new, scopes, is_stop=True, at=now, source="age", note="said on a page")
         await pages.told(connection, entries)
 
 

@@ -1,6 +1,7 @@
 """Who opened a link is decided and told: only what a human does is anybody's event (TP-7, GL-5, EV-11)."""
 
 from collections.abc import AsyncIterator
+from copy import deepcopy
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -13,7 +14,7 @@ from gateway.campaign.consent import states_at
 from gateway.errors import StoreError
 from gateway.link import Link, Verdict
 from gateway.person import Item, Who
-from gateway.store import consents, jobs, links, membership, pages, postgres, profiles, runs
+from gateway.store import consents, jobs, links, membership, pages, postgres, profiles, runs, stops
 from gateway.store.profiles import ingest
 from tests.fixtures.doors import ADA, BOB, NOW, RUN, SURVEY, Opened
 
@@ -214,6 +215,37 @@ async def test_a_box_that_nobody_ticked_grants_nothing(world: World) -> None:
     await world.round()
     assert len(await world.events("page_submitted")) == 1
     assert (await consents.rows_of(world.connection, [ADA]))[ADA].links == []
+
+
+@pytest.mark.covers("S4.42")
+async def test_s4_42_who_is_too_young_grants_nothing_and_gets_nothing_that_advertises(world: World) -> None:
+    """CN-11: by the reason `age`, which neither a START nor an ordinary answer lifts; once however often it is said."""
+    document = deepcopy(SURVEY)
+    fields: Any = document["blocks"][2]["fields"]  # type: ignore[index]
+    assert fields[0]["name"] == "size"
+    fields.append({"kind": "birthday", "name": "born", "label": "Born on", "attribute": "birthday", "least": 16})
+    await world.opened.page(document)
+    year = NOW.year
+    told = {"form": "sizes", "size": "L", "more": "yes"}
+    silent, young, old = ADA, ADA + 1, ADA + 2
+    for number, born in ((silent, ""), (young, f"{year - 15}-01-01"), (old, f"{year - 17}-01-01")):
+        await world.know(number)
+        for _ in range(2):
+            token = await world.opened.link(PAGE, number, "Ada")
+            await world.opened.visitor().send(f"/p/{token}", told | {"born": born})
+            await world.round()
+    rows = await consents.rows_of(world.connection, [silent, young, old])
+    assert {number: {link.fact.action for link in one.links} for number, one in rows.items() if one.links} == {
+        old: {"grant"}
+    }
+    feed = await world.connection.fetch("SELECT number, scope, is_stop, source FROM stop_feed")
+    assert [tuple(row) for row in feed] == [(young, "promotional", True, "age")]
+    assert not await stops.lift_doubt(world.connection, young, at=world.opened.now)
+    await stops.enter_heard(world.connection, [(young, "*", False)], at=world.opened.now)
+    (standing,) = [one for one in await stops.standing(world.connection, [young]) if one.scope == "promotional"]
+    assert standing.is_stop
+    kept = "SELECT attributes ->> 'birthday' FROM profile WHERE number = $1"
+    assert await world.connection.fetchval(kept, young) == f"{year - 15}-01-01"
 
 
 async def test_an_entry_is_told_by_the_version_that_was_filled_in(world: World) -> None:

@@ -27,6 +27,7 @@ EVERYTHING: dict[str, Any] = {
             {"kind": "email", "name": "mail", "label": "Mail"},
             {"kind": "choice", "name": "size", "label": "Size", "options": ["S", "M"], "required": True},
             {"kind": "choice", "name": "days", "label": "Days", "options": ["Mo", "Tu"], "several": True},
+            {"kind": "birthday", "name": "born", "label": "Born on"},
             {"kind": "consent", "name": "yes", "label": "I agree."}]},
     ],
 }  # fmt: skip
