@@ -434,6 +434,7 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     filter     whom it is for; asked at the entry, when a text is due, and at the gate
     hours      windows of this campaign beside those of the brand: words of docs/quiet-hours.md
     starts_at, ends_at  nobody enters before the one, or from the other on; at_end: what waits then (TR-9)
+    paused_entries  whoever is brought to it while it is paused is not in it, or goes on with it (WF-9)
     tags       of its messages, for caps and for exceptions of that scope
     experiment which of several texts somebody gets, and who gets none (AB-1, AB-2); of a campaign, that has one text
     links      by name, where link.NAME of a text leads
@@ -463,6 +464,7 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     starts_at: str = ""
     ends_at: str = ""
     at_end: Literal["cancel_pending", "drain"] = "cancel_pending"
+    paused_entries: Literal["drop", "queue"] = "drop"
     priority: Annotated[int, Meta(ge=-127, le=127)] = 0
     value: Annotated[int, Meta(ge=0, le=255)] = 0
     expires: Span = "24h"

@@ -5,14 +5,15 @@
 Not here: what is carried out then (stepping.py), the files (gateway/document.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import msgspec
 
 from gateway import webhook
-from gateway.automation import staffing
+from gateway.automation import staffing, turning
 from gateway.automation.composing import class_of, template_of
+from gateway.automation.turning import Under, Way
 from gateway.campaign import audience, workflow
 from gateway.campaign.audience import Known
 from gateway.campaign.workflow import Plan
@@ -39,7 +40,19 @@ from gateway.link import problems_of as link_problems
 from gateway.predicate import InSegment, Predicate, walk
 from gateway.question import question_of
 from gateway.routing import Problem
-from gateway.store import campaigns, causes, conversations, coupons, experiments, people, selection, watched
+from gateway.store import (
+    campaigns,
+    cancels,
+    causes,
+    control,
+    conversations,
+    coupons,
+    experiments,
+    people,
+    runs,
+    selection,
+    watched,
+)
 from gateway.store.campaigns import Campaign
 from gateway.store.postgres import Connection
 from gateway.template import read_template
@@ -192,10 +205,17 @@ async def apply(
     return found, is_new, slips
 
 
-async def launch(connection: Connection, settings: Settings, name: str, now: datetime, by: str = "") -> Campaign:
-    """Have people enter the newest version from now on; those who are under way go on in theirs (WF-8).
+async def launch(
+    connection: Connection, settings: Settings, name: str, now: datetime, by: str = "", way: Way | None = None, *,
+    recomputes: bool = False, say: Callable[[list[Under]], None] = lambda _: None,
+) -> Campaign:  # fmt: skip
+    """Have people enter the newest version from now on.
 
-    raises  Unfit; StoreError: there is none of that name
+    way         what becomes of those who are under way in others (WF-8); None: they go on there, unless a step with
+                people on it is gone: then somebody has to say so
+    recomputes  what those wait for who are moved is reckoned anew (DL-3)
+    say         told who is under way, before anything is done
+    raises      Unfit; StoreError: there is none of that name, or people would be moved to where nothing is
     """
     found = await campaigns.named(connection, name)
     if found is None:
@@ -206,16 +226,26 @@ async def launch(connection: Connection, settings: Settings, name: str, now: dat
         problems.append(("ends_at", "a moment that is still to come", document.ends_at))
     if problems:
         raise Unfit(name, problems)
+    some = await turning.under_way(connection, found, plan)
+    say(some)
+    gone = [one for one in some if one.to is None]
+    if gone and way in (None, "move"):
+        where = ", ".join(f"{one.name} of version {one.version} ({one.people:,} people)" for one in gone)
+        raise StoreError(
+            f"campaign {name!r}: steps are gone on which people are: {where}: say --people keep, restart or exit"
+        )
     if document.experiment is not None:
         await experiments.apply(connection, document.experiment, campaign=name, at=now, by=by)
     ids = await _ids(connection, plan, now)
     async with connection.transaction():
         held = await campaigns.hold(connection, name)
         await campaigns.go(connection, held, "live", now, found.version)
+        await _hold_queued(connection, name, "live", now, by)
         names: list[tuple[causes.Kind, str]] = [(_KINDS[kind], of) for kind, of in workflow.listens(plan, ids, name)]
         await campaigns.listen(connection, held.id, names)
         await conversations.set_keywords(connection, name, _keywords(settings, document))
         after = await campaigns.named(connection, name)
+    await turning.turn(connection, found, some, way or "keep", now, recomputes=recomputes)
     assert after is not None
     return after
 
@@ -247,14 +277,40 @@ async def _ids(connection: Connection, plan: Plan, now: datetime) -> dict[tuple[
     return {}
 
 
-async def set_state(connection: Connection, name: str, state: str, now: datetime) -> Campaign:
-    """Pause a campaign, let it go on, or end it. raises StoreError: it cannot become that."""
+async def cancel_runs(connection: Connection, campaign: int, now: datetime, by: str) -> list[int]:
+    """End what is queued of a campaign (TR-9); -> orders, which every worker obeys within a second (X.5)."""
+    of = [one.run for one in await campaigns.runs_of(connection, campaign)]
+    open_ = [run for run in of if (kept := await runs.run_by_id(connection, run)) and kept.cancelled_at is None]
+    if not open_:
+        return []
+    return await cancels.cancel(connection, open_, at=now, by=by, reason="the campaign has ended")
+
+
+async def _hold_queued(connection: Connection, name: str, state: str, now: datetime, by: str) -> list[int]:
+    """Have what is queued of a campaign stand still with it, or go on; -> orders."""
+    if state == "paused":
+        return await control.give(
+            connection, "pause", "campaign", [name], at=now, by=by, reason="the campaign is paused"
+        )
+    if name in (await control.state(connection, now)).standing("campaign"):
+        return await control.give(connection, "resume", "campaign", [name], at=now, by=by, reason=f"it is {state}")
+    return []
+
+
+async def set_state(connection: Connection, name: str, state: str, now: datetime, by: str = "") -> list[int]:
+    """Pause a campaign, let it go on, or end it, and what is queued of it; -> orders that every worker obeys (X.5).
+
+    raises  StoreError: it cannot become that
+    """
     async with connection.transaction():
         held = await campaigns.hold(connection, name)
         await campaigns.go(connection, held, state, now)
+        ids = await _hold_queued(connection, name, state, now, by)
         if state == "ended":
             await campaigns.listen(connection, held.id, ())
             await conversations.set_keywords(connection, name, ())
-        after = await campaigns.named(connection, name)
-    assert after is not None
-    return after
+    if state == "ended" and held.live_version:
+        body = (await campaigns.version_of(connection, held.id, held.live_version)).document
+        if body.at_end != "drain":
+            ids += await cancel_runs(connection, held.id, now, by)
+    return ids

@@ -18,8 +18,13 @@ A_ROUND = 2000
 OLD = timedelta(hours=1)
 
 
-async def move(connection: Connection, first: int, last: int, now: datetime) -> tuple[int, bool]:
-    """Queue texts of some buckets; -> how many, and whether there may be more."""
+async def move(
+    connection: Connection, first: int, last: int, now: datetime, cancelled: set[int] | None = None
+) -> tuple[int, bool]:
+    """Queue texts of some buckets; -> how many, and whether there may be more.
+
+    cancelled  runs that nothing is queued into any more are put in: their texts are taken away
+    """
     rows = await enrolments.waiting(connection, first, last, A_ROUND)
     ways: dict[tuple[int, int, int, str, tuple[int, ...]], list[Outgoing]] = {}
     for row in rows:
@@ -27,7 +32,11 @@ async def move(connection: Connection, first: int, last: int, now: datetime) -> 
     moved = 0
     for (lane, run_id, _, _, _), some in ways.items():
         run = await runs.run_by_id(connection, run_id)
-        if run is not None:
+        if run is not None and run.cancelled_at is not None:
+            await enrolments.drop_outgoing(connection, lane, [(one.bucket, one.id) for one in some])
+            if cancelled is not None:
+                cancelled.add(run_id)
+        elif run is not None:
             for part in _chunks(some):
                 moved += await _queue(connection, run, lane, part, now)
     return moved, len(rows) == A_ROUND

@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway import predicate
-from gateway.automation import sending
+from gateway.automation import launching, sending
 from gateway.automation.composing import HELD, Composer, Person, Recipient, class_of
 from gateway.automation.effects import Effects, Need
 from gateway.automation.job import Every, Job
@@ -113,6 +113,8 @@ PATIENCE_S = 600.0
 HELD_LOOK = timedelta(minutes=15)
 RUN_LIFE = timedelta(days=1)
 
+OPTED_OUT = Sought(event="opted_out")
+
 Key: TypeAlias = tuple[int, int]
 """A version of a campaign: its id and the version."""
 Route: TypeAlias = Callable[[Mapping[str, int], MessageClass, str, datetime, Sequence[runs.Worker]], RoutePlan]
@@ -162,6 +164,9 @@ class Stepping(Job):
         self._plans: dict[Key, Plan] = {}
         self._live: dict[int, Live] = {}
         self._paused: list[int] = []
+        # Those of them that people are entered into, to go on with them (WF-9); and those whose people have left.
+        self._queues: dict[int, Live] = {}
+        self._ended: set[int] = set()
         self._names: dict[int, str] = {}
         self._trees: dict[str, Predicate] = {}
         self._sends: dict[tuple[int, int, int], Sending] = {}
@@ -242,7 +247,10 @@ class Stepping(Job):
                         raise
                     await self._stop_campaign(connection, self._current, error)
         async with postgres.deadline(connection, self.STEP_S, "texts for lanes"):
-            moved, more = await sending.move(connection, 0, BUCKETS - 1, self._wall())
+            cancelled: set[int] = set()
+            moved, more = await sending.move(connection, 0, BUCKETS - 1, self._wall(), cancelled)
+        # What comes after a cancel goes into another run.
+        self._sends = {key: one for key, one in self._sends.items() if one.run.id not in cancelled}
         self.sent += moved
         if self._forgetting.is_due(now):
             await sending.forget(connection, sorted(self._lanes.values()), now)
@@ -303,12 +311,15 @@ class Stepping(Job):
             self._living = [one for one in await runs.workers(connection)]
             self._lanes = {name: await runs.lane_of(connection, name, now) for name in self._settings.carriers}
             live: dict[int, Live] = {}
+            queues: dict[int, Live] = {}
             paused = []
             for one in await campaigns.every(connection):
                 self._names[one.id] = one.name
+                if one.state != "ended":
+                    self._ended.discard(one.id)
                 try:
                     if one.live_version and (found := await self._stands(connection, one, now)) is not None:
-                        live[one.id] = found
+                        (queues if one.state == "paused" else live)[one.id] = found
                     if one.state == "paused":
                         paused.append(one.id)
                 except Exception as error:  # of one campaign; the others go on
@@ -316,7 +327,7 @@ class Stepping(Job):
                         raise
                     await self._stop_campaign(connection, one.id, error)
                     paused.append(one.id)
-            self._live, self._paused = live, paused
+            self._live, self._paused, self._queues = live, paused, queues
 
     async def _stands(self, connection: Connection, one: campaigns.Campaign, now: datetime) -> Live | None:
         """Make ready what a campaign needs; -> it, if people may enter it."""
@@ -324,14 +335,15 @@ class Stepping(Job):
         is_over = _is_over(plan, now) and plan.document.at_end != "drain"
         if one.state == "ended" or (one.state == "live" and is_over):
             await self._end(connection, one, now)
-        if one.state != "live" or is_over:
+        queues = one.state == "paused" and plan.document.paused_entries == "queue"
+        if is_over or not (one.state == "live" or queues):
             return None
         self._launched[one.id] = one.launched_at or now
         if plan.document.experiment is not None:
             kept = await experiments.named(connection, plan.document.experiment.name)
             if kept is not None:
                 self._experiments[kept.body.name] = kept
-        for place, step in plan.sends():
+        for place, step in () if queues else plan.sends():
             await self._open(connection, one.id, one.live_version, place, step, plan, now)
         subject = await subject_of(connection, plan)
         return Live(id=one.id, version=one.live_version, plan=plan, subject=subject)
@@ -348,16 +360,22 @@ class Stepping(Job):
 
     async def _end(self, connection: Connection, one: campaigns.Campaign, now: datetime) -> None:
         """Let nobody of an ended campaign go on (TR-9). One that drains stays: nobody enters, who is in it goes on."""
+        if one.id in self._ended:
+            return
         async with connection.transaction():
             held = await campaigns.hold(connection, one.name)
             if held.state != "ended":
                 await campaigns.go(connection, held, "ended", now)
                 await campaigns.listen(connection, one.id, ())
+        if (await self._plan(connection, one.id, one.live_version)).document.at_end != "drain":
+            await launching.cancel_runs(connection, one.id, now, f"campaign {one.name}")
+        self._sends = {key: each for key, each in self._sends.items() if key[0] != one.id}
         for bucket in range(BUCKETS):
             while await enrolments.end_campaign(
                 connection, bucket, one.id, int(Reason.CAMPAIGN_ENDED), now, DUE_A_STEP
             ):
                 pass
+        self._ended.add(one.id)
 
     async def _open(
         self, connection: Connection, campaign: int, version: int, place: int, step: Send | Ask, plan: Plan,
@@ -377,7 +395,7 @@ class Stepping(Job):
         class_ = class_of(document, step)
         composer = known.composer if known else Composer(plan, step, self._settings.brand(document.brand), class_)
         await composer.open(connection, now)
-        if run is None or now - run.created_at >= RUN_LIFE:
+        if run is None or run.cancelled_at is not None or now - run.created_at >= RUN_LIFE:
             run = await self._new_run(connection, campaign, version, place, step, plan, composer, class_, now)
         way = (class_, sender_of(document, step))
         if way not in self._routes:
@@ -435,7 +453,7 @@ class Stepping(Job):
     async def _enter(self, connection: Connection, bucket: int, told: Sequence[causes.Cause], now: datetime) -> None:
         """Enter those whom causes bring (TR-2), and wake those who wait for one."""
         await self._dates_that_changed(connection, bucket, told, now)
-        found = entering.candidates(self._live.values(), told, now)
+        found = entering.candidates([*self._live.values(), *self._queues.values()], told, now)
         if found:
             ids = count(profiles.first_id(now, self._chance))
             profiles_ = sorted({one.profile for one in found})
@@ -457,7 +475,7 @@ class Stepping(Job):
         # Of those who wait, and of any version: their plans may listen to more than the newest one.
         wakes: dict[str, set[int]] = {}
         for (campaign, _), plan in self._plans.items():
-            for name in plan.wakes:
+            for name in (*plan.wakes, OPTED_OUT.event):
                 wakes.setdefault(name, set()).add(campaign)
         of = {
             (cause.profile, campaign)
@@ -630,6 +648,8 @@ class Stepping(Job):
         if not is_there:
             facts.gone = await self._gone(connection, bucket, plan, some, now)
         facts.barred = await since_cause(*plan.exceptions)
+        if consent_of(plan.document) is not None and plan.sends():
+            facts.lost = await self._lost(some, since_cause, fitting, consent_of(plan.document))
         if plan.exit_goal is not None:
             facts.met = await since_cause(plan.exit_goal)
         if not is_there or place >= len(plan.steps):
@@ -679,6 +699,19 @@ class Stepping(Job):
                     facts.failed |= dict.fromkeys(unsaid, int(Reason.NO_CONSENT))
                 return facts, set(visits.values()) - made.keys() - facts.failed.keys()
         return facts, set()
+
+    async def _lost(
+        self, some: Sequence[tuple[Enrolment, Standing]], since_cause: Callable[..., Awaitable[set[int]]],
+        fitting: Callable[..., Awaitable[set[int]]], consent: Predicate | None,
+    ) -> dict[int, int]:  # fmt: skip
+        """Say who cannot be written to any more, and why: they have opted out since, or their number is lost (WF-9)."""
+        lost = {one.id: int(Reason.NO_NUMBER) for one, standing in some if one.number is None and standing.visits}
+        opted_out = await since_cause(OPTED_OUT)
+        if opted_out:
+            asked = [pair for pair in some if pair[0].id in opted_out]
+            # Whoever has come back meanwhile goes on.
+            lost |= dict.fromkeys(opted_out - await fitting(asked, consent), int(Reason.STOP))
+        return lost
 
     async def _held(
         self,

@@ -153,12 +153,14 @@ class Facts(Struct, kw_only=True):
     out        they do not match the filter any more
     happened   when what a step waits for happened
     way        which of a branch's cases holds first
+    lost       nobody may or can write to them any more, and why (WF-9)
     gone       their cause is none any more: a date that has changed (TR-10)
     held       what they need is not there yet, or not done: looked at again in a minute (TP-5, WF-10)
     failed     an effect of theirs came to nothing: the reason
     """
 
     gone: Collection[int] = ()
+    lost: Mapping[int, int] = {}
     barred: Collection[int] = ()
     skipped: Collection[int] = ()
     met: Collection[int] = ()
@@ -224,6 +226,8 @@ def advance(plan: Plan, one: Standing, facts: Facts, now: datetime, salt: str, d
         return _left(one, Reason.EXCEPTION)
     if one.id in facts.met:
         return _left(one, Reason.GOAL_MET)
+    if one.id in facts.lost:
+        return _left(one, facts.lost[one.id])
     if one.step >= len(plan.steps):
         return _left(one, DONE)
     days = 1 + (now - one.entered_at).days
@@ -231,6 +235,9 @@ def advance(plan: Plan, one: Standing, facts: Facts, now: datetime, salt: str, d
         return _left(one, Reason.LOOP_GUARD)
     at = plan.steps[one.step]
     step = at.step
+    if one.until_at is None and isinstance(step, Wait | WaitFor):
+        # Reckoned anew, since they were brought here by hand (DL-3).
+        one = structs.replace(one, until_at=reach(plan, one.step, one, one.step_at, due))
     match step:
         case Wait():
             if one.until_at is None or at.delay is None:
@@ -323,6 +330,35 @@ def _held(one: Standing, now: datetime) -> Outcome:
 
 def _left(one: Standing, reason: int) -> Outcome:
     return Outcome(place=one.step, visits=one.visits, step_at=one.step_at, reason=int(reason), done=int(reason))
+
+
+def same_places(before: Plan, after: Plan) -> dict[int, int | None]:
+    """Say where people of a version go on in another: at the step of the same name, or at the same one; None: nowhere.
+
+    What a step brings with it, such as the wait of a question, has its name and its place behind it.
+    """
+    named: dict[tuple[str, int], int] = {}
+    for place, (name, number) in enumerate(_names(after)):
+        if name:
+            named[name, number] = place
+    found: dict[int, int | None] = {len(before.steps): len(after.steps)}
+    for place, (name, number) in enumerate(_names(before)):
+        if name:
+            found[place] = named.get((name, number))
+        else:
+            is_same = place < len(after.steps) and type(after.steps[place].step) is type(before.steps[place].step)
+            found[place] = place if is_same and not _names(after)[place][0] else None
+    return found
+
+
+def _names(plan: Plan) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    before: Step | None = None
+    for at in plan.steps:
+        brings = isinstance(before, Ask) or (isinstance(before, Send) and before.goes_on != "attempted")
+        found.append((before.name, 1) if before is not None and brings else (at.step.name, 0))
+        before = at.step
+    return found
 
 
 # -- a plan from a document --------------------------------------------------------------------------------------------
@@ -583,7 +619,9 @@ def listens(plan: Plan, ids: Mapping[tuple[str, str], int], name: str) -> list[t
 
     ids  of audiences and lists: ("audience", name) -> its id
     """
-    found = [("event", event) for event in sorted(plan.events)]
+    # Whoever waits and opts out leaves at once (WF-9).
+    events = plan.events | ({"opted_out"} if plan.sends() else set())
+    found = [("event", event) for event in sorted(events)]
     trigger = plan.document.trigger
     if isinstance(trigger, OnAudience):
         found.append((trigger.change, str(ids["audience", trigger.audience])))

@@ -11,7 +11,8 @@ import msgspec
 
 from gateway import app, document
 from gateway.automation import launching
-from gateway.commands._control import whoever
+from gateway.automation.turning import Under, Way
+from gateway.commands._control import obeyed, whoever
 from gateway.commands._options import Refused, config_option, dsn_option, plain, said_plainly, say, settings_of
 from gateway.config import Settings
 from gateway.document import Document
@@ -148,15 +149,28 @@ async def _named(connection: postgres.Connection, name: str) -> campaigns.Campai
 
 @campaign.command()
 @click.argument("name")
+@click.option(
+    "--people", type=click.Choice(("keep", "move", "restart", "exit")),
+    help="What becomes of who is under way in earlier versions: goes on there, at the same step, anew, or leaves.",
+)  # fmt: skip
+@click.option("--recompute", is_flag=True, help="With --people move: what they wait for is reckoned anew.")
 @_options
-def launch(config: Path | None, dsn: str, name: str) -> None:
+def launch(config: Path | None, dsn: str, name: str, people: Way | None, recompute: bool) -> None:
     """Have people enter the newest version from now on."""
+    if recompute and people != "move":
+        raise click.UsageError("--recompute is of --people move: nobody else's waits are touched")
     with said_plainly():
         settings = settings_of(config, dsn)
 
+        def told(some: list[Under]) -> None:
+            for one in some:
+                say(f"under way in version {one.version}, at {plain(one.name)}: {one.people:,}")
+
         async def act(connection: postgres.Connection) -> campaigns.Campaign:
             try:
-                return await launching.launch(connection, settings, name, _now(), whoever())
+                return await launching.launch(
+                    connection, settings, name, _now(), whoever(), people, recomputes=recompute, say=told
+                )  # fmt: skip
             except launching.Unfit as unfit:
                 raise Refused(f"campaign {name!r} cannot be launched\n{problem_lines(unfit.problems)}") from unfit
 
@@ -170,8 +184,15 @@ def _turn(state: str, does: str) -> click.Command:
     def command(config: Path | None, dsn: str, name: str) -> None:
         with said_plainly():
             settings = settings_of(config, dsn)
-            _with(settings, lambda connection: launching.set_state(connection, name, state, _now()))
+
+            async def act(connection: postgres.Connection) -> str:
+                ids = await launching.set_state(connection, name, state, _now(), whoever())
+                return await obeyed(connection, ids) if ids else ""
+
+            how_far = _with(settings, act)
             click.echo(f"{name}: {state}")
+            if how_far:
+                say(how_far)
 
     command.__doc__ = does
     return click.command()(command)

@@ -262,6 +262,30 @@ async def end_campaign(
     return len(rows)
 
 
+async def turn(
+    connection: Connection, bucket: int, campaign: int, version: int, step: int, to: tuple[int, int], now: datetime,
+    limit: int, *, recomputes: bool = False, restarts: bool = False,
+) -> int:  # fmt: skip
+    """Have some of those who are at a step of a version go on elsewhere (WF-8); -> how many.
+
+    to          version and step
+    recomputes  what they wait for is reckoned anew (DL-3); restarts: as if they entered now
+    """
+    rows = await connection.fetch(
+        query("turn_enrolments"), bucket, campaign, version, *to, recomputes, restarts, now, step, limit
+    )
+    return len(rows)
+
+
+async def end_at_step(
+    connection: Connection, bucket: int, campaign: int, version: int, step: int, reason: int, now: datetime, limit: int
+) -> int:
+    """End some of those who are at a step of a version; -> how many."""
+    return len(
+        await connection.fetch(query("end_step_enrolments"), bucket, campaign, version, step, reason, now, limit)
+    )
+
+
 async def counts(connection: Connection, campaign: int) -> list[Count]:
     """Count who is, and was, in a campaign."""
     return [Count(**dict(row)) for row in await connection.fetch(query("enrolment_counts"), campaign)]

@@ -189,5 +189,5 @@ def test_sequence_is_a_wait_that_something_forestalls() -> None:
 
 def test_listens_to_everything_that_decides_about_somebody() -> None:
     plan = plan_of(HEAD + PLAIN)
-    assert workflow.listens(plan, {}, "w") == [("event", "began"), ("event", "clicked")]
+    assert workflow.listens(plan, {}, "w") == [("event", "began"), ("event", "clicked"), ("event", "opted_out")]
     assert plan.wakes == {"clicked"}

@@ -174,6 +174,31 @@ WHERE bucket = $1::int AND id = ANY(ARRAY(
     SELECT id FROM enrolment WHERE bucket = $1::int AND campaign = $2::bigint AND state = 0 LIMIT $5::int FOR UPDATE))
 RETURNING id;
 
+-- name: turn_enrolments
+-- Have some people of a step of another version go on in version $4, at step $5; $6: what they wait for is reckoned anew,
+-- $7: they begin as if they entered now. -> how many.
+-- index: enrolment_due
+UPDATE enrolment
+SET version = $4::int, step = $5::smallint, visits = visits + CASE WHEN $7::boolean AND visits > 0 THEN 1 ELSE 0 END,
+    until_at = CASE WHEN $6::boolean OR $7::boolean THEN NULL ELSE until_at END,
+    due_at = CASE WHEN $6::boolean OR $7::boolean THEN $8::timestamptz ELSE due_at END,
+    step_at = CASE WHEN $7::boolean THEN $8::timestamptz ELSE step_at END
+WHERE bucket = $1::int AND id = ANY(ARRAY(
+    SELECT id FROM enrolment
+    WHERE bucket = $1::int AND campaign = $2::bigint AND version = $3::int AND step = $9::smallint AND state = 0
+    LIMIT $10::int FOR UPDATE))
+RETURNING id;
+
+-- name: end_step_enrolments
+-- End some of those who are at a step of a version, of a bucket; -> how many.
+-- index: enrolment_due
+UPDATE enrolment SET state = 1, reason = $5::smallint, due_at = NULL, ended_at = $6::timestamptz
+WHERE bucket = $1::int AND id = ANY(ARRAY(
+    SELECT id FROM enrolment
+    WHERE bucket = $1::int AND campaign = $2::bigint AND version = $3::int AND step = $4::smallint AND state = 0
+    LIMIT $7::int FOR UPDATE))
+RETURNING id;
+
 -- name: enrolment_counts
 -- Count who is and was in a campaign, by version, step and how it ended.
 -- index: none: a campaign as a whole; asked by a person
