@@ -12,9 +12,10 @@ from gateway.automation import launching
 from gateway.automation.ageing import Ageing
 from gateway.automation.sessions import Sessions
 from gateway.campaign.audience import parse
+from gateway.coupon import Coupon, Discount
 from gateway.person import Item, Who
 from gateway.reasons import Reason
-from gateway.store import lists, months, postgres, profiles, selection
+from gateway.store import coupons, lists, months, postgres, profiles, selection
 from tests.fixtures.campaign import make_list
 from tests.fixtures.shop import NOW, Shop
 
@@ -457,3 +458,31 @@ async def test_a_broadcast_goes_to_all_who_match_once_at_its_hour(shop: Shop) ->
     assert await reached(shop) == []
     await shop.goes_on(3 * DAY, step=HOUR)
     assert await reached(shop) == [ANN, BOB]
+
+
+@pytest.mark.covers("S0.19", "S0.18")
+async def test_who_completes_a_survey_gets_a_code_exactly_once(shop: Shop) -> None:
+    """TP-5: whoever answers again, and whoever does not answer, has none; codes that nobody got stay free."""
+    await shop.people([ANN, BOB])
+    offer = Coupon(kind="pool", discount=Discount(percent=10), life="48h")
+    pool = await coupons.create(shop.connection, "thanks", offer, b"x" * 32, shop.now)
+    await coupons.add(shop.connection, pool, ["AAA", "BBB", "CCC"])
+    await shop.apply(
+        series(
+            "on = 'event'\nevent = 'order_delivered'",
+            "do = 'ask'\nname = 'size'\ntext = 'Small or large?'\nwithin = '2d'\nthen = 'thanks'\notherwise = 'exit'\n"
+            "[steps.question]\ntype = 'choice'\nchoices = [{value = 'small'}, {value = 'large'}]",
+            "do = 'send'\nname = 'thanks'\ntext = 'Thank you: {{ coupon.code }}'\ncoupon = 'thanks'",
+        )
+    )
+    for number in (ANN, BOB):
+        await shop.tells(number, "order_delivered")
+    await shop.goes_on(HOUR)
+    assert sorted(await shop.texts()) == [(number, "Small or large?") for number in (ANN, BOB)]
+    for _ in range(2):
+        await shop.tells(ANN, "answered", {"question": "size", "value": "large"})
+        await shop.goes_on(HOUR)
+    await shop.goes_on(3 * DAY)
+    given = [(number, text) for number, text in await shop.texts() if text.startswith("Thank")]
+    assert len(given) == 1 and given[0][0] == ANN and given[0][1].split(": ")[1] in {"AAA", "BBB", "CCC"}
+    assert (await coupons.states(shop.connection, pool))["free"] == 2

@@ -17,7 +17,7 @@ def listed(sluice, people, dsn, rows):
     assert found.code == 0, found.err
 
 
-@pytest.mark.covers("S0.23", "S0.24", "S4.49")
+@pytest.mark.covers("S0.23", "S0.24", "S1.36", "S4.49")
 def test_TP_8_everybody_is_written_and_counted(sluice, queue, people, settings, dsn):
     settings()
     listed(sluice, people, dsn, ["Anna,x", "Ștefan,x", "Bo," + "y" * 160, "Eva," + "z" * 400, ",x", "Chloé 🦊,x"])

@@ -69,3 +69,8 @@ def test_markers_names_and_docstrings_are_all_read(drawer: ModuleType, tmp_path:
     assert "226 rows: 4 shown, 14 that need" in page
     assert "*needs the HTTP door of webhooks" in next(line for line in page.splitlines() if line.startswith("| S0.1 "))
     assert next(line for line in page.splitlines() if line.startswith("| S0.5 ")).endswith("| **open** |")
+
+
+def test_page_of_capabilities_is_drawn_from_the_tests(drawer: ModuleType) -> None:
+    found = (ROOT / "docs" / "capabilities.md").read_text(encoding="utf-8")
+    assert found == drawer.draw(), "docs/capabilities.md: run python docs/draw_capabilities.py"
