@@ -65,6 +65,20 @@ def test_a_long_text_is_cut_as_the_carrier_wants_it(concatenation: Any, segments
     assert len(written("x" * 400, carrier(concatenation=concatenation), [])) == segments
 
 
+@pytest.mark.covers("S0.24", "S1.36")
+@pytest.mark.parametrize(
+    ("letter", "reference", "alone", "three"),
+    [("x", "udh8", 160, 459), ("Ж", "udh8", 70, 201), ("x", "udh16", 160, 456), ("Ж", "udh16", 70, 198)],
+)
+def test_three_parts_hold_459_septets_or_201_units_and_one_holds_160_or_70(
+    letter: str, reference: Any, alone: int, three: int
+) -> None:
+    """With references of 8 bits; those of 16 bits, the default, take a septet or a unit of each part."""
+    way = carrier(concatenation=reference)
+    parts = {length: len(written(letter * length, way, [])) for length in (alone, alone + 1, three, three + 1)}
+    assert list(parts.values()) == [1, 2, 3, 4], parts
+
+
 @pytest.mark.parametrize(
     ("template", "settings", "reason"),
     [
