@@ -237,7 +237,7 @@ async def test_who_slept_and_bought_within_ninety_days_was_reactivated(connectio
     assert await reports.reactivated(connection, "spring", 90 * DAY, 10 * DAY) == (2, 0)
 
 
-@pytest.mark.covers("S3.30")
+@pytest.mark.covers("S3.30", "S4.37")
 async def test_opt_outs_are_counted_by_messages_in_a_week(connection: Any) -> None:
     monday = datetime(2026, 3, 2, 9, tzinfo=UTC)
     told = sent(0, monday, 1, 10) + sent(1, monday, 1, 11) + sent(1, monday + DAY, 1, 12)
