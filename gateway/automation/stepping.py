@@ -826,7 +826,7 @@ class Stepping(Job):
         if date is None or not due:
             return set()
         workspace = self._settings.brand(plan.document.brand).zone
-        known = await self._known(connection, bucket, due, workspace)
+        known = await persons_of(connection, bucket, due, workspace)
         found = set()
         for one in due:
             value = predicate.at_path(known[one.id].attributes, tuple(date.attribute.split(".")))
@@ -842,43 +842,13 @@ class Stepping(Job):
         workspace = self._settings.brand(plan.document.brand).zone
         if all(at.delay is None or (isinstance(at.delay, After) and at.delay.supply is None) for at in plan.steps):
             return lambda delay, one, at: due_at(delay, at, Clocks(workspace, workspace), {})
-        known = await self._known(connection, bucket, [one for one, _ in some], workspace)
+        known = await persons_of(connection, bucket, [one for one, _ in some], workspace)
 
         def due(delay: Delay, one: Standing, at: datetime) -> datetime | None:
             of = known[one.id]
             return due_at(delay, at, Clocks(of.zone, workspace), of.values)
 
         return due
-
-    async def _known(
-        self, connection: Connection, bucket: int, some: Sequence[Enrolment], workspace: str
-    ) -> dict[int, Person]:
-        """Read what is known of persons for texts and waits, by enrolment."""
-        rows = await connection.fetch(query("persons_of_texts"), bucket, sorted({one.profile for one in some}))
-        by_profile = {row["id"]: row for row in rows}
-        found = {}
-        for one in some:
-            row = by_profile.get(one.profile)
-            values: dict[str, Any] = dict(one.context)
-            zone = country = ""
-            attributes: dict[str, Any] = {}
-            if row is not None:
-                values |= {name: row[name] for name in ("external_id", "email", "language", "country") if row[name]}
-                attributes = msgspec.json.decode(row["attributes"])
-                values |= attributes
-                zone, country = row["zone"] or "", row["country"] or ""
-            values["event"] = one.context
-            if isinstance(one.context.get("coupon"), dict):
-                # Of a step before, whatever anybody calls so.
-                values["coupon"] = one.context["coupon"]
-            told_zone = zone
-            if not zone and one.number is not None:
-                clues = zones.Clues(number=one.number, country=country)
-                zone = zones.whereabouts(clues, one.entered_at).places[0].zone
-            found[one.id] = Person(
-                zone=zone or workspace, told_zone=told_zone, country=country, attributes=attributes, values=values
-            )  # fmt: skip
-        return found
 
     async def _put_out(
         self, connection: Connection, bucket: int,
@@ -894,7 +864,7 @@ class Stepping(Job):
             workspace = self._settings.brand(plan.document.brand).zone
             persons: dict[int, Person] = {}
             if composer.needs_persons:
-                persons = await self._known(connection, bucket, [one for one, _ in some], workspace)
+                persons = await persons_of(connection, bucket, [one for one, _ in some], workspace)
             recipients = [
                 recipient_of(one, standing.visits, self._arms.pop((one.id, standing.visits), 0))
                 for one, standing in some
@@ -968,6 +938,37 @@ class Stepping(Job):
         if reason == HELD:
             log.warning("! campaign %s: a pool of codes is empty, steps wait for it", need.plan.document.name)
         self._effects[need.enrolment.id, need.visits] = reason
+
+
+async def persons_of(
+    connection: Connection, bucket: int, some: Sequence[Enrolment], workspace: str
+) -> dict[int, Person]:
+    """Read what is known of persons for texts and waits, by enrolment."""
+    rows = await connection.fetch(query("persons_of_texts"), bucket, sorted({one.profile for one in some}))
+    by_profile = {row["id"]: row for row in rows}
+    found = {}
+    for one in some:
+        row = by_profile.get(one.profile)
+        values: dict[str, Any] = dict(one.context)
+        zone = country = ""
+        attributes: dict[str, Any] = {}
+        if row is not None:
+            values |= {name: row[name] for name in ("external_id", "email", "language", "country") if row[name]}
+            attributes = msgspec.json.decode(row["attributes"])
+            values |= attributes
+            zone, country = row["zone"] or "", row["country"] or ""
+        values["event"] = one.context
+        if isinstance(one.context.get("coupon"), dict):
+            # Of a step before, whatever anybody calls so.
+            values["coupon"] = one.context["coupon"]
+        told_zone = zone
+        if not zone and one.number is not None:
+            clues = zones.Clues(number=one.number, country=country)
+            zone = zones.whereabouts(clues, one.entered_at).places[0].zone
+        found[one.id] = Person(
+            zone=zone or workspace, told_zone=told_zone, country=country, attributes=attributes, values=values
+        )  # fmt: skip
+    return found
 
 
 def standing_of(one: Enrolment) -> Standing:
