@@ -33,6 +33,7 @@ from gateway.automation.deciding import Deciding
 from gateway.automation.erasing import Erasing
 from gateway.automation.feeding import Feeding
 from gateway.automation.offers import Offers
+from gateway.automation.ordering import Ordering
 from gateway.automation.proofs import Proofs
 from gateway.automation.rates import Rating
 from gateway.automation.replying import Replying
@@ -443,6 +444,7 @@ async def open_worker(
         jobs.append(Blocks(settings, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Feeding(settings, CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Offers(CLOCK.wall, worker.connect, worker.instance, drawn))
+        jobs.append(Ordering(settings, CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Replying(settings, CLOCK.wall, worker.connect, worker.instance, drawn, answerers(settings)))
         jobs.append(Rating(settings, CLOCK.wall, worker.connect, worker.instance, CLOCK.monotonic))
         jobs.append(Shop(CLOCK.wall, worker.connect, worker.instance, drawn))

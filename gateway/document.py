@@ -359,10 +359,14 @@ class CreateConversation(
 
 
 class Ask(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="ask"):
-    """Send a question and wait for its answer (IN-9); question: words of gateway/question.py."""
+    """Send a question and wait for its answer (IN-9); question: words of gateway/question.py.
+
+    class_  "" = that of the document; conversation: to who has written within a day, such as after an order (S4.30)
+    """
 
     text: Text
     question: dict[str, Any]
+    class_: Literal["", "conversation", "transactional", "triggered", "bulk"] = msgspec.field(name="class", default="")
     attribute: str = ""
     within: Span = "24h"
     then: str = ""

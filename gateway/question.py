@@ -22,12 +22,14 @@ from msgspec import Meta, Struct
 
 from gateway.document import Ask, seconds_of
 from gateway.keywords import tokens_of
+from gateway.offer import Offer
+from gateway.offer import problems_of as offer_problems
 from gateway.routing import Problem
 
 SOURCE = "declared"
 ANSWERED = "answered"
 Texts: TypeAlias = str | dict[str, str]
-Type = Literal["choice", "number", "date", "text", "yes_no"]
+Type = Literal["choice", "number", "date", "text", "yes_no", "order"]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 LONGEST_ANSWER = 1600
 
@@ -63,6 +65,7 @@ class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     when        of a date whose year or century is not said: the next, or the last
     longest     letters of a text
     right       of a quiz: the value that is right, told with the event as is_right
+    order       of an order: what is offered (gateway/offer.py); its answer is how many the shop was told to send
     """
 
     name: Name
@@ -80,12 +83,14 @@ class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     when: Literal["past", "future"] = "future"
     longest: Annotated[int, Meta(ge=1, le=LONGEST_ANSWER)] = LONGEST_ANSWER
     right: str = ""
+    order: Offer | None = None
 
 
 # Which settings mean something only of some types.
 _OF_TYPE: Mapping[str, tuple[str, ...]] = {
     "choices": ("choice",), "least": ("number",), "most": ("number",), "whole": ("number",), "when": ("date",),
-    "longest": ("text",), "right": ("choice", "yes_no", "number"),
+    "longest": ("text",), "right": ("choice", "yes_no", "number"), "order": ("order",),
+    "retry": ("choice", "number", "date", "text", "yes_no"), "skip": ("choice", "number", "date", "text", "yes_no"),
 }  # fmt: skip
 
 
@@ -120,7 +125,7 @@ def question_of(step: Ask, key: str, problems: list[Problem]) -> Question | None
     A text with fields is the person's own: it cannot be said again as it stands, so `retry` says what is sent then.
     """
     given = {"save_as": step.attribute, **step.question}
-    if "{{" in step.text and not given.get("retry"):
+    if "{{" in step.text and not given.get("retry") and given.get("type") != "order":
         problems.append((f"{key}.retry", "what is sent where an answer cannot be read: the text has fields", "nothing"))
         return None
     own = {"name": step.name, "text": step.text, "timeout_s": max(60, seconds_of(step.within))}
@@ -141,6 +146,11 @@ def problems_of(key: str, question: Question) -> list[Problem]:
         if len(question.choices) < 2:
             problems.append((f"{key}.choices", "two choices or more", str(len(question.choices))))
         problems += _twice(key, question.choices)
+    if question.type == "order":
+        if question.order is None:
+            problems.append((f"{key}.order", "what is offered, and which system is told of an order", "nothing"))
+        else:
+            problems += offer_problems(f"{key}.order", question.order)
     if question.least is not None and question.most is not None and question.least > question.most:
         problems.append((f"{key}.least", f"at most {question.most:g}", f"{question.least:g}"))
     if question.skip and not tokens_of(question.skip):

@@ -4,59 +4,31 @@
                                                         └─ no answer within 5 s: once more after a pause
 
 A host has at most HOST_AT_ONCE calls under way and all of them together AT_ONCE: a slow one keeps nobody else waiting.
-Whom a name leads to is asked of the resolver once a connection is made, and private addresses are refused there: no
-name can lead into a network that the settings do not allow. After a crash a call is made again with the same id.
-Not here: the headers, which answers are final (gateway/webhook.py), the step (stepping.py).
+After a crash a call is made again with the same id.
+Not here: one call (posting.py), the headers, which answers are final (gateway/webhook.py), the step (stepping.py).
 """
 
 import asyncio
 import logging
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 import aiohttp
 import msgspec
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway import webhook
+from gateway.automation import posting
 from gateway.automation.job import Every, Job
+from gateway.automation.posting import AT_ONCE, HOST_AT_ONCE
 from gateway.store import calls, campaigns, jobs, postgres
 from gateway.store.calls import Call, End, Of
 from gateway.webhook import WebhookSettings
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 64
-HOST_AT_ONCE = 8
 LOOK_S = 0.25
 FORGET_S = 3600.0
-_SAID = 200
-
-
-class PrivateAddress(OSError):
-    """A name leads to an address of a private network alone."""
-
-
-class PublicResolver(AbstractResolver):
-    """Asks where a name leads, and leaves out what is no address of the world."""
-
-    def __init__(self, inner: AbstractResolver):
-        self._inner = inner
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Look a name up. raises PrivateAddress, OSError."""
-        found = [one for one in await self._inner.resolve(host, port, family) if not webhook.is_private(one["host"])]
-        if not found:
-            raise PrivateAddress(f"{host} leads to private addresses alone (webhooks.allow_private)")
-        return found
-
-    async def close(self) -> None:
-        """Give up what the inner one has."""
-        await self._inner.close()
 
 
 class Calling(Job):
@@ -90,7 +62,7 @@ class Calling(Job):
                 await calls.forget(connection, now)
             self._forgetting.done(now)
         under_way: dict[asyncio.Task[End], Call] = {}
-        async with self._client() as client:
+        async with posting.client_of(self._settings) as client:
             try:
                 while True:
                     if not await self._begin(connection, client, under_way):
@@ -108,17 +80,6 @@ class Calling(Job):
                 for task in under_way:
                     task.cancel()
                 await asyncio.gather(*under_way, return_exceptions=True)
-
-    def _client(self) -> aiohttp.ClientSession:
-        inner = aiohttp.ThreadedResolver()
-        connector = aiohttp.TCPConnector(
-            resolver=inner if self._settings.allow_private else PublicResolver(inner), limit=AT_ONCE,
-            limit_per_host=HOST_AT_ONCE, use_dns_cache=False,
-        )  # fmt: skip
-        return aiohttp.ClientSession(
-            connector=connector, timeout=aiohttp.ClientTimeout(total=webhook.TIMEOUT_S),
-            cookie_jar=aiohttp.DummyCookieJar(), trust_env=False,
-        )  # fmt: skip
 
     async def _begin(
         self, connection: postgres.Connection, client: aiohttp.ClientSession, under_way: dict[asyncio.Task[End], Call]
@@ -162,32 +123,16 @@ class Calling(Job):
 
     async def _call(self, client: aiohttp.ClientSession, call: Call, body: bytes) -> End:
         """Tell one system; -> what came of it."""
-        problem = webhook.url_problem(call.url, self._settings)
-        if problem:
-            return End(call=call, state=calls.FAILED, tries=call.tries, status=0, said=problem)
-        status, said, for_good = 0, "", False
         headers = webhook.headers_of(f"{call.enrolment}:{call.visit}", body, self._settings.secret, self._wall())
-        try:
-            async with client.post(call.url, data=body, headers=headers, allow_redirects=False) as response:
-                status = response.status
-                said = (await response.content.read(_SAID)).decode(errors="replace")
-        except TimeoutError:
-            said = f"no answer within {webhook.TIMEOUT_S:g} s"
-        except PrivateAddress as error:
-            said, for_good = str(error), True
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            cause = error.__cause__ or error.__context__
-            for_good = isinstance(cause, PrivateAddress)
-            said = str(cause if for_good else error) or type(error).__name__
+        posted = await posting.post(client, self._settings, call.url, body, headers)
         now = self._wall()
         self.tried += 1
         tries = call.tries + 1
-        said = "".join(letter for letter in said[:_SAID] if letter.isprintable())
-        if 200 <= status < 300:
-            return End(call=call, state=calls.TOLD, tries=tries, status=status)
-        again = None if for_good or webhook.is_for_good(status) else webhook.again_at(tries, now, call.enrolment)
+        if 200 <= posted.status < 300:
+            return End(call=call, state=calls.TOLD, tries=tries, status=posted.status)
+        again = None if posted.is_final else webhook.again_at(tries, now, call.enrolment)
         state = calls.FAILED if again is None else calls.WAITING
-        return End(call=call, state=state, tries=tries, status=status, said=said, due_at=again)
+        return End(call=call, state=state, tries=tries, status=posted.status, said=posted.told, due_at=again)
 
     async def _end(self, connection: postgres.Connection, ends: list[End]) -> None:
         if not ends:

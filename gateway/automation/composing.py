@@ -156,7 +156,7 @@ class Composer:
 
 def class_of(document: Document, step: Send | Ask) -> MessageClass:
     """Say which class the messages of a step are of."""
-    return MessageClass[((step.class_ if isinstance(step, Send) else "") or document.class_).upper()]
+    return MessageClass[(step.class_ or document.class_).upper()]
 
 
 def template_of(document: Document, step: Send | Ask, class_: MessageClass, text: str = "") -> Template:

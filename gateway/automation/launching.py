@@ -49,6 +49,7 @@ from gateway.store import (
     coupons,
     experiments,
     people,
+    products,
     runs,
     selection,
     watched,
@@ -125,10 +126,18 @@ async def _of_effect(
         case IssueCoupon(pool=name) if await coupons.find(connection, name) is None:
             return [(f"{key}.pool", "a coupon pool that there is (`sluice coupon pool create`)", repr(name))]
         case Webhook(url=url):
-            problem = webhook.url_problem(url, settings.webhooks)
-            found = [(f"{key}.url", "https, to an address of the world", f"{url!r}: {problem}")] if problem else []
-            if not settings.webhooks.secret:
-                found.append((key, "webhooks.secret in the settings, which signs what is told", "none"))
+            return _of_url(settings, url, key)
+        case Ask():
+            # What is wrong with a question was said already.
+            question = question_of(step, key, [])
+            if question is None or question.order is None:
+                return []
+            found = _of_url(settings, question.order.url, f"{key}.question.order")
+            product = question.order.product
+            if product and product not in await products.read(connection, [product]):
+                found.append(
+                    (f"{key}.question.order.product", "a product of the feed (`sluice product`)", repr(product))
+                )
             return found
         case CreateConversation() if staffing.inbox_of_brand(settings, document.brand) is None:
             return [(key, f"an inbox of brand {document.brand!r} in the settings, [inboxes.NAME]", "none")]
@@ -153,6 +162,15 @@ async def _of_texts(connection: Connection, settings: Settings, plan: Plan) -> l
         if pool and await coupons.find(connection, pool) is None:
             problems.append((f"{key}.coupon", "a pool that there is (`sluice coupon pool create`)", repr(pool)))
     return problems
+
+
+def _of_url(settings: Settings, url: str, key: str) -> list[Problem]:
+    """Judge where something is told: an address of the world, and a secret that signs it."""
+    problem = webhook.url_problem(url, settings.webhooks)
+    found = [(f"{key}.url", "https, to an address of the world", f"{url!r}: {problem}")] if problem else []
+    if not settings.webhooks.secret:
+        found.append((key, "webhooks.secret in the settings, which signs what is told", "none"))
+    return found
 
 
 async def _of_workflow(connection: Connection, own: str, name: str, place: int) -> list[Problem]:

@@ -21,8 +21,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from gateway.automation import ordering
 from gateway.automation.erasing import prefixes_of
 from gateway.automation.job import Every, Job
+from gateway.automation.ordering import Meant, Orders
 from gateway.brand import gate_of_brand
 from gateway.campaign import conversation as rules
 from gateway.campaign.answering import Answerer, Asking, Suggestion
@@ -36,6 +38,7 @@ from gateway.gate import Gate
 from gateway.inbox import NOBODY, InboxSettings, inbox_of
 from gateway.keywords import Wish, number_of, tokens_of, words
 from gateway.message import MessageClass
+from gateway.offer import OPEN as OPEN_ORDER
 from gateway.person import OUR_SOURCE, Item, Who, hash_of
 from gateway.question import ANSWERED, SOURCE, is_right, json_value, text_in
 from gateway.store import conversations, feeds, months, postgres, profiles, runs
@@ -192,17 +195,20 @@ class Replying(Job):
                 fresh = await conversations.unknown(connection, bucket, of)
                 if not fresh:
                     continue
-                held = await conversations.hold(connection, bucket, [number for number, _ in fresh], self._audiences)
+                some_numbers = [number for number, _ in fresh]
+                held = await conversations.hold(connection, bucket, some_numbers, self._audiences)
+                orders = await ordering.hold(connection, bucket, held, some_numbers, now)
                 kept = Kept()
                 for number, one in fresh:
                     may = not stopped[number, one.destination]
-                    self._take(held, kept, bucket, number, one, wishes[one.id], one.id in obeyed, may, now)
+                    self._take(held, orders, kept, bucket, number, one, wishes[one.id], one.id in obeyed, may, now)
                 await conversations.keep(connection, bucket, kept, now)
+                await orders.write(connection)
             self.heard += len(fresh)
 
     def _take(
-        self, held: Held, kept: Kept, bucket: int, number: int, one: Heard, wish: Wish | None, was_obeyed: bool,
-        may_write: bool, now: datetime,
+        self, held: Held, orders: Orders, kept: Kept, bucket: int, number: int, one: Heard, wish: Wish | None,
+        was_obeyed: bool, may_write: bool, now: datetime,
     ) -> None:  # fmt: skip
         """Decide about one message, and note what follows from it."""
         name = inbox_of(self._settings.inboxes, one.destination)
@@ -211,22 +217,32 @@ class Replying(Job):
         language, country = held.people.get(number, ("", ""))
         asked, reading = self._read(held, number, name, inbox, one, language, country or country_of(number))
         triggers = self._keyword(one.text, name)
+        meant = ordering.hear(held, orders, name, number, one, language or conversation.language, now)
+        if meant is not None and meant.asked is not None and asked is not None and meant.move.is_sure:
+            if meant.asked.asked_at > asked.asked_at:
+                # The newest that can read it has it.
+                asked = reading = None
         auto = name in self._answerers and not (conversation.is_handed_over or conversation.has_person)
         decision = rules.decide(
             rules.Heard(
                 wish=wish, was_obeyed=was_obeyed, reading=reading, keyword=triggers[0][0] if triggers else "",
+                is_of_order=meant is not None and (meant.move.is_sure or not triggers),
                 may_write=may_write, auto=auto and inbox.answering.enabled,
             )
         )  # fmt: skip
         kept.said.append(
             Said(key=one.key, number=number, conversation=conversation.id, at=one.at, direction=IN, text=one.text,
-                 campaign=asked.campaign if asked is not None and decision.line == 2 else conversation.campaign)
+                 campaign=_campaign_of(decision, asked, meant) or conversation.campaign)
         )  # fmt: skip
         conversation.last_in_at = max(one.at, conversation.last_in_at or one.at)
         conversation.sender, conversation.lane = one.destination, one.lane
         conversation.language = language or conversation.language
-        self._follow(held, kept, conversation, inbox, decision, one, asked, reading, triggers, now)
-        if decision.needs_people or decision.kind == "auto":
+        if decision.kind == "order" and meant is not None:
+            self._order(held, orders, kept, conversation, meant, one, now)
+        else:
+            self._follow(held, kept, conversation, inbox, decision, one, asked, reading, triggers, now)
+        is_lost = decision.kind == "order" and meant is not None and meant.move.needs_people
+        if decision.needs_people or decision.kind == "auto" or is_lost:
             self._wait(kept, conversation, inbox, one.text, one.at, now, held.audiences.get(number, ()), may_write,
                        assigns=decision.kind != "auto")  # fmt: skip
 
@@ -263,6 +279,8 @@ class Replying(Job):
     ) -> tuple[Asked | None, Answer | None]:
         """Read a message as the answer to the newest question that is open for it."""
         for asked in held.questions.get(number, ()):
+            if asked.question.order is not None:
+                continue
             if asked.inbox in ("", name) and asked.asked_at <= one.at < asked.until:
                 today = one.at.astimezone(ZoneInfo(inbox.zone)).date()
                 found = answer(
@@ -309,6 +327,28 @@ class Replying(Job):
         elif decision.kind == "auto":
             sought = Sought(conversation=conversation.id, key=one.key, text=one.text, language=conversation.language)
             kept.owed.append((next(self._ids), number, sought))
+
+    def _order(
+        self, held: Held, orders: Orders, kept: Kept, conversation: Conversation, meant: Meant, one: Heard,
+        now: datetime,
+    ) -> None:  # fmt: skip
+        """Note what a text does to an order, and what is said of it (IN-10)."""
+        order = ordering.moved(orders, meant, conversation.id, now)
+        move, asked = meant.move, meant.asked
+        if asked is not None and order.standing.state not in OPEN_ORDER:
+            held.questions[conversation.number].remove(asked)
+            kept.closed.append(asked)
+            if order.standing.state != "ordering":
+                self._tell_closed(kept, asked, order.standing.state, one.key, one.at)
+        if move.told:
+            body = Told(
+                event_id=f"{ordering.ADDRESS_TOLD}:{one.key}", name=ordering.ADDRESS_TOLD, at=one.at, source=SOURCE,
+                properties={"conversation": conversation.id}, attributes={order.offer.address: move.told}, makes=True,
+            )  # fmt: skip
+            kept.owed.append((next(self._ids), conversation.number, body))
+        if move.say:
+            text = ordering.said_of(order, move.say, conversation.language, {"stock": str(move.stock)})
+            self._say(kept, conversation, text, now, by="order", answers=False)
 
     # Who reads it
 
@@ -363,6 +403,8 @@ class Replying(Job):
             bucket = hash_of(asked.number)
             async with postgres.deadline(connection, self.STEP_S, "questions"), connection.transaction():
                 if await conversations.close_question(connection, bucket, asked):
+                    if asked.question.order is not None:
+                        await ordering.expire(connection, asked, now)
                     kept = Kept()
                     self._tell_closed(kept, asked, "timeout", f"{asked.number}", asked.until)
                     await conversations.owe(connection, bucket, kept.owed, now)
@@ -610,6 +652,13 @@ class Replying(Job):
             event_id=event_id, name=QUESTION_CLOSED, at=at, source=OUR_SOURCE, properties={**_of(asked), "why": why}
         )
         kept.owed.append((next(self._ids), asked.number, body))
+
+
+def _campaign_of(decision: Decision, asked: Asked | None, meant: Meant | None) -> str:
+    """Name the campaign that a message answers; "" = none by itself."""
+    if decision.kind == "order" and meant is not None:
+        return meant.order.campaign
+    return asked.campaign if asked is not None and decision.line == 2 else ""
 
 
 def _of(asked: Asked) -> dict[str, object]:

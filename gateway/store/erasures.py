@@ -34,7 +34,13 @@ CHUNKS_A_STEP = 500
 ERASED_A_PAGE = 100_000
 TRIES = 5
 METHOD = "erasure"
-OF_CONVERSATIONS = ("erase_conversations", "erase_conversation_messages", "erase_questions", "erase_owed")
+OF_CONVERSATIONS = (
+    "erase_conversations",
+    "erase_conversation_messages",
+    "erase_questions",
+    "erase_owed",
+    "erase_orders",
+)
 
 Fold = Callable[[Sequence[Fact]], Mapping[str, Standing]]
 

@@ -117,6 +117,7 @@ PLACES: dict[str, Place] = {
     "conversation_message": BY_BUCKET,
     "open_question": BY_BUCKET,
     "conversation_owed": BY_BUCKET,
+    "text_order": BY_BUCKET,
     "conversation_sent": BY_LANE,
     "block_upto": BY_LANE,
     "assignment": BY_BUCKET,

@@ -9,10 +9,9 @@ from datetime import datetime, timedelta
 import msgspec
 import pytest
 from aiohttp import web
-from aiohttp.abc import ResolveResult
 
 from gateway import webhook
-from gateway.automation.calling import Calling, PrivateAddress, PublicResolver
+from gateway.automation.calling import Calling
 from gateway.store import calls
 from gateway.webhook import WebhookSettings
 from tests.fixtures.shop import Shop, settings_of
@@ -191,21 +190,6 @@ async def test_another_worker_has_the_job(shop: Shop, serve) -> None:
     await shop.connection.execute("DELETE FROM job WHERE name = 'calling'")
     assert await calling(shop).work(shop.connection, shop.now) is False
     assert outer.heard == []
-
-
-async def test_names_that_lead_into_private_networks_are_refused_when_they_are_looked_up() -> None:
-    class Names:
-        async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
-            addresses = {"inside": ["10.0.0.1"], "both": ["10.0.0.1", "8.8.8.8"]}[host]
-            return [ResolveResult(hostname=host, host=one, port=port, family=2, proto=0, flags=0) for one in addresses]
-
-        async def close(self) -> None:
-            """Nothing."""
-
-    resolver = PublicResolver(Names())  # type: ignore[arg-type]
-    with pytest.raises(PrivateAddress, match="inside leads to private addresses"):
-        await resolver.resolve("inside", 443)
-    assert [one["host"] for one in await resolver.resolve("both", 443)] == ["8.8.8.8"]
 
 
 async def test_a_name_of_this_machine_fails_for_good_where_it_is_not_allowed(shop: Shop, serve) -> None:

@@ -84,6 +84,8 @@ ALL_LANES = {
     "newest_events": "once a round of a job: which lanes have something new",
     "questions_over": "some seconds apart: whose time is over, whoever they are",
     "owed": "once a round of a job: what is to be done, whoever for",
+    "orders_due": "once a round of a job: which shops are to be told, whoever ordered",
+    "is_order_due": "once a round of a job: is any shop to be told",
     "is_owed": "once a round of a job: is anything to be done",
     "loads_of_agents": "once a round with something to assign: a row for each agent",
     "conversations_to_look_at": "some seconds apart: of which something is due, whoever they are with",
