@@ -1,6 +1,7 @@
 """Audiences in Postgres: every statement against the meaning in Python."""
 
 import asyncio
+import json
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
@@ -192,3 +193,34 @@ def test_every_operator_with_every_value_says_what_it_means(peopled):
         assert {row["id"] for row in rows} == expected, tree
         matched += bool(expected)
     assert matched > len(EACH_VALUE) * 0.8
+
+
+ODD_NAMES = [
+    ("points",),
+    ("a", "b.c", "d"),
+    ("last",),
+    ("",),
+    ('say "x"',),
+    ("back\\slash", "'"),
+    ("$", "*"),
+    ("\n\t\x01\x7f",),
+    ("\u2028", "ключ", "😀"),
+]
+
+
+@pytest.mark.parametrize("names", ODD_NAMES)
+def test_more_than_a_number_is_asked_of_any_name_and_of_numbers_alone(peopled, names):
+    """EV-8: a number, or a string that is one to the last digit; an array is not asked for what is in it."""
+    compiled = audiences.compile(Compare(Attribute(names), ">", 500), audiences.Terms(now=NOW))
+    sql = (
+        f"SELECT ({compiled.condition}) IS TRUE "
+        f"FROM (SELECT ${len(compiled.parameters) + 1}::text::jsonb AS attributes) p"
+    )
+    more = ["501", "500.00000000000000000001", '"600"', '"500.00000000000000000001"', "1e300"]
+    others = ["500", "-501", '"500"', '"many"', "[600]", '{"": 600}', "true", "null"]
+    for value in more + others:
+        attributes = value
+        for name in reversed(names):
+            attributes = f"{{{json.dumps(name)}: {attributes}}}"
+        assert peopled.run(peopled.connection.fetchval(sql, *compiled.parameters, attributes)) == (value in more), value
+    assert not peopled.run(peopled.connection.fetchval(sql, *compiled.parameters, "{}"))
