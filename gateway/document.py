@@ -415,15 +415,14 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
 class Except(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What must not have happened since the cause when a text is sent (EX-1).
 
-    scope  step: that text is not sent; workflow: the person leaves; tag: every workflow with that tag
+    scope  step: that text is not sent; workflow: the person leaves
     """
 
     event: EventName
     where: Condition = ""
     key: Key = ""
     url: str = ""
-    scope: Literal["step", "workflow", "tag"] = "workflow"
-    tag: str = ""
+    scope: Literal["step", "workflow"] = "workflow"
 
     @property
     def happening(self) -> Happening:
@@ -439,7 +438,7 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     hours      windows of this campaign beside those of the brand: words of docs/quiet-hours.md
     starts_at, ends_at  nobody enters before the one, or from the other on; at_end: what waits then (TR-9)
     paused_entries  whoever is brought to it while it is paused is not in it, or goes on with it (WF-9)
-    tags       of its messages, for caps and for exceptions of that scope
+    tags       of its messages, for caps
     experiment which of several texts somebody gets, and who gets none (AB-1, AB-2); of a campaign, that has one text
     links      by name, where link.NAME of a text leads
     defaults, fallback, shops  of its texts, as gateway/template.py has them
