@@ -242,7 +242,6 @@ text = "two"
     assert sorted(await shop.texts()) == [(ANN, "one"), (BOB, "one"), (BOB, "two")]
 
 
-@pytest.mark.covers("S0.18", "S2.16")
 async def test_branch_asks_of_now_and_another_workflow_is_entered_once(shop: Shop) -> None:
     """WF-4, WF-1."""
     await shop.apply(
