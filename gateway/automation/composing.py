@@ -25,7 +25,6 @@ from gateway.campaign.workflow import Plan
 from gateway.document import Ask, Document, IssueCoupon, Send
 from gateway.errors import StoreError
 from gateway.message import MessageClass, Refusal
-from gateway.person import hash_of
 from gateway.reasons import Reason
 from gateway.store import coupons, links
 from gateway.store.coupons import Code, Pool
@@ -120,12 +119,12 @@ class Composer:
         self, connection: Connection, run: int, some: Sequence[Recipient], persons: Mapping[int, Person],
         codes: Mapping[tuple[int, int], Code | None], now: datetime, chance: Random,
     ) -> tuple[list[list[str | None]], list[int]]:  # fmt: skip
-        """Write the columns of each, all of one bucket; -> them, and of each 0 or why there is no text."""
+        """Write the columns of each; -> them, and of each 0 or why there is no text."""
         if self._renderer is None:
             return self._plain_rows(some, persons)
         held = [codes.get((one.enrolment, one.visit)) for one in some]
         told = await links.urls(
-            connection, hash_of(some[0].number), self._brand.link_domain, self._linked,
+            connection, self._brand.link_domain, self._linked,
             [(one.number, {"code": code.code if code else ""}) for one, code in zip(some, held, strict=True)],
             run=run, now=now, chance=chance,
         )  # fmt: skip

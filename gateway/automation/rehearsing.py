@@ -97,7 +97,7 @@ async def rehearse(
         ids = [id_ for id_, _ in people]
 
         async def fitting(one: Predicate, bucket: int = bucket, ids: Sequence[int] = ids) -> set[int]:
-            return await happenings.matching(connection, bucket, ids, whole(one), terms)
+            return await happenings.matching(connection, [(bucket, id_) for id_ in ids], whole(one), terms)
 
         consent = consent_of(document) if plan.sends() else None
         fits = set(ids) if plan.filter is None else await fitting(plan.filter)
@@ -114,7 +114,7 @@ async def rehearse(
                 found.refused[reason] += 1
             else:
                 entering.append(_enrolment(id_, number, begin))
-        persons = await persons_of(connection, bucket, entering, brand.zone) if entering else {}
+        persons = await persons_of(connection, entering, brand.zone) if entering else {}
         for one in entering:
             way = {
                 place: next((at for at, ids_ in enumerate(each) if one.id in ids_), len(each))
@@ -127,8 +127,8 @@ async def rehearse(
 
 def _enrolment(id_: int, number: int, begin: datetime) -> Enrolment:
     return Enrolment(
-        id=id_, campaign=0, version=0, step=0, visits=0, profile=id_, number=number, anchor_id=0, due_at=begin,
-        until_at=None, anchor_at=begin, entered_at=begin, step_at=begin, cause="", key="", context={},
+        bucket=hash_of(number), id=id_, campaign=0, version=0, step=0, visits=0, profile=id_, number=number,
+        anchor_id=0, until_at=None, anchor_at=begin, entered_at=begin, step_at=begin, cause="", context={},
     )  # fmt: skip
 
 

@@ -218,14 +218,14 @@ async def open_by_step(
 
 
 async def paused(
-    connection: Connection, settings: Settings, bucket: int, numbers: Sequence[int], now: datetime
+    connection: Connection, settings: Settings, numbers: Sequence[int], now: datetime
 ) -> list[datetime | None]:
-    """Say of numbers of a bucket until when what is promotional waits for a person of ours; None: it does not (IN-7).
+    """Say of numbers until when what is promotional waits for a person of ours; None: it does not (IN-7).
 
     ->    in the order given; datetime.max: until a conversation is closed, which nobody knows
     cost  one statement
     """
-    found = await conversations.with_persons(connection, bucket, numbers)
+    found = await conversations.with_persons(connection, numbers)
     made: list[datetime | None] = []
     for number in numbers:
         ends = [

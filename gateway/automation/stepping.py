@@ -1,8 +1,12 @@
 """Carries campaigns and workflows out: who enters, who is due, what is done for them, as one worker for all of them.
 
-    cause ─► who enters (campaign/entering.py) ─► enrolment                         one transaction of one bucket:
+    cause ─► who enters (campaign/entering.py) ─► enrolment                 one transaction of one bucket or several:
     due   ─► what is so of them, set-wise ─► advance (campaign/workflow.py) ─► step_run, outgoing    all of it or none
     outgoing ─► lanes (sending.py)
+
+Buckets with little to do share a transaction: what each costs, whatever is in it, would be paid 256 times a look.
+Several hands, each a connection of its own, take what is to be done side by side: Postgres works for one of them while
+we do for another.
 
 A step whose effect is outside of the bucket is reached in one transaction, done behind its COMMIT, named by enrolment
 and visit so that doing it once more changes nothing, and left in the next: a crash repeats it, never its effect (WF-2).
@@ -11,8 +15,10 @@ Not here: the gate, which asks everything again (dispatch/admission.py).
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from itertools import count
 from random import Random
@@ -79,12 +85,14 @@ from gateway.store import (
     happenings,
     jobs,
     people,
+    placement,
     postgres,
     profiles,
     runs,
     selection,
 )
 from gateway.store.audiences import Terms
+from gateway.store.columns import ints
 from gateway.store.conversations import Asked
 from gateway.store.coupons import Code
 from gateway.store.enrolments import ENDED, UNDER_WAY, Done, Enrolment, Move, New, Outgoing
@@ -96,6 +104,10 @@ log = logging.getLogger(__name__)
 BUCKETS = 256
 CAUSES_A_STEP = 500
 DUE_A_STEP = 1000
+# Buckets share a transaction while there is no more than so much to do in them together.
+A_GROUP = 1000
+# Connections beside the one of the job.
+MORE_HANDS = 2
 # Steps of one person in one transaction; what is left goes on in the next.
 HOPS = 20
 IDLE_S = 0.1
@@ -115,6 +127,8 @@ RUN_LIFE = timedelta(days=1)
 
 OPTED_OUT = Sought(event="opted_out")
 
+CURRENT: ContextVar[int] = ContextVar("campaign")
+"""Whose people are looked at now, by each of the hands."""
 Key: TypeAlias = tuple[int, int]
 """A version of a campaign: its id and the version."""
 Route: TypeAlias = Callable[[Mapping[str, int], MessageClass, str, datetime, Sequence[runs.Worker]], RoutePlan]
@@ -156,6 +170,10 @@ class Stepping(Job):
         self._route = route
         self._heard = asyncio.Event()
         self._listening: Connection | None = None
+        self._hands: list[Connection] = []
+        self._opening = asyncio.Lock()
+        # Over several servers: buckets of one transaction are those of one shard.
+        self._is_spread = False
         self._looking = Every(LOOK_S)
         self._forgetting = Every(FORGET_S)
         self._calendar = Every(CALENDAR_S)
@@ -180,8 +198,6 @@ class Stepping(Job):
         self._codes: dict[tuple[int, int], Code] = {}
         # Those that a text has not taken yet, with the step they were reserved for.
         self._reserved: dict[tuple[int, int], tuple[int, int, int]] = {}
-        # Whose people are looked at now.
-        self._current = 0
         self._arms: dict[tuple[int, int], int] = {}
         self._experiments: dict[str, experiments.Kept] = {}
         # Of links, which nobody may guess.
@@ -233,19 +249,12 @@ class Stepping(Job):
             self._calendar.done(now)
         async with postgres.deadline(connection, self.STEP_S, "who is due"):
             found = await enrolments.buckets(connection, 0, BUCKETS - 1, now, self._paused)
-        for bucket in found:
-            more = True
-            while more:
-                self._current = 0
-                try:
-                    async with postgres.deadline(connection, self.STEP_S, "steps of campaigns"):
-                        more = await self._bucket(connection, bucket)
-                except (Lost, asyncio.CancelledError):
-                    raise
-                except Exception as error:  # of one campaign; the others go on
-                    if not self._current or (isinstance(error, StoreError) and error.retryable):
-                        raise
-                    await self._stop_campaign(connection, self._current, error)
+        groups = groups_of(found, 1 if self._is_spread else A_GROUP)
+        if len(groups) == 1:
+            await self._carry_out(connection, iter(groups))
+        elif groups:
+            todo = iter(groups)
+            await self._together(self._carry_out(one, todo) for one in (connection, *await self._more_hands()))
         async with postgres.deadline(connection, self.STEP_S, "texts for lanes"):
             cancelled: set[int] = set()
             moved, more = await sending.move(connection, 0, BUCKETS - 1, self._wall(), cancelled)
@@ -272,6 +281,47 @@ class Stepping(Job):
                 await events.append(connection, NO_LANE, [told])
         self._live.pop(campaign, None)
         self._paused.append(campaign)
+
+    async def _carry_out(self, connection: Connection, todo: Iterator[Sequence[int]]) -> None:
+        """Take groups of buckets, as one of several hands, until none is left."""
+        for buckets in todo:
+            more = True
+            while more:
+                CURRENT.set(0)
+                try:
+                    async with postgres.deadline(connection, self.STEP_S, "steps of campaigns"):
+                        more = await self._group(connection, buckets)
+                except (Lost, asyncio.CancelledError):
+                    raise
+                except Exception as error:  # of one campaign; the others go on
+                    campaign = CURRENT.get()
+                    if not campaign or (isinstance(error, StoreError) and error.retryable):
+                        raise
+                    await self._stop_campaign(connection, campaign, error)
+
+    async def _more_hands(self) -> Sequence[Connection]:
+        """Connect as often as we have hands, beside the job's own; a connection that has ended is made anew."""
+        if self._connection is None:
+            # Turned by hand: nobody would close them.
+            return ()
+        self._hands = [one for one in self._hands if not one.is_closed()]
+        while len(self._hands) < MORE_HANDS:
+            self._hands.append(await self._connect())
+        return self._hands
+
+    async def _together(self, hands: Iterable[Coroutine[Any, Any, None]]) -> None:
+        """Wait for all hands, whatever comes of one: none goes on behind our back."""
+        for result in await asyncio.gather(*hands, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+    async def close(self) -> None:
+        """Close the connections."""
+        hands, self._hands = self._hands, []
+        for one in hands:
+            with contextlib.suppress(StoreError):
+                await postgres.close(one)
+        await super().close()
 
     async def _tick(self, connection: Connection, now: datetime) -> None:
         """Bring those whom the calendar brings."""
@@ -305,6 +355,7 @@ class Stepping(Job):
             if not await jobs.hold(connection, self.NAME, self._instance):
                 raise Lost
             if not self._salt:
+                self._is_spread = await placement.is_spread(connection)
                 self._salt = await selection.salt(connection, f"{self._chance.getrandbits(128):032x}")
             self._routes = {}
             self._trees = {name: one.tree for name, one in (await selection.kept(connection)).items()}
@@ -427,114 +478,113 @@ class Stepping(Job):
     def _expanded(self, tree: Predicate) -> Predicate:
         return audience.expand(tree, self._trees)
 
-    # -- one bucket ----------------------------------------------------------------------------------------------------
+    # -- some buckets --------------------------------------------------------------------------------------------------
 
-    async def _bucket(self, connection: Connection, bucket: int) -> bool:
-        """Decide about the causes of a bucket, and carry on who is due there; -> whether there may be more."""
+    async def _group(self, connection: Connection, buckets: Sequence[int]) -> bool:
+        """Decide about the causes of buckets, and carry on who is due there; -> whether there may be more."""
         now = self._wall()
         needs: list[Need] = []
         async with connection.transaction():
             if not await jobs.hold(connection, self.NAME, self._instance):
                 raise Lost
             await connection.execute(query("look_by_index"))
-            told = await causes.take(connection, bucket, CAUSES_A_STEP)
+            told = await causes.take(connection, buckets, CAUSES_A_STEP)
             if told:
-                await self._enter(connection, bucket, told, now)
-            due = await enrolments.due(connection, bucket, now, DUE_A_STEP, self._paused)
+                await self._enter(connection, told, now)
+            due = await enrolments.due(connection, buckets, now, DUE_A_STEP, self._paused)
             if due:
-                needs = await self._carry_on(connection, bucket, due, now)
+                needs = await self._carry_on(connection, due, now)
         await self._give_back(connection, {one.id for one in due}, {one.enrolment.id for one in needs})
         await self._prepare(connection, [one for one in needs if isinstance(one.step, Send | Ask)], now)
         for one in needs:
             if not isinstance(one.step, Send | Ask):
-                await self._effect(connection, bucket, one, now)
-        return bool(needs) or len(told) == CAUSES_A_STEP or len(due) == DUE_A_STEP
+                await self._effect(connection, one, now)
+        return bool(needs) or len(told) >= CAUSES_A_STEP or len(due) >= DUE_A_STEP
 
-    async def _enter(self, connection: Connection, bucket: int, told: Sequence[causes.Cause], now: datetime) -> None:
+    async def _enter(self, connection: Connection, told: Sequence[causes.Cause], now: datetime) -> None:
         """Enter those whom causes bring (TR-2), and wake those who wait for one."""
-        await self._dates_that_changed(connection, bucket, told, now)
+        await self._dates_that_changed(connection, told, now)
         found = entering.candidates([*self._live.values(), *self._queues.values()], told, now)
+        bucket_of = {cause.profile: cause.bucket for cause in told}
         if found:
             ids = count(profiles.first_id(now, self._chance))
-            profiles_ = sorted({one.profile for one in found})
-            known = await enrolments.known(connection, bucket, profiles_, sorted({one.campaign.id for one in found}))
-            decided = entering.decide(found, known, await self._facts(connection, bucket, found, profiles_, now), now)
+            persons = sorted({(bucket_of[one.profile], one.profile) for one in found})
+            known = await enrolments.known(connection, persons, sorted({one.campaign.id for one in found}))
+            decided = entering.decide(found, known, await self._facts(connection, found, persons, now), now)
             new = [
                 New(
-                    id=next(ids), campaign=one.candidate.campaign.id, version=one.candidate.campaign.version,
-                    profile=one.candidate.profile, number=one.number, cause=one.candidate.cause,
-                    key=one.candidate.key, anchor_id=one.candidate.anchor_id, anchor_at=one.candidate.anchor_at,
-                    context=one.candidate.context, reason=one.reason,
+                    bucket=bucket_of[one.candidate.profile], id=next(ids), campaign=one.candidate.campaign.id,
+                    version=one.candidate.campaign.version, profile=one.candidate.profile, number=one.number,
+                    cause=one.candidate.cause, key=one.candidate.key, anchor_id=one.candidate.anchor_id,
+                    anchor_at=one.candidate.anchor_at, context=one.candidate.context, reason=one.reason,
                 )
                 for one in decided
             ]  # fmt: skip
             if new:
-                self.entered += len(await enrolments.add(connection, bucket, new, now))
-            cancelled = {id_: int(Reason.CAMPAIGN_ENDED) for one in decided for id_ in one.cancels if id_}
-            await enrolments.end(connection, bucket, cancelled, now)
+                self.entered += len(await enrolments.add(connection, new, now))
+            places = {one.id: one.bucket for one in known}
+            cancelled = {
+                (places[id_], id_): int(Reason.CAMPAIGN_ENDED) for one in decided for id_ in one.cancels if id_
+            }
+            await enrolments.end(connection, cancelled, now)
         # Of those who wait, and of any version: their plans may listen to more than the newest one.
         wakes: dict[str, set[int]] = {}
         for (campaign, _), plan in self._plans.items():
             for name in (*plan.wakes, OPTED_OUT.event):
                 wakes.setdefault(name, set()).add(campaign)
         of = {
-            (cause.profile, campaign)
+            (cause.bucket, cause.profile, campaign)
             for cause in told
             if cause.kind == "event"
             for campaign in wakes.get(cause.name, ())
         }
-        await enrolments.wake(connection, bucket, sorted(of), now)
+        await enrolments.wake(connection, sorted(of), now)
 
-    async def _dates_that_changed(
-        self, connection: Connection, bucket: int, told: Sequence[causes.Cause], now: datetime
-    ) -> None:
+    async def _dates_that_changed(self, connection: Connection, told: Sequence[causes.Cause], now: datetime) -> None:
         """Bring those whose date has changed and comes soon (TR-10)."""
-        changed: dict[str, set[int]] = {}
+        changed: dict[str, dict[int, set[int]]] = {}
         for cause in told:
             if cause.kind == "attribute":
-                changed.setdefault(cause.name, set()).add(cause.profile)
-        for one in self._live.values() if changed else ():
+                changed.setdefault(cause.name, {}).setdefault(cause.bucket, set()).add(cause.profile)
+        for one in list(self._live.values()) if changed else ():
             calendar = calendar_of(one)
             if calendar is not None and calendar.date is not None:
-                ids = changed.get(calendar.date.attribute.split(".")[0])
-                if ids:
-                    house = self._settings.brand(one.plan.document.brand).zone
+                house = self._settings.brand(one.plan.document.brand).zone
+                for bucket, ids in changed.get(calendar.date.attribute.split(".")[0], {}).items():
                     await bring_dated(connection, one, calendar.date, bucket, house, now, sorted(ids))
 
     async def _facts(
-        self, connection: Connection, bucket: int, found: Sequence[Candidate], ids: Sequence[int], now: datetime
+        self, connection: Connection, found: Sequence[Candidate], persons: Sequence[tuple[int, int]], now: datetime
     ) -> entering.Facts:
-        numbers = await enrolments.numbers(connection, bucket, ids)
+        numbers = await enrolments.numbers(connection, persons)
         fits: set[tuple[int, int]] = set()
         agreed: set[tuple[int, int]] = set()
         by_campaign: dict[int, list[Candidate]] = {}
         for one in found:
             by_campaign.setdefault(one.campaign.id, []).append(one)
         for campaign, some in by_campaign.items():
-            self._current = campaign
+            CURRENT.set(campaign)
             plan = some[0].campaign.plan
-            asked = sorted({one.profile for one in some})
+            ids = {one.profile for one in some}
+            asked = [one for one in persons if one[1] in ids]
             if plan.filter is not None:
                 terms = self._terms(plan.document, now)
                 tree = self._expanded(plan.filter)
-                fits |= {(campaign, one) for one in await happenings.matching(connection, bucket, asked, tree, terms)}
+                fits |= {(campaign, one) for one in await happenings.matching(connection, asked, tree, terms)}
             tree_of_consent = consent_of(plan.document)
             if tree_of_consent is None or not plan.sends():
-                agreed |= {(campaign, one) for one in asked}
+                agreed |= {(campaign, one) for one in ids}
             else:
                 terms = self._terms(plan.document, now)
                 agreed |= {
-                    (campaign, one)
-                    for one in await happenings.matching(connection, bucket, asked, tree_of_consent, terms)
+                    (campaign, one) for one in await happenings.matching(connection, asked, tree_of_consent, terms)
                 }
         return entering.Facts(fits=frozenset(fits), agreed=frozenset(agreed), numbers=numbers)
 
     def _terms(self, document: Document, now: datetime) -> Terms:
         return Terms(now=now, zone=ZoneInfo(self._settings.brand(document.brand).zone), salt=self._salt)
 
-    async def _carry_on(
-        self, connection: Connection, bucket: int, due: Sequence[Enrolment], now: datetime
-    ) -> list[Need]:
+    async def _carry_on(self, connection: Connection, due: Sequence[Enrolment], now: datetime) -> list[Need]:
         """Carry on who is due, step by step; -> whose step has an effect that is to be done outside."""
         at: dict[int, tuple[Enrolment, Standing]] = {one.id: (one, standing_of(one)) for one in due}
         ended: dict[int, Outcome] = {}
@@ -552,14 +602,14 @@ class Stepping(Job):
                 groups.setdefault((one.campaign, one.version, standing.step, standing.visits > 0), []).append(id_)
             ready = set()
             for (campaign, version, place, is_there), ids in groups.items():
-                self._current = campaign
+                CURRENT.set(campaign)
                 plan = await self._plan(connection, campaign, version)
                 some = [at[id_] for id_ in ids]
-                facts, later = await self._look_at(connection, bucket, plan, place, some, is_there, now)
+                facts, later = await self._look_at(connection, plan, place, some, is_there, now)
                 if later:
                     needs += [Need(plan, place, one, standing.visits) for one, standing in some if one.id in later]
-                due_of = await self._waits_of(connection, bucket, plan, some)
-                held = await self._held(connection, bucket, plan, place, some, is_there, now)
+                due_of = await self._waits_of(connection, plan, some)
+                held = await self._held(connection, plan, place, some, is_there, now)
                 for one, standing in some:
                     if one.id in later:
                         waits[one.id] = Outcome(
@@ -583,7 +633,7 @@ class Stepping(Job):
                         run = self._sends[campaign, version, place].run.id if is_send else None
                         done.append(
                             Done(
-                                enrolment=one.id,
+                                bucket=one.bucket, enrolment=one.id,
                                 profile=one.profile, campaign=campaign, step=place, visit=standing.visits,
                                 outcome=outcome.done, run=run,
                             )
@@ -599,8 +649,8 @@ class Stepping(Job):
                     moved = (outcome.place, outcome.visits) != (standing.step, standing.visits)
                     if outcome.is_due(now) and moved:
                         ready.add(one.id)
-        missing = await self._put_out(connection, bucket, texts, now)
-        await self._ask(connection, bucket, texts, missing, now)
+        missing = await self._put_out(connection, texts, now)
+        await self._ask(connection, texts, missing, now)
         done = [
             msgspec.structs.replace(one, outcome=missing[one.enrolment, one.visit], run=None)
             if (one.enrolment, one.visit) in missing
@@ -609,44 +659,47 @@ class Stepping(Job):
         ]
         moves = [
             Move(
-                id=id_, step=out.place, visits=out.visits, step_at=out.step_at, state=ENDED, reason=out.reason or 0
+                bucket=at[id_][0].bucket, id=id_, step=out.place, visits=out.visits, step_at=out.step_at, state=ENDED,
+                reason=out.reason or 0,
             )
             for id_, out in ended.items()
         ]  # fmt: skip
         moves += [
             Move(
-                id=id_, step=out.place, visits=out.visits, step_at=out.step_at, state=UNDER_WAY,
-                due_at=out.until_at or now, until_at=out.until_at,
+                bucket=at[id_][0].bucket, id=id_, step=out.place, visits=out.visits, step_at=out.step_at,
+                state=UNDER_WAY, due_at=out.until_at or now, until_at=out.until_at,
             )
             for id_, out in waits.items() if id_ not in ended
         ]  # fmt: skip
-        await enrolments.move(connection, bucket, moves, now)
-        await enrolments.note(connection, bucket, done, now)
+        await enrolments.move(connection, moves, now)
+        await enrolments.note(connection, done, now)
         return needs
 
     async def _look_at(
-        self, connection: Connection, bucket: int, plan: Plan, place: int, some: Sequence[tuple[Enrolment, Standing]],
+        self, connection: Connection, plan: Plan, place: int, some: Sequence[tuple[Enrolment, Standing]],
         is_there: bool, now: datetime,
     ) -> tuple[workflow.Facts, set[int]]:  # fmt: skip
         """Find what is so of some persons at one step; -> it, and those whose effect is still to be done."""
         facts = workflow.Facts()
         terms = self._terms(plan.document, now)
-        anchors: dict[int, datetime | None] = {one.id: one.anchor_at for one, _ in some}
+        anchors: dict[int, dict[int, datetime | None]] = {}
+        for one, _ in some:
+            anchors.setdefault(one.bucket, {})[one.id] = one.anchor_at
         least = min(one.anchor_at for one, _ in some)
 
         async def since_cause(*sought: Sought) -> set[int]:
             found: set[int] = set()
             for one in sought:
-                found |= (await happenings.happened(connection, {bucket: anchors}, one, least, terms)).keys()
+                found |= (await happenings.happened(connection, anchors, one, least, terms)).keys()
             return found
 
         async def fitting(asked: Sequence[tuple[Enrolment, Standing]], tree: Predicate) -> set[int]:
-            ids = sorted({one.profile for one, _ in asked})
-            found = await happenings.matching(connection, bucket, ids, self._expanded(tree), terms)
+            persons = sorted({(one.bucket, one.profile) for one, _ in asked})
+            found = await happenings.matching(connection, persons, self._expanded(tree), terms)
             return {one.id for one, _ in asked if one.profile in found}
 
         if not is_there:
-            facts.gone = await self._gone(connection, bucket, plan, some, now)
+            facts.gone = await self._gone(connection, plan, some, now)
         facts.barred = await since_cause(*plan.exceptions)
         if consent_of(plan.document) is not None and plan.sends():
             facts.lost = await self._lost(some, since_cause, fitting, consent_of(plan.document))
@@ -658,18 +711,22 @@ class Stepping(Job):
         match at.step:
             case WaitFor():
                 assert at.sought is not None
-                reached: dict[int, datetime | None] = {one.id: standing.step_at for one, standing in some}
+                reached: dict[int, dict[int, datetime | None]] = {}
+                for one, standing in some:
+                    reached.setdefault(one.bucket, {})[one.id] = standing.step_at
                 begin = min(standing.step_at for _, standing in some)
-                facts.happened = await happenings.happened(connection, {bucket: reached}, at.sought, begin, terms)
+                facts.happened = await happenings.happened(connection, reached, at.sought, begin, terms)
             case Send() | Ask() as step:
+                first = some[0][0]
+                sending_ = self._sends.get((first.campaign, first.version, place))
+                if sending_ is None:
+                    # Of an earlier version: opened behind our COMMIT, or one that was rolled back would stay known.
+                    return facts, {one.id for one, _ in some}
                 facts.skipped = await since_cause(*plan.bars, *at.exceptions)
                 if plan.filter is not None:
                     facts.out = {one.id for one, _ in some} - await fitting(some, plan.filter)
-                await self._draw(connection, bucket, plan, step, some, facts, now)
-                first = some[0][0]
-                if (first.campaign, first.version, place) not in self._sends:
-                    await self._open(connection, first.campaign, first.version, place, step, plan, now)
-                if self._sends[first.campaign, first.version, place].composer.pool is not None:
+                await self._draw(connection, plan, step, some, facts, now)
+                if sending_.composer.pool is not None:
                     return facts, self._unprepared(some, facts)
             case Branch():
                 way: dict[int, int] = {}
@@ -716,7 +773,6 @@ class Stepping(Job):
     async def _held(
         self,
         connection: Connection,
-        bucket: int,
         plan: Plan,
         place: int,
         some: Sequence[tuple[Enrolment, Standing]],
@@ -729,7 +785,7 @@ class Stepping(Job):
             return {}
         with_number = [(one.id, one.number) for one, _ in some if one.number is not None]
         numbers = [number for _, number in with_number]
-        untils = await paused(connection, self._settings, bucket, numbers, now) if numbers else []
+        untils = await paused(connection, self._settings, numbers, now) if numbers else []
         # While it is open nobody knows until when.
         return {
             id_: min(until, now + HELD_LOOK)
@@ -740,13 +796,12 @@ class Stepping(Job):
     async def _ask(
         self,
         connection: Connection,
-        bucket: int,
         texts: Mapping[tuple[int, int, int], list[tuple[Enrolment, Standing]]],
         missing: Container[tuple[int, int]],
         now: datetime,
     ) -> None:
         """Let the questions that are sent wait for their answers (IN-9)."""
-        asked: list[Asked] = []
+        asked: dict[int, list[Asked]] = {}
         for (campaign, version, place), some in texts.items():
             plan = await self._plan(connection, campaign, version)
             step = plan.steps[place].step
@@ -754,19 +809,19 @@ class Stepping(Job):
             if question is None:
                 continue
             until = now + timedelta(seconds=question.timeout_s)
-            asked += [
-                Asked(
-                    number=one.number, enrolment=one.id, step=question.name, visit=standing.visits, question=question,
-                    asked_at=now, until=until, campaign=plan.document.name,
-                )
-                for one, standing in some
-                if one.number is not None and (one.id, standing.visits) not in missing
-            ]  # fmt: skip
-        if asked:
-            await conversations.ask(connection, bucket, asked)
+            for one, standing in some:
+                if one.number is not None and (one.id, standing.visits) not in missing:
+                    asked.setdefault(one.bucket, []).append(
+                        Asked(
+                            number=one.number, enrolment=one.id, step=question.name, visit=standing.visits,
+                            question=question, asked_at=now, until=until, campaign=plan.document.name,
+                        )
+                    )  # fmt: skip
+        for bucket, of_bucket in sorted(asked.items()):
+            await conversations.ask(connection, bucket, of_bucket)
 
     async def _draw(
-        self, connection: Connection, bucket: int, plan: Plan, step: Send | Ask,
+        self, connection: Connection, plan: Plan, step: Send | Ask,
         some: Sequence[tuple[Enrolment, Standing]], facts: workflow.Facts, now: datetime,
     ) -> None:  # fmt: skip
         """Draw who gets which text of an experiment, who is held out, and who waits for a winner (AB-1, AB-5, AB-6).
@@ -788,8 +843,13 @@ class Stepping(Job):
         kept = self._experiments.get(plan.document.experiment.name) if plan.document.experiment else None
         if kept is not None and asked:
             allocation = allocation_of(kept.body)
-            numbers = sorted({one.number for one, _ in asked if one.number is not None})
-            arms = await experiments.assign_by_hash(connection, kept, bucket, numbers, at=now)
+            numbers: dict[int, set[int]] = {}
+            for one, _ in asked:
+                if one.number is not None:
+                    numbers.setdefault(one.bucket, set()).add(one.number)
+            arms: dict[int, int] = {}
+            for bucket, some_numbers in sorted(numbers.items()):
+                arms |= await experiments.assign_by_hash(connection, kept, bucket, sorted(some_numbers), at=now)
             for one, standing in asked:
                 assert one.number is not None
                 arm = arm_to_send(allocation, kept.standing, one.number, arms.get(one.number))
@@ -799,8 +859,12 @@ class Stepping(Job):
                     failed[one.id] = int(Reason.CAMPAIGN_ENDED if arm is None else Reason.CONTROL_GROUP)
                 else:
                     self._arms[one.id, standing.visits] = arm
-            reached = sorted({one.number for one, _ in asked if one.number in arms and one.id not in held})
-            await experiments.reach(connection, kept.id, bucket, [one for one in reached if one is not None], at=now)
+            reached: dict[int, set[int]] = {}
+            for one, _ in asked:
+                if one.number in arms and one.id not in held:
+                    reached.setdefault(one.bucket, set()).add(one.number)
+            for bucket, some_numbers in sorted(reached.items()):
+                await experiments.reach(connection, kept.id, bucket, sorted(some_numbers), at=now)
         facts.failed, facts.held = failed, held
 
     def _unprepared(self, some: Sequence[tuple[Enrolment, Standing]], facts: workflow.Facts) -> set[int]:
@@ -816,7 +880,7 @@ class Stepping(Job):
         return {id_ for key, id_ in keys.items() if key not in self._effects}
 
     async def _gone(
-        self, connection: Connection, bucket: int, plan: Plan, some: Sequence[tuple[Enrolment, Standing]], now: datetime
+        self, connection: Connection, plan: Plan, some: Sequence[tuple[Enrolment, Standing]], now: datetime
     ) -> set[int]:
         """Find whose date is another by now than the one that brought them (TR-10)."""
         if not isinstance(plan.document.trigger, OnDate):
@@ -826,7 +890,7 @@ class Stepping(Job):
         if date is None or not due:
             return set()
         workspace = self._settings.brand(plan.document.brand).zone
-        known = await persons_of(connection, bucket, due, workspace)
+        known = await persons_of(connection, due, workspace)
         found = set()
         for one in due:
             value = predicate.at_path(known[one.id].attributes, tuple(date.attribute.split(".")))
@@ -836,13 +900,13 @@ class Stepping(Job):
         return found
 
     async def _waits_of(
-        self, connection: Connection, bucket: int, plan: Plan, some: Sequence[tuple[Enrolment, Standing]]
+        self, connection: Connection, plan: Plan, some: Sequence[tuple[Enrolment, Standing]]
     ) -> workflow.Due:
         """Say how long waits of some persons are: by their own clocks, and what is known of them."""
         workspace = self._settings.brand(plan.document.brand).zone
         if all(at.delay is None or (isinstance(at.delay, After) and at.delay.supply is None) for at in plan.steps):
             return lambda delay, one, at: due_at(delay, at, Clocks(workspace, workspace), {})
-        known = await persons_of(connection, bucket, [one for one, _ in some], workspace)
+        known = await persons_of(connection, [one for one, _ in some], workspace)
 
         def due(delay: Delay, one: Standing, at: datetime) -> datetime | None:
             of = known[one.id]
@@ -851,20 +915,20 @@ class Stepping(Job):
         return due
 
     async def _put_out(
-        self, connection: Connection, bucket: int,
-        texts: Mapping[tuple[int, int, int], Sequence[tuple[Enrolment, Standing]]], now: datetime,
+        self, connection: Connection, texts: Mapping[tuple[int, int, int], Sequence[tuple[Enrolment, Standing]]],
+        now: datetime,
     ) -> dict[tuple[int, int], int]:  # fmt: skip
         """Keep the texts that steps send, on their ways; -> (enrolment, visit) of those that cannot be: the reason."""
         missing: dict[tuple[int, int], int] = {}
         ids = count(profiles.first_id(now, self._chance))
         for key, some in texts.items():
-            self._current = key[0]
+            CURRENT.set(key[0])
             sends, plan = self._sends[key], self._plans[key[0], key[1]]
             composer = sends.composer
             workspace = self._settings.brand(plan.document.brand).zone
             persons: dict[int, Person] = {}
             if composer.needs_persons:
-                persons = await persons_of(connection, bucket, [one for one, _ in some], workspace)
+                persons = await persons_of(connection, [one for one, _ in some], workspace)
             recipients = [
                 recipient_of(one, standing.visits, self._arms.pop((one.id, standing.visits), 0))
                 for one, standing in some
@@ -885,7 +949,7 @@ class Stepping(Job):
                 connection,
                 [
                     Outgoing(
-                        bucket=bucket, lane=cell.lane, country=cell.country, id=next(ids), run=sends.run.id,
+                        bucket=some[0][0].bucket, lane=cell.lane, country=cell.country, id=next(ids), run=sends.run.id,
                         source=cell.source, fallback=cell.fallback, numbers=numbers, params=params,
                     )
                     for cell, (numbers, params) in ways.items()
@@ -915,6 +979,9 @@ class Stepping(Job):
         for one in needs:
             by_step.setdefault((one.enrolment.campaign, one.enrolment.version, one.place), []).append(one)
         for key, some in by_step.items():
+            if key not in self._sends:
+                await self._open_earlier(connection, some[0], now)
+                continue
             recipients = [recipient_of(one.enrolment, one.visits) for one in some]
             async with postgres.deadline(connection, self.STEP_S, "codes of a text"):
                 found = await self._sends[key].composer.reserve(connection, recipients, now)
@@ -926,7 +993,15 @@ class Stepping(Job):
             if None in found.values():
                 log.warning("! campaign %s: a pool of codes is empty, texts wait for it", some[0].plan.document.name)
 
-    async def _effect(self, connection: Connection, bucket: int, need: Need, now: datetime) -> None:
+    async def _open_earlier(self, connection: Connection, need: Need, now: datetime) -> None:
+        """Have an open run for the texts of a version that is not the newest one; one hand at a time."""
+        campaign, version, step = need.enrolment.campaign, need.enrolment.version, need.step
+        assert isinstance(step, Send | Ask)
+        async with self._opening, postgres.deadline(connection, self.STEP_S, "run of a step"):
+            if (campaign, version, need.place) not in self._sends:
+                await self._open(connection, campaign, version, need.place, step, need.plan, now)
+
+    async def _effect(self, connection: Connection, need: Need, now: datetime) -> None:
         """Do what a step does outside of the bucket; once more it changes nothing."""
 
         def lane_of(number: int) -> int:
@@ -934,17 +1009,18 @@ class Stepping(Job):
             return way.cell_of(number).lane or min(self._lanes.values(), default=0)
 
         async with postgres.deadline(connection, self.STEP_S, "effect of a step"):
-            reason = await self._doing.do(connection, bucket, need, lane_of, now)
+            reason = await self._doing.do(connection, need.enrolment.bucket, need, lane_of, now)
         if reason == HELD:
             log.warning("! campaign %s: a pool of codes is empty, steps wait for it", need.plan.document.name)
         self._effects[need.enrolment.id, need.visits] = reason
 
 
-async def persons_of(
-    connection: Connection, bucket: int, some: Sequence[Enrolment], workspace: str
-) -> dict[int, Person]:
+async def persons_of(connection: Connection, some: Sequence[Enrolment], workspace: str) -> dict[int, Person]:
     """Read what is known of persons for texts and waits, by enrolment."""
-    rows = await connection.fetch(query("persons_of_texts"), bucket, sorted({one.profile for one in some}))
+    persons = sorted({(one.bucket, one.profile) for one in some})
+    rows = await connection.fetch(
+        query("persons_of_texts"), ints(bucket for bucket, _ in persons), ints(id_ for _, id_ in persons)
+    )
     by_profile = {row["id"]: row for row in rows}
     found = {}
     for one in some:
@@ -969,6 +1045,19 @@ async def persons_of(
             zone=zone or workspace, told_zone=told_zone, country=country, attributes=attributes, values=values
         )  # fmt: skip
     return found
+
+
+def groups_of(found: Sequence[tuple[int, int]], most: int) -> list[list[int]]:
+    """Put buckets together that have no more than so much to do in common: (bucket, how much)."""
+    groups: list[list[int]] = []
+    size = most
+    for bucket, much in found:
+        if size + much > most:
+            groups.append([])
+            size = 0
+        groups[-1].append(bucket)
+        size += much
+    return groups
 
 
 def standing_of(one: Enrolment) -> Standing:

@@ -81,7 +81,7 @@ def show(which: str, region: str | None, as_json: bool, config: Path | None, dsn
         one = await _found(connection, which, region)
         said = await conversations.said(connection, one)
         stopped = (await conversations.stopped(connection, [one.number], one.sender)).get(one.number, {})
-        until = (await paused(connection, settings, one.bucket, [one.number], now))[0]
+        until = (await paused(connection, settings, [one.number], now))[0]
         return one, said, stopped, until, now
 
     one, said, stopped, until, now = _do(config, dsn, work)

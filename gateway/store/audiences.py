@@ -115,9 +115,9 @@ class Compiled(Struct, frozen=True, kw_only=True):
     next_change: str
     parameters: list[Any]
 
-    def select(self, what: str, more: str = "") -> str:
-        """Write the statement that gives `what` of those who belong. more: conditions on p."""
-        return f"SELECT {what} FROM profile p{self.joins} WHERE {more}({self.condition})"
+    def select(self, what: str, more: str = "", of: str = "profile p") -> str:
+        """Write the statement that gives `what` of those who belong. more: conditions on p; of: among whom, as p."""
+        return f"SELECT {what} FROM {of}{self.joins} WHERE {more}({self.condition})"
 
 
 def compile(

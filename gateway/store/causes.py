@@ -30,6 +30,7 @@ class Cause(Struct, frozen=True, kw_only=True):
     properties  what was said of it, as JSON
     """
 
+    bucket: int
     profile: int
     id: int
     kind: Kind
@@ -99,7 +100,13 @@ async def listen(connection: Connection, heard: Callable[[], None]) -> None:
     await connection.add_listener(CHANNEL, on_notification)
 
 
-async def take(connection: Connection, bucket: int, limit: int) -> list[Cause]:
-    """Take causes of a bucket away, in the order in which they count (EV-6); within a transaction."""
-    rows = await connection.fetch(query("take_causes"), bucket, limit)
+async def take(connection: Connection, of: Sequence[int], limit: int) -> list[Cause]:
+    """Take causes of buckets away, so many of each, in the order in which they count (EV-6); within a transaction.
+
+    of  one bucket alone where they stand on several servers
+    """
+    if len(of) == 1:
+        rows = await connection.fetch(query("take_causes"), of[0], limit)
+    else:
+        rows = await connection.fetch(query("take_causes_of_many"), of, limit)
     return sorted((Cause(**dict(row)) for row in rows), key=lambda one: (one.profile, one.occurred_at, one.id))

@@ -25,6 +25,7 @@ from gateway.message import MessageClass, Policy
 from gateway.person import hash_of
 from gateway.question import Question
 from gateway.store import events, runs, stops
+from gateway.store.columns import ints
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 from gateway.store.runs import Run
@@ -526,12 +527,11 @@ def filled(template: str, values: Mapping[str, str | None]) -> str:
     return text
 
 
-async def with_persons(
-    connection: Connection, bucket: int, numbers: Sequence[int]
-) -> dict[int, list[tuple[str, datetime | None]]]:
+async def with_persons(connection: Connection, numbers: Sequence[int]) -> dict[int, list[tuple[str, datetime | None]]]:
     """Say of which numbers a person of ours has taken over: inbox, and when that was closed (None: it is open)."""
     found: dict[int, list[tuple[str, datetime | None]]] = {}
-    for row in await connection.fetch(query("with_persons"), bucket, sorted(set(numbers))):
+    asked = sorted(set(numbers))
+    for row in await connection.fetch(query("with_persons"), ints(hash_of(one) for one in asked), ints(asked)):
         found.setdefault(row["number"], []).append((row["inbox"], row["closed_at"]))
     return found
 

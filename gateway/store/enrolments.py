@@ -13,6 +13,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
+from gateway.store.columns import ints
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
@@ -22,6 +23,7 @@ UNDER_WAY, ENDED, REFUSED = 0, 1, 2
 class New(Struct, frozen=True, kw_only=True):
     """A person to be entered, or noted as refused, with the reason (gateway.reasons)."""
 
+    bucket: int
     id: int
     campaign: int
     version: int
@@ -38,6 +40,7 @@ class New(Struct, frozen=True, kw_only=True):
 class Known(Struct, frozen=True, kw_only=True):
     """What decides whether a person may enter once more."""
 
+    bucket: int
     id: int
     campaign: int
     profile: int
@@ -56,6 +59,7 @@ class Enrolment(Struct, frozen=True, kw_only=True):
     step_at   when the step was reached
     """
 
+    bucket: int
     id: int
     campaign: int
     version: int
@@ -64,19 +68,18 @@ class Enrolment(Struct, frozen=True, kw_only=True):
     profile: int
     number: int | None
     anchor_id: int
-    due_at: datetime
     until_at: datetime | None
     anchor_at: datetime
     entered_at: datetime
     step_at: datetime
     cause: str
-    key: str
     context: dict[str, object]
 
 
 class Move(Struct, frozen=True, kw_only=True):
     """Where an enrolment is from now on; state ENDED has no due_at."""
 
+    bucket: int
     id: int
     step: int
     visits: int
@@ -90,6 +93,7 @@ class Move(Struct, frozen=True, kw_only=True):
 class Done(Struct, frozen=True, kw_only=True):
     """What was done of a step."""
 
+    bucket: int
     enrolment: int
     profile: int
     campaign: int
@@ -100,7 +104,10 @@ class Done(Struct, frozen=True, kw_only=True):
 
 
 class Outgoing(Struct, frozen=True, kw_only=True):
-    """Texts of one run that go one way: numbers, and a row of field values for each."""
+    """Texts of one run that go one way: numbers, and a row of field values for each.
+
+    bucket  of any of them: it says where they wait
+    """
 
     bucket: int
     lane: int
@@ -125,28 +132,27 @@ class Count(Struct, frozen=True, kw_only=True):
 
 async def buckets(
     connection: Connection, first: int, last: int, now: datetime, paused: Sequence[int] = ()
-) -> list[int]:
-    """Say in which buckets there is something to do."""
+) -> list[tuple[int, int]]:
+    """Say in which buckets there is something to do, and how much."""
     rows = await connection.fetch(query("buckets_to_step"), first, last, now, list(paused))
-    return sorted(row["bucket"] for row in rows)
+    return [(row["bucket"], row["n"]) for row in rows]
 
 
-async def known(connection: Connection, bucket: int, profiles: Sequence[int], campaigns: Sequence[int]) -> list[Known]:
-    """Read who of some persons is or was in some campaigns."""
-    rows = await connection.fetch(query("enrolments_of"), bucket, profiles, campaigns)
+async def known(connection: Connection, of: Sequence[tuple[int, int]], campaigns: Sequence[int]) -> list[Known]:
+    """Read who of some persons, (bucket, id), is or was in some campaigns."""
+    rows = await connection.fetch(query("enrolments_of"), *_pairs(of), campaigns)
     return [Known(**dict(row)) for row in rows]
 
 
-async def numbers(connection: Connection, bucket: int, profiles: Sequence[int]) -> dict[int, int | None]:
-    """Read the numbers of persons; who is not there any more is not among them."""
-    rows = await connection.fetch(query("numbers_of_profiles"), bucket, profiles)
-    return {row["id"]: row["number"] for row in rows}
+async def numbers(connection: Connection, of: Sequence[tuple[int, int]]) -> dict[int, int | None]:
+    """Read the numbers of persons, (bucket, id), by their ids; who is not there any more is not among them."""
+    return dict(await connection.fetch(query("numbers_of_profiles"), *_pairs(of)))
 
 
-async def add(connection: Connection, bucket: int, new: Sequence[New], now: datetime) -> set[int]:
+async def add(connection: Connection, new: Sequence[New], now: datetime) -> set[int]:
     """Enter persons; -> the ids of those who had not entered for that cause before."""
     rows = await connection.fetch(
-        query("add_enrolments"), bucket, now, [one.version for one in new],
+        query("add_enrolments"), [one.bucket for one in new], now, [one.version for one in new],
         [REFUSED if one.reason else UNDER_WAY for one in new], [one.reason for one in new], [one.id for one in new],
         [one.campaign for one in new], [one.profile for one in new], [one.number for one in new],
         [one.anchor_id for one in new], [one.anchor_at for one in new], [one.cause for one in new],
@@ -155,35 +161,55 @@ async def add(connection: Connection, bucket: int, new: Sequence[New], now: date
     return {row["id"] for row in rows}
 
 
-async def end(connection: Connection, bucket: int, ended: Mapping[int, int], now: datetime) -> None:
-    """End some, by their reason."""
+async def end(connection: Connection, ended: Mapping[tuple[int, int], int], now: datetime) -> None:
+    """End some, (bucket, id), by their reason."""
     if ended:
-        await connection.execute(query("end_enrolments"), bucket, now, list(ended), list(ended.values()))
-
-
-async def wake(connection: Connection, bucket: int, of: Sequence[tuple[int, int]], now: datetime) -> None:
-    """Have those looked at now who are under way: (profile, campaign)."""
-    if of:
         await connection.execute(
-            query("wake_enrolments"), bucket, now, [profile for profile, _ in of], [campaign for _, campaign in of]
-        )
+            query("end_enrolments"), [bucket for bucket, _ in ended], now, [id_ for _, id_ in ended],
+            list(ended.values()),
+        )  # fmt: skip
 
 
-async def due(connection: Connection, bucket: int, now: datetime, limit: int, paused: Sequence[int]) -> list[Enrolment]:
-    """Take some who are due, and hold them until our transaction ends."""
-    rows = await connection.fetch(query("due_enrolments"), bucket, now, limit, paused)
+async def wake(connection: Connection, of: Sequence[tuple[int, int, int]], now: datetime) -> None:
+    """Have those looked at now who are under way: (bucket, profile, campaign)."""
+    if of:
+        buckets_, profiles, campaigns = zip(*of, strict=True)
+        await connection.execute(query("wake_enrolments"), buckets_, now, profiles, campaigns)
+
+
+async def due(
+    connection: Connection, of: Sequence[int], now: datetime, limit: int, paused: Sequence[int]
+) -> list[Enrolment]:
+    """Take some who are due in buckets, so many of each, and hold them until our transaction ends.
+
+    of  one bucket alone where they stand on several servers
+    """
+    if len(of) == 1:
+        rows = await connection.fetch(query("due_enrolments"), of[0], now, limit, paused)
+    else:
+        rows = await connection.fetch(query("due_enrolments_of_many"), of, now, limit, paused)
+    decode = msgspec.json.decode
     return [
-        Enrolment(**{**dict(row), "context": msgspec.json.decode(row["context"])}) for row in rows
+        Enrolment(
+            bucket=bucket, id=id_, campaign=campaign, version=version, step=step, visits=visits, profile=profile,
+            number=number, anchor_id=anchor_id, until_at=until_at, anchor_at=anchor_at, entered_at=entered_at,
+            step_at=step_at, cause=cause, context=decode(context),
+        )
+        for (
+            bucket, id_, campaign, version, step, visits, profile, number, anchor_id, until_at, anchor_at, entered_at,
+            step_at, cause, context,
+        ) in rows
     ]  # fmt: skip
 
 
-async def move(connection: Connection, bucket: int, moves: Sequence[Move], now: datetime) -> None:
+async def move(connection: Connection, moves: Sequence[Move], now: datetime) -> None:
     """Write where some are now."""
     if moves:
         await connection.execute(
-            query("move_enrolments"), bucket, now, [one.id for one in moves], [one.step for one in moves],
-            [one.visits for one in moves], [one.state for one in moves], [one.reason for one in moves],
-            [one.due_at for one in moves], [one.until_at for one in moves], [one.step_at for one in moves],
+            query("move_enrolments"), ints(one.bucket for one in moves), now, ints(one.id for one in moves),
+            ints(one.step for one in moves), ints(one.visits for one in moves), ints(one.state for one in moves),
+            ints(one.reason for one in moves), [one.due_at for one in moves], [one.until_at for one in moves],
+            [one.step_at for one in moves],
         )  # fmt: skip
 
 
@@ -194,24 +220,28 @@ async def say(connection: Connection, bucket: int, contexts: Mapping[int, Mappin
         await connection.execute(query("write_contexts"), bucket, list(contexts), told)
 
 
-async def note(connection: Connection, bucket: int, done: Sequence[Done], now: datetime) -> None:
+async def note(connection: Connection, done: Sequence[Done], now: datetime) -> None:
     """Note what was done of steps."""
     if done:
         await connection.execute(
-            query("add_step_runs"), bucket, now, [one.step for one in done], [one.outcome for one in done],
-            [one.visit for one in done], [one.enrolment for one in done], [one.profile for one in done],
-            [one.campaign for one in done],
-            [one.run for one in done],
+            query("add_step_runs"), ints(one.bucket for one in done), now, ints(one.step for one in done),
+            ints(one.outcome for one in done), ints(one.visit for one in done), ints(one.enrolment for one in done),
+            ints(one.profile for one in done), ints(one.campaign for one in done), ints(one.run or 0 for one in done),
         )  # fmt: skip
 
 
 async def put_out(connection: Connection, texts: Sequence[Outgoing], now: datetime) -> None:
     """Keep texts for their lanes, with the step that has made them."""
-    for one in texts:
-        await connection.execute(
-            query("add_outgoing"), one.bucket, one.lane, one.country, one.id, one.run, now, one.source,
-            list(one.fallback), list(one.numbers), [list(row) for row in one.params],
-        )  # fmt: skip
+    await connection.executemany(
+        query("add_outgoing"),
+        [
+            (
+                one.bucket, one.lane, one.country, one.id, one.run, now, one.source, list(one.fallback),
+                list(one.numbers), [list(row) for row in one.params],
+            )
+            for one in texts
+        ],
+    )  # fmt: skip
 
 
 async def waiting(connection: Connection, first: int, last: int, limit: int) -> list[Outgoing]:
@@ -231,12 +261,9 @@ async def take_outgoing(
 
 async def drop_outgoing(connection: Connection, lane: int, of: Sequence[tuple[int, int]]) -> None:
     """Take away what a lane has committed to have; then the lane forgets it: never the other way round."""
-    by_bucket: dict[int, list[int]] = {}
-    for bucket, id_ in of:
-        by_bucket.setdefault(bucket, []).append(id_)
-    for bucket, ids in sorted(by_bucket.items()):
-        await connection.execute(query("drop_outgoing"), bucket, ids)
-    await connection.execute(query("forget_taken"), lane, [bucket for bucket, _ in of], [id_ for _, id_ in of])
+    buckets_, ids = [bucket for bucket, _ in of], [id_ for _, id_ in of]
+    await connection.execute(query("drop_outgoing"), buckets_, ids)
+    await connection.execute(query("forget_taken"), lane, buckets_, ids)
 
 
 async def forget_old(connection: Connection, lane: int, before: datetime) -> int:
@@ -284,6 +311,10 @@ async def end_at_step(
     return len(
         await connection.fetch(query("end_step_enrolments"), bucket, campaign, version, step, reason, now, limit)
     )
+
+
+def _pairs(of: Sequence[tuple[int, int]]) -> tuple[str, str]:
+    return ints(bucket for bucket, _ in of), ints(id_ for _, id_ in of)
 
 
 async def counts(connection: Connection, campaign: int) -> list[Count]:

@@ -17,8 +17,14 @@ from gateway.predicate import HUMAN, VERDICT_PROPERTY
 from gateway.reasons import Reason
 from gateway.store import audiences
 from gateway.store.audiences import Terms
+from gateway.store.columns import ints
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
+
+_NAMED = (
+    "unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, id) "
+    "JOIN profile p ON p.bucket = k.bucket AND p.id = k.id"
+)
 
 
 async def happened(
@@ -83,10 +89,11 @@ async def happened(
     return {row["id"]: row["at"] for row in rows}
 
 
-async def matching(connection: Connection, bucket: int, profiles: Sequence[int], tree: Any, terms: Terms) -> set[int]:
-    """Find which of some persons of a bucket match a tree, others put in their places, as of now."""
-    compiled = audiences.compile(tree, terms, parameters=[bucket, list(profiles)], by_person=True)
-    sql = compiled.select("p.id", "p.bucket = $1::int AND p.id = ANY($2::bigint[]) AND ")
+async def matching(connection: Connection, of: Sequence[tuple[int, int]], tree: Any, terms: Terms) -> set[int]:
+    """Find which of some persons, (bucket, id), match a tree, others put in their places, as of now; -> their ids."""
+    pairs = [ints(bucket for bucket, _ in of), ints(id_ for _, id_ in of)]
+    compiled = audiences.compile(tree, terms, parameters=pairs, by_person=True)
+    sql = compiled.select("p.id", of=_NAMED)
     return {row["id"] for row in await connection.fetch(sql, *compiled.parameters)}
 
 

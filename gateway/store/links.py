@@ -144,6 +144,12 @@ async def mint(connection: Connection, bucket: int, wanted: Sequence[Wanted], ch
     chance  that nobody can guess (random.SystemRandom)
     cost    benchmarks/bench_links.py; within the caller's transaction, or one of its own
     """
+    return await _mint(connection, [bucket] * len(wanted), wanted, chance)
+
+
+async def _mint(
+    connection: Connection, buckets: Sequence[int], wanted: Sequence[Wanted], chance: Random
+) -> list[str]:  # fmt: skip
     for tried in range(1, TRIES + 1):
         drawn = [chance.getrandbits(CHANCE_BITS) for _ in wanted]
         try:
@@ -151,19 +157,18 @@ async def mint(connection: Connection, bucket: int, wanted: Sequence[Wanted], ch
                 await connection.copy_records_to_table(
                     "link",
                     columns=_COLUMNS,
-                    records=[(bucket, token, *one) for token, one in zip(drawn, wanted, strict=True)],
+                    records=[(at, token, *one) for at, token, one in zip(buckets, drawn, wanted, strict=True)],
                 )
         except asyncpg.UniqueViolationError:
             if tried == TRIES:
                 raise
         else:
             break
-    return [token_of(bucket, one) for one in drawn]
+    return [token_of(at, one) for at, one in zip(buckets, drawn, strict=True)]
 
 
 async def urls(
     connection: Connection,
-    bucket: int,
     domain: str,
     linked: Mapping[str, Linked],
     people: Sequence[tuple[int, Mapping[str, str]]],
@@ -172,7 +177,7 @@ async def urls(
     now: datetime,
     chance: Random,
 ) -> list[dict[str, str]]:
-    """Make every link of a text for each of some people of a bucket, (number, values); -> their addresses, by name.
+    """Make every link of a text for each of some people, (number, values); -> their addresses, by name.
 
     One COPY for all of them, within the transaction that makes their messages.
     """
@@ -181,7 +186,8 @@ async def urls(
         for number, values in people
         for one in linked.values()
     ]
-    tokens = iter(await mint(connection, bucket, wanted, chance) if wanted else ())
+    buckets = [hash_of(one.number) for one in wanted]
+    tokens = iter(await _mint(connection, buckets, wanted, chance) if wanted else ())
     return [{name: url_of(domain, next(tokens)) for name in linked} for _ in people]
 
 

@@ -235,6 +235,11 @@ def found_of(rows: Iterable[Mapping[str, object]]) -> dict[str, Found]:
     return found
 
 
+async def is_spread(connection: Connection) -> bool:
+    """Whether tables may stand on several servers."""
+    return bool(await connection.fetchval(HAS_CITUS))
+
+
 async def missing(dsn: str) -> tuple[bool, list[str]]:
     """Name the calls that `distribute` would make, and say whether the database has citus; changes nothing.
 

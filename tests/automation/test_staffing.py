@@ -9,7 +9,6 @@ from gateway.automation.staffing import Desk, paused
 from gateway.campaign.conversation import Refused
 from gateway.errors import StoreError
 from gateway.message import MessageClass
-from gateway.person import hash_of
 from gateway.store import conversations, stops
 from tests.fixtures.conversations import NOW, NUMBER, World, world
 
@@ -82,10 +81,10 @@ async def test_in_10_nobody_sends_the_number_of_a_card(dsn: str) -> None:
 async def test_in_7_what_is_promotional_waits_while_a_person_answers_and_a_day_behind_it(dsn: str) -> None:
     async with world(dsn) as w:
         id_ = await opened(w)
-        bucket, some = hash_of(NUMBER), [NUMBER, NUMBER + 256 * 256]
+        some = [NUMBER, NUMBER + 256 * 256]
 
         async def until() -> list[datetime | None]:
-            return await paused(w.connection, w.settings, bucket, some, w.now)
+            return await paused(w.connection, w.settings, some, w.now)
 
         assert await until() == [None, None]
         await desk(w).reply(id_, "hello")
@@ -103,7 +102,7 @@ async def test_in_7_giving_it_back_ends_the_pause_and_lets_what_answers_by_itsel
         await desk(w).reply(id_, "hello")
         one = await desk(w).give_back(id_)
         assert not one.has_person and not one.is_handed_over and one.assigned_to == ""
-        assert await paused(w.connection, w.settings, hash_of(NUMBER), [NUMBER], w.now) == [None]
+        assert await paused(w.connection, w.settings, [NUMBER], w.now) == [None]
 
 
 async def test_in_4_a_conversation_is_given_to_an_agent_of_its_inbox_and_to_nobody_else(dsn: str) -> None:

@@ -29,6 +29,23 @@ ALL_LANES = {
     "add_causes": BATCH,
     "buckets_to_step": STEPPING,
     "outgoing_rows": STEPPING,
+    **dict.fromkeys(
+        (
+            "take_causes_of_many",
+            "due_enrolments_of_many",
+            "enrolments_of",
+            "numbers_of_profiles",
+            "add_enrolments",
+            "end_enrolments",
+            "wake_enrolments",
+            "move_enrolments",
+            "add_step_runs",
+            "persons_of_texts",
+            "drop_outgoing",
+            "with_persons",
+        ),
+        "those of a batch of steps, of one bucket where there are several servers",
+    ),  # fmt: skip
     "enrolment_counts": "a campaign as a whole; asked by a person",
     "enrolments_at_gate": CLAIMED,
     "considered._SUMS": REPORT,

@@ -41,7 +41,7 @@ async def test_what_nobody_listens_to_is_no_cause(shop: Shop) -> None:
     await shop.tells(ANN, "other")
     assert await count(shop) == 0
     await shop.tells(ANN, "seen", {"a": 1})
-    [cause] = await causes.take(shop.connection, hash_of(ANN), 10)
+    [cause] = await causes.take(shop.connection, [hash_of(ANN)], 10)
     assert (cause.name, cause.occurred_at, cause.said) == ("seen", NOW, {"a": 1})
     assert await count(shop) == 0
 
@@ -61,7 +61,7 @@ async def test_causes_come_in_the_order_in_which_they_happened(shop: Shop) -> No
     await shop.apply(TEXT)
     for minutes in (3, 1, 2):
         await shop.tells(ANN, "seen", {"n": minutes}, at=NOW - timedelta(minutes=minutes))
-    taken = await causes.take(shop.connection, hash_of(ANN), 10)
+    taken = await causes.take(shop.connection, [hash_of(ANN), 1], 10)
     assert [one.said["n"] for one in taken] == [3, 2, 1]
 
 

@@ -36,8 +36,8 @@ async def shop(dsn: str) -> AsyncIterator[Shop]:
 
 def new(id_: int, profile: int, number: int | None = ANN, cause: str = "a", reason: int = 0) -> New:
     return New(
-        id=id_, campaign=1, version=1, profile=profile, number=number, cause=cause, key="", anchor_id=1,
-        anchor_at=NOW, context="{}", reason=reason,
+        bucket=hash_of(ANN), id=id_, campaign=1, version=1, profile=profile, number=number, cause=cause, key="",
+        anchor_id=1, anchor_at=NOW, context="{}", reason=reason,
     )  # fmt: skip
 
 
@@ -45,20 +45,20 @@ async def test_cause_enters_a_number_once_whoever_of_two_persons_has_it(dsn: str
     """TR-3, TH-9."""
     connection = await asyncpg.connect(dsn)
     bucket = hash_of(ANN)
-    assert await enrolments.add(connection, bucket, [new(1, 11), new(2, 12)], NOW) == {1}
-    assert await enrolments.add(connection, bucket, [new(3, 11), new(4, 11, cause="b")], NOW) == {4}
-    assert [one.id for one in await enrolments.due(connection, bucket, NOW, 10, [])] == [1, 4]
+    assert await enrolments.add(connection, [new(1, 11), new(2, 12)], NOW) == {1}
+    assert await enrolments.add(connection, [new(3, 11), new(4, 11, cause="b")], NOW) == {4}
+    assert [one.id for one in await enrolments.due(connection, [bucket], NOW, 10, [])] == [1, 4]
     await connection.close()
 
 
 async def test_who_is_held_is_taken_by_nobody_else(dsn: str) -> None:
     one, other = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
     bucket = hash_of(ANN)
-    await enrolments.add(one, bucket, [new(1, 11)], NOW)
+    await enrolments.add(one, [new(1, 11)], NOW)
     async with one.transaction():
-        assert len(await enrolments.due(one, bucket, NOW, 10, [])) == 1
-        assert await enrolments.due(other, bucket, NOW, 10, []) == []
-    assert await enrolments.due(other, bucket, NOW, 10, [1]) == []  # paused
+        assert len(await enrolments.due(one, [bucket], NOW, 10, [])) == 1
+        assert await enrolments.due(other, [bucket, 1], NOW, 10, []) == []
+    assert await enrolments.due(other, [bucket, 1], NOW, 10, [1]) == []  # paused
     await one.close()
     await other.close()
 
@@ -120,8 +120,8 @@ async def test_two_who_become_one_go_on_as_one(shop: Shop) -> None:
 async def test_refused_one_was_never_in_it(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     bucket = hash_of(ANN)
-    await enrolments.add(connection, bucket, [new(1, 11, reason=Reason.NO_CONSENT)], NOW)
-    assert await enrolments.known(connection, bucket, [11], [1]) == []
-    assert await enrolments.due(connection, bucket, NOW, 10, []) == []
+    await enrolments.add(connection, [new(1, 11, reason=Reason.NO_CONSENT)], NOW)
+    assert await enrolments.known(connection, [(bucket, 11)], [1]) == []
+    assert await enrolments.due(connection, [bucket], NOW, 10, []) == []
     assert [(one.state, one.reason) for one in await enrolments.counts(connection, 1)] == [(2, Reason.NO_CONSENT)]
     await connection.close()

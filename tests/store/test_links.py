@@ -207,13 +207,11 @@ async def test_tp_6_all_links_of_a_text_are_made_for_a_batch_of_people_with_thei
     assert await links.keep_links(connection, named, brand="acme", campaign="spring", now=NOW) == linked
     people = [(ADA, {"code": "A1"}), (ADA, {}), (ADA, {"code": "C3", "more": "x"})]
     async with connection.transaction():
-        found = await links.urls(
-            connection, hash_of(ADA), "go.acme.example", linked, people, run=RUN, now=NOW, chance=Random(4)
-        )
+        found = await links.urls(connection, "go.acme.example", linked, people, run=RUN, now=NOW, chance=Random(4))
     assert [sorted(one) for one in found] == [["offer", "out"]] * 3
     places = [read_token(one["offer"].rpartition("/")[2]) for one in found]
     looked = await links.look(connection, [place for place in places if place])
     assert [looked[place].params for place in places if place] == [("A1",), ("",), ("C3",)]
     assert {one.expires_at for one in looked.values()} == {NOW + timedelta(days=2)}
     assert len({url for one in found for url in one.values()}) == 6
-    assert await links.urls(connection, 3, "a.example", {}, people, run=1, now=NOW, chance=Random(4)) == [{}, {}, {}]
+    assert await links.urls(connection, "a.example", {}, people, run=1, now=NOW, chance=Random(4)) == [{}, {}, {}]

@@ -224,8 +224,10 @@ WHERE k.lane = $1::int AND p.lane = $1::int AND k.id = $2::bigint;
 -- name: with_persons
 -- Say which numbers have a person who speaks now with ours, and since when that is over (NULL: it goes on).
 -- index: conversation_number
-SELECT number, inbox, CASE WHEN bool_or(state < 2) THEN NULL ELSE max(closed_at) END AS closed_at FROM conversation
-WHERE bucket = $1::int AND number = ANY($2::bigint[]) AND has_person GROUP BY number, inbox;
+SELECT c.number, c.inbox, CASE WHEN bool_or(c.state < 2) THEN NULL ELSE max(c.closed_at) END AS closed_at
+FROM unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, number)
+JOIN conversation c ON c.bucket = k.bucket AND c.number = k.number
+WHERE c.has_person GROUP BY c.number, c.inbox;
 
 -- name: keyword_triggers
 -- Read the words of all campaigns.

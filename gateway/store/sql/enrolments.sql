@@ -23,14 +23,15 @@ JOIN profile p ON p.bucket = $1::int AND p.number = k.number
 WHERE p.bucket = $1::int;
 
 -- name: buckets_to_step
--- Say in which buckets there is something to decide, or somebody due; none of the campaigns $4, which are paused.
+-- Say in which buckets there is something to decide, or somebody due, and how much; none of the campaigns $4, which are
+-- paused.
 -- index: cause_profile; enrolment_due
-SELECT DISTINCT bucket FROM (
-    SELECT DISTINCT bucket FROM cause WHERE bucket BETWEEN $1::int AND $2::int
+SELECT bucket, sum(n)::bigint AS n FROM (
+    SELECT bucket, count(*) AS n FROM cause WHERE bucket BETWEEN $1::int AND $2::int GROUP BY bucket
     UNION ALL
-    SELECT DISTINCT bucket FROM enrolment
-    WHERE bucket BETWEEN $1::int AND $2::int AND due_at <= $3::timestamptz AND campaign <> ALL($4::bigint[])
-) found;
+    SELECT bucket, count(*) FROM enrolment
+    WHERE bucket BETWEEN $1::int AND $2::int AND due_at <= $3::timestamptz AND campaign <> ALL($4::bigint[]) GROUP BY bucket
+) found GROUP BY bucket ORDER BY bucket;
 
 -- name: take_causes
 -- Take what has happened to some persons of a bucket, in its order (EV-6), away from everybody else.
@@ -39,30 +40,44 @@ DELETE FROM cause
 WHERE bucket = $1::int AND ctid = ANY(ARRAY(
     SELECT c.ctid FROM cause c WHERE c.bucket = $1::int ORDER BY c.profile, c.occurred_at, c.id LIMIT $2::int FOR UPDATE
 ))
-RETURNING profile, id, flags, occurred_at, received_at, kind, name, told, properties::text AS properties;
+RETURNING bucket, profile, id, flags, occurred_at, received_at, kind, name, told, properties::text AS properties;
+
+-- name: take_causes_of_many
+-- The same of several buckets, at most $2 of each; where buckets stand on one server (Citus locks no rows of many shards).
+-- index: cause_profile
+DELETE FROM cause
+WHERE bucket = ANY($1::int[]) AND ctid = ANY(ARRAY(
+    SELECT x.ctid FROM unnest($1::int[]) AS k (bucket) CROSS JOIN LATERAL (
+        SELECT c.ctid FROM cause c WHERE c.bucket = k.bucket ORDER BY c.profile, c.occurred_at, c.id LIMIT $2::int FOR UPDATE
+    ) x
+))
+RETURNING bucket, profile, id, flags, occurred_at, received_at, kind, name, told, properties::text AS properties;
 
 -- name: enrolments_of
 -- Read who of some persons is, or was, in some campaigns; who was refused was never in it.
 -- index: enrolment_profile
-SELECT id, campaign, profile, state, entered_at, key, cause FROM enrolment
-WHERE bucket = $1::int AND profile = ANY($2::bigint[]) AND campaign = ANY($3::bigint[]) AND state < 2;
+SELECT e.bucket, e.id, e.campaign, e.profile, e.state, e.entered_at, e.key, e.cause
+FROM unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, profile)
+JOIN enrolment e ON e.bucket = k.bucket AND e.profile = k.profile
+WHERE e.campaign = ANY($3::bigint[]) AND e.state < 2;
 
 -- name: numbers_of_profiles
 -- Read the numbers of persons.
 -- index: profile_pkey
-SELECT id, number FROM profile WHERE bucket = $1::int AND id = ANY($2::bigint[]);
+SELECT p.id, p.number FROM unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, id)
+JOIN profile p ON p.bucket = k.bucket AND p.id = k.id;
 
 -- name: add_enrolments
 -- Enter persons, or note why they are not (state 2); -> those that are new: a cause enters somebody once (TR-3).
 -- index: enrolment_cause, as the arbiter
 INSERT INTO enrolment (bucket, version, state, reason, id, campaign, profile, endpoint, number, anchor_id, due_at, until_at, anchor_at,
                        entered_at, step_at, ended_at, cause, key, context)
-SELECT $1::int, k.version, k.state, k.reason, k.id, k.campaign, k.profile, coalesce(k.number, -k.profile), k.number, k.anchor_id,
+SELECT k.bucket, k.version, k.state, k.reason, k.id, k.campaign, k.profile, coalesce(k.number, -k.profile), k.number, k.anchor_id,
        CASE WHEN k.state = 0 THEN $2::timestamptz END, CASE WHEN k.state = 0 THEN k.anchor_at END, k.anchor_at, $2::timestamptz,
        k.anchor_at, CASE WHEN k.state = 2 THEN $2::timestamptz END, k.cause, k.key, k.context::jsonb
-FROM unnest($3::int[], $4::smallint[], $5::smallint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[],
-            $11::timestamptz[], $12::text[], $13::text[], $14::text[])
-     AS k (version, state, reason, id, campaign, profile, number, anchor_id, anchor_at, cause, key, context)
+FROM unnest($1::int[], $3::int[], $4::smallint[], $5::smallint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
+            $10::bigint[], $11::timestamptz[], $12::text[], $13::text[], $14::text[])
+     AS k (bucket, version, state, reason, id, campaign, profile, number, anchor_id, anchor_at, cause, key, context)
 ON CONFLICT (bucket, endpoint, campaign, cause) DO NOTHING
 RETURNING id;
 
@@ -71,26 +86,38 @@ RETURNING id;
 -- index: enrolment_pkey
 UPDATE enrolment e
 SET state = 1, reason = k.reason, due_at = NULL, ended_at = $2::timestamptz
-FROM unnest($3::bigint[], $4::smallint[]) AS k (id, reason)
-WHERE e.bucket = $1::int AND e.id = k.id AND e.state = 0;
+FROM unnest($1::int[], $3::bigint[], $4::smallint[]) AS k (bucket, id, reason)
+WHERE e.bucket = k.bucket AND e.id = k.id AND e.state = 0;
 
 -- name: wake_enrolments
 -- Have those looked at to whom something has happened that their campaign waits for.
 -- index: enrolment_profile
 UPDATE enrolment e
 SET due_at = least(e.due_at, $2::timestamptz)
-FROM unnest($3::bigint[], $4::bigint[]) AS k (profile, campaign)
-WHERE e.bucket = $1::int AND e.profile = k.profile AND e.campaign = k.campaign AND e.state = 0;
+FROM unnest($1::int[], $3::bigint[], $4::bigint[]) AS k (bucket, profile, campaign)
+WHERE e.bucket = k.bucket AND e.profile = k.profile AND e.campaign = k.campaign AND e.state = 0;
 
 -- name: due_enrolments
 -- Take some who are due in a bucket, and hold them; none of the campaigns $4, which are paused.
 -- index: enrolment_due
-SELECT id, campaign, version, step, visits, profile, number, anchor_id, due_at, until_at, anchor_at, entered_at, step_at, cause, key,
+SELECT bucket, id, campaign, version, step, visits, profile, number, anchor_id, until_at, anchor_at, entered_at, step_at, cause,
        context::text AS context
 FROM enrolment
 WHERE bucket = $1::int AND due_at <= $2::timestamptz AND campaign <> ALL($4::bigint[])
 ORDER BY due_at LIMIT $3::int
 FOR UPDATE SKIP LOCKED;
+
+-- name: due_enrolments_of_many
+-- The same of several buckets, at most $3 of each; where buckets stand on one server (Citus locks no rows of many shards).
+-- index: enrolment_due
+SELECT x.* FROM unnest($1::int[]) AS k (bucket) CROSS JOIN LATERAL (
+    SELECT e.bucket, e.id, e.campaign, e.version, e.step, e.visits, e.profile, e.number, e.anchor_id, e.until_at, e.anchor_at,
+           e.entered_at, e.step_at, e.cause, e.context::text AS context
+    FROM enrolment e
+    WHERE e.bucket = k.bucket AND e.due_at <= $2::timestamptz AND e.campaign <> ALL($4::bigint[])
+    ORDER BY e.due_at LIMIT $3::int
+    FOR UPDATE SKIP LOCKED
+) x;
 
 -- name: move_enrolments
 -- Write where some are now; who is at the end has no due_at.
@@ -98,10 +125,10 @@ FOR UPDATE SKIP LOCKED;
 UPDATE enrolment e
 SET step = k.step, visits = k.visits, state = k.state, reason = k.reason, due_at = k.due_at, until_at = k.until_at,
     step_at = k.step_at, ended_at = CASE WHEN k.state = 0 THEN NULL ELSE $2::timestamptz END
-FROM unnest($3::bigint[], $4::smallint[], $5::int[], $6::smallint[], $7::smallint[], $8::timestamptz[], $9::timestamptz[],
-            $10::timestamptz[])
-     AS k (id, step, visits, state, reason, due_at, until_at, step_at)
-WHERE e.bucket = $1::int AND e.id = k.id;
+FROM unnest($1::text::int[], $3::text::bigint[], $4::text::smallint[], $5::text::int[], $6::text::smallint[], $7::text::smallint[],
+            $8::timestamptz[], $9::timestamptz[], $10::timestamptz[])
+     AS k (bucket, id, step, visits, state, reason, due_at, until_at, step_at)
+WHERE e.bucket = k.bucket AND e.id = k.id;
 
 -- name: write_contexts
 -- Write what texts of some enrolments may name.
@@ -113,9 +140,10 @@ FROM unnest($2::bigint[], $3::text[]) AS k (id, context) WHERE e.bucket = $1::in
 -- Note what was done of steps, once for each visit (WF-2).
 -- index: step_run_pkey
 INSERT INTO step_run (bucket, step, outcome, visit, enrolment, profile, campaign, at, run)
-SELECT $1::int, k.step, k.outcome, k.visit, k.enrolment, k.profile, k.campaign, $2::timestamptz, k.run
-FROM unnest($3::smallint[], $4::smallint[], $5::int[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
-     AS k (step, outcome, visit, enrolment, profile, campaign, run);
+SELECT k.bucket, k.step, k.outcome, k.visit, k.enrolment, k.profile, k.campaign, $2::timestamptz, nullif(k.run, 0)
+FROM unnest($1::text::int[], $3::text::smallint[], $4::text::smallint[], $5::text::int[], $6::text::bigint[], $7::text::bigint[],
+            $8::text::bigint[], $9::text::bigint[])
+     AS k (bucket, step, outcome, visit, enrolment, profile, campaign, run);
 
 -- name: add_outgoing
 -- Keep texts to be put into a lane, with the step that has made them.
@@ -138,9 +166,9 @@ ON CONFLICT (lane, bucket, id) DO NOTHING
 RETURNING bucket, id;
 
 -- name: drop_outgoing
--- Take away what is in a lane; of one bucket.
+-- Take away what is in a lane.
 -- index: outgoing_pkey
-DELETE FROM outgoing WHERE bucket = $1::int AND id = ANY($2::bigint[]);
+DELETE FROM outgoing o USING unnest($1::int[], $2::bigint[]) AS k (bucket, id) WHERE o.bucket = k.bucket AND o.id = k.id;
 
 -- name: forget_taken
 -- Forget what a lane has taken, since it waits nowhere any more.
@@ -209,5 +237,5 @@ WHERE campaign = $1::bigint AND bucket BETWEEN 0 AND 255 GROUP BY 1, 2, 3, 4 ORD
 -- Read of some persons what texts and waits may name.
 -- index: profile_pkey; endpoint_pkey
 SELECT p.id, p.country, p.language, coalesce(p.zone, e.zone) AS zone, p.external_id, p.email, p.attributes::text AS attributes
-FROM profile p LEFT JOIN endpoint e ON e.bucket = $1::int AND e.number = p.number
-WHERE p.bucket = $1::int AND p.id = ANY($2::bigint[]);
+FROM unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, id)
+JOIN profile p ON p.bucket = k.bucket AND p.id = k.id LEFT JOIN endpoint e ON e.bucket = p.bucket AND e.number = p.number;
