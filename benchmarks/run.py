@@ -3,7 +3,7 @@
     ./dev bench [limit | encode | peers | life | gate | import | ingest | links | render | carriers | micro | all …]
                 [--quick] [--no-write] [--results DIR]
     ./dev bench audience [--people N] [--rounds N] [--data FOLDER]
-    ./dev bench steps|trigger [--people N] [--seconds S] [--data FOLDER]
+    ./dev bench replay [--customers N] [--days N] [--seed N] [--lift [--runs N]]
 
     limit   the client pool beside the C client            against_limit.py
     encode  text to submit_sm beside three libraries       against_codecs.py
@@ -17,8 +17,7 @@
     carriers  hidden limits, dying binds, late answers     carriers.py
     micro   the compiled rooms one by one                  the other bench_*.py
     audience  five million people counted and frozen       bench_audience.py; by itself, stores nothing
-    steps   a million people under way in campaigns        bench_steps.py; by itself, stores nothing
-    trigger  events that are texts                         the same
+    replay  a shop whose truth is known, and its reports   replay/; likewise, and fails where a report is wrong
 
 A quick run takes few rounds of few messages and is shown, never stored. The exit code says whether everything could be
 measured, not whether it was fast: no figure fails a run.
@@ -88,9 +87,8 @@ def main() -> int:
     if sys.argv[1:2] == ["audience"]:
         # Fills a database of 15 GB first: only when it is asked for, with arguments of its own.
         return subprocess.call([sys.executable, "-m", "benchmarks.bench_audience", *sys.argv[2:]], cwd=ROOT)
-    if sys.argv[1:2] in (["steps"], ["trigger"]):
-        more = ["--trigger"] if sys.argv[1] == "trigger" else []
-        return subprocess.call([sys.executable, "-m", "benchmarks.bench_steps", *more, *sys.argv[2:]], cwd=ROOT)
+    if sys.argv[1:2] == ["replay"]:
+        return subprocess.call([sys.executable, "-m", "benchmarks.replay", *sys.argv[2:]], cwd=ROOT)
     parser = argparse.ArgumentParser(prog="./dev bench", description="Run benchmarks beside what they should reach.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(MODULES)}, all (the default)")
     parser.add_argument("--quick", action="store_true", help="few rounds of few messages; stores nothing")
