@@ -4,6 +4,7 @@
                 [--quick] [--no-write] [--results DIR]
     ./dev bench audience [--people N] [--rounds N] [--data FOLDER]
     ./dev bench replay [--customers N] [--days N] [--seed N] [--lift [--runs N]]
+    ./dev bench steps|trigger [--people N] [--seconds S] [--data FOLDER]
 
     limit   the client pool beside the C client            against_limit.py
     encode  text to submit_sm beside three libraries       against_codecs.py
@@ -17,6 +18,8 @@
     carriers  hidden limits, dying binds, late answers     carriers.py
     micro   the compiled rooms one by one                  the other bench_*.py
     audience  five million people counted and frozen       bench_audience.py; by itself, stores nothing
+    steps   a million people under way in campaigns        bench_steps.py; by itself, stores nothing
+    trigger  events that are texts                         the same
     replay  a shop whose truth is known, and its reports   replay/; likewise, and fails where a report is wrong
 
 A quick run takes few rounds of few messages and is shown, never stored. The exit code says whether everything could be
@@ -87,6 +90,9 @@ def main() -> int:
     if sys.argv[1:2] == ["audience"]:
         # Fills a database of 15 GB first: only when it is asked for, with arguments of its own.
         return subprocess.call([sys.executable, "-m", "benchmarks.bench_audience", *sys.argv[2:]], cwd=ROOT)
+    if sys.argv[1:2] in (["steps"], ["trigger"]):
+        more = ["--trigger"] if sys.argv[1] == "trigger" else []
+        return subprocess.call([sys.executable, "-m", "benchmarks.bench_steps", *more, *sys.argv[2:]], cwd=ROOT)
     if sys.argv[1:2] == ["replay"]:
         return subprocess.call([sys.executable, "-m", "benchmarks.replay", *sys.argv[2:]], cwd=ROOT)
     parser = argparse.ArgumentParser(prog="./dev bench", description="Run benchmarks beside what they should reach.")
