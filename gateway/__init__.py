@@ -7,7 +7,7 @@ The floors, from the ground up; a module imports only from lower ones or from it
     1  reasons  person  rules  gate  predicate  consent  brand  suppression  rfm  erasure    and those of campaigns
     1  templatetext  template                       what a message says
     1  experiment                                   who gets which of the things that are compared
-    1  delay  document  happening                   what campaigns are written in
+    1  delay  document  happening  recipe           what campaigns are written in
     1  rate                                         how fast a run goes
     1  link  page                                   where messages lead
     1  question  inbox  cards                       what is asked and answered

@@ -39,6 +39,7 @@ from gateway.experiment import Experiment
 from gateway.gate import Cap, ClassName
 from gateway.happening import Condition, EventName, Happening, Key
 from gateway.link import Link
+from gateway.product import Kind as Recommended
 from gateway.routing import Problem
 from gateway.template import Language, Shop
 
@@ -215,11 +216,12 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 
 
 class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A text, in which languages it stands beside the one it was written in, and whose codes it carries."""
+    """A text, its languages beside the one it was written in, whose codes it carries, and what it recommends."""
 
     text: Text
     languages: dict[Language, Text] = {}
     coupon: str = ""
+    recommend: Recommended | Literal[""] = ""
 
 
 class Named(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="do"):
@@ -236,6 +238,7 @@ class Send(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
     goes_on      as soon as it is handed on, submitted or delivered (WF-3); if not within a day: otherwise
     expires      not sent later than that after it was due (TH-6)
     coupon       the pool whose codes are coupon.code and coupon.url; where it is empty the text waits (TP-5)
+    recommend    what is product.name, product.url and product.price for each: docs/products.md; none, no text
     exceptions   beside those of the document, for this step alone (EX-4)
     """
 
@@ -250,6 +253,7 @@ class Send(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
     otherwise: str = ""
     expires: Span | None = None
     coupon: str = ""
+    recommend: Recommended | Literal[""] = ""
     exceptions: tuple[Happening, ...] = ()
 
 

@@ -25,8 +25,10 @@ from gateway.campaign.workflow import Plan
 from gateway.document import Ask, Document, IssueCoupon, Send
 from gateway.errors import StoreError
 from gateway.message import MessageClass, Refusal
+from gateway.person import major_units
+from gateway.product import Product
 from gateway.reasons import Reason
-from gateway.store import coupons, links
+from gateway.store import coupons, links, products
 from gateway.store.coupons import Code, Pool
 from gateway.store.links import Linked
 from gateway.store.postgres import Connection
@@ -34,6 +36,7 @@ from gateway.template import Coupon, Template
 
 ENROLMENT_FIELD = "#enrolment"
 TEXT_FIELD = "text"
+PRODUCT = "product"
 HELD = -1
 """An effect that has to wait: a pool is empty (TP-5)."""
 
@@ -67,6 +70,7 @@ class Composer:
 
     text, fields  of its run
     pool          its codes
+    recommends    what it recommends; "" = nothing
     """
 
     def __init__(self, plan: Plan, step: Send | Ask, brand: BrandSettings, class_: MessageClass):
@@ -81,6 +85,7 @@ class Composer:
         self.needs_persons = bool(self.compiled.fields)
         self.pool_name = step.coupon if isinstance(step, Send) else ""
         self.pool: Pool | None = None
+        self.recommends = step.recommend if isinstance(step, Send) else ""
         self._renderer = None if is_plain else Renderer(self._template, brand=document.brand, zone=brand.zone)
         # By arm of the document's experiment.
         self._variants = {
@@ -114,6 +119,22 @@ class Composer:
         assert self.pool is not None
         found = await coupons.reserve(connection, self.pool, [(one.key, one.number) for one in some], now)
         return {(one.enrolment, one.visit): code for one, code in zip(some, found, strict=True)}
+
+    async def recommend(
+        self, connection: Connection, of: Sequence[tuple[int, int, int]], persons: Mapping[int, Person], now: datetime
+    ) -> None:
+        """Put into what is known of persons what is recommended to each; of: bucket, enrolment and profile of each."""
+        by_bucket: dict[int, dict[int, int]] = {}
+        for bucket, enrolment, profile in of if self.recommends else ():
+            by_bucket.setdefault(bucket, {})[enrolment] = profile
+        for bucket, profiles in by_bucket.items():
+            assert self.recommends
+            found = await products.recommend(connection, bucket, list(profiles.values()), self.recommends, now)
+            for enrolment, product in zip(profiles, found, strict=True):
+                values = persons[enrolment].values
+                values.pop(PRODUCT, None)
+                if product is not None:
+                    values[PRODUCT] = values_of(product)
 
     async def rows(
         self, connection: Connection, run: int, some: Sequence[Recipient], persons: Mapping[int, Person],
@@ -176,6 +197,13 @@ def _pool_of(document: Document, step: Send | Ask) -> str:
     """Find whose codes a text may name: its own pool, or that of a step before it; "" = nobody's."""
     own = step.coupon if isinstance(step, Send) else ""
     return own or next((one.pool for one in document.steps if isinstance(one, IssueCoupon)), "")
+
+
+def values_of(product: Product) -> dict[str, str]:
+    """Say what a text has of a product; what the feed does not say is not there."""
+    price = "" if product.price is None else f"{major_units(product.price, product.currency)} {product.currency}"
+    found = {"id": product.id, "name": product.name, "url": product.url, "price": price, "category": product.category}
+    return {name: value for name, value in found.items() if value}
 
 
 def _names(text: str, document: Document) -> bool:

@@ -7,12 +7,14 @@ Not here: what is carried out then (stepping.py), the files (gateway/document.py
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
+from _fastpath.eventrows import microseconds
 from gateway import webhook
 from gateway.automation import staffing, turning
-from gateway.automation.composing import class_of, template_of
+from gateway.automation.composing import PRODUCT, class_of, template_of
 from gateway.automation.turning import Under, Way
 from gateway.campaign import audience, workflow
 from gateway.campaign.audience import Known
@@ -37,6 +39,7 @@ from gateway.document import (
 )
 from gateway.errors import AudienceFault, StoreError
 from gateway.link import problems_of as link_problems
+from gateway.person import hash_of
 from gateway.predicate import InSegment, Predicate, walk
 from gateway.question import question_of
 from gateway.routing import Problem
@@ -56,7 +59,7 @@ from gateway.store import (
 )
 from gateway.store.campaigns import Campaign
 from gateway.store.postgres import Connection
-from gateway.template import read_template
+from gateway.template import fields_of, read_template, root_of
 
 
 class Unfit(StoreError):
@@ -157,7 +160,12 @@ async def _of_texts(connection: Connection, settings: Settings, plan: Plan) -> l
         variants = document.experiment.variants if document.experiment is not None else ()
         class_ = class_of(document, step)
         for text in (step.text, *(one.text for one in variants if one.text)):
-            read_template(msgspec.to_builtins(template_of(document, step, class_, text)), key, problems)
+            found = read_template(msgspec.to_builtins(template_of(document, step, class_, text)), key, problems)
+            texts = [] if found is None else found.texts().values()
+            names = {field.name for one in texts for field in fields_of(one)}
+            recommends = step.recommend if isinstance(step, Send) else ""
+            if not recommends and any(root_of(name) == PRODUCT for name in names):
+                problems.append((f"{key}.recommend", "what is recommended, since the text names a product", "nothing"))
         pool = step.coupon if isinstance(step, Send) else ""
         if pool and await coupons.find(connection, pool) is None:
             problems.append((f"{key}.coupon", "a pool that there is (`sluice coupon pool create`)", repr(pool)))
@@ -266,6 +274,23 @@ async def launch(
     await turning.turn(connection, found, some, way or "keep", now, recomputes=recomputes)
     assert after is not None
     return after
+
+
+async def enter(
+    connection: Connection, name: str, number: int, properties: Mapping[str, Any], now: datetime, id_: str
+) -> bool:
+    """Call a campaign for a number; -> whether anybody has it. id_: names the call; told again it is the same one.
+
+    raises  StoreError: there is none of that name, it is not live, or it begins by something else
+    """
+    found = await campaigns.named(connection, name)
+    if found is None or found.state != "live" or found.live_version is None:
+        raise StoreError(f"campaign {name!r}: expected one that is live, found {found.state if found else 'none'}")
+    document = (await campaigns.version_of(connection, found.id, found.live_version)).document
+    if not isinstance(document.trigger, OnCall):
+        raise StoreError(f'campaign {name!r}: expected one that begins by a call (on = "call"), found another trigger')
+    said = msgspec.json.encode(properties).decode()
+    return await causes.call(connection, hash_of(number), number, name, microseconds(now), f"call:{id_}", said, now)
 
 
 def _keywords(settings: Settings, document: Document) -> list[tuple[str, str]]:

@@ -929,6 +929,9 @@ class Stepping(Job):
             persons: dict[int, Person] = {}
             if composer.needs_persons:
                 persons = await persons_of(connection, [one for one, _ in some], workspace)
+                await composer.recommend(
+                    connection, [(one.bucket, one.id, one.profile) for one, _ in some], persons, now
+                )
             recipients = [
                 recipient_of(one, standing.visits, self._arms.pop((one.id, standing.visits), 0))
                 for one, standing in some
@@ -1041,6 +1044,8 @@ async def persons_of(connection: Connection, some: Sequence[Enrolment], workspac
         if not zone and one.number is not None:
             clues = zones.Clues(number=one.number, country=country)
             zone = zones.whereabouts(clues, one.entered_at).places[0].zone
+        # By whose clock texts tell times.
+        values["zone"] = zone or workspace
         found[one.id] = Person(
             zone=zone or workspace, told_zone=told_zone, country=country, attributes=attributes, values=values
         )  # fmt: skip

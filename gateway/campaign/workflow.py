@@ -473,7 +473,11 @@ def _laid_out(document: Document, problems: list[Problem], exceptions: list[Exce
             keys.append("wait")
         if document.message is not None:
             message = document.message
-            steps.append(Send(text=message.text, languages=message.languages, coupon=message.coupon))
+            steps.append(
+                Send(
+                    text=message.text, languages=message.languages, coupon=message.coupon, recommend=message.recommend
+                )
+            )  # fmt: skip
             keys.append("message")
     else:
         if not document.steps:

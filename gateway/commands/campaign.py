@@ -1,6 +1,7 @@
 """`sluice campaign`: keep a campaign or a workflow from a file, launch it, and see how it goes."""
 
 import json
+import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from gateway.automation import launching
 from gateway.automation.turning import Under, Way
 from gateway.commands._control import obeyed, whoever
 from gateway.commands._options import Refused, config_option, dsn_option, plain, said_plainly, say, settings_of
+from gateway.commands._stops import numbers_of
 from gateway.config import Settings
 from gateway.document import Document
 from gateway.reasons import word_of
@@ -176,6 +178,32 @@ def launch(config: Path | None, dsn: str, name: str, people: Way | None, recompu
 
         found = _with(settings, act)
         click.echo(f"{name}: live, version {found.live_version}")
+
+
+@campaign.command()
+@click.argument("name")
+@click.argument("number")
+@click.option("--set", "sets", multiple=True, metavar="PROPERTY=VALUE", help="What its texts have; may be repeated.")
+@click.option("--id", "id_", default="", help="Names this call: told again it is the same one.")
+@_options
+def enter(config: Path | None, dsn: str, name: str, number: str, sets: tuple[str, ...], id_: str) -> None:
+    """Call a campaign that begins by a call for whoever has NUMBER."""
+    with said_plainly():
+        settings = settings_of(config, dsn)
+        [found] = numbers_of([number], None)
+        properties = {}
+        for one in sets:
+            key, mark, value = one.partition("=")
+            if not mark or not key:
+                raise Refused(f"--set: expected PROPERTY=VALUE, found {one!r}")
+            properties[key] = value
+
+        async def act(connection: postgres.Connection) -> bool:
+            return await launching.enter(connection, name, found, properties, _now(), id_ or uuid.uuid4().hex)
+
+        if not _with(settings, act):
+            raise Refused(f"number {number}: expected that of a person, found nobody who has it")
+        click.echo(f"{name}: called")
 
 
 def _turn(state: str, does: str) -> click.Command:

@@ -91,6 +91,18 @@ async def tell_of_numbers(
         await connection.execute(query("tell_stepping"), CHANNEL)
 
 
+async def call(
+    connection: Connection, bucket: int, number: int, campaign: str, id_: int, told: str, properties: str, now: datetime
+) -> bool:
+    """Tell a campaign that it is called for a number; -> whether anybody has it. told: names the call for ever."""
+    async with connection.transaction():
+        profile = await connection.fetchval(
+            query("add_call_of_number"), bucket, number, now, campaign, id_, told, properties
+        )
+        await connection.execute(query("tell_stepping"), CHANNEL)
+    return profile is not None
+
+
 async def listen(connection: Connection, heard: Callable[[], None]) -> None:
     """Call `heard` when a cause was told, as long as the connection lives."""
 

@@ -1,116 +1,63 @@
-"""Recipes of inactivity in examples/audiences: what is told of people in, who is meant out (S0.6 to S0.10, SG-3)."""
+"""`sluice recipes`, as a person meets it."""
 
-import itertools
-import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
+from gateway import document, recipe
 from gateway.__main__ import main
 
-RECIPES = Path(__file__).parents[2] / "examples" / "audiences"
-NOW = datetime(2026, 3, 28, 12, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
-NUMBERS = {name: 4915112345000 + at for at, name in enumerate(("ada", "bob", "cid", "dan"))}
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, ["recipes", *words])
 
 
-def run(dsn: str, *arguments: str) -> str:
-    result = CliRunner().invoke(main, [*arguments, "--dsn", dsn])
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result.output
+def test_every_recipe_is_listed_with_its_sentence() -> None:
+    found = run().output
+    assert all(f"{one.name:22} {one.says}" in found for one in recipe.gallery().values())
 
 
-def tell(dsn: str, folder: Path, *told: tuple[str, str, timedelta]) -> None:
-    """Import events: who, what, how long ago."""
-    lines = []
-    for at, (who, name, ago) in enumerate(told):
-        line: dict[str, object] = {
-            "event_id": f"{name}{at}",
-            "name": name,
-            "occurred_at": (NOW - ago).isoformat(),
-            "external_id": who,
-        }
-        line["phone"] = f"+{NUMBERS[who]}"
-        if name == "order_placed":
-            line["properties"] = {"order_id": str(at), "total": 10, "currency": "EUR"}
-        if name == "clicked":
-            line["properties"] = {"verdict": "human", "campaign": "spring"}
-        lines.append(json.dumps(line))
-    file = folder / "events.jsonl"
-    file.write_text("\n".join(lines) + "\n")
-    run(dsn, "events", "import", str(file), "--source", "shop")
+@pytest.mark.covers("S2.26")
+def test_recipe_becomes_a_document_with_two_inputs() -> None:
+    found = run("cart_abandoned", "--brand", "shop2", "--set", "url=https://two.example/cart")
+    assert found.exit_code == 0
+    made, problems = document.read(found.output.encode())
+    assert made is not None, problems
+    assert made.brand == "shop2" and made.links["go"].url == "https://two.example/cart"
+    assert "# url = https://two.example/cart" in found.output
 
 
-def members(dsn: str, recipe: str) -> set[str]:
-    output = run(dsn, "audience", "members", f"@{RECIPES / recipe}", "--allow-unknown", "--at", NOW.isoformat())
-    numbers = {line.split("\t")[1] for line in output.splitlines()}
-    return {name for name, number in NUMBERS.items() if f"+{number}" in numbers}
+def test_without_a_brand_it_is_said_what_a_recipe_needs() -> None:
+    found = run("cart_abandoned")
+    assert found.exit_code == 0 and "--set least='20'" in found.output and "cart_updated with cart_id" in found.output
+
+
+@pytest.mark.covers("S1.11")
+def test_series_is_written_into_a_folder_with_its_offers_and_what_is_to_be_done_with_them(tmp_path: Path) -> None:
+    to = tmp_path / "campaigns"
+    found = run("winback", "--brand", "acme", "--set", "shop=Joe's", "--to", str(to))
+    assert found.exit_code == 0, found.output
+    assert sorted(one.name for one in to.iterdir()) == [
+        "winback_30.offer.toml", "winback_30.toml", "winback_60.offer.toml", "winback_60.toml", "winback_upsell.toml",
+    ]  # fmt: skip
+    assert f"sluice coupon pool create winback-30 {to / 'winback_30.offer.toml'}" in found.output
+    assert f"sluice campaign apply {to / 'winback_30.toml'}" in found.output
+    again = run("winback", "--brand", "acme", "--to", str(to))
+    assert again.exit_code == 65 and "expected a folder without winback_30.toml" in again.output
 
 
 @pytest.mark.parametrize(
-    ("recipe", "event", "days"),
-    [("last-purchase.txt", "order_placed", 60), ("last-visit.txt", "visit", 90), ("last-visit.txt", "login", 90)],
+    ("words", "said"),
+    [
+        (["nothing"], "found 'nothing'"),
+        (["winback", "--brand", "acme"], "--to FOLDER writes them"),
+        (["quiz", "--set", "shop=A"], "expected --brand NAME"),
+        (["quiz", "--brand", "acme", "--set", "shop"], "expected INPUT=WORDS, found 'shop'"),
+        (["quiz", "--brand", "acme", "--set", "shap=A"], "shap: expected an input"),
+        (["cart_abandoned", "--brand", "acme", "--set", "least=much ("], "would be no campaign"),
+    ],
 )
-def test_s0_6_and_7_who_did_it_just_so_long_ago_is_in_and_who_never_did_is_not(
-    dsn: str, tmp_path: Path, recipe: str, event: str, days: int
-) -> None:
-    border = timedelta(days=days)
-    tell(
-        dsn, tmp_path, ("ada", event, border), ("bob", event, border - SECOND), ("cid", "seen", border),
-        ("dan", event, border + SECOND), ("dan", event, 400 * border / days),
-    )  # fmt: skip
-    assert members(dsn, recipe) == {"ada", "dan"}
-
-
-def test_s0_8_receipts_of_a_card_say_who_has_not_been_in_the_shop(dsn: str, tmp_path: Path) -> None:
-    people = tmp_path / "people.csv"
-    people.write_text(
-        "phone,card,external_id\n" + "".join(f"+{number},k-{name},{name}\n" for name, number in NUMBERS.items())
-    )
-    run(dsn, "import", str(people))
-    times = {"ada": timedelta(days=60), "bob": timedelta(days=60) - SECOND, "cid": timedelta(days=61)}
-    file = tmp_path / "till.csv"
-    rows = [f"k-{who},7,{at},{(NOW - ago).isoformat()},9.90\n" for at, (who, ago) in enumerate(times.items())]
-    file.write_text("card,till,receipt,at,total\n" + "".join(rows))
-    run(dsn, "import", str(file), "--receipts", "--set", "currency=EUR", "--decimal", ".")
-    # What cid bought on the web since is no visit to the shop.
-    tell(dsn, tmp_path, ("cid", "order_placed", timedelta(days=1)))
-    assert members(dsn, "loyalty-card.txt") == {"ada", "cid"}
-    assert members(dsn, "last-purchase.txt") == {"ada"}
-
-
-def test_s0_9_who_gets_mails_and_opens_none_is_silent_and_who_gets_none_is_not_meant(dsn: str, tmp_path: Path) -> None:
-    day = timedelta(days=1)
-    tell(
-        dsn, tmp_path, ("ada", "email_sent", day), ("ada", "email_opened", 90 * day),
-        ("bob", "email_sent", day), ("bob", "email_opened", 90 * day - SECOND),
-        ("cid", "email_sent", day), ("cid", "email_clicked", 2 * day), ("dan", "email_sent", 90 * day),
-    )  # fmt: skip
-    assert members(dsn, "email-silence.txt") == {"ada"}
-
-
-def test_s0_10_any_sign_within_the_time_keeps_somebody_out_of_the_silent(dsn: str, tmp_path: Path) -> None:
-    """The truth table: who bought long ago and gave each sign, or none, within 90 days."""
-    signs = ("order_placed", "visit", "login", "email_opened", "email_clicked", "clicked", "replied")
-    for chosen in itertools.chain([()], ((one,) for one in signs), [signs[:2], signs]):
-        NUMBERS["-".join(("row", *chosen))] = 4915112346000 + len(NUMBERS)
-    rows = [name for name in NUMBERS if name.startswith("row")]
-    try:
-        told = [("ada", "visit", timedelta(days=200))]
-        for name in rows:
-            told.append((name, "order_placed", timedelta(days=90)))
-            told += [(name, sign, timedelta(days=90)) for sign in signs]
-            told += [(name, sign, timedelta(days=90) - SECOND) for sign in name.split("-")[1:]]
-        tell(dsn, tmp_path, *told)
-        assert members(dsn, "silent.txt") == {"row"}
-    finally:
-        for name in rows:
-            del NUMBERS[name]
-
-
-def test_every_recipe_is_told_of_in_the_documentation() -> None:
-    docs = (RECIPES.parents[1] / "docs" / "audiences.md").read_text(encoding="utf-8")
-    names = sorted(file.name for file in RECIPES.iterdir())
-    assert len(names) == 5 and [name for name in names if f"`{name}`" not in docs] == []
+def test_what_makes_no_campaign_is_refused(words: list[str], said: str) -> None:
+    found = run(*words)
+    assert found.exit_code == 65 and said in found.output

@@ -22,6 +22,14 @@ FROM unnest($5::bigint[], $6::bigint[]) AS k (id, number)
 JOIN profile p ON p.bucket = $1::int AND p.number = k.number
 WHERE p.bucket = $1::int;
 
+-- name: add_call_of_number
+-- Tell a campaign that a program calls it for a number: of those who share it for whom we have known longest.
+-- index: profile_number
+INSERT INTO cause (bucket, profile, id, occurred_at, received_at, kind, name, told, properties)
+SELECT p.bucket, p.id, $5::bigint, $3::timestamptz, $3::timestamptz, 'call', $4::text, $6::text, $7::text::jsonb
+FROM profile p WHERE p.bucket = $1::int AND p.number = $2::bigint ORDER BY p.id LIMIT 1
+RETURNING profile;
+
 -- name: buckets_to_step
 -- Say in which buckets there is something to decide, or somebody due, and how much; none of the campaigns $4, which are
 -- paused.
