@@ -37,6 +37,7 @@ from msgspec import Meta, Struct
 from gateway.brand import Word
 from gateway.experiment import Experiment
 from gateway.gate import Cap, ClassName
+from gateway.goal import MOST_GOALS, Goal, read_goals
 from gateway.happening import Condition, EventName, Happening, Key
 from gateway.link import Link
 from gateway.product import Kind as Recommended
@@ -48,7 +49,6 @@ Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=10_000)]
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 # Steps of a workflow, and what is beside them: nobody writes more, and each is looked at for everybody who is due.
 MOST_STEPS = 200
-MOST_GOALS = 4
 MAX_AGE = "72h"
 
 
@@ -402,20 +402,6 @@ Step: TypeAlias = (
 )  # fmt: skip
 
 
-class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What it is for (GL-1, GL-2); the first one of a document is the primary one.
-
-    exits  who has met it leaves, and who has met it since the cause does not enter (GL-7); of the primary one alone
-    """
-
-    event: EventName
-    where: Condition = ""
-    url: str = ""
-    within: Span = "3d"
-    begins: Literal["submitted", "clicked", "entered"] = "submitted"
-    exits: bool = True
-
-
 class Except(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What must not have happened since the cause when a text is sent (EX-1).
 
@@ -437,6 +423,8 @@ class Except(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
 class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A campaign or a workflow.
 
+    goals      what it is for (GL-1); who has met the first one leaves, and who has met it since the cause does not
+               enter, unless it says exits = false (GL-7)
     aim        why there is no goal, where there is none on purpose (S3.17)
     filter     whom it is for; asked at the entry, when a text is due, and at the gate
     hours      windows of this campaign beside those of the brand: words of docs/quiet-hours.md
@@ -485,7 +473,7 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
 
 
 PARTS: Mapping[str, Any] = {"trigger": Trigger, "entry": Entry, "message": Message}
-ITEMS: Mapping[str, Any] = {"steps": Step, "exceptions": Except, "goals": Goal, "caps": Cap}
+ITEMS: Mapping[str, Any] = {"steps": Step, "exceptions": Except, "caps": Cap}
 CLASSES = get_args(ClassName)
 
 
@@ -515,6 +503,11 @@ def of(value: Any) -> tuple[Document | None, list[Problem]]:
     for key, kind in ITEMS.items():
         if key in value and isinstance(value[key], list):
             value[key] = [one for at, one in enumerate(value[key]) if not _wrong(one, kind, f"{key}[{at}]", problems)]
+    if isinstance(value.get("goals"), list):
+        before = len(problems)
+        read_goals(value["goals"], "goals", problems)
+        if len(problems) > before:
+            del value["goals"]
     left = dict(value)
     if problems and "trigger" not in left:
         left["trigger"] = {"on": "call"}

@@ -8,6 +8,9 @@
     starts = "submitted"                                  # or clicked, entered
     exits = true                                          # who has reached the primary goal is written to no more
 
+An event may be one of a page (`url` beside it); else exactly one of the six is given. Documents have the same
+(`[[goals]]`, gateway/document.py).
+
 The window is half-open: what happens at its start is in, what happens at its end is not (GL-9: by the event's own time
 against the message's). A message of nobody starts none.
 Not here: who has reached a goal (campaign/attribution.py, store/conversions.py), when a campaign's goals hold
@@ -30,18 +33,21 @@ LONGEST = timedelta(days=90)
 SHORTEST = timedelta(minutes=1)
 Starts = Literal["submitted", "clicked", "entered"]
 KINDS = ("event", "url", "joined", "left", "reply", "redeemed")
-_HOURS = re.compile(r"(\d{1,5})(min|h|d|w)")
-_UNITS = {"min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_LENGTH = re.compile(r"(\d{1,6})(s|m|min|h|d|w)")
+_UNITS = {
+    "s": timedelta(seconds=1), "m": timedelta(minutes=1), "min": timedelta(minutes=1), "h": timedelta(hours=1),
+    "d": timedelta(days=1), "w": timedelta(weeks=1),
+}  # fmt: skip
 # Of which the URL is asked: what a page of the shop, and one of ours, is told as.
 PAGE_EVENTS = ("page", "page_viewed", "page_opened")
 REDEEMED = "coupon_redeemed"
 
 
 class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One of them; of event, url, joined, left, reply and redeemed exactly one is given.
+    """One of them; of event, url, joined, left, reply and redeemed exactly one is given, or an event with its url.
 
     event     that is told of the person; where: a condition on its properties
-    url       a page that was visited; * stands for anything, and what follows ? or # is not looked at without it
+    url       a page that was visited, or of the event; * stands for anything (gateway/happening.py)
     joined    an audience that is watched, or left it
     reply     an answer that is no STOP and no START
     redeemed  a code of the campaign
@@ -78,19 +84,13 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
         """How long."""
         return length_of(self.within)
 
-    @property
-    def pattern(self) -> str:
-        """The URL as a pattern of LIKE: what it names, or anything behind its stars."""
-        escaped = re.sub(r"([\\%_])", r"\\\1", self.url)
-        return escaped.replace("*", "%")
-
 
 def length_of(text: str) -> timedelta:
     """Read a length such as 3d.
 
     raises  ValueError
     """
-    found = _HOURS.fullmatch(text)
+    found = _LENGTH.fullmatch(text)
     length = int(found[1]) * _UNITS[found[2]] if found else timedelta(0)
     if not SHORTEST <= length <= LONGEST:
         raise ValueError(f"expected a length from 1min to 90d such as 36h or 3d, found {text!r}")
@@ -118,7 +118,7 @@ def read_goal(
         said, _, at = str(error).partition(" - at `$.")
         problems.append((f"{key}.{at.rstrip('`')}" if at else key, _expected(said), _found(said)))
         return None
-    given = [kind for kind in KINDS if getattr(goal, kind)]
+    given = [kind for kind in KINDS if getattr(goal, kind) and not (kind == "url" and goal.event)]
     if len(given) != 1:
         problems.append((key, f"one of {', '.join(KINDS)}", ", ".join(given) or "none of them"))
     if goal.where and not goal.event:

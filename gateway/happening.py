@@ -35,12 +35,24 @@ class Happening(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
 
 
 class Sought(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The same with its conditions read."""
+    """The same with its conditions read.
 
-    event: str
+    also      other names that the event goes by
+    audience  in place of an event: who is in it now, or with is_in false was and is no more
+    """
+
+    event: str = ""
     where: Predicate | None = None
     key: str = ""
     url: str = ""
+    also: tuple[str, ...] = ()
+    audience: str = ""
+    is_in: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the events that are looked for."""
+        return (self.event, *self.also) if self.event else ()
 
 
 def bare(address: str, pattern: str = "") -> str:

@@ -242,6 +242,9 @@ UTM_FIELD = re.compile(r"utm\.(first|last)\.[A-Za-z_][A-Za-z0-9_]*")
 MESSAGE_EVENTS: Mapping[str, str] = {"received": "delivered", "clicked": "clicked", "replied": "replied"}
 SENT_EVENT = "submitted"
 CAMPAIGN_PROPERTY = "campaign"
+# Of a reply that is no answer to anything (RP): what it asks for.
+WISH_PROPERTY = "wish"
+COMPLIANCE = ("stop", "start", "help")
 # Of a click: human, bot or unsure; only the first is somebody's doing (GL-5).
 VERDICT_PROPERTY = "verdict"
 HUMAN = "human"

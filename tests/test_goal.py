@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.goal import Goal, length_of, read_goal, read_goals
+from gateway.happening import like
 from gateway.routing import Problem
 
 
@@ -61,4 +62,4 @@ def test_lengths_are_of_minutes_to_ninety_days() -> None:
 
 
 def test_a_star_of_a_url_is_anything_and_nothing_else_of_it_is_a_pattern() -> None:
-    assert Goal(url="https://x/100%_off/*").pattern == "https://x/100\\%\\_off/%"
+    assert like(Goal(url="https://x/100%_off/*").url) == "https://x/100\\%\\_off/%"

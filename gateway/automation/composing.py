@@ -5,7 +5,7 @@
                     only column of a run whose text is {{ text }}
 
 The last column of either names the enrolment and the visit: by it the gate knows whose a message is, and codes whose
-they are. No template can name it.
+they are. Before it stands the variant, where there is an experiment. No template can name them.
 Not here: which way a text goes and when (stepping.py), the language of texts (campaign/rendering.py).
 """
 
@@ -35,6 +35,7 @@ from gateway.store.postgres import Connection
 from gateway.template import Coupon, Template
 
 ENROLMENT_FIELD = "#enrolment"
+VARIANT_FIELD = "#variant"
 TEXT_FIELD = "text"
 PRODUCT = "product"
 HELD = -1
@@ -81,7 +82,8 @@ class Composer:
         self.compiled = Compiled(text)
         self.text = self.compiled.text
         self.is_plain = is_plain
-        self.fields = (*self.compiled.fields, ENROLMENT_FIELD)
+        self._arms = document.experiment.names() if document.experiment else ()
+        self.fields = (*self.compiled.fields, *((VARIANT_FIELD,) if self._arms else ()), ENROLMENT_FIELD)
         self.needs_persons = bool(self.compiled.fields)
         self.pool_name = step.coupon if isinstance(step, Send) else ""
         self.pool: Pool | None = None
@@ -158,7 +160,7 @@ class Composer:
             row["link"] = urls
             renderer = self._variants.get(one.arm, self._renderer)
             text, reason = renderer.render_one(row)
-            rows.append([text, one.key])
+            rows.append([text, *((self._arms[one.arm],) if self._arms else ()), one.key])
             reasons.append(reason_of(reason))
         return rows, reasons
 

@@ -16,7 +16,7 @@ from gateway import webhook
 from gateway.automation import staffing, turning
 from gateway.automation.composing import PRODUCT, class_of, template_of
 from gateway.automation.turning import Under, Way
-from gateway.campaign import audience, workflow
+from gateway.campaign import attribution, audience, workflow
 from gateway.campaign.audience import Known
 from gateway.campaign.workflow import Plan
 from gateway.config import Settings
@@ -49,6 +49,7 @@ from gateway.store import (
     causes,
     control,
     conversations,
+    conversions,
     coupons,
     experiments,
     people,
@@ -116,6 +117,14 @@ async def check(
             audience.parse(text, told)
         except AudienceFault as fault:
             slips.append(f"{key}: {fault}")
+    for place, goal in enumerate(document.goals):
+        name = goal.joined or goal.left
+        if name and name not in kept:
+            problems.append((f"goals[{place}].{goal.kind}", "an audience that is kept", repr(name)))
+        try:
+            attribution.where_of(goal)
+        except AudienceFault as fault:
+            problems.append((f"goals[{place}].where", "a condition on the event's properties", str(fault)))
     if not document.goals and not document.aim:
         slips.append("goals: nothing says what it is for: a goal, or an aim in words (S3.17)")
     return plan, problems, slips
@@ -247,6 +256,9 @@ async def launch(
     if found is None:
         raise StoreError(f"campaign {name!r} is not known: `sluice campaign apply FILE` keeps one")
     document = (await campaigns.version_of(connection, found.id, found.version)).document
+    before = (
+        (await campaigns.version_of(connection, found.id, found.live_version)).document if found.live_version else None
+    )
     plan, problems, _ = await check(connection, settings, document)
     if plan.ends_at is not None and plan.ends_at <= now:
         problems.append(("ends_at", "a moment that is still to come", document.ends_at))
@@ -270,6 +282,10 @@ async def launch(
         names: list[tuple[causes.Kind, str]] = [(_KINDS[kind], of) for kind, of in workflow.listens(plan, ids, name)]
         await campaigns.listen(connection, held.id, names)
         await conversations.set_keywords(connection, name, _keywords(settings, document))
+        # What was declared by hand stands as long as no document says anything of goals.
+        if document.goals or (before is not None and before.goals):
+            wanted = [(goal, attribution.where_of(goal)) for goal in document.goals]
+            await conversions.declare(connection, name, wanted, now)
         after = await campaigns.named(connection, name)
     await turning.turn(connection, found, some, way or "keep", now, recomputes=recomputes)
     assert after is not None
@@ -308,8 +324,11 @@ _KINDS: Mapping[str, causes.Kind] = {
 
 
 async def _ids(connection: Connection, plan: Plan, now: datetime) -> dict[tuple[str, str], int]:
-    """Find the audience or the list that begins a campaign; an audience is watched from now on."""
+    """Find the audience or the list that begins a campaign; it, and those that goals name, are watched from now on."""
     trigger = plan.document.trigger
+    for goal in plan.document.goals:
+        if goal.joined or goal.left:
+            await watched.set_watched(connection, goal.joined or goal.left, True, now)
     if isinstance(trigger, OnAudience):
         await watched.set_watched(connection, trigger.audience, True, now)
         return {("audience", trigger.audience): (await selection.kept(connection))[trigger.audience].id}

@@ -191,7 +191,7 @@ class _Scene:
         plan, facts = self._plan, Facts()
         happened = {event for event, at in done.items() if at <= now}
         facts.barred = {one.id} if any(each.event in happened for each in plan.exceptions) else ()
-        facts.met = {one.id} if plan.exit_goal is not None and plan.exit_goal.event in happened else ()
+        facts.met = {one.id} if plan.exit_goal is not None and happened & {*plan.exit_goal.names} else ()
         if not standing.visits or standing.step >= len(plan.steps):
             return facts, None
         at = plan.steps[standing.step]
@@ -199,7 +199,7 @@ class _Scene:
             case Branch():
                 facts.way = {one.id: ways[standing.step]}
             case GoalCheck():
-                facts.way = {one.id: 0} if plan.goals[0].event in happened else {}
+                facts.way = {one.id: 0} if happened & {*plan.goals[0].names} else {}
             case WaitFor() if at.sought is not None and at.sought.event in happened:
                 facts.happened = {one.id: done[at.sought.event]}
             case Send() | Ask():
@@ -219,7 +219,7 @@ class _Scene:
         if standing.until_at is None or standing.until_at <= now:
             return now
         at = self._plan.steps[standing.step] if standing.step < len(self._plan.steps) else None
-        events = {one.event for one in (*self._plan.exceptions, *self._plan.goals)}
+        events = {name for one in (*self._plan.exceptions, *self._plan.goals) for name in one.names}
         if at is not None and at.sought is not None:
             events.add(at.sought.event)
         return min([standing.until_at, *(one for event, one in done.items() if event in events and one > now)])

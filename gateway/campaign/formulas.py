@@ -18,7 +18,7 @@ from typing import Literal
 from msgspec import Struct
 
 Unit = Literal["share", "money", "count", "days"]
-About = Literal["campaign", "month", "cohort", "week", "growth"]
+About = Literal["campaign", "arm", "month", "cohort", "week", "growth"]
 # 95 % of a normal distribution lies within so many standard deviations of its mean.
 Z95 = 1.959963984540054
 # Of fewer, shares are shown as intervals and compared with nothing.
@@ -115,6 +115,12 @@ CATALOGUE: tuple[Formula, ...] = (
     Formula(
         name="average_order_value", title="order value", numerator="revenue_net", denominator="orders", unit="money",
         rows=("S4.72",), sentence="Net revenue of an order.",
+    ),
+    Formula(
+        name="goal_rate", title="of the arm", numerator="converted", denominator="cases", about="arm",
+        rows=("S4.75",),
+        sentence="Enrolments that reached the primary goal in its window, of those whom a text was sent to, or of the "
+        "control would have been.",
     ),
     Formula(
         name="purchase_frequency", title="frequency", numerator="orders", denominator="buyers", about="month",

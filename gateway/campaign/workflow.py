@@ -46,8 +46,21 @@ from gateway.document import (
 )
 from gateway.errors import AudienceFault
 from gateway.experiment import problems_of
+from gateway.goal import PAGE_EVENTS, Goal
 from gateway.happening import Happening, Sought
-from gateway.predicate import CAMPAIGN_PROPERTY, And, Attribute, Compare, Everyone, Or, Predicate, random_bucket
+from gateway.person import COUPON_REDEEMED
+from gateway.predicate import (
+    CAMPAIGN_PROPERTY,
+    COMPLIANCE,
+    WISH_PROPERTY,
+    And,
+    Attribute,
+    Compare,
+    Everyone,
+    Or,
+    Predicate,
+    random_bucket,
+)
 from gateway.reasons import Reason
 from gateway.routing import Problem
 from gateway.rules import read_window
@@ -110,7 +123,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def events(self) -> set[str]:
         """Names of events that anything here looks for."""
-        found = {one.event for one in (*self.exceptions, *self.bars, *self.goals)}
+        found = {name for one in (*self.exceptions, *self.bars, *self.goals) for name in one.names}
         for at in self.steps:
             found |= {one.event for one in (*at.exceptions, *([at.sought] if at.sought else ()))}
         return found | ({self.trigger.event} if self.trigger else set())
@@ -129,7 +142,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         name = self.trigger.event
         others = [*self.exceptions, *self.bars, *self.goals]
         others += [one for at in self.steps for one in (*at.exceptions, *([at.sought] if at.sought else ()))]
-        return any(one.event == name for one in others)
+        return any(name in one.names for one in others)
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -402,6 +415,21 @@ class _Reading:
             if not (isinstance(node, Compare) and isinstance(node.what, Attribute)):
                 self.problems.append((key, "properties of the event alone", audience.write(node)))
 
+    def goal(self, one: Goal, key: str) -> Sought:
+        """Say what has happened when a goal is met."""
+        ours = Compare(Attribute((CAMPAIGN_PROPERTY,)), "=", self.document.name)
+        match one.kind:
+            case "url":
+                return Sought(event=PAGE_EVENTS[0], also=PAGE_EVENTS[1:], url=one.url)
+            case "joined" | "left":
+                return Sought(audience=one.joined or one.left, is_in=one.kind == "joined")
+            case "reply":
+                asks = Compare(Attribute((WISH_PROPERTY,)), "in", among=COMPLIANCE)
+                return Sought(event=REPLIED, where=And((ours, predicate.Not(asks))))
+            case "redeemed":
+                return Sought(event=COUPON_REDEEMED, where=ours)
+        return self.sought(Happening(event=one.event, where=one.where, url=one.url), key)
+
     def place(self, name: str, here: int, key: str) -> int:
         """Find where a name leads; "" = to the step behind."""
         if not name:
@@ -440,10 +468,7 @@ def plan_of(document: Document, known: Known = ANYTHING) -> tuple[Plan, list[Pro
     sought = [
         (one.scope, reading.sought(one.happening, f"exceptions[{at}]")) for at, one in enumerate(exceptions)
     ]  # fmt: skip
-    goals = tuple(
-        reading.sought(Happening(event=one.event, where=one.where, url=one.url), f"goals[{at}]")
-        for at, one in enumerate(document.goals)
-    )
+    goals = tuple(reading.goal(one, f"goals[{at}]") for at, one in enumerate(document.goals))
     if document.experiment is not None:
         problems += problems_of("experiment", document.experiment)
         if sum(isinstance(step, Send) for step in steps) != 1:

@@ -19,7 +19,7 @@ from gateway.commands._stops import numbers_of
 from gateway.config import Settings
 from gateway.document import Document
 from gateway.reasons import word_of
-from gateway.store import campaigns, enrolments, postgres
+from gateway.store import campaigns, conversions, enrolments, postgres
 
 Result = TypeVar("Result")
 STATES = {enrolments.UNDER_WAY: "under way", enrolments.ENDED: "ended", enrolments.REFUSED: "not entered"}
@@ -118,7 +118,16 @@ def show(config: Path | None, dsn: str, name: str, as_json: bool) -> None:
             found = await _named(connection, name)
             version = await campaigns.version_of(connection, found.id, found.version)
             counts = await enrolments.counts(connection, found.id)
+            declared = [one for one in await conversions.goals(connection) if one.campaign == name]
             return {
+                "goals": [
+                    {
+                        "place": one.place, "goal": one.goal.title, "within": one.goal.within,
+                        "starts": one.goal.starts, "since": one.since.isoformat(),
+                    }
+                    for one in declared if one.until is None
+                ],
+                "aim": version.document.aim,
                 "name": found.name, "state": found.state, "version": found.version, "live_version": found.live_version,
                 "applied_by": version.applied_by, "applied_at": version.applied_at.isoformat(),
                 "document": msgspec.to_builtins(version.document),
@@ -136,6 +145,14 @@ def show(config: Path | None, dsn: str, name: str, as_json: bool) -> None:
             click.echo(json.dumps(told, ensure_ascii=False))
             return
         click.echo(f"{told['name']}: {told['state']}, version {told['version']}, by {plain(told['applied_by'])}")
+        # What it is for comes first (S4.68).
+        for one in told["goals"]:
+            since = f"{one['since'][:16].replace('T', ' ')} UTC"
+            click.echo(
+                f"goal {one['place']}: {plain(one['goal'])} within {one['within']} of {one['starts']}, since {since}"
+            )
+        if not told["goals"]:
+            click.echo(f"no goal: {plain(told['aim']) or 'none was declared'}")
         click.echo(json.dumps(told["document"], ensure_ascii=False, indent=2))
         for one in told["people"]:
             reason = f" {one['reason']}" if one["reason"] else ""

@@ -15,14 +15,15 @@ from gateway import app, reasons
 from gateway.campaign import formulas
 from gateway.campaign.formulas import Life
 from gateway.campaign.inactivity import Silence
-from gateway.commands import _plots
+from gateway.commands import _experiment, _plots
 from gateway.commands._figures import Column, Table, csv_of, document_of, lines_of, money, with_formulas
 from gateway.commands._options import Refused, config_option, dsn_option, plain, said_plainly, say, settings_of
 from gateway.config import Settings
 from gateway.countries import letters_of
 from gateway.person import major_units, minor_units
 from gateway.rate import CostSettings
-from gateway.store import conversions, inactivity, migrate, postgres, reports
+from gateway.store import campaigns as stored
+from gateway.store import conversions, experiments, inactivity, migrate, postgres, reports
 from gateway.store.ledger import SETTLES
 
 PATIENCE_S = 600.0
@@ -32,6 +33,7 @@ REACTIVATES = timedelta(days=90)
 INACTIVE_DAYS = 90
 HOURS_BACK = timedelta(days=28)
 SILENT_H = 24
+PLACES = {"not entered": "did not enter", "left": "left before its end", "step": "a step sent no text"}
 # Reasons for which nobody would have read it: what was saved (S0.37).
 DEAD = frozenset(range(int(reasons.Reason.ERASED), int(reasons.Reason.STOP) + 1))
 RATES = (
@@ -203,7 +205,9 @@ def campaign(ask: Ask, name: str, by: str | None) -> None:
             _way_table(row),
             _rate_table(row),
             await _unsent(connection, ask, name, facts, currency, row, bills),
+            await _opt_outs(connection, ask, name),
             await _rules(connection, ask, name, currency),
+            *await _lifts(connection, ask, name, row),
             await _earned(connection, ask, name, row, bills, currency),
         ]
 
@@ -335,14 +339,28 @@ async def _unsent(
             "reason": reasons.word_of(status),
             "rule": reasons.rule_of(status),
             "messages": count,
+            "place": "in no chunk, or at the gate",
             "saved": count * parts * each if status in DEAD else None,
         }
         for status, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
     ]
+    applied = await stored.named(connection, name)
+    if applied is not None:
+        zone = ask.settings.reports.zone
+        rows += [
+            {
+                "reason": reasons.word_of(one["reason"]),
+                "rule": reasons.rule_of(one["reason"]),
+                "messages": one["people"],
+                "place": PLACES[one["place"]],
+            }
+            for one in await reports.ask(connection, "report_prevented", applied.id, ask.since, ask.until, zone)
+        ]
     columns = [
         Column(name="reason", title="reason", kind="text"),
         Column(name="rule", title="rule", kind="text"),
         Column(name="messages", title="messages"),
+        Column(name="place", title="where", kind="text"),
         Column(name="saved", title="money not burnt", kind="money"),
     ]
     notes = [f"saved: on numbers nobody reads or may write to, at {parts:.2f} parts a message"] if rows else []
@@ -354,6 +372,58 @@ async def _unsent(
         notes=notes,
         currency=ask.settings.costs.currency or currency,
     )
+
+
+async def _opt_outs(connection: postgres.Connection, ask: Ask, name: str) -> Table:
+    return Table(
+        name="opt_outs",
+        title="Opt-outs within 72 hours behind its messages, by the way they took",
+        columns=[Column(name="source", title="by", kind="text"), Column(name="people", title="messages")],
+        rows=await reports.ask(connection, "report_opt_outs", name, ask.since, ask.until),
+    )
+
+
+async def _lifts(connection: postgres.Connection, ask: Ask, name: str, row: Mapping[str, Any]) -> list[Table]:
+    """What a campaign added, by its experiments with a control: beside what is owed to it (AB-9)."""
+    tables = []
+    for kept in await experiments.all_of(connection):
+        if kept.campaign != name:
+            continue
+        counted = await experiments.arms(connection, kept, ask.now)
+        found = _experiment.shown(kept, counted, ask.now, row.get("revenue_net") or 0)
+        told = _experiment.told(found)
+        if not told["lift"]:
+            continue
+        notes = [
+            f"experiment {plain(kept.name)}: by assignment, whether a text was sent or not; 95 % intervals",
+            *(f"! {one}" for one in told["labels"]),
+        ]
+        columns = [
+            Column(name="arm", title="arm", kind="text"),
+            Column(name="people", title="people"),
+            Column(name="conversions", title="conversions more"),
+            Column(name="conversions_low", title="from"),
+            Column(name="conversions_high", title="to"),
+        ]
+        if kept.body.currency:
+            columns += [
+                Column(name="revenue", title="revenue more", kind="money"),
+                Column(name="revenue_low", title="from", kind="money"),
+                Column(name="revenue_high", title="to", kind="money"),
+            ]
+        columns.append(Column(name="attributed", title="owed to it", kind="money"))
+        rows = [{**one, "attributed": found.attributed if not at else None} for at, one in enumerate(told["lift"])]
+        tables.append(
+            Table(
+                name=f"lift_{kept.name}",
+                title="What it added: the arms against the control",
+                columns=columns,
+                rows=rows,
+                notes=notes,
+                currency=kept.body.currency or await _currency(connection, ask),
+            )
+        )
+    return tables
 
 
 async def _rules(connection: postgres.Connection, ask: Ask, name: str, currency: str) -> Table:
@@ -423,6 +493,15 @@ async def _by(connection: postgres.Connection, ask: Ask, name: str, by: str, cur
             for row in rows
         ]
     columns = [Column(name=by, title=by, kind="text")]
+    if by == "variant":
+        arms = {one["variant"]: one for one in await reports.rows(connection, "report_arm", campaign=name)}
+        known = {one["variant"]: one for one in rows}
+        rows = [{"variant": arm, **known.get(arm, {}), **_of_arm(arms.get(arm, {}))} for arm in sorted({*known, *arms})]
+        columns += [
+            Column(name="cases", title="sent, or would have been"),
+            Column(name="reached", title="reached the goal"),
+            *with_formulas(("goal_rate",), "arm"),
+        ]
     if by != "variant":
         columns += [Column(name="attempted", title="sent"), Column(name="delivered", title="delivered")]
         columns += with_formulas(("delivery_rate",))
@@ -444,6 +523,16 @@ async def _by(connection: postgres.Connection, ask: Ask, name: str, by: str, cur
     return Table(
         name=f"by_{by}", title=f"Campaign {name}, by {by}", columns=columns, rows=rows, notes=notes, currency=currency
     )
+
+
+def _of_arm(arm: Mapping[str, Any]) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "cases": arm.get("cases"),
+        "reached": arm.get("converted"),
+        "goal_rate": arm.get("goal_rate"),
+    }
+    # Of the control, which has nothing else, the share is of these.
+    return {**told, "converted": arm["converted"]} if arm else told
 
 
 # -- the shop ----------------------------------------------------------------------------------------------------------
@@ -981,6 +1070,7 @@ def timing(ask: Ask, name: str) -> None:
                 rows=hours if any(visits) else [],
                 notes=["whose zone is not known is taken by the house's"],
             ),
+            await _conversations(connection, ask),
         ]
 
     _show(
@@ -994,6 +1084,29 @@ def timing(ask: Ask, name: str) -> None:
             "hour",
         ),
         first="hours",
+    )
+
+
+async def _conversations(connection: postgres.Connection, ask: Ask) -> Table:
+    """How fast whoever writes is answered, and who is not (S4.60)."""
+    rows = []
+    for row in await reports.ask(connection, "report_conversations", ask.since, ask.until, ask.settings.reports.zone):
+        p50, p95 = row["to_answer"] or (None, None)
+        waits_s = None if row["oldest"] is None else (ask.now - row["oldest"]).total_seconds()
+        rows.append({**row, "p50": p50, "p95": p95, "waits_s": waits_s})
+    return Table(
+        name="conversations",
+        title="People who wrote, by inbox",
+        columns=[
+            Column(name="inbox", title="inbox", kind="text"),
+            Column(name="opened", title="began"),
+            Column(name="answered", title="answered"),
+            Column(name="p50", title="first answer p50", kind="seconds"),
+            Column(name="p95", title="p95", kind="seconds"),
+            Column(name="unanswered", title="wait now"),
+            Column(name="waits_s", title="the longest", kind="seconds"),
+        ],
+        rows=rows,
     )
 
 

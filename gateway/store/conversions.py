@@ -21,9 +21,10 @@ from msgspec import Struct
 
 from gateway import predicate
 from gateway.goal import PAGE_EVENTS, REDEEMED, Goal
+from gateway.happening import like
 from gateway.person import EPOCH, ORDER_PLACED
 from gateway.predicate import Predicate
-from gateway.store import audiences
+from gateway.store import audiences, happenings
 from gateway.store.audiences import Terms
 from gateway.store.people import BUCKETS
 from gateway.store.postgres import Connection, deadline
@@ -76,6 +77,7 @@ class House(Struct, frozen=True, kw_only=True):
     with_link  runs whose texts have one; tests: runs that count for nothing (RP-3)
     numbers    of the house; lists: ids of lists of such numbers
     audiences  by name, of those that goals ask for
+    campaigns  by id, their names
     """
 
     zone: str = "UTC"
@@ -86,6 +88,7 @@ class House(Struct, frozen=True, kw_only=True):
     lists: tuple[int, ...] = ()
     aims: tuple[Aimed, ...] = ()
     audiences: Mapping[str, int] = {}
+    campaigns: Mapping[int, str] = {}
 
 
 # -- goals -------------------------------------------------------------------------------------------------------------
@@ -168,6 +171,7 @@ async def house(
             lists=tuple(row["id"] for row in await connection.fetch(query("lists_named"), list(lists))),
             aims=tuple(aims),
             audiences={row["name"]: row["id"] for row in await connection.fetch(query("audiences_named"), names)},
+            campaigns={row["id"]: row["name"] for row in await connection.fetch(query("names_of_campaigns"))},
         )
 
 
@@ -235,8 +239,9 @@ async def reckon(
     await connection.execute(query("drop_owed"), bucket, of)
     await connection.execute(query("drop_reached"), bucket, of)
     await connection.execute(
-        query("write_touches"), bucket, of, terms.zone, ANSWER, list(terms.with_link), list(terms.tests), list(staff)
-    )
+        query("write_touches"), bucket, of, terms.zone, ANSWER, list(terms.with_link), list(terms.tests), list(staff),
+        list(terms.campaigns), list(terms.campaigns.values()),
+    )  # fmt: skip
     await connection.execute(query("write_owed"), bucket, of, CLICK, REPLY, DELIVERY, terms.currency)
     if terms.aims and (written := _write_reached(bucket, of, terms)) is not None:
         sql, parameters = written
@@ -251,7 +256,7 @@ def _write_reached(bucket: int, ids: Sequence[int], terms: House) -> tuple[str, 
     for aim in terms.aims:
         goal = aim.goal
         # What is a hit for one campaign alone is one definition for all of them: it names the campaign.
-        definition = (goal.kind, getattr(goal, goal.kind), goal.where)
+        definition = (goal.kind, getattr(goal, goal.kind), goal.where, goal.url)
         if definition not in hits:
             written = _hits(aim, len(hits), terms, parameters)
             if written is None:
@@ -323,15 +328,15 @@ def _hits(aim: Aimed, number: int, terms: House, parameters: list[Any]) -> tuple
         if aim.where is not None:
             asked, parameters = audiences.of_event(aim.where, Terms(now=_FOREVER), parameters)
             condition += f" AND {asked}"
+        if goal.url:
+            parameters = [*parameters, like(goal.url)]
+            condition += f" AND {happenings.is_at_url(goal.url, len(parameters))}"
         what, where = f"v.id, v.occurred_at, NULL::text, {key}", f"{events} AND {condition}"
     elif goal.kind == "url":
         names, pattern = len(parameters) + 1, len(parameters) + 2
-        parameters = [*parameters, list(PAGE_EVENTS), goal.pattern]
-        url = "v.properties ->> 'url'"
-        if not {"?", "#"} & set(goal.url):
-            url = f"regexp_replace({url}, '[?#].*$', '')"
+        parameters = [*parameters, list(PAGE_EVENTS), like(goal.url)]
         what = "v.id, v.occurred_at, NULL::text, NULL::text"
-        where = f"{events} AND v.name = ANY(${names}::text[]) AND {url} LIKE ${pattern}::text"
+        where = f"{events} AND v.name = ANY(${names}::text[]) AND {happenings.is_at_url(goal.url, pattern)}"
     elif goal.kind in ("joined", "left"):
         audience = terms.audiences.get(goal.joined or goal.left)
         if audience is None:

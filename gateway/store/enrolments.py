@@ -9,10 +9,13 @@ Statements: sql/enrolments.sql. Not here: what a step means (campaign/workflow.p
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 
 import msgspec
 from msgspec import Struct
 
+from gateway.reasons import Reason
 from gateway.store.columns import ints
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -228,6 +231,10 @@ async def note(connection: Connection, done: Sequence[Done], now: datetime) -> N
             ints(one.outcome for one in done), ints(one.visit for one in done), ints(one.enrolment for one in done),
             ints(one.profile for one in done), ints(one.campaign for one in done), ints(one.run or 0 for one in done),
         )  # fmt: skip
+    # Nothing is told of whoever is held out: reports would not look at them (AB-6).
+    held_out = sorted({(one.bucket, one.profile) for one in done if one.outcome == Reason.CONTROL_GROUP})
+    for bucket, some in groupby(held_out, key=itemgetter(0)):
+        await connection.execute(query("mark_report_due"), bucket, [profile for _, profile in some])
 
 
 async def put_out(connection: Connection, texts: Sequence[Outgoing], now: datetime) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from gateway.keywords import number_of
 from gateway.message import Refusal
 from gateway.person import EPOCH, OUR_SOURCE, REPLIED, Item, Who, hash_of
-from gateway.predicate import CAMPAIGN_PROPERTY, SENT_EVENT
+from gateway.predicate import CAMPAIGN_PROPERTY, COMPLIANCE, SENT_EVENT, WISH_PROPERTY
 from gateway.store.columns import ints
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -31,9 +31,8 @@ FAILED = "failed"
 NO_LANE = 0
 STOPS = "stops"
 KINDS = ("outcomes", "receipts", "replies")
-# Of a reply that is no answer to anything (RP): what it asks for.
-WISH_PROPERTY = "wish"
-COMPLIANCE = ("stop", "start", "help")
+# Of a message of a campaign: whose it is, and which text of an experiment.
+ENROLMENT_PROPERTY, VARIANT_PROPERTY = "enrolment", "variant"
 
 
 async def is_wanted(connection: Connection) -> bool:
@@ -81,8 +80,27 @@ async def told(
         some = [(number, row) for number, row in made if number]
         return await _replies(connection, lane, some, wish_of), end, has_more
     found = await known(connection, [row["number"] for row in rows if row["number"]])
+    rows = [row for row in rows if row["number"] in found]
+    cases = await _cases(connection, lane, [row for row in rows if row["is_enrolled"]])
     name_of = name_of_outcome if kind == "outcomes" else lambda state: OF_RECEIPT.get(state, FAILED)
-    return [_of_message(name_of(row["status"]), lane, row) for row in rows if row["number"] in found], end, has_more
+    return [_of_message(name_of(row["status"]), lane, row, cases) for row in rows], end, has_more
+
+
+async def _cases(
+    connection: Connection, lane: int, rows: Sequence[Mapping[str, Any]]
+) -> dict[tuple[int, int], dict[str, Any]]:
+    """Read of messages of campaigns, by (chunk, place), whose enrolment each is of, and which variant it is (GL-3)."""
+    if not rows:
+        return {}
+    some = await connection.fetch(
+        query("fed_enrolments"), lane, [row["chunk_id"] for row in rows], [row["pos"] for row in rows]
+    )
+    return {
+        (row["chunk_id"], row["pos"]): {ENROLMENT_PROPERTY: int(row["key"].partition(":")[0])}
+        | ({VARIANT_PROPERTY: row["variant"]} if row["variant"] else {})
+        for row in some
+        if row["key"]
+    }
 
 
 def name_of_outcome(status: int) -> str:
@@ -94,8 +112,11 @@ def name_of_outcome(status: int) -> str:
     return "skipped" if status <= FIRST_REASON or status == Refusal.SUPPRESSED else FAILED
 
 
-def _of_message(name: str, lane: int, row: Mapping[str, Any]) -> Item:
+def _of_message(
+    name: str, lane: int, row: Mapping[str, Any], cases: Mapping[tuple[int, int], Mapping[str, Any]]
+) -> Item:
     properties = {CAMPAIGN_PROPERTY: row["campaign"], "run": row["run"]}
+    properties |= cases.get((row["chunk_id"], row["pos"]), {})
     if name in (FAILED, "skipped"):
         properties["status"] = row["status"]
     return Item(

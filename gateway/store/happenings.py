@@ -42,18 +42,20 @@ async def happened(
     least  nothing before it is looked at: of the earliest of them
     cost   a look into the index for each
     """
+    if sought.audience:
+        return await _turned(connection, of, sought)
     one = len(of) == 1
     parameters: list[Any] = [
         next(iter(of)) if one else [bucket for bucket, ids in of.items() for _ in ids],
         [id_ for ids in of.values() for id_ in ids],
         [since for ids in of.values() for since in ids.values()],
         least,
-        sought.event,
+        list(sought.names) if sought.also else sought.event,
     ]
     parts = [
         "v.bucket = e.bucket",
         "v.profile = e.profile",
-        "v.name = $5::text",
+        "v.name = ANY($5::text[])" if sought.also else "v.name = $5::text",
         "v.occurred_at >= $4::timestamptz",
         "v.occurred_at >= coalesce(k.since, e.anchor_at)",
         "(v.occurred_at > e.anchor_at OR v.id > e.anchor_id)",
@@ -66,27 +68,62 @@ async def happened(
         parts.append(f"v.properties #>> ${len(parameters)}::text[] = e.context #>> ${len(parameters)}::text[]")
     if sought.url:
         parameters.append(like(sought.url))
-        bare = f"v.properties ->> '{URL_PROPERTY}'"
-        for letter in "#?":
-            if letter not in sought.url:
-                bare = f"split_part({bare}, '{letter}', 1)"
-        parts.append(f"regexp_replace({bare}, '/$', '') LIKE ${len(parameters)}::text")
+        parts.append(is_at_url(sought.url, len(parameters)))
     if sought.where is not None:
         condition, parameters = audiences.of_event(sought.where, terms, parameters)
         parts.append(condition)
-    keys = (
-        "unnest($2::bigint[], $3::timestamptz[]) AS k (id, since) "
-        "JOIN enrolment e ON e.bucket = $1::int AND e.id = k.id"
-        if one
-        else "unnest($1::int[], $2::bigint[], $3::timestamptz[]) AS k (bucket, id, since) "
-        "JOIN enrolment e ON e.bucket = k.bucket AND e.id = k.id"
-    )
     rows = await connection.fetch(
-        f"SELECT e.id, f.at FROM {keys} CROSS JOIN LATERAL "
+        f"SELECT e.id, f.at FROM {_keys(one)} CROSS JOIN LATERAL "
         f"(SELECT min(v.occurred_at) AS at FROM person_event v WHERE {' AND '.join(parts)}) f WHERE f.at IS NOT NULL",
         *parameters,
     )
     return {row["id"]: row["at"] for row in rows}
+
+
+async def _turned(
+    connection: Connection, of: Mapping[int, Mapping[int, datetime | None]], sought: Sought
+) -> dict[int, datetime]:
+    """Find who of some enrolments is in a watched audience now, or came to be out of it, and since when.
+
+    Whoever was so before the cause is so now: what is to be reached is reached (GL-7).
+    """
+    audience = await connection.fetch(query("audiences_named"), [sought.audience])
+    if not audience:
+        return {}
+    one = len(of) == 1
+    rows = await connection.fetch(
+        f"SELECT e.id, c.at FROM {_keys(one)} CROSS JOIN LATERAL (SELECT v.at, v.is_in FROM audience_change v "
+        "WHERE v.bucket = e.bucket AND v.audience = $4::bigint AND v.profile = e.profile "
+        "ORDER BY v.seq DESC LIMIT 1) c WHERE c.is_in = $5::boolean",
+        next(iter(of)) if one else [bucket for bucket, ids in of.items() for _ in ids],
+        [id_ for ids in of.values() for id_ in ids],
+        [since for ids in of.values() for since in ids.values()],
+        audience[0]["id"],
+        sought.is_in,
+    )
+    return {row["id"]: row["at"] for row in rows}
+
+
+def _keys(of_one: bool) -> str:
+    """Name the enrolments that are asked for, of one bucket or of several."""
+    if of_one:
+        return (
+            "unnest($2::bigint[], $3::timestamptz[]) AS k (id, since) "
+            "JOIN enrolment e ON e.bucket = $1::int AND e.id = k.id"
+        )
+    return (
+        "unnest($1::int[], $2::bigint[], $3::timestamptz[]) AS k (bucket, id, since) "
+        "JOIN enrolment e ON e.bucket = k.bucket AND e.id = k.id"
+    )
+
+
+def is_at_url(url: str, parameter: int) -> str:
+    """Write that an event's address (v) fits a pattern, whose LIKE is a parameter: as gateway.happening.is_at."""
+    bare = f"v.properties ->> '{URL_PROPERTY}'"
+    for letter in "#?":
+        if letter not in url:
+            bare = f"split_part({bare}, '{letter}', 1)"
+    return f"regexp_replace({bare}, '/$', '') LIKE ${parameter}::text"
 
 
 async def matching(connection: Connection, of: Sequence[tuple[int, int]], tree: Any, terms: Terms) -> set[int]:

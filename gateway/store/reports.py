@@ -30,6 +30,7 @@ VIEWS: Mapping[str, tuple[str, ...]] = {
     "report_run": ("campaign", "run"),
     "report_audience": ("campaign", "audience"),
     "report_variant": ("campaign", "variant"),
+    "report_arm": ("campaign", "variant"),
     "report_customer_month": ("month",),
     "report_cohort": ("cohort", "months_later"),
     "report_parts_day": ("day", "carrier", "country", "campaign", "state"),

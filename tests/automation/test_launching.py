@@ -1,6 +1,7 @@
 """What cannot be carried out is refused before anything changes; what may be a slip is said."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
@@ -8,6 +9,8 @@ from gateway import document
 from gateway.automation import launching
 from gateway.automation.launching import Unfit
 from gateway.errors import StoreError
+from gateway.goal import Goal
+from gateway.store import conversions
 from tests.fixtures.shop import Shop
 
 TEXT = """
@@ -88,3 +91,38 @@ async def test_full_language_of_texts_is_taken(shop: Shop) -> None:
     await shop.tells(447700900001, "seen", {"n": 7})
     await shop.goes_on()
     assert await shop.texts() == [(447700900001, "Dear 7")]
+
+
+async def goals_of(shop: Shop) -> list[tuple[int, str, bool]]:
+    return [
+        (one.place, one.goal.title, one.until is None) for one in await conversions.goals(shop.connection)
+    ]  # fmt: skip
+
+
+async def test_goals_of_a_document_hold_for_messages_from_its_launch_on_GL_1_GL_6(shop: Shop) -> None:
+    """What is edited later is not retroactive; a document that says nothing of goals leaves those set by hand."""
+    first = '[[goals]]\nevent = "order_placed"\nwhere = "total > 5"\nwithin = "7d"\n[[goals]]\nreply = true\n'
+    await shop.apply(TEXT + first, launches=False)
+    assert await goals_of(shop) == []
+    await launching.launch(shop.connection, shop.settings, "c", shop.now)
+    assert await goals_of(shop) == [(1, "event order_placed", True), (2, "reply", True)]
+    [bought, _] = await conversions.goals(shop.connection)
+    assert bought.goal.within == "7d" and bought.where is not None and bought.since == shop.now
+    await launching.launch(shop.connection, shop.settings, "c", shop.now + timedelta(hours=1))
+    assert await goals_of(shop) == [(1, "event order_placed", True), (2, "reply", True)]
+    shop.now += timedelta(days=1)
+    await shop.apply(TEXT + first.partition("[[goals]]\nreply")[0].replace("7d", "3d"))
+    assert await goals_of(shop) == [
+        (1, "event order_placed", False), (1, "event order_placed", True), (2, "reply", False),
+    ]  # fmt: skip
+    assert [one.since for one in await conversions.goals(shop.connection) if one.until is None] == [shop.now]
+    await shop.apply(TEXT)
+    assert not any(holds for _, _, holds in await goals_of(shop))
+    await conversions.declare(shop.connection, "c", [(Goal(reply=True), None)], shop.now)
+    await shop.apply(TEXT.replace("Hi", "Ho"))
+    assert [title for _, title, holds in await goals_of(shop) if holds] == ["reply"]
+
+
+async def test_goal_of_an_audience_that_is_not_kept_is_refused_GL_1(shop: Shop) -> None:
+    assert await problems(shop, TEXT + '[[goals]]\njoined = "vip"\n') == ["goals[0].joined"]
+    assert await problems(shop, TEXT + '[[goals]]\nevent = "a"\nwhere = "b >"\n') == ["goals[0].where"] * 2

@@ -20,6 +20,7 @@ SCHEMA = "".join(
 VIEWS = dict(re.findall(r"CREATE OR REPLACE VIEW (report_\w+) AS\n(.*?);\n", SCHEMA, re.DOTALL))
 OF = {
     "campaign": ("report_campaign_day", "report_campaign", "report_run", "report_audience"),
+    "arm": ("report_arm",),
     "month": ("report_customer_month",),
     "cohort": ("report_cohort",),
     "week": ("report_messages_week",),

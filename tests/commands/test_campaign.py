@@ -181,6 +181,7 @@ def test_campaign_is_applied_launched_paused_and_ended(dsn: str, tmp_path: Path)
     assert turn(dsn, tmp_path, "resume", "c")[0] == turn(dsn, tmp_path, "stop", "c")[0] == 0
     told = json.loads(turn(dsn, tmp_path, "show", "c", "--json")[1])
     assert (told["state"], told["document"]["message"]["text"]) == ("ended", "Ho")
+    assert told["goals"] == [] and "\nno goal: to greet\n" in turn(dsn, tmp_path, "show", "c")[1]
     assert turn(dsn, tmp_path, "clone", "c", "d") == (0, "d: version 1, draft\n")
 
 
@@ -197,3 +198,12 @@ def test_file_that_is_wrong_is_refused_with_all_its_places(dsn: str, tmp_path: P
     assert "brand: expected one of acme, found 'other'" in output
     assert turn(dsn, tmp_path, "list") == (0, "")
     assert turn(dsn, tmp_path, "show", "c")[0] == 65
+
+
+@pytest.mark.covers("S4.68")
+def test_what_a_campaign_is_for_comes_first(dsn: str, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(DOCUMENT.replace('aim = "to greet"', 'goals = [{event = "order_placed", within = "7d"}]'))
+    assert turn(dsn, tmp_path, "apply", str(file))[0] == turn(dsn, tmp_path, "launch", "c")[0] == 0
+    lines = turn(dsn, tmp_path, "show", "c")[1].splitlines()
+    assert lines[1].startswith("goal 1: event order_placed within 7d of submitted, since 20")

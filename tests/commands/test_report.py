@@ -10,9 +10,10 @@ from xml.etree import ElementTree
 import asyncpg
 import pytest
 
+from gateway.experiment import Experiment, Variant
 from gateway.goal import Goal
 from gateway.person import Item, Who
-from gateway.store import conversions, months, runs
+from gateway.store import conversions, experiments, months, runs
 from gateway.store.profiles import ingest
 
 NOW = datetime(2026, 3, 28, 12, tzinfo=UTC)
@@ -219,3 +220,71 @@ def test_numbers_that_were_never_counted_are_not_shown_as_none(ask, settings):
     found = ask("report", "campaigns", "--as-it-is")
     assert found.code == 65 and "leave out --as-it-is" in found.err
     assert "nothing yet" in ask("report", "campaigns").out
+
+
+@pytest.fixture
+def told_more(world, dsn):
+    """The campaign was applied, some were kept from its texts, half of the persons are the control of an experiment."""
+
+    async def fill():
+        connection = await asyncpg.connect(dsn)
+        campaign = await connection.fetchval(
+            "INSERT INTO campaign (name, created_at, changed_at) VALUES ('spring', $1, $1) RETURNING id", NOW
+        )
+        people = await connection.fetch("SELECT bucket, id, number FROM profile ORDER BY number")
+        for at, (state, reason) in enumerate([(1, -40), (1, -40), (1, -41), (2, -30), (1, 0), (0, 0)]):
+            bucket, profile, number = people[at]
+            await connection.execute(
+                "INSERT INTO enrolment (bucket, version, state, reason, id, campaign, profile, endpoint, number, "
+                "anchor_id, anchor_at, entered_at, step_at, ended_at, cause) "
+                "VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $7, 1, $8, $8, $8, $8, 'c')",
+                bucket, state, reason, at + 1, campaign, profile, number, NOW - DAY,
+            )  # fmt: skip
+            await connection.execute(
+                "INSERT INTO step_run (bucket, step, outcome, visit, enrolment, profile, campaign, at) "
+                "VALUES ($1, 0, $2, 1, $3, $4, $5, $6)",
+                bucket, -42 if at == 5 else 0, at + 1, profile, campaign, NOW - DAY,
+            )  # fmt: skip
+        one = Experiment(name="holdout", holdout=20, currency="EUR", variants=(Variant(name="A"),))
+        kept = await experiments.apply(connection, one, campaign="spring", at=NOW - 6 * DAY, by="test")
+        for at, (bucket, _, number) in enumerate(people):
+            arm = [1 if at < 5 else 0]
+            await experiments.assign(connection, kept.id, bucket, [number], arm, version=1, at=NOW - 2 * DAY)
+            await experiments.reach(connection, kept.id, bucket, [number], at=NOW - DAY)
+        for at, (answer, waits) in enumerate([(NOW - HOUR / 2, None), (None, NOW - 2 * HOUR), (None, None)]):
+            bucket, _, number = people[at]
+            await connection.execute(
+                "INSERT INTO conversation (bucket, id, number, inbox, brand, sender, lane, state, opened_at, "
+                "first_answer_at, waits_since) VALUES ($1, $2, $3, 'help', 'acme', '1', 1, 0, $4, $5, $6)",
+                bucket, at, number, NOW - HOUR, answer, waits,
+            )  # fmt: skip
+        await connection.close()
+
+    asyncio.run(fill())
+
+
+@pytest.mark.covers("S4.37", "S4.75")
+def test_a_campaign_says_what_kept_texts_back_who_opted_out_and_what_it_added_EX_5_AB_9(ask, told_more):
+    told = json.loads(ask("report", "campaign", "spring", *AT, "--json").out)
+    kept_back = {(row["reason"], row["place"]): row["messages"] for row in told["unsent"]["rows"]}
+    assert kept_back == {
+        ("suppressed:invalid", "in no chunk, or at the gate"): 5,
+        ("exception", "left before its end"): 2,
+        ("goal_met", "left before its end"): 1,
+        ("no_consent", "did not enter"): 1,
+        ("segment_left", "a step sent no text"): 1,
+    }
+    assert told["opt_outs"]["rows"] == [{"source": "keyword", "people": 1}]
+    [lift] = [row for row in told["lift_holdout"]["rows"] if row["arm"] == "A"]
+    assert (lift["people"], round(lift["conversions"], 6), lift["attributed"]) == (5, 1, 6000)
+    assert lift["conversions_low"] < 1 < lift["conversions_high"] and lift["revenue"] == pytest.approx(2000)
+    # On days before all that: nothing of it.
+    early = json.loads(ask("report", "campaign", "spring", *AT, "--json", "--to", "2026-03-20").out)
+    assert early["unsent"]["rows"] == []
+
+
+@pytest.mark.covers("S4.60")
+def test_whoever_wrote_and_was_not_answered_is_counted_beside_those_who_were(ask, told_more):
+    [row] = json.loads(ask("report", "timing", *AT, "--json").out)["conversations"]["rows"]
+    assert (row["inbox"], row["opened"], row["answered"], row["unanswered"]) == ("help", 3, 1, 1)
+    assert (row["p50"], row["waits_s"]) == (1800, 7200)

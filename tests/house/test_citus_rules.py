@@ -134,6 +134,8 @@ ALL_LANES = {
             "report_sources",
             "report_growth",
             "report_opt_outs",
+            "report_prevented",
+            "report_conversations",
             "report_rules",
             "report_influenced",
         ),

@@ -14,8 +14,9 @@ from gateway.campaign import attribution
 from gateway.campaign.attribution import RULES, Aim, Bought, Hit, where_of
 from gateway.goal import Goal
 from gateway.person import Item, Who, hash_of
-from gateway.store import conversions, postgres
+from gateway.store import conversions, feeds, postgres, reports, runs
 from gateway.store.profiles import ingest
+from tests.fixtures.shop import Shop
 from tests.oracle.touches import codes_in, orders_of, sent_of, touches_of
 
 NOW = datetime(2026, 3, 28, 12, tzinfo=UTC)
@@ -215,6 +216,91 @@ async def test_every_kind_of_goal_is_found(connection: Any) -> None:
         rows = await connection.fetch("SELECT place, hits FROM conversion ORDER BY place")
         expected = [(1, 1), (2, 1), (3, 1), (4, 1)] if len(goals) == 4 else [(1, 1), (2, 1)]
         assert [tuple(row) for row in rows] == expected
+
+
+VARIED = """
+name = "varied"
+brand = "acme"
+message = {text = "none of them"}
+[experiment]
+name = "spring"
+holdout = 20
+[[experiment.variant]]
+name = "A"
+text = "A for {{ n }}"
+[[experiment.variant]]
+name = "B"
+text = "B for {{ n }}"
+[trigger]
+on = "event"
+event = "seen"
+[[goals]]
+event = "order_placed"
+exits = false
+"""
+
+
+@pytest.mark.covers("S4.75")
+async def test_messages_are_of_their_enrolment_and_variant_and_virtual_sends_of_the_control_count_GL_2_GL_3_AB_6(
+    dsn: str,
+) -> None:
+    shop = await Shop.open(dsn)
+    shop.now = NOW
+    numbers = [NUMBER + at for at in range(40)]
+    await shop.people(numbers)
+    await shop.apply(VARIED)
+    for turn in (1, 2):
+        for number in numbers:
+            await shop.tells(number, "seen", {"n": turn})
+        await shop.goes_on(timedelta(minutes=1))
+    lane = await shop.connection.fetchval("SELECT min(lane) FROM chunk_payload")
+    await runs.ensure_partitions(shop.connection, shop.now)
+    await shop.connection.execute(
+        "INSERT INTO outcome (lane, chunk_id, pos, segment, segments, epoch, status, at, rtt_us) "
+        "SELECT p.lane, p.chunk_id, n.place - 1, 1, 1, 1, 0, $1, 0 "
+        "FROM chunk_payload p CROSS JOIN LATERAL unnest(p.msisdn) WITH ORDINALITY AS n (number, place)", shop.now,
+    )  # fmt: skip
+    window = (shop.now - HOUR, shop.now + HOUR)
+    items, _, _ = await feeds.told(shop.connection, lane, "outcomes", *window, "")
+    enrolled = {
+        row["id"]: (row["number"], row["entered_at"])
+        for row in await shop.connection.fetch("SELECT id, number, entered_at FROM enrolment")
+    }
+    texts = {}
+    for number, text in await shop.texts():
+        texts.setdefault(number, []).append(text[0])
+    assert len(items) == 2 * len(texts) and 20 < len(texts) < 40
+    assert all(enrolled[item.properties["enrolment"]][0] == item.who.phone for item in items)
+    assert {(item.who.phone, item.properties["variant"]) for item in items} == {
+        (number, name) for number, names in texts.items() for name in names
+    }
+    await ingest(shop.connection, items, shop.now, random.Random(2))
+    await refreshed(shop.connection)
+    # One order a person, behind both of their messages: two enrolments, two conversions, one hit each.
+    control = [number for number in numbers if number not in texts]
+    buyers = [*list(texts)[:6], *control[:2]]
+    for at, number in enumerate(buyers):
+        await shop.tells(number, "order_placed", {"order_id": f"{at}", "total": 10, "currency": "EUR"},
+                         at=shop.now + HOUR)  # fmt: skip
+    for _ in range(2):
+        await refreshed(shop.connection)
+        rows = await shop.connection.fetch(
+            "SELECT c.case_id, c.variant, c.hits, c.is_excluded FROM conversion c ORDER BY c.case_id"
+        )
+        assert sorted(enrolled[row["case_id"]][0] for row in rows) == sorted([*buyers, *buyers])
+        assert {row["is_excluded"] for row in rows if row["variant"] == "control"} == {True}
+    arms = {row["variant"]: row for row in await reports.rows(shop.connection, "report_arm", campaign="varied")}
+    assert set(arms) == {"A", "B", "control"}
+    assert (arms["control"]["people"], arms["control"]["cases"]) == (len(control), 2 * len(control))
+    assert arms["control"]["converted"] == 4 and arms["A"]["converted"] + arms["B"]["converted"] == 12
+    assert arms["control"]["goal_rate"] == 4 / (2 * len(control))
+    # Of what was sent, the control is nothing.
+    [whole] = await reports.rows(shop.connection, "report_campaign", campaign="varied")
+    assert whole["endpoints"] == len(texts) and whole["converted"] == 12
+    entered = await shop.connection.fetch("SELECT enrolment, entered_at FROM touch")
+    assert len(entered) == 80
+    assert all(row["entered_at"] == enrolled[row["enrolment"]][1] for row in entered)
+    shop.close()
 
 
 async def test_two_persons_who_become_one_have_the_messages_of_both_once_RP_1(connection: Any) -> None:

@@ -126,4 +126,5 @@ def test_every_piece_of_the_package_stands_in_two_queries_or_more() -> None:
         "message_states",
         "roll",
         "went_nowhere",
+        "write_message_days",
     }

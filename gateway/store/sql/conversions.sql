@@ -46,8 +46,9 @@ DELETE FROM conversion WHERE bucket = $1::int AND profile = ANY($2::bigint[]);
 -- Write the messages that were sent to persons, each with what came of it. What names a run is of its latest message before,
 -- what names a campaign of the campaign's, all else of the latest message at all; a code that was issued before its message
 -- is of the next. $3 = the zone of days, $4 = how long an opt-out is of a message; $5, $6 = runs with a link, runs that are
--- tests; $7 = persons of the house.
--- index: person_event_profile; touch_pkey, which nothing is in the way of
+-- tests; $7 = persons of the house; $8, $9 = campaigns. Whoever was held out has a row of no lane in place of the message
+-- (AB-6): it counts for their arm alone.
+-- index: person_event_profile; enrolment_profile; step_run_profile; touch_pkey, which nothing is in the way of
 WITH told AS MATERIALIZED (
     SELECT v.profile, v.name, v.id, v.occurred_at AS at, v.event_id, v.properties,
            v.properties ->> 'campaign' AS campaign,
@@ -69,7 +70,7 @@ WITH told AS MATERIALIZED (
                min(at) FILTER (WHERE name = 'delivered') AS delivered_at,
                min(at) FILTER (WHERE name IN ('failed', 'expired')) AS failed_at,
                coalesce(max(properties ->> 'variant'), '') AS variant,
-               coalesce(max(CASE WHEN properties ->> 'enrolment' ~ '^[0-9]{1,18}$'
+               coalesce(max(CASE WHEN properties ->> 'enrolment' ~ '^[0-9]{1,19}$'
                                  THEN (properties ->> 'enrolment')::bigint END), 0) AS enrolment
         FROM told WHERE is_sent GROUP BY 1, 2, 3, 4 HAVING bool_or(name IN ('submitted', 'delivered'))) s
 ), acts AS (
@@ -118,18 +119,30 @@ WITH told AS MATERIALIZED (
     SELECT DISTINCT ON (o.profile, o.nth) o.profile, o.nth, o.at, coalesce(o.properties ->> 'source', '') AS by
     FROM of o JOIN sent s ON s.profile = o.profile AND s.nth = o.nth
     WHERE o.name = 'opted_out' AND o.at < s.submitted_at + $4::interval ORDER BY o.profile, o.nth, o.at, o.id
+), entered AS MATERIALIZED (
+    SELECT n.id, n.entered_at FROM enrolment n WHERE n.bucket = $1::int AND n.profile = ANY($2::bigint[])
+), held_out AS (
+    SELECT r.profile, r.enrolment, r.visit, r.at, c.name AS campaign
+    FROM step_run r JOIN unnest($8::bigint[], $9::text[]) AS c (id, name) ON c.id = r.campaign
+    WHERE r.bucket = $1::int AND r.profile = ANY($2::bigint[]) AND r.outcome = -59 AND r.profile <> ALL($7::bigint[])
 )
 INSERT INTO touch (bucket, profile, lane, chunk, pos, run, campaign, variant, enrolment, day, submitted_at, delivered_at,
                    failed_at, entered_at, opened_at, opted_out_at, opted_out_by, clicks, unsure, bots, replies, codes, codes_until,
                    has_link, leads, is_excluded)
 SELECT $1::int, s.profile, s.lane, s.chunk, s.pos, s.run, s.campaign, s.variant, s.enrolment,
-       (s.submitted_at AT TIME ZONE $3::text)::date, s.submitted_at, s.delivered_at, s.failed_at, p.entered_at, c.opened_at, e.at,
+       (s.submitted_at AT TIME ZONE $3::text)::date, s.submitted_at, s.delivered_at, s.failed_at,
+       coalesce(n.entered_at, p.entered_at), c.opened_at, e.at,
        coalesce(e.by, ''), coalesce(c.clicks, '{}'), coalesce(c.unsure, 0), coalesce(c.bots, 0), coalesce(c.replies, '{}'),
        coalesce(c.codes, '{}'), coalesce(c.codes_until, '{}'),
        s.run = ANY($5::bigint[]) OR c.clicks IS NOT NULL OR coalesce(c.unsure, 0) + coalesce(c.bots, 0) > 0, s.leads,
        s.run = ANY($6::bigint[]) OR s.profile = ANY($7::bigint[])
 FROM sent s JOIN placed p ON p.profile = s.profile AND p.nth = s.nth AND p.act IS NULL
-LEFT JOIN came c ON c.profile = s.profile AND c.nth = s.nth LEFT JOIN ended e ON e.profile = s.profile AND e.nth = s.nth;
+LEFT JOIN came c ON c.profile = s.profile AND c.nth = s.nth LEFT JOIN ended e ON e.profile = s.profile AND e.nth = s.nth
+LEFT JOIN entered n ON n.id = s.enrolment
+UNION ALL
+SELECT $1::int, h.profile, 0, h.enrolment, h.visit, 0, h.campaign, 'control', h.enrolment, (h.at AT TIME ZONE $3::text)::date, h.at,
+       NULL, NULL, n.entered_at, NULL, NULL, '', '{}', 0, 0, '{}', '{}', '{}', false, false, true
+FROM held_out h LEFT JOIN entered n ON n.id = h.enrolment;
 
 -- name: write_owed
 -- Write to which message each order of persons is owed (GL-4): $3, $4, $5 = how long a click, a reply, a delivery counts;
@@ -242,8 +255,14 @@ ON CONFLICT (id) DO UPDATE SET at = excluded.at, body = excluded.body;
 -- name: marked_runs
 -- Name the runs whose texts have a link, or whose gates bear a tag that makes them tests.
 -- index: none: all runs; once a round
-SELECT r.id, r.template ~* 'https?://|[{] *link' AS has_link, coalesce(r.gate -> 'tags' ? 'test', false) AS is_test FROM run r
-WHERE r.template ~* 'https?://|[{] *link' OR r.gate -> 'tags' ? 'test';
+SELECT r.id, r.template ~* 'https?://|[{] *link' AS has_link,
+       r.is_test OR coalesce(r.gate -> 'tags' ? 'test', false) AS is_test FROM run r
+WHERE r.template ~* 'https?://|[{] *link' OR r.is_test OR r.gate -> 'tags' ? 'test';
+
+-- name: names_of_campaigns
+-- Name the campaigns that have been applied.
+-- index: none: they are few
+SELECT id, name FROM campaign;
 
 -- name: lists_named
 -- Find lists by their names.

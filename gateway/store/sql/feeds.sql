@@ -17,7 +17,8 @@ ON CONFLICT (lane, kind) DO UPDATE SET upto = excluded.upto;
 -- name: fed_outcomes
 -- Read what came of messages of a lane from a moment on, the oldest first: accepted (0), rejected, or refused by us.
 -- index: outcome_at (brin), of the partitions since then; chunk_pkey; chunk_payload_pkey
-SELECT o.chunk_id, o.pos, o.at, o.status, k.run, n.name AS campaign, p.msisdn[o.pos + 1] AS number
+SELECT o.chunk_id, o.pos, o.at, o.status, k.run, n.name AS campaign, p.msisdn[o.pos + 1] AS number,
+       coalesce(n.fields[cardinality(n.fields)] = '#enrolment', false) AS is_enrolled
 FROM outcome o JOIN chunk k ON k.lane = o.lane AND k.id = o.chunk_id JOIN run n ON n.id = k.run
 JOIN chunk_payload p ON p.lane = o.lane AND p.chunk_id = o.chunk_id
 WHERE o.lane = $1::int AND k.lane = $1::int AND p.lane = $1::int AND o.at >= $2::timestamptz AND o.at < $3::timestamptz
@@ -27,12 +28,26 @@ ORDER BY o.at, o.chunk_id, o.pos LIMIT $4::int;
 -- name: fed_receipts
 -- Read the ends that receipts tell of messages of a lane from a moment on, the oldest first.
 -- index: receipt_at (brin), of the partitions since then; chunk_pkey; chunk_payload_pkey
-SELECT r.chunk_id, r.pos, r.at, r.state AS status, k.run, n.name AS campaign, p.msisdn[r.pos + 1] AS number
+SELECT r.chunk_id, r.pos, r.at, r.state AS status, k.run, n.name AS campaign, p.msisdn[r.pos + 1] AS number,
+       coalesce(n.fields[cardinality(n.fields)] = '#enrolment', false) AS is_enrolled
 FROM receipt r JOIN chunk k ON k.lane = r.lane AND k.id = r.chunk_id JOIN run n ON n.id = k.run
 JOIN chunk_payload p ON p.lane = r.lane AND p.chunk_id = r.chunk_id
 WHERE r.lane = $1::int AND k.lane = $1::int AND p.lane = $1::int AND r.at >= $2::timestamptz AND r.at < $3::timestamptz
   AND r.segment <= 1 AND r.state IN (2, 3, 4, 5, 8, 9) AND NOT n.is_test
 ORDER BY r.at, r.chunk_id, r.pos LIMIT $4::int;
+
+-- name: fed_enrolments
+-- Read of messages of campaigns, chunks $2 and places $3, which enrolment and visit each is of, and which variant where there
+-- is an experiment: columns of their chunk, each unpacked once.
+-- index: chunk_payload_pkey
+SELECT p.chunk_id, (t.place - 1)::int AS pos, t.key,
+       CASE WHEN n.fields[cardinality(n.fields) - 1] = '#variant' THEN t.variant END AS variant
+FROM chunk_payload p JOIN run n ON n.id = p.run
+CROSS JOIN LATERAL unnest(p.params[:][cardinality(n.fields):cardinality(n.fields)],
+                          p.params[:][cardinality(n.fields) - 1:cardinality(n.fields) - 1])
+    WITH ORDINALITY AS t (key, variant, place)
+WHERE p.lane = $1::int AND p.chunk_id = ANY($2::bigint[])
+  AND (p.chunk_id, t.place - 1) IN (SELECT k.chunk_id, k.pos FROM unnest($2::bigint[], $3::int[]) AS k (chunk_id, pos));
 
 -- name: fed_replies
 -- Read what handsets wrote on a lane from a moment on, the oldest first.

@@ -12,6 +12,32 @@ SELECT r.id, r.name, r.source, r.recipients, r.not_before, r.list FROM run r WHE
 SELECT reason, sum(people)::bigint AS people FROM run_skipped
 WHERE bucket = ANY($1::int[]) AND run = ANY($2::bigint[]) GROUP BY reason ORDER BY reason DESC;
 
+-- name: report_prevented
+-- Count who of a campaign ($1) did not enter, left before its end, or got no text of a step, by reason, on some days in a zone ($4);
+-- what the gate refuses is in report_refusal_day.
+-- index: none: a campaign as a whole; asked by a person
+SELECT f.place, f.reason, count(*) AS people
+FROM (
+    SELECT CASE e.state WHEN 2 THEN 'not entered' ELSE 'left' END AS place, e.reason, e.ended_at AS at
+    FROM enrolment e WHERE e.campaign = $1::bigint AND e.state IN (1, 2) AND e.reason < 0
+    UNION ALL
+    SELECT 'step', r.outcome, r.at FROM step_run r WHERE r.campaign = $1::bigint AND r.outcome < 0
+) f
+WHERE (f.at AT TIME ZONE $4::text)::date BETWEEN $2::date AND $3::date GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2 DESC;
+
+-- name: report_conversations
+-- Count by inbox the conversations that began on some days in a zone ($3), those that were answered and how fast, and whoever of
+-- all of them waits for an answer now.
+-- index: none: all conversations; asked by a person
+SELECT c.inbox, count(*) FILTER (WHERE d.is_in) AS opened, count(*) FILTER (WHERE d.is_in AND c.first_answer_at IS NOT NULL) AS answered,
+       percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY extract(epoch FROM c.first_answer_at - c.opened_at)::float8)
+           FILTER (WHERE d.is_in AND c.first_answer_at IS NOT NULL) AS to_answer,
+       count(*) FILTER (WHERE c.waits_since IS NOT NULL AND c.state < 2) AS unanswered,
+       min(c.waits_since) FILTER (WHERE c.state < 2) AS oldest
+FROM conversation c
+CROSS JOIN LATERAL (SELECT (c.opened_at AT TIME ZONE $3::text)::date BETWEEN $1::date AND $2::date AS is_in) d
+GROUP BY c.inbox ORDER BY c.inbox;
+
 -- name: report_timing
 -- Percentiles, in seconds, from what a message is due to (an entering) to its sending, and from there to its delivery.
 -- index: touch_campaign
