@@ -20,7 +20,6 @@ import logging
 from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime, timedelta
-from itertools import count
 from random import Random
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
@@ -202,6 +201,7 @@ class Stepping(Job):
         self._experiments: dict[str, experiments.Kept] = {}
         # Of links, which nobody may guess.
         self._secret = secret
+        self._last_id = 0
         self.entered = 0
         self.stepped = 0
         self.sent = 0
@@ -322,6 +322,13 @@ class Stepping(Job):
             with contextlib.suppress(StoreError):
                 await postgres.close(one)
         await super().close()
+
+    def _ids(self, now: datetime) -> Iterator[int]:
+        """Name rows: none twice of this process, however many are made in a millisecond, and by chance of no other."""
+        begin = profiles.first_id(now, self._chance)
+        while True:
+            self._last_id = max(self._last_id + 1, begin)
+            yield self._last_id
 
     async def _tick(self, connection: Connection, now: datetime) -> None:
         """Bring those whom the calendar brings."""
@@ -507,7 +514,7 @@ class Stepping(Job):
         found = entering.candidates([*self._live.values(), *self._queues.values()], told, now)
         bucket_of = {cause.profile: cause.bucket for cause in told}
         if found:
-            ids = count(profiles.first_id(now, self._chance))
+            ids = self._ids(now)
             persons = sorted({(bucket_of[one.profile], one.profile) for one in found})
             known = await enrolments.known(connection, persons, sorted({one.campaign.id for one in found}))
             decided = entering.decide(found, known, await self._facts(connection, found, persons, now), now)
@@ -920,7 +927,7 @@ class Stepping(Job):
     ) -> dict[tuple[int, int], int]:  # fmt: skip
         """Keep the texts that steps send, on their ways; -> (enrolment, visit) of those that cannot be: the reason."""
         missing: dict[tuple[int, int], int] = {}
-        ids = count(profiles.first_id(now, self._chance))
+        ids = self._ids(now)
         for key, some in texts.items():
             CURRENT.set(key[0])
             sends, plan = self._sends[key], self._plans[key[0], key[1]]

@@ -1,5 +1,7 @@
 """Campaigns carried out: on a real Postgres and a clock of the test's own."""
 
+import itertools
+import random
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -471,3 +473,20 @@ async def test_goal_of_an_audience_is_met_by_who_is_in_it_or_has_left_it_GL_7(
     await shop.goes_on(timedelta(hours=1))
     assert {number for number, _ in await shop.texts()} == {BOB, CAT}
     assert (await shop.standing("greeting"))[0][3] == Reason.GOAL_MET
+
+
+def test_rows_that_are_made_in_one_millisecond_have_ids_of_their_own(dsn: str) -> None:
+    """Batches of one moment began at chance, and met: the campaign was paused for it."""
+
+    class Never(random.Random):
+        """A chance that is always the same."""
+
+        def getrandbits(self, k: int) -> int:
+            return 5
+
+    stepping = Shop.__new__(Shop)
+    stepping.settings, stepping.now, stepping.chance, stepping.instance = settings_of(dsn), NOW, Never(), "w"
+    made = stepping.new_stepping()
+    some = [list(itertools.islice(made._ids(NOW), 1000)) for _ in range(3)]
+    assert len({one for ids in some for one in ids}) == 3000
+    assert next(made._ids(NOW + timedelta(seconds=1))) > some[-1][-1]
