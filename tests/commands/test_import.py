@@ -1,6 +1,7 @@
 """`sluice import`: files of people and receipts, whatever happens to the import; opt-outs before anything."""
 
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_cn_2_consent_columns_make_those_marketable_who_said_when_and_to_what(sl
     assert queue("SELECT count(*) FROM consent") == [(1,)]
 
 
-@pytest.mark.covers("S0.4")
+@pytest.mark.covers("S0.4", "S0.8")
 def test_im_9_receipts_of_a_till_count_once_in_whatever_files_they_come(sluice, queue, tmp_path):
     head = "card,till,receipt,at,total\n"
     one, two = "77,1,100,2026-03-01 10:00,12.50\n", "77,1,101,2026-03-02 10:00,7.50\n"
@@ -92,7 +93,8 @@ def test_im_9_receipts_of_a_till_count_once_in_whatever_files_they_come(sluice, 
     assert sluice("import", "march.csv", *more).code == 0
     result = sluice("import", "spring.csv", *more)
     assert "1 events, 1 were here before" in result.out
-    assert queue("SELECT orders, spent->>'EUR', last_order_at FROM profile")[0][:2] == (2, "2000")
+    [(orders, spent, last)] = queue("SELECT orders, spent->>'EUR', last_order_at FROM profile")
+    assert (orders, spent, last) == (2, "2000", datetime(2026, 3, 2, 9, tzinfo=UTC))
     assert queue("SELECT count(*), min(flags & 2) FROM person_event") == [(2, 2)]
 
 
