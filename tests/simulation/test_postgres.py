@@ -46,6 +46,7 @@ NOT_THE_WORKERS = {
     "jobs.sql": ("jobs",),
     "links.sql": ("links",),
     "lists.sql": ("lists",),
+    "orders.sql": ("orders",),
     "pages.sql": ("pages",),
     "products.sql": ("products",),
     "profiles.sql": ("profiles", "eventfiles"),
