@@ -66,6 +66,7 @@ def test_file_goes_to_its_last_receipt(sluice, queue, people):
         "lanes",
         "late_conflicts",
         "parts_needed",
+        "cancelled",
         "skipped",
         "bypass",
         "data",

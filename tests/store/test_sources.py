@@ -28,9 +28,9 @@ async def reader(dsn: str, admin: asyncpg.Connection) -> AsyncIterator[str]:
     """The DSN of a role that can read one table of a shop, and do nothing else."""
     name = f"reader_{Random().getrandbits(48):x}"
     await admin.execute(
-        f"CREATE TABLE shop (id int, phone text, days int); INSERT INTO shop VALUES (1, '+491', 40), (2, '+492', 50); "
+        f"CREATE TABLE till (id int, phone text, days int); INSERT INTO till VALUES (1, '+491', 40), (2, '+492', 50); "
         f"REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE ROLE {name} LOGIN PASSWORD 'x'; "
-        f"GRANT SELECT ON shop TO {name}"
+        f"GRANT SELECT ON till TO {name}"
     )
     parts = urlsplit(dsn)
     yield urlunsplit(parts._replace(netloc=f"{name}:x@{parts.netloc.rpartition('@')[2]}"))
@@ -44,7 +44,7 @@ async def fault(dsn: str, text: str, **more: int) -> str:
 
 
 async def test_sg_11_a_role_that_can_only_read_is_asked(reader: str) -> None:
-    found = await sources.ask(reader, "SELECT phone, days FROM shop ORDER BY id", most_rows=10, timeout_s=5)
+    found = await sources.ask(reader, "SELECT phone, days FROM till ORDER BY id", most_rows=10, timeout_s=5)
     assert (found.key, dict(found.rows)) == ("phone", {"+491": {"days": 40}, "+492": {"days": 50}})
 
 
@@ -52,30 +52,30 @@ async def test_sg_11_a_role_that_could_write_anything_is_refused(
     dsn: str, reader: str, admin: asyncpg.Connection
 ) -> None:
     name = urlsplit(reader).username
-    assert await fault(dsn, "SELECT phone FROM shop") == "superuser"
+    assert await fault(dsn, "SELECT phone FROM till") == "superuser"
     for grant, expected in (
-        ("INSERT ON shop", "can_write"), ("UPDATE (days) ON shop", "can_write"),
+        ("INSERT ON till", "can_write"), ("UPDATE (days) ON till", "can_write"),
         ("CREATE ON SCHEMA public", "can_create"),
     ):  # fmt: skip
         await admin.execute(f"GRANT {grant} TO {name}")
-        assert await fault(reader, "SELECT phone FROM shop") == expected, grant
+        assert await fault(reader, "SELECT phone FROM till") == expected, grant
         await admin.execute(f"REVOKE {grant} FROM {name}")
     other = f"{name}_writer"
-    await admin.execute(f"CREATE ROLE {other}; GRANT DELETE ON shop TO {other}; GRANT {other} TO {name}")
+    await admin.execute(f"CREATE ROLE {other}; GRANT DELETE ON till TO {other}; GRANT {other} TO {name}")
     # It may become one that can, by SET ROLE, whatever it inherits.
     await admin.execute(f"ALTER ROLE {name} NOINHERIT")
-    assert await fault(reader, "SELECT phone FROM shop") == "can_write"
+    assert await fault(reader, "SELECT phone FROM till") == "can_write"
     await admin.execute(f"DROP OWNED BY {other}; DROP ROLE {other}")
-    await sources.ask(reader, "SELECT phone FROM shop", most_rows=10, timeout_s=5)
+    await sources.ask(reader, "SELECT phone FROM till", most_rows=10, timeout_s=5)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("SELECT phone FROM nowhere", "not_a_query"), ("SELEKT", "syntax"), ("SELECT days FROM shop", "no_key"),
-        ("SELECT phone, id AS external_id FROM shop", "no_key"),
-        ("SELECT phone, id AS n, days AS n FROM shop", "no_key"),
-        ("SELECT 1 AS phone; SELECT 2 AS phone", "syntax"), ("DELETE FROM shop RETURNING phone", "writes"),
+        ("SELECT phone FROM nowhere", "not_a_query"), ("SELEKT", "syntax"), ("SELECT days FROM till", "no_key"),
+        ("SELECT phone, id AS external_id FROM till", "no_key"),
+        ("SELECT phone, id AS n, days AS n FROM till", "no_key"),
+        ("SELECT 1 AS phone; SELECT 2 AS phone", "syntax"), ("DELETE FROM till RETURNING phone", "writes"),
         ("CREATE TEMPORARY TABLE x AS SELECT 1", "no_key"), ("SELECT NULL::text AS phone", "no_value"),
         ("SELECT 'x' AS phone FROM generate_series(1, 3)", "duplicate_key"),
         ("SELECT g::text AS phone FROM generate_series(1, 11) g", "too_many_rows"),
