@@ -30,6 +30,8 @@ from gateway.rules import read_window, weekly
 Word = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 # Braces would be a field of the text.
 LabelWords = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[^{}\r\n]+$")]
+# E.164 as people write it, of people of ours.
+StaffNumber = Annotated[str, Meta(pattern=r"^\+[1-9]\d{6,14}$")]
 Seconds = Annotated[int, Meta(ge=0, le=86400 * 31)]
 # CP-1.
 CAPS: tuple[Any, ...] = ("1 per day", "4 per 7d", {"limit": 1, "per": "7d", "tags": ["exclusive"]})
@@ -64,6 +66,7 @@ class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     control       percent of numbers that campaigns send nothing that advertises, the same as long as it stands (AB-2)
     link_domain   of short links, go.acme.example; it leads to `sluice links serve` (docs/links.md)
     theme         how landing pages look
+    staff         people of ours whom campaigns may tell of a person, by name: {kitchen = ["+447700900100"]} (S1.6)
     """
 
     programmes: Annotated[tuple[Word, ...], Meta(min_length=0, max_length=100)] = ()
@@ -86,6 +89,7 @@ class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     control: Annotated[float, Meta(ge=0, le=10)] = 0.0
     link_domain: Annotated[str, Meta(max_length=80)] = ""
     theme: Theme = Theme()
+    staff: dict[Word, Annotated[tuple[StaffNumber, ...], Meta(min_length=1, max_length=20)]] = {}
 
 
 def problems_of(key: str, brand: BrandSettings) -> list[Problem]:
@@ -167,6 +171,24 @@ def gate_of_brand(
         labels=labels or {},
         to_hard_limit=brand.to_hard_limit,
     )
+
+
+def staff_of(brand: BrandSettings, named: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Find the numbers of people of ours by the names of their lists, or by themselves; () = all.
+
+    ->  the numbers, each once, and what of the named is neither a list of the brand nor a number in one
+    """
+    found: dict[str, None] = {}
+    listed = {number for numbers in brand.staff.values() for number in numbers}
+    unknown = []
+    for one in named or brand.staff:
+        if one in brand.staff:
+            found |= dict.fromkeys(brand.staff[one])
+        elif one in listed:
+            found[one] = None
+        else:
+            unknown.append(one)
+    return [int(number.removeprefix("+")) for number in found], unknown
 
 
 def may_bypass(brand: BrandSettings, class_: MessageClass, who: str) -> bool:

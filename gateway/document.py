@@ -46,6 +46,8 @@ from gateway.template import Language, Shop
 
 Span: TypeAlias = Annotated[str, Meta(pattern=r"^\d{1,6}(s|m|min|h|d|w)$")]
 Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=10_000)]
+Staff: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
+STAFF = "staff"
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 # Steps of a workflow, and what is beside them: nobody writes more, and each is looked at for everybody who is due.
 MOST_STEPS = 200
@@ -216,12 +218,17 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 
 
 class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A text, its languages beside the one it was written in, whose codes it carries, and what it recommends."""
+    """A text, its languages beside the one it was written in, whose codes it carries, and what it recommends.
+
+    to, staff  to people of ours in place of the person, as a step that sends has them
+    """
 
     text: Text
     languages: dict[Language, Text] = {}
     coupon: str = ""
     recommend: Recommended | Literal[""] = ""
+    to: Literal["person", "staff"] = "person"
+    staff: tuple[Staff, ...] = ()
 
 
 class Named(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="do"):
@@ -240,6 +247,8 @@ class Send(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
     coupon       the pool whose codes are coupon.code and coupon.url; where it is empty the text waits (TP-5)
     recommend    what is product.name, product.url and product.price for each: docs/products.md; none, no text
     exceptions   beside those of the document, for this step alone (EX-4)
+    to           "staff": to people of ours, and the text tells of the person (S1.6)
+    staff        whom of them: names of the brand's lists, or numbers of theirs; () = all of the brand's
     """
 
     text: Text
@@ -255,6 +264,8 @@ class Send(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
     coupon: str = ""
     recommend: Recommended | Literal[""] = ""
     exceptions: tuple[Happening, ...] = ()
+    to: Literal["person", "staff"] = "person"
+    staff: tuple[Staff, ...] = ()
 
 
 class Wait(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="wait"):
@@ -400,6 +411,11 @@ Step: TypeAlias = (
     Send | Wait | WaitFor | Branch | Split | SetAttribute | ListAdd | ListRemove | Subscribe | Unsubscribe
     | IssueCoupon | Webhook | CreateConversation | Ask | GoalCheck | EnterWorkflow | Exit
 )  # fmt: skip
+
+
+def is_to_staff(step: Step) -> bool:
+    """Whether a step writes to people of ours, not to the person."""
+    return isinstance(step, Send) and step.to == STAFF
 
 
 class Except(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

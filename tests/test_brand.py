@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.brand import CAPS, BrandSettings, gate_of_brand, problems_of, with_footer
+from gateway.brand import CAPS, BrandSettings, gate_of_brand, problems_of, staff_of, with_footer
 from gateway.config import decode
 from gateway.message import MessageClass
 from gateway.routing import Problem
@@ -98,3 +98,11 @@ def test_country_that_is_none_is_no_international_one() -> None:
 def test_brand_may_ask_for_all_hours_that_the_law_allows() -> None:
     assert gate_of_brand("acme", BrandSettings(to_hard_limit=True), MessageClass.BULK).to_hard_limit
     assert not gate_of_brand("acme", BrandSettings(), MessageClass.BULK).to_hard_limit
+
+
+def test_people_of_ours_are_found_by_their_lists_or_their_numbers_S1_6() -> None:
+    brand = BrandSettings(staff={"kitchen": ("+447700900111",), "all": ("+447700900112", "+447700900111")})
+    assert staff_of(brand, ()) == ([447700900111, 447700900112], [])
+    assert staff_of(brand, ("+447700900112", "kitchen")) == ([447700900112, 447700900111], [])
+    assert staff_of(brand, ("+447700900113", "bar")) == ([], ["+447700900113", "bar"])
+    assert [key for key, _, _ in judged(staff={"kitchen": ["07700 900111"]})] == ["brands.acme.staff.kitchen"]

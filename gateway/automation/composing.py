@@ -22,7 +22,7 @@ from gateway import predicate
 from gateway.brand import BrandSettings, with_footer
 from gateway.campaign.rendering import ABORTED, MISSING, TOO_LONG, Renderer
 from gateway.campaign.workflow import Plan
-from gateway.document import Ask, Document, IssueCoupon, Send
+from gateway.document import Ask, Document, IssueCoupon, Send, is_to_staff
 from gateway.errors import StoreError
 from gateway.message import MessageClass, Refusal
 from gateway.person import major_units
@@ -177,7 +177,9 @@ class Composer:
 
 
 def class_of(document: Document, step: Send | Ask) -> MessageClass:
-    """Say which class the messages of a step are of."""
+    """Say which class the messages of a step are of; to people of ours nobody advertises."""
+    if is_to_staff(step):
+        return MessageClass.TRANSACTIONAL
     return MessageClass[(step.class_ or document.class_).upper()]
 
 

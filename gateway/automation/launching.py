@@ -16,6 +16,7 @@ from gateway import webhook
 from gateway.automation import staffing, turning
 from gateway.automation.composing import PRODUCT, class_of, template_of
 from gateway.automation.turning import Under, Way
+from gateway.brand import BrandSettings, staff_of
 from gateway.campaign import attribution, audience, workflow
 from gateway.campaign.audience import Known
 from gateway.campaign.workflow import Plan
@@ -36,6 +37,7 @@ from gateway.document import (
     Send,
     Step,
     Webhook,
+    is_to_staff,
 )
 from gateway.errors import AudienceFault, StoreError
 from gateway.link import problems_of as link_problems
@@ -56,6 +58,7 @@ from gateway.store import (
     products,
     runs,
     selection,
+    templates,
     watched,
 )
 from gateway.store.campaigns import Campaign
@@ -178,6 +181,41 @@ async def _of_texts(connection: Connection, settings: Settings, plan: Plan) -> l
         pool = step.coupon if isinstance(step, Send) else ""
         if pool and await coupons.find(connection, pool) is None:
             problems.append((f"{key}.coupon", "a pool that there is (`sluice coupon pool create`)", repr(pool)))
+        if isinstance(step, Send):
+            problems += await _of_staff(connection, brand, document, step, key)
+    return problems
+
+
+async def _of_staff(
+    connection: Connection, brand: BrandSettings, document: Document, step: Send, key: str
+) -> list[Problem]:
+    """Judge what is told to people of ours: numbers that the brand lists and that are known to be ours (S1.6)."""
+    if not is_to_staff(step):
+        return [(f"{key}.staff", 'nobody, or to = "staff"', repr(step.staff))] if step.staff else []
+    problems: list[Problem] = []
+    where = f"brands.{document.brand}.staff"
+    numbers, unknown = staff_of(brand, step.staff)
+    listed = ", ".join(brand.staff) or "which has none"
+    problems += [(f"{key}.staff", f"a list of {where} ({listed}), or a number in one", repr(one)) for one in unknown]
+    if not numbers and not unknown:
+        problems.append((f"{key}.to", f"people of ours in {where}", "none"))
+    verified = {one.number for one in await templates.test_numbers(connection)}
+    problems += [
+        (where, "numbers of ours (`sluice template numbers add`)", f"+{number}")
+        for number in numbers
+        if number not in verified
+    ]
+    if step.class_ not in ("", "transactional"):
+        problems.append((f"{key}.class", "transactional, or nothing, to people of ours", repr(step.class_)))
+    if step.goes_on != "attempted":
+        problems.append((f"{key}.goes_on", "attempted, to people of ours", repr(step.goes_on)))
+    problems += [
+        (f"{key}.{name}", "nothing, to people of ours: it is of the person", repr(value))
+        for name in ("coupon", "recommend", "languages")
+        if (value := getattr(step, name))
+    ]
+    if any(f"link.{name}" in step.text for name in document.links):
+        problems.append((f"{key}.text", "addresses in full, to people of ours", "a short link"))
     return problems
 
 

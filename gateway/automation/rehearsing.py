@@ -19,7 +19,7 @@ from msgspec import Struct
 from _fastpath.alphabet import measure
 from gateway.automation.composing import Person, class_of, reason_of, template_of
 from gateway.automation.stepping import consent_of, persons_of, standing_of
-from gateway.brand import BrandSettings, with_footer
+from gateway.brand import BrandSettings, staff_of, with_footer
 from gateway.campaign import audience, quiet_hours, workflow, zones
 from gateway.campaign.delays import Clocks, due_at
 from gateway.campaign.quiet_hours import Hours, Layer, Rules
@@ -28,7 +28,7 @@ from gateway.campaign.workflow import Facts, Plan, Standing
 from gateway.config import Settings
 from gateway.countries import country_of
 from gateway.delay import Delay
-from gateway.document import Ask, Branch, GoalCheck, Send, WaitFor
+from gateway.document import Ask, Branch, GoalCheck, Send, WaitFor, is_to_staff
 from gateway.message import MessageClass
 from gateway.person import hash_of
 from gateway.predicate import RANDOM_BUCKETS, Everyone, Predicate, random_bucket
@@ -44,7 +44,10 @@ LINK, CODE = "go.example/AbCdEfGhIjK", "XXXXXXXX"
 
 
 class Text(Struct, frozen=True, kw_only=True):
-    """One text of one person; at: when it would leave; local: by their clock; held: windows that it waited for."""
+    """One text of one person; at: when it would leave; local: by their clock; held: windows that it waited for.
+
+    number  who would get it: the person, or somebody of ours who is told of them
+    """
 
     profile: int
     number: int
@@ -99,7 +102,7 @@ async def rehearse(
         async def fitting(one: Predicate, bucket: int = bucket, ids: Sequence[int] = ids) -> set[int]:
             return await happenings.matching(connection, [(bucket, id_) for id_ in ids], whole(one), terms)
 
-        consent = consent_of(document) if plan.sends() else None
+        consent = consent_of(document) if plan.writes else None
         fits = set(ids) if plan.filter is None else await fitting(plan.filter)
         agreed = set(ids) if consent is None else await fitting(consent)
         ways = {
@@ -231,6 +234,17 @@ class _Scene:
         assert one.number is not None
         step = self._plan.steps[place].step
         assert isinstance(step, Send | Ask)
+        parts = parts_of(text)
+        if isinstance(step, Send) and is_to_staff(step):
+            for number in staff_of(self._brand, step.staff)[0]:
+                found.texts.append(
+                    Text(
+                        profile=one.profile, number=number, step=step.name or f"steps[{place}]", at=now, text=text,
+                        local=f"{now.astimezone(ZoneInfo(self._brand.zone)):%Y-%m-%d %H:%M %Z}", parts=parts,
+                        cost=parts * (self._settings.costs.of("", country_of(number)) or 0.0), held=0,
+                    )
+                )  # fmt: skip
+            return
         hours = self._hours[class_of(self._plan.document, step)]
         where = zones.whereabouts(zones.Clues(number=one.number, stated=person.told_zone, country=person.country), now)
         moment, held = int(now.timestamp()), 0
@@ -243,7 +257,6 @@ class _Scene:
             found.skipped[verdict.reason] += 1
             return
         at = datetime.fromtimestamp(moment, now.tzinfo)
-        parts = parts_of(text)
         price = self._settings.costs.of("", person.country or country_of(one.number)) or 0.0
         found.texts.append(
             Text(

@@ -34,7 +34,7 @@ from gateway.automation.effects import Effects, Need
 from gateway.automation.job import Every, Job
 from gateway.automation.staffing import paused
 from gateway.automation.ticking import Ticking, bring_dated, calendar_of
-from gateway.brand import PROMOTIONAL, gate_of_brand
+from gateway.brand import PROMOTIONAL, gate_of_brand, staff_of
 from gateway.campaign import audience, entering, law, workflow, zones
 from gateway.campaign.delays import Clocks, due_at, occurrence_of
 from gateway.campaign.entering import Candidate, Live
@@ -60,6 +60,7 @@ from gateway.document import (
     Unsubscribe,
     WaitFor,
     Webhook,
+    is_to_staff,
     seconds_of,
 )
 from gateway.errors import StoreError
@@ -475,7 +476,11 @@ class Stepping(Job):
                 fields=composer.fields,
                 class_=class_, policy=document.policy, lanes=sorted(self._lanes.values()), list_id=None,
                 source=f"campaign {document.name} v{version}", now=now, priority=document.priority,
-                gate=gate_of(self._settings, document, step, plan, self._expanded, campaign, place),
+                gate=None
+                if is_to_staff(step)
+                else gate_of(self._settings, document, step, plan, self._expanded, campaign, place),
+                # In nobody's caps, history and figures (RP-3): it is told of the person, and not to them.
+                is_test=is_to_staff(step),
             )  # fmt: skip
             await campaigns.add_run(connection, campaign, version, place, run.id)
             if composer.pool is not None:
@@ -579,7 +584,7 @@ class Stepping(Job):
                 tree = self._expanded(plan.filter)
                 fits |= {(campaign, one) for one in await happenings.matching(connection, asked, tree, terms)}
             tree_of_consent = consent_of(plan.document)
-            if tree_of_consent is None or not plan.sends():
+            if tree_of_consent is None or not plan.writes:
                 agreed |= {(campaign, one) for one in ids}
             else:
                 terms = self._terms(plan.document, now)
@@ -637,7 +642,8 @@ class Stepping(Job):
                             continue
                         if is_send and outcome.reason in (None, workflow.DONE):
                             texts.setdefault((campaign, version, place), []).append((one, standing))
-                        run = self._sends[campaign, version, place].run.id if is_send else None
+                        to_person = is_send and not is_to_staff(step)
+                        run = self._sends[campaign, version, place].run.id if to_person else None
                         done.append(
                             Done(
                                 bucket=one.bucket, enrolment=one.id,
@@ -708,7 +714,7 @@ class Stepping(Job):
         if not is_there:
             facts.gone = await self._gone(connection, plan, some, now)
         facts.barred = await since_cause(*plan.exceptions)
-        if consent_of(plan.document) is not None and plan.sends():
+        if consent_of(plan.document) is not None and plan.writes:
             facts.lost = await self._lost(some, since_cause, fitting, consent_of(plan.document))
         if plan.exit_goal is not None:
             facts.met = await since_cause(plan.exit_goal)
@@ -732,7 +738,8 @@ class Stepping(Job):
                 facts.skipped = await since_cause(*plan.bars, *at.exceptions)
                 if plan.filter is not None:
                     facts.out = {one.id for one, _ in some} - await fitting(some, plan.filter)
-                await self._draw(connection, plan, step, some, facts, now)
+                if not is_to_staff(step):
+                    await self._draw(connection, plan, step, some, facts, now)
                 if sending_.composer.pool is not None:
                     return facts, self._unprepared(some, facts)
             case Branch():
@@ -939,22 +946,26 @@ class Stepping(Job):
                 await composer.recommend(
                     connection, [(one.bucket, one.id, one.profile) for one, _ in some], persons, now
                 )
-            recipients = [
-                recipient_of(one, standing.visits, self._arms.pop((one.id, standing.visits), 0))
-                for one, standing in some
-            ]
+            step = plan.steps[key[2]].step
+            assert isinstance(step, Send | Ask)
+            recipients = self._recipients(plan.document, step, some)
             codes = {(one.enrolment, one.visit): self._codes.get((one.enrolment, one.visit)) for one in recipients}
             rows, reasons = await composer.rows(connection, sends.run.id, recipients, persons, codes, now, self._secret)
+            missing |= {(one.id, standing.visits): int(Reason.NO_NUMBER) for one, standing in some if not recipients}
             ways: dict[Any, tuple[list[int], list[list[str | None]]]] = {}
+            under_way: set[tuple[int, int]] = set()
             for one, row, reason in zip(recipients, rows, reasons, strict=True):
                 cell = sends.route.cell_of(one.number)
                 if reason or not cell.lane:
                     missing[one.enrolment, one.visit] = reason or int(Refusal.NO_ROUTE)
                 else:
                     self._reserved.pop((one.enrolment, one.visit), None)
+                    under_way.add((one.enrolment, one.visit))
                     numbers, params = ways.setdefault(cell, ([], []))
                     numbers.append(one.number)
                     params.append(row)
+            # Of several people of ours one is enough.
+            missing = {key: reason for key, reason in missing.items() if key not in under_way}
             await enrolments.put_out(
                 connection,
                 [
@@ -967,6 +978,21 @@ class Stepping(Job):
                 now,
             )  # fmt: skip
         return missing
+
+    def _recipients(
+        self, document: Document, step: Send | Ask, some: Sequence[tuple[Enrolment, Standing]]
+    ) -> list[Recipient]:
+        """Say who is written to of some persons: they, or those of ours whom the brand lists today."""
+        if isinstance(step, Send) and is_to_staff(step):
+            numbers, _ = staff_of(self._settings.brand(document.brand), step.staff)
+            return [
+                Recipient(enrolment=one.id, visit=standing.visits, number=number)
+                for one, standing in some
+                for number in numbers
+            ]
+        return [
+            recipient_of(one, standing.visits, self._arms.pop((one.id, standing.visits), 0)) for one, standing in some
+        ]
 
     # -- effects outside of the bucket ---------------------------------------------------------------------------------
 

@@ -233,7 +233,7 @@ def decide(found: Sequence[Candidate], known: Iterable[Before], facts: Facts, no
             reason = int(Reason.AUDIENCE_LEFT)
         if not reason:
             reason, cancels = _again(candidate, before, now)
-        if not reason and candidate.campaign.plan.sends():
+        if not reason and candidate.campaign.plan.writes:
             if number is None:
                 reason = int(Reason.NO_NUMBER)
             elif of not in facts.agreed:

@@ -42,6 +42,7 @@ from gateway.document import (
     Subscribe,
     Wait,
     WaitFor,
+    is_to_staff,
     seconds_of,
 )
 from gateway.errors import AudienceFault
@@ -131,6 +132,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     def sends(self) -> list[tuple[int, Send | Ask]]:
         """Name the steps that send, with their places."""
         return [(place, at.step) for place, at in enumerate(self.steps) if isinstance(at.step, Send | Ask)]
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything is sent to the person, who needs a number and a consent for it then."""
+        return any(not is_to_staff(step) for _, step in self.sends())
 
     @property
     def wakes(self) -> set[str]:
@@ -280,9 +286,10 @@ def advance(plan: Plan, one: Standing, facts: Facts, now: datetime, salt: str, d
         case Exit():
             return _left(one, DONE)
         case Send() | Ask():
-            if one.id in facts.held and _why_not(one, facts) is None:
+            failed = _why_not(one, facts, needs_number=not is_to_staff(step))
+            if one.id in facts.held and failed is None:
                 return _held(one, now)
-            if (failed := _why_not(one, facts)) is not None:
+            if failed is not None:
                 return _go(plan, one, at.otherwise, now, failed, due)
             return _go(plan, one, at.next, now, DONE, due)
         case _:
@@ -297,8 +304,8 @@ def may_send(one: Standing, facts: Facts) -> bool:
     return _why_not(one, facts) is None
 
 
-def _why_not(one: Standing, facts: Facts) -> int | None:
-    if one.number is None:
+def _why_not(one: Standing, facts: Facts, *, needs_number: bool = True) -> int | None:
+    if one.number is None and needs_number:
         return int(Reason.NO_NUMBER)
     if one.id in facts.out:
         return int(Reason.AUDIENCE_LEFT)
@@ -471,7 +478,7 @@ def plan_of(document: Document, known: Known = ANYTHING) -> tuple[Plan, list[Pro
     goals = tuple(reading.goal(one, f"goals[{at}]") for at, one in enumerate(document.goals))
     if document.experiment is not None:
         problems += problems_of("experiment", document.experiment)
-        if sum(isinstance(step, Send) for step in steps) != 1:
+        if sum(isinstance(step, Send) and not is_to_staff(step) for step in steps) != 1:
             problems.append(("experiment", "one step that sends, whose text varies", "none, or several"))
     _check_loops(placed, keys, problems)
     return (
@@ -500,7 +507,8 @@ def _laid_out(document: Document, problems: list[Problem], exceptions: list[Exce
             message = document.message
             steps.append(
                 Send(
-                    text=message.text, languages=message.languages, coupon=message.coupon, recommend=message.recommend
+                    text=message.text, languages=message.languages, coupon=message.coupon,
+                    recommend=message.recommend, to=message.to, staff=message.staff,
                 )
             )  # fmt: skip
             keys.append("message")
@@ -649,7 +657,7 @@ def listens(plan: Plan, ids: Mapping[tuple[str, str], int], name: str) -> list[t
     ids  of audiences and lists: ("audience", name) -> its id
     """
     # Whoever waits and opts out leaves at once (WF-9).
-    events = plan.events | ({"opted_out"} if plan.sends() else set())
+    events = plan.events | ({"opted_out"} if plan.writes else set())
     found = [("event", event) for event in sorted(events)]
     trigger = plan.document.trigger
     if isinstance(trigger, OnAudience):

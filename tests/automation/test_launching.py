@@ -10,8 +10,8 @@ from gateway.automation import launching
 from gateway.automation.launching import Unfit
 from gateway.errors import StoreError
 from gateway.goal import Goal
-from gateway.store import conversions
-from tests.fixtures.shop import Shop
+from gateway.store import conversions, templates
+from tests.fixtures.shop import NOW, Shop
 
 TEXT = """
 name = "c"
@@ -66,6 +66,45 @@ async def test_slips_are_said_and_refuse_nothing(shop: Shop) -> None:
     assert found is not None
     _, _, slips = await launching.apply(shop.connection, shop.settings, found, "me", shop.now)
     assert [one.split(":")[0] for one in slips] == ["filter", "goals"]
+
+
+async def refused(shop: Shop, text: str) -> str:
+    with pytest.raises(Unfit) as caught:
+        await shop.apply(text)
+    return str(caught.value)
+
+
+STAFF = """
+name = "tells"
+kind = "workflow"
+brand = "acme"
+aim = "a"
+[trigger]
+on = "event"
+event = "order_placed"
+[[steps]]
+do = "send"
+to = "staff"
+text = "Order {{ order_id }} of {{ first_name }}"
+"""
+
+
+async def test_people_of_ours_are_those_whom_the_brand_lists_and_whose_numbers_are_known_S1_6(shop: Shop) -> None:
+    assert "expected people of ours in brands.acme.staff, found none" in await refused(shop, STAFF)
+    shop.has_staff({"kitchen": ("+447700900111",), "boss": ("+447700900112", "+447700900111")})
+    for staff, expected in (
+        ('["waiters"]', "steps[0].staff: expected a list of brands.acme.staff (kitchen, boss), or a number in one"),
+        ('["kitchen"]', "brands.acme.staff: expected numbers of ours (`sluice template numbers add`)"),
+    ):
+        assert expected in await refused(shop, STAFF + f"staff = {staff}\n")
+    for number in (447700900111, 447700900112):
+        await templates.add_test_number(shop.connection, number, "test", NOW)
+    for line in ('class = "bulk"', 'goes_on = "delivered"', 'coupon = "x"', 'languages = {de = "x"}'):
+        assert f"steps[0].{line.split()[0]}: expected" in await refused(shop, STAFF + line + "\n")
+    assert "steps[0].staff: expected nobody" in await refused(
+        shop, STAFF.replace('"staff"', '"person"') + "staff=['a']"
+    )
+    await shop.apply(STAFF)
 
 
 async def test_campaign_whose_end_is_over_is_not_launched(shop: Shop) -> None:

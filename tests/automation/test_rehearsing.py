@@ -103,3 +103,15 @@ async def test_wf_11_windows_hold_texts_and_days_end_what_is_rehearsed(shop: Sho
 )
 def test_parts_are_those_of_septets_or_ucs_2(text: str, parts: int) -> None:
     assert parts_of(text) == parts
+
+
+async def test_wf_11_people_of_ours_are_told_and_nobody_of_them_clicks_or_buys(shop: Shop) -> None:
+    """S1.6."""
+    shop.has_staff({"kitchen": ("+447700900111", "+447700900112")})
+    to_staff = FLOW.replace('name = "first"', 'name = "first"\nto = "staff"')
+    found = await rehearsed(shop, to_staff, clicked=1.0)
+    first = [one for one in found.texts if one.step == "first"]
+    assert len(first) == 60 and {one.number for one in first} == {447700900111, 447700900112}
+    assert {one.cost for one in first} == {0.05} and {one.at for one in first} == {NOW}
+    # Whoever was not written to does not click either.
+    assert len(found.texts) - len(first) == 20

@@ -14,8 +14,10 @@ from gateway import predicate
 from gateway.automation import launching
 from gateway.automation.composing import Composer
 from gateway.coupon import Coupon, Discount
+from gateway.message import MessageClass, Refusal
+from gateway.person import Item, Who
 from gateway.reasons import Reason
-from gateway.store import coupons, experiments, lists
+from gateway.store import coupons, experiments, lists, profiles, templates
 from tests.fixtures.campaign import make_list
 from tests.fixtures.shop import NOW, Shop, settings_of
 
@@ -90,6 +92,89 @@ async def test_cause_told_twice_enters_once(shop: Shop) -> None:
         await shop.tells(ANN, "cart_updated", {"cart_id": "c", "total": 80}, at=NOW, event_id="same")
     await shop.goes_on(timedelta(hours=1))
     assert len(await shop.texts()) == 1
+
+
+ORDER = """
+name = "orders"
+kind = "workflow"
+brand = "acme"
+aim = "a"
+class = "transactional"
+[trigger]
+on = "event"
+event = "order_placed"
+key = "order_id"
+[[exceptions]]
+event = "order_cancelled"
+key = "order_id"
+[[steps]]
+do = "wait"
+for = "1m"
+[[steps]]
+do = "send"
+to = "staff"
+text = "{{ first_name }} has ordered {{ order_id }}"
+[[steps]]
+do = "send"
+to = "staff"
+staff = ["kitchen"]
+text = "Cook {{ dish }}"
+[[steps]]
+do = "send"
+text = "We cook {{ order_id }}."
+"""
+KITCHEN, BOSS = 447700900111, 447700900112
+
+
+@pytest.mark.covers("S1.6")
+async def test_people_of_ours_are_told_of_a_customer_beside_or_instead_of_them(shop: Shop) -> None:
+    """Once per enrolment and step, and in no caps, history or figures of anybody (RP-3)."""
+    shop.has_staff({"kitchen": ("+447700900111",), "boss": ("+447700900112", "+447700900111")})
+    for number in (KITCHEN, BOSS):
+        await templates.add_test_number(shop.connection, number, "test", NOW)
+    await shop.people([ANN, BOB], {"first_name": "Ann"})
+    await shop.apply(ORDER)
+    for number, order in ((ANN, "a1"), (ANN, "a2"), (BOB, "b1")):
+        await shop.tells(number, "order_placed", {"order_id": order, **({"dish": "soup"} if order == "a1" else {})})
+    await shop.goes_on(timedelta(seconds=1))
+    await shop.tells(BOB, "order_cancelled", {"order_id": "b1"})
+    await shop.goes_on(timedelta(minutes=2))
+    await shop.goes_on(timedelta(minutes=2))
+    told = [(ANN, "We cook a1."), (ANN, "We cook a2."), (KITCHEN, "Cook soup")]
+    told += [(of, f"Ann has ordered {order}") for of in (KITCHEN, BOSS) for order in ("a1", "a2")]
+    assert sorted(await shop.texts()) == sorted(told)
+    # Whose text was not to be written goes on; the one about the soup is the only one that was.
+    rows = await shop.connection.fetch("SELECT step, outcome, run IS NULL AS untold FROM step_run ORDER BY 1, 2")
+    assert [tuple(row) for row in rows] == [
+        (0, Reason.EXCEPTION, True), (0, 0, True), (0, 0, True), (1, 0, True), (1, 0, True),
+        (2, Refusal.MISSING_FIELD, True), (2, 0, True), (3, 0, False), (3, 0, False),
+    ]  # fmt: skip
+    runs_ = await shop.connection.fetch("SELECT is_test, gate IS NULL AS free, class FROM run ORDER BY id")
+    assert [tuple(row) for row in runs_] == [(True, True, MessageClass.TRANSACTIONAL)] * 2 + [
+        (False, False, MessageClass.TRANSACTIONAL)
+    ]
+
+
+async def test_whoever_has_no_number_and_no_consent_may_be_what_people_of_ours_are_told_of(shop: Shop) -> None:
+    """S1.6: nothing goes to the customer, so nothing is asked of them."""
+    shop.has_staff({"kitchen": ("+447700900111",)})
+    await templates.add_test_number(shop.connection, KITCHEN, "test", NOW)
+    await shop.people([ANN], consents_=False)
+    only = 'name = "only"\nbrand = "acme"\naim = "a"\nmessage = {text = "{{ order_id }}", to = "staff"}\n'
+    await shop.apply(only + '[trigger]\non = "event"\nevent = "order_placed"\n')
+    await shop.tells(ANN, "order_placed", {"order_id": "a1"})
+    await profiles.ingest(
+        shop.connection,
+        [
+            Item(
+                who=Who(email="bob@example.com"), name="order_placed", properties={"order_id": "b1"}, event_id="b",
+                occurred_at=shop.now,
+            )
+        ],
+        shop.now, shop.chance,
+    )  # fmt: skip
+    await shop.goes_on(timedelta(minutes=1))
+    assert sorted(await shop.texts()) == [(KITCHEN, "a1"), (KITCHEN, "b1")]
 
 
 OFFER = """
