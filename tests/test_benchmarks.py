@@ -376,7 +376,10 @@ def test_unknown_benchmark_is_refused_with_those_there_are(
     monkeypatch.setattr(sys, "argv", ["run.py", "speed"])
     with pytest.raises(SystemExit):
         run.main()
-    assert "limit, encode, peers, life, gate, import, ingest, carriers, micro, all" in capsys.readouterr().err
+    assert (
+        "limit, encode, peers, life, gate, import, ingest, links, render, carriers, micro, all"
+        in capsys.readouterr().err
+    )
 
 
 def test_every_file_of_benchmarks_is_told_in_its_readme() -> None:

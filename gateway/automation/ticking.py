@@ -27,7 +27,6 @@ from gateway.store import ticks
 from gateway.store.audiences import Terms
 from gateway.store.postgres import Connection
 
-BUCKETS = 256
 # Dates are looked for once an hour, and brought a little longer before they come.
 LOOK_S = 3600.0
 AHEAD = timedelta(minutes=70)
@@ -37,8 +36,9 @@ AROUND = 2
 MOST_AT_ONCE = 200
 
 Occurring: TypeAlias = tuple[Occurrence, list[str] | None, bool]
-Step: TypeAlias = Callable[[Callable[[Connection, int], Awaitable[int]]], Awaitable[int]]
-"""Carries something out for each bucket, in a transaction that holds the job; -> the sum."""
+Act: TypeAlias = Callable[[Connection, ticks.Buckets], Awaitable[int]]
+Step: TypeAlias = Callable[[Act], Awaitable[int]]
+"""Carries something out for all buckets, some at a time, in transactions that hold the job; -> the sum."""
 
 
 class Calendar(Struct, frozen=True, kw_only=True):
@@ -89,8 +89,8 @@ class Ticking:
             return 0
         date = calendar.date
 
-        async def look(connection_: Connection, bucket: int) -> int:
-            return await bring_dated(connection_, one, date, bucket, house, now)
+        async def look(connection_: Connection, buckets: ticks.Buckets) -> int:
+            return await bring_dated(connection_, one, date, buckets, house, now)
 
         found = await step(look)
         self._looked[key] = now
@@ -118,20 +118,21 @@ class Ticking:
 def _bringing(
     one: Live, occurrence: Occurrence, launched_at: datetime, house: str, terms: Terms, tree: Predicate | None,
     zones: list[str] | None,
-) -> Callable[[Connection, int], Awaitable[int]]:  # fmt: skip
-    """Say what an occurrence does in a bucket."""
+) -> Act:  # fmt: skip
+    """Say what an occurrence does in some buckets."""
     name, at, trigger = one.plan.document.name, occurrence.at, one.plan.document.trigger
 
-    async def silent(connection: Connection, bucket: int) -> int:
+    async def silent(connection: Connection, buckets: ticks.Buckets) -> int:
         assert isinstance(trigger, OnInactivity)
         until = at - timedelta(days=trigger.days)
         since = oldest_of(trigger, launched_at)
         return await ticks.silent(
-            connection, bucket, one.id, name, at, terms.now, until, since, tree, terms, zones, house
+            connection, buckets, one.id, name, at, terms.now, until, since, tree, terms, zones, house
         )
 
-    async def everybody(connection: Connection, bucket: int) -> int:
-        return await ticks.everybody(connection, bucket, name, occurrence.key, at, terms.now, tree, terms, zones, house)
+    async def everybody(connection: Connection, buckets: ticks.Buckets) -> int:
+        key = occurrence.key
+        return await ticks.everybody(connection, buckets, name, key, at, terms.now, tree, terms, zones, house)
 
     return silent if isinstance(trigger, OnInactivity) else everybody
 
@@ -168,18 +169,18 @@ def _zones() -> tuple[str, ...]:
 
 
 async def bring_dated(
-    connection: Connection, one: Live, date: OnDate, bucket: int, house: str, now: datetime,
+    connection: Connection, one: Live, date: OnDate, buckets: ticks.Buckets, house: str, now: datetime,
     profiles: Sequence[int] | None = None,
 ) -> int:  # fmt: skip
-    """Bring those of a bucket whose date comes soon; of some persons alone, whose date has changed; -> how many."""
-    rows = await ticks.dated(connection, bucket, date.attribute.split("."), days_of(date, now), date.yearly, profiles)
+    """Bring those of some buckets whose date comes soon; of some persons alone, whose date has changed; -> how many."""
+    rows = await ticks.dated(connection, buckets, date.attribute.split("."), days_of(date, now), date.yearly, profiles)
     found = occurrences_of(date, [row.value for row in rows], [row.zone or house for row in rows], house, now)
     due = [
-        (row.profile, f"date:{at.key}", at.at)
+        (row.bucket, row.profile, f"date:{at.key}", at.at)
         for row, at in zip(rows, found, strict=True)
         if at is not None and at.at <= now + AHEAD
     ]
-    return await ticks.bring(connection, bucket, one.plan.document.name, due, now)
+    return await ticks.bring(connection, one.plan.document.name, due, now)
 
 
 def days_of(date: OnDate, now: datetime) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the calendar begins, as causes: set-wise, a bucket at a time, and once for everybody whoever repeats it.
+"""What the calendar begins, as causes: set-wise, some buckets at a time, and once for everybody whoever repeats it.
 
     an occurrence ─► everybody who matches ─► cause, named by the occurrence          schedules
                   ─► who has bought nothing for so long ─► cause, named by the last order     silences (TR-6)
@@ -10,7 +10,7 @@ Statements: sql/ticks.sql, and those of trees. Not here: when that is (campaign/
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -20,7 +20,10 @@ from gateway.store.audiences import Terms
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
-_ZONE = "coalesce(p.zone, (SELECT h.zone FROM endpoint h WHERE h.bucket = $1::int AND h.number = p.number))"
+_ZONE = "coalesce(p.zone, (SELECT h.zone FROM endpoint h WHERE h.bucket = p.bucket AND h.number = p.number))"
+
+Buckets: TypeAlias = tuple[int, int]
+"""First and last, both included."""
 
 
 class Tick(Struct, frozen=True, kw_only=True):
@@ -35,6 +38,7 @@ class Tick(Struct, frozen=True, kw_only=True):
 class Dated(Struct, frozen=True, kw_only=True):
     """A person and a date of theirs, as it is written; zone "": nobody told."""
 
+    bucket: int
     profile: int
     zone: str
     value: Any
@@ -68,79 +72,73 @@ def _where(parameters: list[Any], zones: Sequence[str] | None, house: str) -> st
 
 
 async def everybody(
-    connection: Connection, bucket: int, name: str, key: str, at: datetime, now: datetime, tree: Predicate | None,
+    connection: Connection, buckets: Buckets, name: str, key: str, at: datetime, now: datetime, tree: Predicate | None,
     terms: Terms, zones: Sequence[str] | None, house: str,
 ) -> int:  # fmt: skip
-    """Bring everybody of a bucket to a campaign who matches; -> how many."""
-    parameters: list[Any] = [bucket, name, f"tick:{key}", at, now]
+    """Bring everybody of some buckets to a campaign who matches; -> how many."""
+    parameters: list[Any] = [name, f"tick:{key}", at, now]
     where = _where(parameters, zones, house)
-    compiled = audiences.compile(tree or Everyone(), terms, parameters=parameters)
-    chosen = compiled.select(
-        "p.bucket, p.id, 0, $4::timestamptz, $5::timestamptz, 'tick', $2::text, $3::text",
-        f"p.bucket = $1::int AND {where}",
-    )
+    compiled = audiences.compile(tree or Everyone(), terms, parameters=parameters, buckets=buckets)
+    chosen = compiled.select("p.bucket, p.id, 0, $3::timestamptz, $4::timestamptz, 'tick', $1::text, $2::text", where)
     return await _tell(connection, chosen, compiled.parameters)
 
 
 async def silent(
-    connection: Connection, bucket: int, campaign: int, name: str, at: datetime, now: datetime, until: datetime,
+    connection: Connection, buckets: Buckets, campaign: int, name: str, at: datetime, now: datetime, until: datetime,
     since: datetime | None, tree: Predicate | None, terms: Terms, zones: Sequence[str] | None, house: str,
 ) -> int:  # fmt: skip
-    """Bring those of a bucket to a campaign whose last order lies in (since, until]; -> how many.
+    """Bring those of some buckets to a campaign whose last order lies in (since, until]; -> how many.
 
     Once for each last order (S1.5): who was brought for it before is left out, or each day would bring all of them.
     """
-    parameters: list[Any] = [bucket, name, at, now, until, campaign]
+    parameters: list[Any] = [name, at, now, until, campaign]
     where = _where(parameters, zones, house)
     if since is not None:
         parameters.append(since)
         where += f"p.last_order_at > ${len(parameters)}::timestamptz AND "
     told = "'silence:' || (extract(epoch FROM p.last_order_at) * 1000000)::bigint"
-    compiled = audiences.compile(tree or Everyone(), terms, parameters=parameters)
+    compiled = audiences.compile(tree or Everyone(), terms, parameters=parameters, buckets=buckets)
     chosen = compiled.select(
-        f"p.bucket, p.id, 0, $3::timestamptz, $4::timestamptz, 'tick', $2::text, {told}",
-        f"p.bucket = $1::int AND p.last_order_at <= $5::timestamptz AND p.orders >= 1 AND {where}"
-        "NOT EXISTS (SELECT FROM enrolment x WHERE x.bucket = $1::int AND x.endpoint = coalesce(p.number, -p.id) "
-        f"AND x.campaign = $6::bigint AND x.cause = {told}) AND ",
+        f"p.bucket, p.id, 0, $2::timestamptz, $3::timestamptz, 'tick', $1::text, {told}",
+        f"p.last_order_at <= $4::timestamptz AND p.orders >= 1 AND {where}"
+        "NOT EXISTS (SELECT FROM enrolment x WHERE x.bucket = p.bucket AND x.endpoint = coalesce(p.number, -p.id) "
+        f"AND x.campaign = $5::bigint AND x.cause = {told}) AND ",
     )
     return await _tell(connection, chosen, compiled.parameters)
 
 
 async def dated(
-    connection: Connection, bucket: int, path: Sequence[str], days: Sequence[str], yearly: bool,
+    connection: Connection, buckets: Buckets, path: Sequence[str], days: Sequence[str], yearly: bool,
     profiles: Sequence[int] | None = None,
 ) -> list[Dated]:  # fmt: skip
-    """Find those of a bucket whose date may be on one of some days; of some persons alone where they are named.
+    """Find those of some buckets whose date may be on one of some days; of some persons alone where they are named.
 
     days  YYYY-MM-DD, or MM-DD where it comes each year; what is written otherwise than so is no date
     """
-    value = "p.attributes #>> $2::text[]"
+    value = "p.attributes #>> $3::text[]"
     part = f"right(left({value}, 10), 5)" if yearly else f"left({value}, 10)"
-    parameters: list[Any] = [bucket, list(path), list(days)]
+    parameters: list[Any] = [*buckets, list(path), list(days)]
     named = ""
     if profiles is not None:
         parameters.append(list(profiles))
-        named = "p.id = ANY($4::bigint[]) AND "
+        named = "p.id = ANY($5::bigint[]) AND "
     rows = await connection.fetch(
-        f"SELECT p.id, coalesce({_ZONE}, '') AS zone, {value} AS value FROM profile p "
-        f"WHERE p.bucket = $1::int AND {named}{part} = ANY($3::text[])",
+        f"SELECT p.bucket, p.id, coalesce({_ZONE}, '') AS zone, {value} AS value FROM profile p "
+        f"WHERE p.bucket BETWEEN $1::int AND $2::int AND {named}{part} = ANY($4::text[])",
         *parameters,
     )
-    return [Dated(profile=row["id"], zone=row["zone"], value=row["value"]) for row in rows]
+    return [Dated(bucket=row["bucket"], profile=row["id"], zone=row["zone"], value=row["value"]) for row in rows]
 
 
-async def bring(
-    connection: Connection, bucket: int, name: str, of: Sequence[tuple[int, str, datetime]], now: datetime
-) -> int:
-    """Bring persons of a bucket to a campaign: (profile, what names the cause, when it is); -> how many."""
+async def bring(connection: Connection, name: str, of: Sequence[tuple[int, int, str, datetime]], now: datetime) -> int:
+    """Bring persons to a campaign: (bucket, profile, what names the cause, when it is); -> how many."""
     if not of:
         return 0
     chosen = (
-        "SELECT $1::int, k.profile, 0, k.at, least(k.at, $3::timestamptz), 'tick', $2::text, k.told "
-        "FROM unnest($4::bigint[], $5::text[], $6::timestamptz[]) AS k (profile, told, at)"
+        "SELECT k.bucket, k.profile, 0, k.at, least(k.at, $2::timestamptz), 'tick', $1::text, k.told "
+        "FROM unnest($3::int[], $4::bigint[], $5::text[], $6::timestamptz[]) AS k (bucket, profile, told, at)"
     )
-    profiles, told, at = ([one[place] for one in of] for place in range(3))
-    return await _tell(connection, chosen, [bucket, name, now, profiles, told, at])
+    return await _tell(connection, chosen, [name, now, *map(list, zip(*of, strict=True))])
 
 
 async def _tell(connection: Connection, chosen: str, parameters: Sequence[Any]) -> int:

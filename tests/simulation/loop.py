@@ -27,6 +27,8 @@ from typing import Any
 TURN_NS = 1_000
 # Turns in a row between which no timer was waited for: a loop that spins.
 MOST_TURNS = 200_000
+# No world lasts so long: ten minutes are what it has once its faults are over.
+MOST_S = 7200
 BEGIN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 _copy_context = contextvars.copy_context
@@ -38,7 +40,7 @@ class Deadlock(AssertionError):
 
 
 class Spin(AssertionError):
-    """The loop turns and turns, and time stands still."""
+    """The loop turns and turns, and time stands still, or passes without an end."""
 
 
 class Handle:
@@ -367,6 +369,8 @@ class SimLoop(asyncio.AbstractEventLoop):
                     raise Deadlock(f"nothing is ready and no timer is set:\n{self.stacks()}")
                 if timers[0][0] > self.now_ns:
                     self.now_ns = timers[0][0]
+                if self.now_ns > MOST_S * 1_000_000_000:
+                    raise Spin(f"{MOST_S} virtual seconds, and no end:\n{self.stacks()}")
             now_ns = self.now_ns
             while timers and timers[0][0] <= now_ns:
                 handle = heappop(timers)[2]

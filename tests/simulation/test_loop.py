@@ -62,6 +62,15 @@ def test_a_program_that_turns_without_end_is_found_out() -> None:
         run(main)
 
 
+def test_a_program_that_waits_without_end_is_found_out() -> None:
+    async def main(loop: SimLoop) -> None:
+        while True:
+            await asyncio.sleep(60)
+
+    with pytest.raises(Spin, match="virtual seconds, and no end"):
+        run(main)
+
+
 def test_a_crash_runs_no_finally_and_nothing_after_it() -> None:
     told = []
 

@@ -289,6 +289,8 @@ def plan_of(seed: int, *, messages: int = MESSAGES, many_stops: bool = False) ->
     )
     if gated.is_gated(seed):
         gated.draw(seed, plan, RunPlan)
+        # A world with a gate has runs of its own, which may be fewer.
+        plan.cancels = [one for one in plan.cancels if one.run < len(plan.runs)]
     return plan
 
 

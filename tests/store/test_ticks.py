@@ -23,7 +23,7 @@ async def test_date_that_is_to_come_is_told_now_of_then(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     bucket = hash_of(ANN)
     later = NOW.replace(hour=13)
-    assert await ticks.bring(connection, bucket, "c", [(5, "date:x", later)], NOW) == 1
+    assert await ticks.bring(connection, "c", [(bucket, 5, "date:x", later)], NOW) == 1
     [cause] = await causes.take(connection, [bucket], 9)
     assert (cause.kind, cause.name, cause.occurred_at, cause.received_at) == ("tick", "c", later, NOW)
     await connection.close()
