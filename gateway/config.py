@@ -141,6 +141,9 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     contact_days   who was written to, by the month; never less than the longest cap of a run looks back
     person_event_days  what persons did, by the month; what follows from it stays
     seen_days      what was told of persons, so that it is taken once; at least 30
+    campaign_days  who was in campaigns, counted from when that ended, and what their steps did; occurrences, orders by
+                   text, arms of experiments that are over. Never less than what persons did is kept: it is reckoned
+                   with it; what decides whether somebody may enter once more stays
     invalid_days   after which a number that was suppressed as invalid is somebody else's, and free
     """
 
@@ -155,6 +158,7 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     contact_days: Days = 400
     person_event_days: Days = 400
     seen_days: Annotated[int, Meta(ge=30, le=36_500)] = 45
+    campaign_days: Days = 400
     invalid_days: Days = 180
 
 

@@ -488,6 +488,11 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     shops: Annotated[tuple[Shop, ...], Meta(max_length=5000)] = ()
 
 
+def again_of(document: Document) -> str:
+    """Say how often the same person enters: every, once, period, or per_key (TR-4)."""
+    return document.entry.again or ("once" if isinstance(document.trigger, OnAudience | OnList) else "every")
+
+
 PARTS: Mapping[str, Any] = {"trigger": Trigger, "entry": Entry, "message": Message}
 ITEMS: Mapping[str, Any] = {"steps": Step, "exceptions": Except, "caps": Cap}
 CLASSES = get_args(ClassName)

@@ -26,6 +26,7 @@ from gateway.document import (
     OnMessage,
     OnPlace,
     OnSequence,
+    again_of,
     seconds_of,
 )
 from gateway.happening import is_at, value_at
@@ -256,8 +257,7 @@ class _Was(Struct):
 
 def _again(candidate: Candidate, before: Sequence[_Was], now: datetime) -> tuple[int, tuple[int, ...]]:
     """Say why a person does not enter once more (TR-4, TR-5); -> 0 and whom it cancels."""
-    entry, trigger = candidate.campaign.plan.document.entry, candidate.campaign.plan.document.trigger
-    again = entry.again or ("once" if isinstance(trigger, OnAudience | OnList) else "every")
+    entry, again = candidate.campaign.plan.document.entry, again_of(candidate.campaign.plan.document)
     if again == "once" and before:
         return int(Reason.DUPLICATE_ENDPOINT), ()
     if again == "per_key" and any(was.key == candidate.key for was in before):

@@ -3,11 +3,12 @@
 every 10 min   take the job ─► roll each day of outcomes that is over ─► drop its partitions
                ─► forget payload, chunks, runs, lists of files, what handsets wrote, events, receipts without a
                   message, orders, months of contacts and of what persons did
+               ─► once a day, bucket by bucket: what was taken of persons, who was in campaigns
                ─► make months of what persons will do
 
 Each step is one small transaction of one lane; between two of them it rests as long as the step took, so that it takes
 at most half of one connection. A worker that dies in the middle leaves nothing half done: the next one begins with what
-is left. Not here: what is dropped, and how (store/retention.py).
+is left. Not here: what is dropped, and how (store/retention.py, store/bygones.py).
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from gateway.config import RetentionSettings
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
-from gateway.store import jobs, months, people, postgres, retention, runs
+from gateway.store import bygones, jobs, months, people, postgres, retention, runs
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ CHUNKS_A_ROLL = 2_000
 MONTHS_AHEAD = 2
 # Between two looks through the buckets of what was told of persons.
 BUCKETS_S = 86_400.0
+# A text may wait in its lane when its enrolment has ended; what came of it is reckoned with both.
+WAITS = timedelta(days=31)
 
 
 class Lost(Exception):
@@ -179,6 +182,37 @@ class Retention:
                 connection, retention.forget_seen(connection, bucket, self._before(now, kept.seen_days))
             ):
                 pass
+        if kept.campaign_days and kept.person_event_days:
+            await self._forget_campaigns(connection, now)
+
+    async def _forget_campaigns(self, connection: postgres.Connection, now: datetime) -> None:
+        """Forget who was in campaigns, and what hangs on it, when the months of what they did are gone."""
+        kept = self._settings
+        days = max(kept.campaign_days, kept.person_event_days, kept.seen_days)
+        before = months.month_of(self._before(now, days)) - WAITS
+        async with postgres.deadline(connection, STEP_S, "campaigns"):
+            rules = await bygones.rules(connection)
+            over = await bygones.old_experiments(connection, before)
+        await self._step(connection, bygones.forget_ticks(connection, before))
+        for bucket in range(people.BUCKETS):
+            of_a_bucket = [
+                functools.partial(bygones.forget_text_orders, connection, bucket, before),
+                functools.partial(bygones.forget_causes, connection, bucket, before),
+            ]
+            if over:
+                of_a_bucket.append(functools.partial(bygones.forget_arms, connection, bucket, over, before))
+            for forget in of_a_bucket:
+                while await self._step(connection, forget()):
+                    pass
+            behind: int | None = 0
+            while behind is not None:
+                begun = self._clock.monotonic()
+                async with postgres.deadline(connection, STEP_S, "retention"):
+                    looked = await bygones.forget_enrolments(connection, bucket, behind, before, now, rules)
+                self.forgotten += looked.rows
+                behind = looked.behind
+                if looked.rows or behind is not None:
+                    await self._rest(connection, begun)
 
     async def _drop(self, connection: postgres.Connection, day: retention.Partition | months.Month) -> bool:
         begun = self._clock.monotonic()

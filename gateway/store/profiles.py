@@ -331,6 +331,11 @@ def first_id(now: datetime, chance: Random) -> int:
     return max(0, int(now.timestamp() * 1000) - FIRST_MS) << ID_BITS | chance.getrandbits(ID_BITS - 1)
 
 
+def least_id(at: datetime) -> int:
+    """The id that none is below which was made from a moment on."""
+    return max(0, int(at.timestamp() * 1000) - FIRST_MS) << ID_BITS
+
+
 def clocked(item: Item, now_us: int) -> tuple[int, int]:
     """When an event happened, as we take it, and its flags (EV-2, EV-3)."""
     flags = (HISTORICAL if item.historical else 0) | (OURS if item.is_ours else 0)

@@ -14,7 +14,7 @@ from gateway.dispatch.retention import Retention, lots
 from gateway.errors import StoreError
 from gateway.gate import Cap, Gate
 from gateway.person import Item, Who
-from gateway.store import aggregates, jobs, membership, months, people, postgres, results, retention, runs
+from gateway.store import aggregates, jobs, membership, months, people, postgres, profiles, results, retention, runs
 from gateway.store.profiles import ingest
 from gateway.store.runs import Run
 from tests.fixtures import campaign
@@ -294,3 +294,35 @@ async def test_ev_9_what_persons_did_goes_by_the_month_and_what_follows_from_it_
     assert await aggregates.rebuild(connection, bucket, BEGIN) == aggregates.Rebuilt(
         1, datetime(2026, 3, 1, tzinfo=UTC)
     )
+
+
+async def test_who_was_in_a_campaign_is_kept_as_long_as_what_they_did_and_then_goes_TR_3(world: World) -> None:
+    """A number that is asked for sooner would change what is reckoned of messages anew (GL-9)."""
+    write = (
+        "INSERT INTO enrolment (bucket, id, version, state, campaign, profile, endpoint, anchor_id, anchor_at, "
+        "entered_at, step_at, ended_at, cause) VALUES (7, $1, 1, 1, 1, 1, $1, 1, $2, $2, $2, $2, 'x')"
+    )
+    for days in (500, 460, 420, 80):
+        at = BEGIN - days * DAY
+        await world.connection.execute(write, profiles.least_id(at) + 1, at)
+    await world.connection.execute(
+        "INSERT INTO campaign_tick (campaign, key, at, state, noted_at) VALUES (1, 'a', $1, 'done', $1), "
+        "(1, 'b', $2, 'done', $2)", BEGIN - 500 * DAY, BEGIN - 499 * DAY,
+    )  # fmt: skip
+    ages = "SELECT ($1 - entered_at) AS age FROM enrolment ORDER BY id"
+
+    async def left() -> list[int]:
+        return [row["age"].days for row in await world.connection.fetch(ages, BEGIN)]
+
+    for settings, kept in (
+        (RetentionSettings(campaign_days=40, person_event_days=0), [500, 460, 420, 80]),
+        (RetentionSettings(campaign_days=0), [500, 460, 420, 80]),
+        # 400 days ago is in January of the last year; a month before it a text may have waited in its lane.
+        (RetentionSettings(campaign_days=40), [420, 80]),
+        (RetentionSettings(campaign_days=40, person_event_days=20), [80]),
+    ):
+        await world.job.close()
+        world.job = world.worker("first", settings)
+        assert await world.job.round()
+        assert await left() == kept, settings
+    assert await world.connection.fetchval("SELECT string_agg(key, ' ') FROM campaign_tick") == "b"

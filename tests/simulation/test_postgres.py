@@ -37,6 +37,7 @@ NOT_THE_WORKERS = {
     "enrolments.sql": ("enrolments", "causes"),
     "erasures.sql": ("erasures",),
     "experiments.sql": ("experiments",),
+    "bygones.sql": ("bygones",),
     "feeds.sql": ("feeds",),
     "ledger.sql": ("ledger",),
     "reports.sql": ("reports",),
