@@ -57,7 +57,7 @@ from gateway.message import MessageClass
 from gateway.redirect import serving
 from gateway.redirect.door import Door
 from gateway.routing import Plan, RouteTable
-from gateway.store import postgres, results, runs
+from gateway.store import enrolments, postgres, results, runs
 from gateway.store.embedded import Embedded
 from gateway.store.migrate import migrate
 from gateway.store.standing import History
@@ -406,7 +406,9 @@ def waits_in(database: Database) -> Callable[[], Awaitable[metrics.Queued]]:
     async def ask() -> metrics.Queued:
         async with database.connection(METRICS_S) as connection:
             rows, names = await results.queue_by_lane(connection), await runs.lanes(connection)
-        return metrics.queued_of(rows, names, CLOCK.wall())
+            now = CLOCK.wall()
+            lags = await enrolments.lags(connection, now)
+        return metrics.queued_of(rows, names, now, lags)
 
     return ask
 

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -30,6 +31,7 @@ from gateway.errors import ConfigError, StoreError
 from gateway.message import RECEIPT_STATES, MessageClass
 from gateway.smpp import status as statuses
 from gateway.smpp.bind import Phase
+from gateway.store.enrolments import Lag
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +120,8 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("sluice_held_chunks", "gauge", "Chunks that wait for a person"),
     Metric("sluice_queue_messages", "gauge", "Messages that wait in Postgres", ("carrier", "class")),
     Metric("sluice_queue_age_seconds", "gauge", "How long the oldest chunk of the queue is due", ("carrier", "class")),
+    Metric("sluice_campaign_waiting", "gauge", "Of a campaign, people due, causes, texts", ("campaign", "what")),
+    Metric("sluice_campaign_age_seconds", "gauge", "How long the oldest of it waits", ("campaign", "what")),
     Metric("sluice_guard", "gauge", "1 while a guard stops something: hold, disk, memory, clock, history", ("guard",)),
     Metric("sluice_resident_bytes", "gauge", "Memory of the worker that is resident", ()),
     Metric("sluice_clock_jumps", "counter", "Jumps of the wall clock by more than 5 s", ()),
@@ -149,10 +153,14 @@ class Watch:
 
 
 class Queued(Struct, frozen=True):
-    """What waits in Postgres: (carrier, class) -> messages, and seconds that the oldest is due."""
+    """What waits in Postgres: (carrier, class) -> messages, and seconds that the oldest is due.
+
+    campaigns  (campaign, what) -> how much, and seconds that the oldest waits
+    """
 
     messages: dict[tuple[str, str], int] = {}
     age_s: dict[tuple[str, str], float] = {}
+    campaigns: dict[tuple[str, str], tuple[int, float]] = {}
 
 
 def families(
@@ -249,6 +257,9 @@ def families(
     for waiting, count in queued.messages.items():
         put("queue_messages", waiting, count)
         put("queue_age_seconds", waiting, queued.age_s[waiting])
+    for of, (count, age_s) in queued.campaigns.items():
+        put("campaign_waiting", of, count)
+        put("campaign_age_seconds", of, age_s)
     return list(made.values())
 
 
@@ -370,12 +381,13 @@ async def serve(
         await asyncio.gather(looking, return_exceptions=True)
 
 
-def queued_of(rows: Iterable[dict[str, Any]], names: dict[int, str], now: Any) -> Queued:
-    """Put what `results.queue_by_lane` says into figures."""
+def queued_of(rows: Iterable[dict[str, Any]], names: dict[int, str], now: datetime, lags: Iterable[Lag] = ()) -> Queued:
+    """Put what `results.queue_by_lane` and `enrolments.lags` say into figures."""
     messages: dict[tuple[str, str], int] = {}
     age_s: dict[tuple[str, str], float] = {}
     for row in rows:
         key = (names.get(row["lane"], str(row["lane"])), MessageClass(row["class"]).name.lower())
         messages[key] = int(row["positions"])
         age_s[key] = max(0.0, (now - row["oldest"]).total_seconds())
-    return Queued(messages, age_s)
+    campaigns = {(one.campaign, one.what): (one.waiting, max(0.0, (now - one.since).total_seconds())) for one in lags}
+    return Queued(messages, age_s, campaigns)

@@ -15,6 +15,7 @@ from gateway import app, metrics
 from gateway.errors import ConfigError, StoreError
 from gateway.metrics import CATALOGUE, Metrics, Queued, queued_of
 from gateway.simulator.behaviour import Receipts, Responses
+from gateway.store.enrolments import Lag
 from tests.fixtures.campaign import numbers
 from tests.fixtures.engine import engine, only_lane, until
 
@@ -128,7 +129,7 @@ async def test_what_waits_is_asked_for_only_while_somebody_reads_and_not_too_oft
         asked_times.append(now[0])
         if len(asked_times) == 3:
             raise StoreError("away", retryable=True)
-        return Queued({("acme", "otp"): 7}, {("acme", "otp"): 1.5})
+        return Queued({("acme", "otp"): 7}, {("acme", "otp"): 1.5}, {("cart", "texts"): (3, 90.0)})
 
     door = Metrics(lambda: (), lambda: now[0], ask)
     for at in (100.0, 101.0, 104.9, 105.0, 111.0):
@@ -136,6 +137,8 @@ async def test_what_waits_is_asked_for_only_while_somebody_reads_and_not_too_oft
         text = (await door.text()).decode()
         # Unknown while Postgres is away, and not 0.
         assert ('sluice_queue_messages{carrier="acme",class="otp"} 7.0' in text) == (at < 111.0)
+        assert ('sluice_campaign_waiting{campaign="cart",what="texts"} 3.0' in text) == (at < 111.0)
+        assert ('sluice_campaign_age_seconds{campaign="cart",what="texts"} 90.0' in text) == (at < 111.0)
     assert asked_times == [100.0, 105.0, 111.0]
 
 
@@ -145,7 +148,9 @@ def test_queue_is_told_by_the_names_of_carriers_and_classes():
         {"lane": 1, "class": 0, "positions": 5, "oldest": now - timedelta(seconds=30)},
         {"lane": 9, "class": 5, "positions": 6, "oldest": now + timedelta(seconds=30)},
     ]
-    queued = queued_of(rows, {1: "acme"}, now)
+    lags = [Lag(campaign="cart", what="people", waiting=3, since=now - timedelta(seconds=90))]
+    queued = queued_of(rows, {1: "acme"}, now, lags)
+    assert queued.campaigns == {("cart", "people"): (3, 90.0)}
     assert queued.messages == {("acme", "otp"): 5, ("9", "bulk"): 6}
     assert queued.age_s == {("acme", "otp"): 30.0, ("9", "bulk"): 0.0}
 

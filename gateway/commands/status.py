@@ -17,9 +17,16 @@ from gateway.config import Settings
 from gateway.dispatch.identity import is_dead
 from gateway.message import MessageClass
 from gateway.rate import rate_words
-from gateway.store import control, migrate, postgres, rates, results, runs
+from gateway.store import control, enrolments, migrate, postgres, rates, results, runs
 from gateway.store.control import Order
+from gateway.store.enrolments import Lag
 from gateway.store.rates import Planned
+
+WAITS = {
+    "people": "people due, the first since",
+    "causes": "causes to be decided about, the first of",
+    "texts": "texts for the queue, the first of",
+}
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -33,6 +40,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     orders: list[Order] = []
     reports: list[RunReport] = []
     planned: list[Planned] = []
+    lags: list[Lag] = []
 
 
 @click.command()
@@ -90,6 +98,7 @@ async def look_through(connection: postgres.Connection, run_id: int | None, limi
         orders=[order for order in (await control.state(connection, now)).orders if order.stops],
         reports=[await report_of(connection, run) for run in wanted],
         planned=await rates.live(connection),
+        lags=await enrolments.lags(connection, now),
     )
 
 
@@ -121,6 +130,7 @@ def as_document(standing: Standing) -> dict[str, Any]:
         ],
         "orders": [msgspec.to_builtins(order) for order in standing.orders],
         "rates": [msgspec.to_builtins(planned) for planned in standing.planned],
+        "campaigns": [msgspec.to_builtins(lag) for lag in standing.lags],
         "runs": [msgspec.to_builtins(report) for report in standing.reports],
     }
 
@@ -161,6 +171,10 @@ def show(standing: Standing) -> None:
         )
     for planned in standing.planned:
         click.echo(f"rate        {rate_said(planned)}")
+    for lag in standing.lags:
+        click.echo(
+            f"campaign    {plain(lag.campaign)}: {lag.waiting:,} {WAITS[lag.what]} {lag.since:%Y-%m-%d %H:%M:%S}"
+        )
     for report in standing.reports:
         print_report(report, as_json=False)
 

@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
 from gateway.reasons import Reason
+from gateway.store import campaigns
 from gateway.store.columns import ints
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -131,6 +133,18 @@ class Count(Struct, frozen=True, kw_only=True):
     state: int
     reason: int
     people: int
+
+
+class Lag(Struct, frozen=True, kw_only=True):
+    """What of a campaign waits to be carried out, and since when at the longest.
+
+    what  people who are due, causes nobody has decided about, texts on their way into a lane
+    """
+
+    campaign: str
+    what: Literal["people", "causes", "texts"]
+    waiting: int
+    since: datetime
 
 
 async def buckets(
@@ -327,3 +341,28 @@ def _pairs(of: Sequence[tuple[int, int]]) -> tuple[str, str]:
 async def counts(connection: Connection, campaign: int) -> list[Count]:
     """Count who is, and was, in a campaign."""
     return [Count(**dict(row)) for row in await connection.fetch(query("enrolment_counts"), campaign)]
+
+
+async def lags(connection: Connection, now: datetime) -> list[Lag]:
+    """Say what of campaigns should have been carried out by now and was not; nobody is due in one that is paused."""
+    known = {one.id: one for one in await campaigns.every(connection)}
+    if not known:
+        return []
+    found: list[Lag] = []
+    for row in await connection.fetch(query("due_by_campaign"), now):
+        of = known.get(row["campaign"])
+        if of is not None and of.state != "paused":
+            found.append(Lag(campaign=of.name, what="people", waiting=row["waiting"], since=row["since"]))
+    told: dict[str, list[tuple[int, datetime]]] = {}
+    for row in await connection.fetch(query("causes_by_name")):
+        heard = await connection.fetch(query("listening"), row["kind"], row["name"])
+        # Calls and what the calendar brings name their campaign.
+        names = [known[each["campaign"]].name for each in heard if each["campaign"] in known] or [row["name"]]
+        for name in names if heard or row["kind"] in ("call", "tick") else ():
+            told.setdefault(name, []).append((row["waiting"], row["since"]))
+    for name, some in told.items():
+        waiting, since = sum(count for count, _ in some), min(at for _, at in some)
+        found.append(Lag(campaign=name, what="causes", waiting=waiting, since=since))
+    for row in await connection.fetch(query("outgoing_by_name")):
+        found.append(Lag(campaign=row["name"], what="texts", waiting=row["waiting"], since=row["since"]))
+    return sorted(found, key=lambda one: (one.campaign, one.what))

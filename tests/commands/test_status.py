@@ -14,7 +14,14 @@ from tests.commands.conftest import PATIENCE_S
 
 def test_without_a_database_it_says_so_and_makes_none(sluice, settings, tmp_path):
     result = sluice("status", "--json")
-    assert result.code == 0 and result.json == {"workers": [], "queues": [], "orders": [], "rates": [], "runs": []}
+    assert result.code == 0 and result.json == {
+        "workers": [],
+        "queues": [],
+        "orders": [],
+        "rates": [],
+        "campaigns": [],
+        "runs": [],
+    }
     assert "no database in" in result.err
     assert not (tmp_path / "home").exists()
     assert "nothing was sent from here" in sluice("status").err
@@ -107,3 +114,15 @@ def test_grant_that_a_failover_will_need_is_told_at_the_start_and_as_advice(
         worker.cut_off()
     finally:
         asyncio.run(as_superuser(f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}"))
+
+
+def test_what_waits_of_campaigns_is_said_of_each(sluice, queue):
+    queue("INSERT INTO campaign (name, state, created_at, changed_at) VALUES ('cart', 'live', now(), now())")
+    queue(
+        "INSERT INTO enrolment (bucket, id, version, campaign, profile, endpoint, anchor_id, anchor_at, entered_at, "
+        "step_at, due_at, cause) SELECT 7, k, 1, c.id, k, k, 1, now(), now(), now(), '2026-03-01 12:00+00', 'x' "
+        "FROM campaign c, generate_series(1, 1200) k"
+    )
+    assert "campaign    cart: 1,200 people due, the first since 2026-03-01 12:00:00\n" in sluice("status").out
+    (found,) = sluice("status", "--json").json["campaigns"]
+    assert (found["campaign"], found["what"], found["waiting"]) == ("cart", "people", 1200)

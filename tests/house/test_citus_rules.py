@@ -47,6 +47,10 @@ ALL_LANES = {
         "those of a batch of steps, of one bucket where there are several servers",
     ),  # fmt: skip
     "enrolment_counts": "a campaign as a whole; asked by a person",
+    **dict.fromkeys(
+        ("due_by_campaign", "causes_by_name", "outgoing_by_name"),
+        "what all campaigns are behind with; asked by a person or at most each 5 s by who reads figures",
+    ),
     "enrolments_at_gate": CLAIMED,
     "considered._SUMS": REPORT,
     "considered._WORDS": REPORT,

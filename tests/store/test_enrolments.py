@@ -8,10 +8,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from gateway.automation import launching
 from gateway.person import Item, Who, hash_of
 from gateway.reasons import Reason
-from gateway.store import enrolments
-from gateway.store.enrolments import New, Outgoing
+from gateway.store import campaigns, enrolments
+from gateway.store.enrolments import Lag, New, Outgoing
 from gateway.store.profiles import ingest
 from tests.fixtures.shop import NOW, Shop
 
@@ -125,3 +126,30 @@ async def test_refused_one_was_never_in_it(dsn: str) -> None:
     assert await enrolments.due(connection, [bucket], NOW, 10, []) == []
     assert [(one.state, one.reason) for one in await enrolments.counts(connection, 1)] == [(2, Reason.NO_CONSENT)]
     await connection.close()
+
+
+async def test_what_of_campaigns_waits_is_told_with_its_age_and_nothing_of_one_that_is_paused(shop: Shop) -> None:
+    await shop.people([ANN, ZOE])
+    kept = await shop.apply(TEXT)
+    await shop.tells(ANN, "seen")
+    await shop.tells(ZOE, "seen", at=NOW)
+    assert await enrolments.lags(shop.connection, NOW) == [
+        Lag(campaign="c", what="causes", waiting=2, since=NOW)
+    ]  # fmt: skip
+    await shop.goes_on()
+    assert await enrolments.lags(shop.connection, NOW) == []
+    due_at = NOW + timedelta(days=1)
+    later = due_at + timedelta(minutes=5)
+    assert await enrolments.lags(shop.connection, later) == [
+        Lag(campaign="c", what="people", waiting=2, since=due_at)
+    ]  # fmt: skip
+    await launching.set_state(shop.connection, "c", "paused", later)
+    assert await enrolments.lags(shop.connection, later) == []
+    run = (await campaigns.runs_of(shop.connection, kept.id))[-1].run
+    text = Outgoing(
+        bucket=1, lane=1, country=0, id=1, run=run, source="", fallback=(), numbers=(ANN, ZOE), params=((), ())
+    )
+    await enrolments.put_out(shop.connection, [text], later)
+    assert await enrolments.lags(shop.connection, later) == [
+        Lag(campaign="c", what="texts", waiting=2, since=later)
+    ]  # fmt: skip

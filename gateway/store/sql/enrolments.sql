@@ -247,3 +247,26 @@ WHERE campaign = $1::bigint AND bucket BETWEEN 0 AND 255 GROUP BY 1, 2, 3, 4 ORD
 SELECT p.id, p.country, p.language, coalesce(p.zone, e.zone) AS zone, p.external_id, p.email, p.attributes::text AS attributes
 FROM unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, id)
 JOIN profile p ON p.bucket = k.bucket AND p.id = k.id LEFT JOIN endpoint e ON e.bucket = p.bucket AND e.number = p.number;
+
+-- name: due_by_campaign
+-- Count who is due by now, and since when, by campaign.
+-- index: enrolment_due
+SELECT campaign, count(*)::bigint AS waiting, min(due_at) AS since FROM enrolment
+WHERE bucket BETWEEN 0 AND 255 AND due_at <= $1::timestamptz GROUP BY campaign;
+
+-- name: causes_by_name
+-- Count what nobody has decided about, and since when, by what it is.
+-- index: cause_profile: few rows, each for a moment
+SELECT kind, name, count(*)::bigint AS waiting, min(received_at) AS since FROM cause
+WHERE bucket BETWEEN 0 AND 255 GROUP BY kind, name ORDER BY kind, name;
+
+-- name: listening
+-- Say which campaigns have to be told of something.
+-- index: listened_pkey
+SELECT campaign FROM listened WHERE kind = $1::text AND name = $2::text ORDER BY campaign;
+
+-- name: outgoing_by_name
+-- Count texts that wait for their lanes, and since when, by the name of their runs.
+-- index: outgoing_pkey: few rows, each for a moment; run_pkey
+SELECT r.name, sum(cardinality(o.numbers))::bigint AS waiting, min(o.made_at) AS since
+FROM outgoing o JOIN run r ON r.id = o.run WHERE o.bucket BETWEEN 0 AND 255 GROUP BY r.name ORDER BY r.name;
