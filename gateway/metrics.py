@@ -389,5 +389,7 @@ def queued_of(rows: Iterable[dict[str, Any]], names: dict[int, str], now: dateti
         key = (names.get(row["lane"], str(row["lane"])), MessageClass(row["class"]).name.lower())
         messages[key] = int(row["positions"])
         age_s[key] = max(0.0, (now - row["oldest"]).total_seconds())
-    campaigns = {(one.campaign, one.what): (one.waiting, max(0.0, (now - one.since).total_seconds())) for one in lags}
+    campaigns: dict[tuple[str, str], tuple[int, float]] = {
+        (one.campaign, one.what): (one.waiting, max(0.0, (now - one.since).total_seconds())) for one in lags
+    }
     return Queued(messages, age_s, campaigns)
