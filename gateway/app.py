@@ -31,6 +31,7 @@ from gateway.automation.clicking import Clicking
 from gateway.automation.counting import Counting
 from gateway.automation.deciding import Deciding
 from gateway.automation.erasing import Erasing
+from gateway.automation.excepting import Excepting
 from gateway.automation.feeding import Feeding
 from gateway.automation.offers import Offers
 from gateway.automation.ordering import Ordering
@@ -445,6 +446,7 @@ async def open_worker(
         jobs.append(Counting(settings.reports, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Blocks(settings, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Feeding(settings, CLOCK.wall, worker.connect, worker.instance, drawn))
+        jobs.append(Excepting(CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Offers(CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Ordering(settings, CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Replying(settings, CLOCK.wall, worker.connect, worker.instance, drawn, answerers(settings)))

@@ -35,6 +35,7 @@ ORDER_PLACED, ORDER_CANCELLED, REFUNDED = "order_placed", "order_cancelled", "re
 ORDER_EVENTS = frozenset((ORDER_PLACED, ORDER_CANCELLED, REFUNDED))
 SESSION_ENDED, CLICKED, REPLIED = "session_ended", "clicked", "replied"
 COUPON_ISSUED, COUPON_REDEEMED = "coupon_issued", "coupon_redeemed"
+LATE_EXCEPTION = "late_exception"
 UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 OUR_SOURCE = "sluice"
 # Attributes that have a column of their own; the rest is in `attributes`.

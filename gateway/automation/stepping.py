@@ -81,6 +81,7 @@ from gateway.store import (
     coupons,
     enrolments,
     events,
+    excepted,
     experiments,
     happenings,
     jobs,
@@ -96,6 +97,7 @@ from gateway.store.columns import ints
 from gateway.store.conversations import Asked
 from gateway.store.coupons import Code
 from gateway.store.enrolments import ENDED, UNDER_WAY, Done, Enrolment, Move, New, Outgoing
+from gateway.store.excepted import Excepted, Hit, Made
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
@@ -126,6 +128,8 @@ PATIENCE_S = 600.0
 # Whoever talks with a person of ours is looked at so often, until that is over.
 HELD_LOOK = timedelta(minutes=15)
 RUN_LIFE = timedelta(days=1)
+# Of a text that was made longer ago no exception is late: it has its end, or nobody will tell it.
+LATE_WITHIN = timedelta(days=3)
 
 OPTED_OUT = Sought(event="opted_out")
 
@@ -553,6 +557,45 @@ class Stepping(Job):
             for campaign in wakes.get(cause.name, ())
         }
         await enrolments.wake(connection, sorted(of), now)
+        await self._excepted(connection, told, now)
+
+    async def _excepted(self, connection: Connection, told: Sequence[causes.Cause], now: datetime) -> None:
+        """Note texts that were made before an exception of theirs was told (EX-3): excepting.py finds out the rest."""
+        campaigns_of: dict[str, set[int]] = {}
+        for (campaign, _), plan in self._plans.items():
+            for name in plan.excepts:
+                campaigns_of.setdefault(name, set()).add(campaign)
+        heard = {
+            (cause.bucket, cause.profile, campaign): cause.received_at
+            for cause in told
+            if cause.kind == "event"
+            for campaign in campaigns_of.get(cause.name, ())
+        }
+        if not heard:
+            return
+        by_step: dict[tuple[int, int, int], list[Made]] = {}
+        for one in await excepted.made_lately(connection, sorted(heard), now - LATE_WITHIN):
+            by_step.setdefault((one.campaign, one.version, one.step), []).append(one)
+        found: list[Excepted] = []
+        for (campaign, version, place), some in by_step.items():
+            CURRENT.set(campaign)
+            plan = await self._plan(connection, campaign, version)
+            anchors: dict[int, dict[int, datetime | None]] = {}
+            for one in some:
+                anchors.setdefault(one.bucket, {})[one.enrolment] = None
+            least, terms = min(one.anchor_at for one in some), self._terms(plan.document, now)
+            for sought in plan.excepting(place):
+                hits = await happenings.happened(connection, anchors, sought, least, terms)
+                found += [
+                    Excepted(
+                        bucket=one.bucket, enrolment=one.enrolment, visit=one.visit, profile=one.profile,
+                        campaign=plan.document.name, name=sought.event, happened_at=hits[one.enrolment],
+                        told_at=heard[one.bucket, one.profile, campaign], planned_at=one.made_at, state=excepted.OPEN,
+                        run=one.run,
+                    )
+                    for one in some if one.enrolment in hits
+                ]  # fmt: skip
+        await excepted.add(connection, found, now)
 
     async def _dates_that_changed(self, connection: Connection, told: Sequence[causes.Cause], now: datetime) -> None:
         """Bring those whose date has changed and comes soon (TR-10)."""
@@ -605,6 +648,7 @@ class Stepping(Job):
         waits: dict[int, Outcome] = {}
         needs: list[Need] = []
         done: list[Done] = []
+        prevented: list[Excepted] = []
         texts: dict[tuple[int, int, int], list[tuple[Enrolment, Standing]]] = {}
         ready = set(at)
         for _ in range(HOPS):
@@ -633,6 +677,8 @@ class Stepping(Job):
                     self._effects.pop((one.id, standing.visits), None)
                     outcome = workflow.advance(plan, standing, facts, now, self._salt, due_of)
                     self.stepped += 1
+                    if outcome.done == Reason.EXCEPTION:
+                        prevented += prevented_of(plan, one, standing, facts, now, due_of)
                     if outcome.done is not None and place < len(plan.steps):
                         step = plan.steps[place].step
                         is_send = isinstance(step, Send | Ask) and outcome.done == workflow.DONE
@@ -688,6 +734,7 @@ class Stepping(Job):
         ]  # fmt: skip
         await enrolments.move(connection, moves, now)
         await enrolments.note(connection, done, now)
+        await excepted.add(connection, prevented, now)
         return needs
 
     async def _look_at(
@@ -702,10 +749,11 @@ class Stepping(Job):
             anchors.setdefault(one.bucket, {})[one.id] = one.anchor_at
         least = min(one.anchor_at for one, _ in some)
 
-        async def since_cause(*sought: Sought) -> set[int]:
-            found: set[int] = set()
+        async def since_cause(*sought: Sought) -> dict[int, Hit]:
+            found: dict[int, Hit] = {}
             for one in sought:
-                found |= (await happenings.happened(connection, anchors, one, least, terms)).keys()
+                hits = await happenings.happened(connection, anchors, one, least, terms)
+                found = {id_: Hit(one.event, at) for id_, at in hits.items()} | found
             return found
 
         async def fitting(asked: Sequence[tuple[Enrolment, Standing]], tree: Predicate) -> set[int]:
@@ -768,13 +816,13 @@ class Stepping(Job):
                 facts.failed = {id_: reason for id_, reason in made.items() if reason not in (0, HELD)}
                 if at.sought is not None:
                     # Nobody has subscribed who has not said so.
-                    unsaid = set(visits.values()) - made.keys() - await since_cause(at.sought)
+                    unsaid = set(visits.values()) - made.keys() - (await since_cause(at.sought)).keys()
                     facts.failed |= dict.fromkeys(unsaid, int(Reason.NO_CONSENT))
                 return facts, set(visits.values()) - made.keys() - facts.failed.keys()
         return facts, set()
 
     async def _lost(
-        self, some: Sequence[tuple[Enrolment, Standing]], since_cause: Callable[..., Awaitable[set[int]]],
+        self, some: Sequence[tuple[Enrolment, Standing]], since_cause: Callable[..., Awaitable[Mapping[int, Hit]]],
         fitting: Callable[..., Awaitable[set[int]]], consent: Predicate | None,
     ) -> dict[int, int]:  # fmt: skip
         """Say who cannot be written to any more, and why: they have opted out since, or their number is lost (WF-9)."""
@@ -783,7 +831,7 @@ class Stepping(Job):
         if opted_out:
             asked = [pair for pair in some if pair[0].id in opted_out]
             # Whoever has come back meanwhile goes on.
-            lost |= dict.fromkeys(opted_out - await fitting(asked, consent), int(Reason.STOP))
+            lost |= dict.fromkeys(opted_out.keys() - await fitting(asked, consent), int(Reason.STOP))
         return lost
 
     async def _held(
@@ -1100,6 +1148,25 @@ def groups_of(found: Sequence[tuple[int, int]], most: int) -> list[list[int]]:
     return groups
 
 
+def prevented_of(
+    plan: Plan, one: Enrolment, standing: Standing, facts: workflow.Facts, now: datetime, due: workflow.Due
+) -> list[Excepted]:  # fmt: skip
+    """Say which text an exception has prevented: the one that somebody would have come to next (EX-5), if any."""
+    hits = facts.barred if one.id in facts.barred else facts.skipped
+    place = standing.step if standing.visits else 0
+    if not isinstance(hits, Mapping) or one.id not in hits or not plan.leads_to_a_text(place):
+        return []
+    until = standing.until_at if standing.visits else workflow.reach(plan, 0, standing, standing.step_at, due)
+    hit: Hit = hits[one.id]
+    return [
+        Excepted(
+            bucket=one.bucket, enrolment=one.id, visit=max(1, standing.visits), profile=one.profile,
+            campaign=plan.document.name, name=hit.name, happened_at=hit.at, told_at=hit.at,
+            planned_at=max(until or now, now),
+        )
+    ]  # fmt: skip
+
+
 def standing_of(one: Enrolment) -> Standing:
     """Say where somebody is, as the plan asks."""
     return Standing(
@@ -1147,7 +1214,7 @@ def gate_of(
     expires = (step.expires if isinstance(step, Send) else None) or document.expires
     return msgspec.structs.replace(
         gate, caps=caps, windows=windows, campaign=campaign,
-        exceptions=(*plan.exceptions, *plan.bars, *plan.steps[place].exceptions), goal=goal,
+        exceptions=plan.excepting(place), goal=goal,
         expires_s=seconds_of(expires),
     )  # fmt: skip
 

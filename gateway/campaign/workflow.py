@@ -129,6 +129,31 @@ class Plan(Struct, frozen=True, kw_only=True):
             found |= {one.event for one in (*at.exceptions, *([at.sought] if at.sought else ()))}
         return found | ({self.trigger.event} if self.trigger else set())
 
+    @property
+    def excepts(self) -> set[str]:
+        """Names of events that are exceptions of anything here."""
+        return {one.event for one in (*self.exceptions, *self.bars)} | {
+            one.event for at in self.steps for one in at.exceptions
+        }
+
+    def excepting(self, place: int) -> tuple[Sought, ...]:
+        """Name what must not have happened when a text of a step leaves."""
+        return (*self.exceptions, *self.bars, *(self.steps[place].exceptions if place < len(self.steps) else ()))
+
+    def leads_to_a_text(self, place: int) -> bool:
+        """Say whether somebody at a step may come to one that sends, or is at one."""
+        seen: set[int] = set()
+        ahead = [place]
+        while ahead:
+            here = ahead.pop()
+            if here in seen or here >= len(self.steps):
+                continue
+            seen.add(here)
+            if isinstance(self.steps[here].step, Send | Ask):
+                return True
+            ahead += places_after(self.steps[here])
+        return False
+
     def sends(self) -> list[tuple[int, Send | Ask]]:
         """Name the steps that send, with their places."""
         return [(place, at.step) for place, at in enumerate(self.steps) if isinstance(at.step, Send | Ask)]

@@ -184,16 +184,18 @@ def campaigns(ask: Ask) -> None:
 @report.command()
 @_asking
 @click.argument("name")
-@click.option("--by", type=click.Choice(["day", "run", "variant", "audience"]), help="A line each.")
+@click.option("--by", type=click.Choice(["day", "run", "variant", "audience", "exception"]), help="A line each.")
 def campaign(ask: Ask, name: str, by: str | None) -> None:
     """One campaign: its goal first, then how it came there, and what it cost."""
 
     async def work(connection: postgres.Connection, refreshed: str) -> list[Table]:
         facts = await reports.ask(connection, "report_run_facts", name)
         lines = await reports.rows(connection, "report_campaign", campaign=name)
-        if not facts and not lines:
+        if not facts and not lines and await stored.named(connection, name) is None:
             raise Refused(f"campaign: expected the name of one that was sent, found {plain(name)!r}")
         currency = await _currency(connection, ask)
+        if by == "exception":
+            return [await _exceptions(connection, ask, name, refreshed)]
         if by is not None:
             return [await _by(connection, ask, name, by, currency, refreshed)]
         row: dict[str, Any] = dict(lines[0]) if lines else {"campaign": name}
@@ -205,6 +207,7 @@ def campaign(ask: Ask, name: str, by: str | None) -> None:
             _way_table(row),
             _rate_table(row),
             await _unsent(connection, ask, name, facts, currency, row, bills),
+            await _exceptions(connection, ask, name, ""),
             await _opt_outs(connection, ask, name),
             await _rules(connection, ask, name, currency),
             *await _lifts(connection, ask, name, row),
@@ -216,6 +219,9 @@ def campaign(ask: Ask, name: str, by: str | None) -> None:
             way = next(table for table in tables if table.name == "way")
             return _plots.funnel(f"Campaign {name}", [(str(row["step"]), float(row["count"])) for row in way.rows])
         [table] = tables
+        if by == "exception":
+            prevented = [float(row["prevented"]) for row in table.rows]
+            return _plots.bars(f"Campaign {name}", [str(row[by]) for row in table.rows], prevented, "prevented", by)
         places = [str(row[by]) for row in table.rows]
         lines = [
             _plots.Line(name=title, values=[float(row.get(column) or 0) for row in table.rows])
@@ -371,6 +377,24 @@ async def _unsent(
         rows=rows,
         notes=notes,
         currency=ask.settings.costs.currency or currency,
+    )
+
+
+async def _exceptions(connection: postgres.Connection, ask: Ask, name: str, refreshed: str) -> Table:
+    """What was prevented, and what came too late for that (EX-3, EX-5)."""
+    return Table(
+        name="exceptions",
+        title="What happened before a text left, or soon after",
+        columns=[
+            Column(name="exception", title="exception", kind="text"),
+            Column(name="prevented", title="prevented"),
+            Column(name="lead_s", title="so long before, in the middle", kind="seconds"),
+            Column(name="late", title="too late"),
+            Column(name="cancelled", title="taken back"),
+            Column(name="refused", title="not taken back"),
+        ],
+        rows=await reports.ask(connection, "report_exceptions", name, ask.since, ask.until, ask.settings.reports.zone),
+        notes=[refreshed] if refreshed else [],
     )
 
 

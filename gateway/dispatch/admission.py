@@ -27,8 +27,9 @@ from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
 from gateway.gate import Gate, gate_of
 from gateway.message import MessageClass, Policy
-from gateway.store import admission, audit, considered, happenings, postgres, queue
+from gateway.store import admission, audit, considered, excepted, happenings, postgres, queue
 from gateway.store.audiences import Terms
+from gateway.store.excepted import Hit
 from gateway.store.runs import Run
 from gateway.store.stops import EVERYTHING, PROMOTIONAL, scope_of
 
@@ -151,7 +152,7 @@ class Admission:
         suppressed = asked.batches[0].suppressed
         await learn(connection, questions, rules_of, rules, now, run.created_at, asked.sender, suppressed)
         if rules_of.gate.campaign:
-            await learn_enrolled(connection, questions, asked.batches, rules_of, now)
+            await learn_enrolled(connection, questions, asked.batches, rules_of, run, now)
         keys = questions.keys()
         if any(zone and zone not in self._zone_names for _, zone, _ in keys):
             self._zone_names = dict(await admission.zone_names(connection))
@@ -237,19 +238,26 @@ async def learn(
 
 
 async def learn_enrolled(
-    connection: postgres.Connection, questions: Questions, batches: Sequence[Batch], rules_of: RunRules, now: datetime
-) -> None:
+    connection: postgres.Connection, questions: Questions, batches: Sequence[Batch], rules_of: RunRules, run: Run,
+    now: datetime,
+) -> None:  # fmt: skip
     """Ask of people of a campaign whether they are still under way: what was committed before this counts (EX-2).
 
-    Their chunks name the enrolment of each in the last column.
+    Their chunks name the enrolment of each in the last column. What an exception prevents is noted (EX-5).
     """
     enrolled = {batch.number(pos): _enrolment_of(batch, pos) for batch in batches for pos in range(batch.n)}
     gate = rules_of.gate
     terms = Terms(now=now, zone=rules_of.days_zone, salt=await considered.salt(connection))
     made_since = now - timedelta(seconds=gate.expires_s) if gate.expires_s else LONG_AGO
-    refused = await happenings.refused(connection, enrolled, gate.exceptions, gate.goal, LONG_AGO, made_since, terms)
+    hits: dict[int, Hit] = {}
+    refused = await happenings.refused(
+        connection, enrolled, gate.exceptions, gate.goal, LONG_AGO, made_since, terms, hits
+    )
     if refused:
         questions.refuse(refused)
+    if hits:
+        told = {(number, *enrolled[number]): hit for number, hit in hits.items()}
+        await excepted.refused_at_gate(connection, run.id, run.name, told, now)
 
 
 async def learn_consent(connection: postgres.Connection, questions: Questions, gate: Gate) -> None:

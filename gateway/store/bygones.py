@@ -1,6 +1,6 @@
 """What campaigns leave behind, and what of it stays: what is over goes, unless somebody could enter once more for it.
 
-    enrolment that ended long ago ─► gone, with its steps
+    enrolment that ended long ago ─► gone, with its steps and what exceptions did to its texts
         of a silence (TR-6)                                 stays for ever without what its cause said: the same last
                                                             order brings nobody twice, however long they buy nothing
         that was in it, and enters once, or once for a key  stays so, too (TR-4)
@@ -90,6 +90,7 @@ async def forget_enrolments(
             changed += _rows(await connection.execute(query("empty_enrolments"), bucket, less))
         if gone or less:
             changed += _rows(await connection.execute(query("drop_old_step_runs"), bucket, gone + less))
+            changed += _rows(await connection.execute(query("drop_old_excepted"), bucket, gone + less))
     return Looked(behind=rows[-1]["id"] if len(rows) == LOOKED_AT else None, rows=changed)
 
 

@@ -18,6 +18,7 @@ from gateway.reasons import Reason
 from gateway.store import audiences
 from gateway.store.audiences import Terms
 from gateway.store.columns import ints
+from gateway.store.excepted import Hit
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
@@ -142,11 +143,14 @@ async def refused(
     least: datetime,
     made_since: datetime,
     terms: Terms,
+    hits: dict[int, Hit] | None = None,
 ) -> dict[int, int]:
     """Say of some numbers, each with enrolment and visit, which must not be written to any more, and why (EX-2, GL-7).
 
     An enrolment lives with the number of its person: one that is not there is of somebody who has another number now,
     or none. A text that was made before `made_since` is too old (TH-6).
+
+    hits  by number, which exception it was: put in (EX-5)
     """
     of: dict[int, dict[int, datetime | None]] = {}
     for number, (id_, _) in enrolled.items():
@@ -165,10 +169,14 @@ async def refused(
             reasons[id_] = int(Refusal.EXPIRED)
         else:
             reasons[id_] = row["reason"]
+    by_id: dict[int, Hit] = {}
     for sought in exceptions:
         found = await happened(connection, of, sought, least, terms)
         reasons |= dict.fromkeys(found, int(Reason.EXCEPTION))
+        by_id = {id_: Hit(sought.event, at) for id_, at in found.items()} | by_id
     if goal is not None:
         found = await happened(connection, of, goal, least, terms)
         reasons |= {id_: int(Reason.GOAL_MET) for id_ in found if reasons.get(id_) != Reason.EXCEPTION}
+    if hits is not None:
+        hits |= {number: by_id[id_] for number, (id_, _) in enrolled.items() if id_ in by_id}
     return {number: reasons[id_] for number, (id_, _) in enrolled.items() if reasons[id_]}

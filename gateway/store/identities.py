@@ -39,6 +39,7 @@ MOVED = {
     "cause": ("move_causes", "drop_causes"),
     "enrolment": ("move_enrolments_of", "drop_enrolments"),
     "step_run": ("move_step_runs", "drop_step_runs"),
+    "excepted": ("move_excepted", "drop_excepted"),
     # Reckoned anew of the person who they are now, by the note that moves.
     "touch": ("", "drop_touch"),
     "attribution": ("", "drop_attribution"),
@@ -46,7 +47,7 @@ MOVED = {
     "report_due": ("move_report_due", "drop_report_due"),
 }
 # Rows with an id of their own, which stay where they are when two persons of one bucket become one.
-RENAMED = {"enrolment": "rename_enrolments", "step_run": "rename_step_runs"}
+RENAMED = {"enrolment": "rename_enrolments", "step_run": "rename_step_runs", "excepted": "rename_excepted"}
 MOST_ATTRIBUTES = 1000
 _NEVER = (0, 0, None)
 Place: TypeAlias = tuple[int, int]

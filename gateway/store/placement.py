@@ -124,6 +124,7 @@ PLACES: dict[str, Place] = {
     "cause": BY_BUCKET,
     "enrolment": BY_BUCKET,
     "step_run": BY_BUCKET,
+    "excepted": BY_BUCKET,
     "outgoing": BY_BUCKET,
     "outgoing_taken": BY_LANE,
     "campaign": LOCAL,

@@ -36,6 +36,7 @@ VIEWS: Mapping[str, tuple[str, ...]] = {
     "report_parts_day": ("day", "carrier", "country", "campaign", "state"),
     "report_refusal_day": ("campaign", "day", "status"),
     "report_messages_week": ("messages",),
+    "report_exception": ("campaign", "exception"),
 }
 
 

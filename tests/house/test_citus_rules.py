@@ -43,6 +43,8 @@ ALL_LANES = {
             "persons_of_texts",
             "drop_outgoing",
             "with_persons",
+            "texts_made_lately",
+            "add_excepted",
         ),
         "those of a batch of steps, of one bucket where there are several servers",
     ),  # fmt: skip
@@ -52,6 +54,12 @@ ALL_LANES = {
         "what all campaigns are behind with; asked by a person or at most each 5 s by who reads figures",
     ),
     "enrolments_at_gate": CLAIMED,
+    "prevented_at_gate": CLAIMED,
+    **dict.fromkeys(
+        ("has_excepted", "open_excepted", "ends_of_texts", "end_excepted", "forget_excepted"),
+        "once a round of a job: texts that were made before an exception was told, whoever they are for",
+    ),
+    "report_exceptions": REPORT,
     "considered._SUMS": REPORT,
     "considered._WORDS": REPORT,
     "message_states": REPORT,
@@ -203,6 +211,7 @@ ALLOWED = {
             "move_causes",
             "move_enrolments_of",
             "move_step_runs",
+            "move_excepted",
             "keys_of_both",
         )
     },

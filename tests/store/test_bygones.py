@@ -56,10 +56,16 @@ async def test_who_was_in_a_campaign_goes_with_its_steps_and_who_is_under_way_st
         await shop.tells(number, "cart")
     await shop.goes_on(DAY)
     assert await count(shop, "step_run") == 4
-    assert await forget(shop, NOW + 2 * DAY) == 8, "two were in it, with two steps each; one was refused, twice"
+    met = (
+        "INSERT INTO excepted SELECT bucket, 1, 0, 0, 1, 0, id, profile, 0, 0, $1, $1, $1, $1, 'c', 'e' FROM enrolment "
+    )
+    await shop.connection.execute(f"{met} WHERE state = 1 AND number = $2", NOW, ANN)
+    assert await forget(shop, NOW + 2 * DAY) == 9, (
+        "two were in it, with two steps each, one text met; one refused, twice"
+    )
     assert await shop.standing("quick") == []
     assert [one[0] for one in await shop.standing("slow")] == [ANN, BOB]
-    assert await count(shop, "step_run") == 0
+    assert await count(shop, "step_run") == await count(shop, "excepted") == 0
     await shop.tells(ANN, "cart")
     await shop.goes_on(DAY)
     assert await forget(shop, NOW + 2 * DAY) == 0, "what ended since"

@@ -27,6 +27,11 @@ UPDATE enrolment SET context = '{}' WHERE bucket = $1::int AND id = ANY($2::bigi
 -- index: step_run_pkey
 DELETE FROM step_run WHERE bucket = $1::int AND enrolment = ANY($2::bigint[]);
 
+-- name: drop_old_excepted
+-- Drop what exceptions did to texts of enrolments.
+-- index: excepted_pkey
+DELETE FROM excepted WHERE bucket = $1::int AND enrolment = ANY($2::bigint[]);
+
 -- name: forget_ticks
 -- Drop occurrences of before a moment that have a newer one of their campaign.
 -- index: none: a table of a few thousand rows; campaign_tick_at

@@ -249,6 +249,32 @@ WHERE e.bucket = $1::int AND e.profile = $3::bigint AND p.bucket = $1::int AND p
 -- Let what campaigns did for one person be what they did for another of the same bucket.
 -- index: step_run_profile
 UPDATE step_run SET profile = $2::bigint WHERE bucket = $1::int AND profile = $3::bigint;
+
+-- name: move_excepted
+-- Let what exceptions did to texts for one person be that of another, or of the same one elsewhere.
+-- index: excepted_profile; excepted_pkey, as the arbiter
+INSERT INTO excepted (bucket, visit, lane, pos, state, cancel, enrolment, profile, run, chunk, happened_at, told_at, planned_at,
+                      found_at, campaign, name)
+SELECT $1::int, x.visit, x.lane, x.pos, x.state, x.cancel, x.enrolment, $2::bigint, x.run, x.chunk, x.happened_at, x.told_at,
+       x.planned_at, x.found_at, x.campaign, x.name
+FROM excepted x WHERE x.bucket = $3::int AND x.profile = $4::bigint
+ON CONFLICT (bucket, enrolment, visit) DO NOTHING;
+
+-- name: drop_excepted
+-- Drop what exceptions did to texts for a person.
+-- index: excepted_profile
+DELETE FROM excepted WHERE bucket = $1::int AND profile = $2::bigint;
+
+-- name: erase_excepted
+-- Drop what exceptions did to texts for erased persons.
+-- index: excepted_profile
+DELETE FROM excepted WHERE bucket = $1::int AND profile = ANY($2::bigint[]);
+
+-- name: rename_excepted
+-- Let what exceptions did to texts for one person be that of another of the same bucket.
+-- index: excepted_profile
+UPDATE excepted SET profile = $2::bigint WHERE bucket = $1::int AND profile = $3::bigint;
+
 -- name: move_report_due
 -- Have what reports say of a person reckoned anew, since another has become the same one, or they moved.
 -- index: report_due_pkey, as the arbiter

@@ -25,6 +25,19 @@ FROM (
 ) f
 WHERE (f.at AT TIME ZONE $4::text)::date BETWEEN $2::date AND $3::date GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2 DESC;
 
+-- name: report_exceptions
+-- Count the texts of a campaign ($1) that exceptions met on some days in a zone ($4), as report_exception does of all days.
+-- index: excepted_campaign
+SELECT name AS exception, count(*) FILTER (WHERE state = 1)::bigint AS prevented,
+       (percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM planned_at - happened_at)::float8)
+           FILTER (WHERE state = 1))::float8 AS lead_s,
+       count(*) FILTER (WHERE state = 2)::bigint AS late,
+       count(*) FILTER (WHERE state = 2 AND cancel = 2)::bigint AS cancelled,
+       count(*) FILTER (WHERE state = 2 AND cancel = 3)::bigint AS refused
+FROM excepted
+WHERE campaign = $1::text AND state > 0 AND (found_at AT TIME ZONE $4::text)::date BETWEEN $2::date AND $3::date
+GROUP BY name ORDER BY name;
+
 -- name: report_conversations
 -- Count by inbox the conversations that began on some days in a zone ($3), those that were answered and how fast, and whoever of
 -- all of them waits for an answer now.
