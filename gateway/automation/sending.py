@@ -3,7 +3,7 @@
     outgoing (people's side, with the step) ─► outgoing_taken + chunk, one transaction of the lane ─► outgoing is gone
                                                                                                   ─► taken is forgotten
 
-What goes the same way, of one run to one country from one sender, is one chunk.
+What goes the same way, of one run to one country from one sender, is one chunk; two texts to one number are not.
 Not here: which way it goes, decided with the step (stepping.py).
 """
 
@@ -69,12 +69,20 @@ async def forget(connection: Connection, lanes: Sequence[int], now: datetime) ->
 
 
 def _chunks(some: Sequence[Outgoing]) -> list[list[Outgoing]]:
-    found: list[list[Outgoing]] = [[]]
-    size = 0
+    """Part texts into chunks in which no number is twice: the gate asks, and keeps places, by the number (EX-2)."""
+    found: list[tuple[list[Outgoing], set[int]]] = []
     for one in some:
-        if size and size + len(one.numbers) > runs.CHUNK_POSITIONS:
-            found.append([])
-            size = 0
-        found[-1].append(one)
-        size += len(one.numbers)
-    return found
+        place = next(
+            (
+                part
+                for part in found
+                if len(part[1]) + len(one.numbers) <= runs.CHUNK_POSITIONS and part[1].isdisjoint(one.numbers)
+            ),
+            None,
+        )
+        if place is None:
+            place = ([], set())
+            found.append(place)
+        place[0].append(one)
+        place[1].update(one.numbers)
+    return [part for part, _ in found]

@@ -17,6 +17,7 @@ Not here: the gate, which asks everything again (dispatch/admission.py).
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime, timedelta
@@ -1002,7 +1003,9 @@ class Stepping(Job):
             codes = {(one.enrolment, one.visit): self._codes.get((one.enrolment, one.visit)) for one in recipients}
             rows, reasons = await composer.rows(connection, sends.run.id, recipients, persons, codes, now, self._secret)
             missing |= {(one.id, standing.visits): int(Reason.NO_NUMBER) for one, standing in some if not recipients}
-            ways: dict[Any, tuple[list[int], list[list[str | None]]]] = {}
+            # Two texts to one number go apart, as the gate wants them (sending.py).
+            ways: dict[tuple[Any, int], tuple[list[int], list[list[str | None]]]] = {}
+            texts_to: Counter[int] = Counter()
             under_way: set[tuple[int, int]] = set()
             for one, row, reason in zip(recipients, rows, reasons, strict=True):
                 cell = sends.route.cell_of(one.number)
@@ -1011,7 +1014,8 @@ class Stepping(Job):
                 else:
                     self._reserved.pop((one.enrolment, one.visit), None)
                     under_way.add((one.enrolment, one.visit))
-                    numbers, params = ways.setdefault(cell, ([], []))
+                    numbers, params = ways.setdefault((cell, texts_to[one.number]), ([], []))
+                    texts_to[one.number] += 1
                     numbers.append(one.number)
                     params.append(row)
             # Of several people of ours one is enough.
@@ -1023,7 +1027,7 @@ class Stepping(Job):
                         bucket=some[0][0].bucket, lane=cell.lane, country=cell.country, id=next(ids), run=sends.run.id,
                         source=cell.source, fallback=cell.fallback, numbers=numbers, params=params,
                     )
-                    for cell, (numbers, params) in ways.items()
+                    for (cell, _), (numbers, params) in ways.items()
                 ],
                 now,
             )  # fmt: skip

@@ -55,3 +55,19 @@ async def test_text_that_is_in_its_lane_is_not_queued_again(shop: Shop, monkeypa
     await sending.move(shop.connection, 0, 255, shop.now)
     assert len(await shop.texts()) == 1
     assert await shop.connection.fetchval("SELECT count(*) FROM outgoing") == 0
+
+
+async def test_two_texts_to_one_number_are_in_chunks_of_their_own(shop: Shop) -> None:
+    """The gate asks by the number: of two in one chunk it would ask for one (EX-2)."""
+    numbers = range(447700900000, 447700900003)
+    await shop.people(numbers)
+    await shop.apply(TEXT.replace("[trigger]", '[trigger]\nkey = "n"'))
+    for number in numbers:
+        for n in range(2):
+            await shop.tells(number, "seen", {"n": n})
+    await shop.goes_on(timedelta(seconds=1))
+    await shop.tells(numbers[1], "seen", {"n": 7})
+    await shop.goes_on(timedelta(seconds=1))
+    chunks = [row["msisdn"] for row in await shop.connection.fetch("SELECT msisdn FROM chunk_payload")]
+    assert sum(map(len, chunks)) == 7 and len(chunks) == 3
+    assert [chunk for chunk in chunks if len(set(chunk)) < len(chunk)] == []
