@@ -10,6 +10,7 @@ Not played: claiming, the gate but for STOPs, SMPP: tests of the worker and benc
 what becomes of a text. Not here: who does what (world.py), what is true (truth.py).
 """
 
+import asyncio
 import random
 import time
 from collections import Counter
@@ -50,7 +51,7 @@ from gateway.config import CarrierSettings, DatabaseSettings, Settings
 from gateway.dispatch.route import plan_of, table_of
 from gateway.goal import Goal
 from gateway.keywords import words
-from gateway.person import Item
+from gateway.person import Item, hash_of
 from gateway.reasons import Reason
 from gateway.reporting import ReportSettings
 from gateway.store import consents, conversions, feeds, ledger, months, postgres, profiles, reports, runs, stops
@@ -144,15 +145,20 @@ class Shop:
             currency=CURRENCY, staff_numbers=tuple(f"+{world.customers[one].number}" for one in sorted(world.staff))
         )
         table = table_of(settings)
+        # The second caller who tells of persons.
+        self.beside: Connection | None = None
 
         async def connect() -> Connection:
-            return connection
+            return await postgres.connect(settings.database.dsn, statement_timeout_s=600, allow_fsync_off=True)
 
+        self._connect = connect
         self.stepping = Stepping(
             settings, lambda: self.now, connect, "replay", random.Random(seed + 1),
             lambda lanes, class_, sender, at, living: plan_of(table, lanes, class_, sender, at, living),
             random.Random(seed + 2),
         )  # fmt: skip
+        # As where the loop of jobs turns it: with hands of its own beside this connection.
+        self.stepping._connection = connection
 
     async def open(self) -> None:
         """Begin: a worker that has the job, a carrier, and nothing counted yet."""
@@ -211,12 +217,26 @@ class Shop:
             self.took_since("ledger", begun)
 
     async def tell(self, items: Sequence[Item]) -> None:
-        """Tell what happened, as of now."""
+        """Tell what happened, as of now: by two callers, each of them of its own persons."""
+        of: tuple[list[Item], list[Item]] = ([], [])
+        for item in items:
+            of[hash_of(item.who.phone or 0) & 1].append(item)
+        if self.beside is None:
+            self.beside = await self._connect()
+        await asyncio.gather(self._tell(self.connection, of[0]), self._tell(self.beside, of[1]))
+
+    async def _tell(self, connection: Connection, items: Sequence[Item]) -> None:
         for at in range(0, len(items), BATCH):
             done = await profiles.ingest(
-                self.connection, items[at : at + BATCH], self.now, self.chance, self.kinds, is_alone=True
+                connection, items[at : at + BATCH], self.now, self.chance, self.kinds, is_alone=True
             )
             self.counts["events"] += done.events
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.stepping.close()
+        if self.beside is not None:
+            await postgres.close(self.beside)
 
     async def go_on(self) -> None:
         """Carry campaigns out as far as they have come by now."""
@@ -324,8 +344,8 @@ class Shop:
 async def play(dsn: str, world: World, seed: int, say: Callable[[str], None] = lambda line: None) -> Played:
     """Play a world to its end, over a database that has its schema and nothing else."""
     connection = await postgres.connect(dsn, statement_timeout_s=600, allow_fsync_off=True)
+    shop = Shop(connection, settings_of(dsn), world, seed)
     try:
-        shop = Shop(connection, settings_of(dsn), world, seed)
         await shop.open()
         await shop.launch_all()
         begun = time.perf_counter()
@@ -341,7 +361,7 @@ async def play(dsn: str, world: World, seed: int, say: Callable[[str], None] = l
         shop.took_since("compared", counted)
         return Played(figures=figures, counts=dict(shop.counts), took=dict(shop.took))
     finally:
-        await postgres.close(connection)
+        await shop.close()
 
 
 # -- the reports, held to the truth ------------------------------------------------------------------------------------

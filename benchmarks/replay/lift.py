@@ -98,13 +98,13 @@ async def measure(
 ) -> list[Ran]:
     """Run so many weeks over a database that has its schema and nothing else."""
     connection = await postgres.connect(dsn, statement_timeout_s=600, allow_fsync_off=True)
+    world = World(customers, 0, seed, staff=0)
+    shop = Shop(connection, settings_of(dsn), world, seed)
     try:
         chance = random.Random(seed)
-        world = World(customers, 0, seed, staff=0)
         numbers = [one.number for one in world.customers]
         # Some buy often and some hardly ever; a text moves some, and others not at all.
         traits = [(chance.betavariate(2, 14), max(0.0, chance.gauss(0.05, 0.04))) for _ in numbers]
-        shop = Shop(connection, settings_of(dsn), world, seed)
         await shop.open()
         await months.ensure(connection, "person_event", [START])
         await shop.tell([
@@ -128,7 +128,7 @@ async def measure(
                 say(f"run {run}: {covered} of {len(found)} covered, {time.perf_counter() - begun:.1f} s each")
         return found
     finally:
-        await postgres.close(connection)
+        await shop.close()
 
 
 async def _week(

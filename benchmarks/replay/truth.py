@@ -68,7 +68,7 @@ def _daily(text: Text) -> tuple[Any, ...]:
 def _count(cells: Cells, one: Customer, of: Callable[[Text], tuple[Any, ...]]) -> None:
     people: dict[tuple[Any, ...], set[str]] = defaultdict(set)
     unsure: set[tuple[Any, ...]] = set()
-    cases: dict[int, list[Text]] = defaultdict(list)
+    cases: list[Text] = []
     for text in one.texts:
         cell = cells[of(text)]
         if text.status < 0:
@@ -90,9 +90,9 @@ def _count(cells: Cells, one: Customer, of: Callable[[Text], tuple[Any, ...]]) -
             told.add("delivered_endpoints")
             if text.campaign in LINKED:
                 told.add("link_endpoints")
-            if not any(other.delivered_at is not None for other in cases[text.run]):
-                cell["delivered_cases"] += 1
-        cases[text.run].append(text)
+            # These campaigns have one text: each is an enrolment of its own, and a case.
+            cell["delivered_cases"] += 1
+        cases.append(text)
         if text.clicks:
             told.add("clicked_endpoints")
         if text.unsure:
@@ -104,14 +104,8 @@ def _count(cells: Cells, one: Customer, of: Callable[[Text], tuple[Any, ...]]) -
     for key, told in people.items():
         cells[key].update(told)
         cells[key]["unsure_endpoints"] += key in unsure and "clicked_endpoints" not in told
-    for texts in cases.values():
-        hits = [
-            (order.at, text.at, text) for order in one.orders for text in texts
-            if text.at <= order.at < text.at + WINDOW
-        ]  # fmt: skip
-        if hits:
-            first = min(hit[0] for hit in hits)
-            cells[of(max((hit for hit in hits if hit[0] == first), key=lambda hit: hit[1])[2])]["converted"] += 1
+    for text in cases:
+        cells[of(text)]["converted"] += any(text.at <= order.at < text.at + WINDOW for order in one.orders)
     sent = [text for text in one.texts if text.status == 0]
     for order in one.orders:
         found = owed(order, sent)

@@ -193,7 +193,14 @@ class World:
     def waiting_in_vain(self, campaign: str) -> int:
         """Count those whose text is not due yet and never will be: they have bought already."""
         of = [one for some in self._waiting for one in some if one[0] == campaign]
-        return sum(self.customers[index].bought_within(at, self.look_at) for _, index, at in of)
+        return sum(self._is_prevented(index, at) for _, index, at in of)
+
+    def _is_prevented(self, index: int, since: int) -> bool:
+        """Say whether they have bought since, and were not let go before because of a STOP."""
+        one = self.customers[index]
+        # Both are known at looks alone; what is bought counts first.
+        until = self.look_at if one.stopped_at is None else self.time_of(self._look_of(one.stopped_at))
+        return one.bought_within(since, min(until, self.look_at))
 
     # -- what customers do ---------------------------------------------------------------------------------------------
 
@@ -222,9 +229,9 @@ class World:
             place = min(max(look, self._look_of(due)), self.days + 1)
             self._waiting[place].append((campaign, index, at))
         for campaign, index, at in self._waiting[look]:
-            if self.customers[index].bought_within(at, self.look_at):
+            if self._is_prevented(index, at):
                 self.prevented[campaign] += 1
-            else:
+            elif self.customers[index].may_be_written_to:
                 self.expected[campaign, index] += 1
         self._waiting[look] = []
         tick = self.look_at - self.look_at % DAY + TICK
