@@ -352,9 +352,9 @@ def main() -> None:
         os.makedirs(folder, exist_ok=True)
         os.chmod(folder, 0o755)
         if options.trigger:
-            found = asyncio.run(measure_trigger(folder, 100_000, options.events_per_s, options.seconds))
+            found = app.run(measure_trigger(folder, 100_000, options.events_per_s, options.seconds))
         else:
-            found = asyncio.run(measure_steps(folder, options.people, options.per_s, options.seconds, options.drained))
+            found = app.run(measure_steps(folder, options.people, options.per_s, options.seconds, options.drained))
     print(json.dumps({**found, "load": os.getloadavg()}))
 
 

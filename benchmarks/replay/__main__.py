@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.replay import engine, lift
 from benchmarks.replay.world import World
+from gateway import app
 from gateway.store import postgres
 from gateway.store.embedded import Embedded
 from gateway.store.migrate import migrate
@@ -58,7 +59,7 @@ def lifts(customers: int, times: int, seed: int) -> int:
     """Run experiments and say how often the interval holds the truth; -> the exit code."""
     begun = time.perf_counter()
     with database() as dsn:
-        found = asyncio.run(lift.measure(dsn, customers, times, seed, say))
+        found = app.run(lift.measure(dsn, customers, times, seed, say))
     bad = 0
     for name, covered, widths, truths in (
         ("conversions", [one.is_covered for one in found], [one.high - one.low for one in found],
@@ -82,7 +83,7 @@ def replay(customers: int, days: int, seed: int) -> int:
     begun = time.perf_counter()
     world = World(customers, days, seed)
     with database() as dsn:
-        played = asyncio.run(engine.play(dsn, world, seed, say))
+        played = app.run(engine.play(dsn, world, seed, say))
     width = max(len(one.name) for one in played.figures)
     for one in played.figures:
         print(f"{'   ' if one.is_equal else '!! '}{one.name:<{width}}  {_said(one.true):>24}  {_said(one.told):>24}")
