@@ -99,7 +99,9 @@ class Dispatcher:
         self._wake = Rest()
         self._urgent_at = 0.0
         self._is_new = True
-        self._owed: list[tuple[int, int, int]] = []
+        # (chunk, epoch, positions that left) of which nothing more leaves from here: the flush that writes their last
+        # answers gives them back, or nobody would look for those answers if we died before it (settlement.py).
+        self.returning: list[tuple[int, int, int]] = []
         # Of each batch: positions of which nothing was accepted, and the segments of them all.
         self._requeued: dict[Batch, tuple[list[int], int]] = {}
         self.gives_back = False
@@ -124,7 +126,7 @@ class Dispatcher:
             try:
                 wanted, last_class = self._wanted()
                 self._carrier.limits.roll(self._clock.wall())
-                if self._owed or self._requeued or (self.gives_back and not self._carrier.is_up):
+                if self._requeued or (self.gives_back and not self._carrier.is_up):
                     await self.give_back()
                 self.gives_back = self.gives_back and not self._carrier.is_up
                 if self._carrier.backlog.closed(self._clock.monotonic()):
@@ -315,7 +317,7 @@ class Dispatcher:
     async def _shut(self) -> None:
         """Take back what was in hand when its window closed: claimed again, it meets the gate again (QH-6).
 
-        What is cancelled ends instead, in the flush that writes its last answer down (settlement.py).
+        What is cancelled ends instead; both in the flush that writes the last answers down (settlement.py).
         """
         carrier = self._carrier
         closed = carrier.backlog.closed(self._clock.monotonic())
@@ -327,13 +329,12 @@ class Dispatcher:
                 if batch.run in self.cancelled:
                     self._ending.add(batch.chunk_id)
                 else:
-                    self._owed.append((batch.chunk_id, batch.epoch, batch.next_rank))
+                    self.returning.append((batch.chunk_id, batch.epoch, batch.next_rank))
                 carrier.backlog.drop(batch.chunk_id)
-        await self._give_owed()
 
     async def _disown(self, connection: postgres.Connection) -> None:
         in_hand = [batch.chunk_id for batch in self._carrier.backlog.batches() if not batch.dropped]
-        in_hand += [chunk_id for chunk_id, _, _ in self._owed]
+        in_hand += [chunk_id for chunk_id, _, _ in self.returning]
         in_hand += self._ending
         if given_back := await queue.disown(connection, self._carrier.lane, self._instance, in_hand):
             log.warning("= lane %d: %d chunks of a claim without an answer go back", self._carrier.lane, given_back)
@@ -442,8 +443,7 @@ class Dispatcher:
     async def give_back(self) -> None:
         """Give back what was claimed and did not leave while the carrier is down, so that another lane may have it.
 
-        First nothing more of it can leave from here, then others may take it: what is owed is given back in the end,
-        whatever Postgres says to the first try.
+        First nothing more of it can leave from here, then what came of it is written, then others may take it.
         """
         carrier = self._carrier
         if not carrier.is_up and not carrier.in_flight:
@@ -451,17 +451,8 @@ class Dispatcher:
         await self._requeue()
         for batch in carrier.backlog.batches():
             if not (batch.dropped or batch.in_flight or batch.is_finished):
-                self._owed.append((batch.chunk_id, batch.epoch, batch.next_rank))
+                self.returning.append((batch.chunk_id, batch.epoch, batch.next_rank))
                 carrier.backlog.drop(batch.chunk_id)
-        await self._give_owed()
-
-    async def _give_owed(self) -> None:
-        if not self._owed:
-            return
-        connection = await self._line.opened()
-        async with postgres.deadline(connection, self._deadline_s, f"give back on lane {self._carrier.lane}"):
-            await queue.release(connection, self._carrier.lane, self._owed)
-        self._owed.clear()
 
     def _take_waiting(self, found: Sequence[tuple[Batch, int, int, int, int]]) -> None:
         """Take over what waited for another try of which nobody here will make one.
@@ -505,9 +496,9 @@ class Dispatcher:
         await self._requeue()
 
     async def release(self) -> None:
-        """Give back what was claimed and did not leave: for a clean stop, after the binds are down."""
+        """Give back what was claimed and did not leave: for a clean stop, behind the last flush."""
         carrier = self._carrier
-        left = self._owed + [
+        left = [
             (batch.chunk_id, batch.epoch, batch.next_rank)
             for batch in carrier.backlog.batches()
             if not batch.dropped and not batch.in_flight

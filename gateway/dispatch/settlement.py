@@ -1,7 +1,10 @@
 """Settles one lane: every few milliseconds one transaction with outcomes, receipts and finished chunks.
 
     ledger.take() ─► COPY ─┐
-    finished chunks ───────┴─► COMMIT ─► receipts are answered              (durable before the answer)
+    chunks that are over ──┴─► COMMIT ─► receipts are answered              (durable before the answer)
+
+A chunk is over when it is finished, ends as cancelled, or goes back to the queue: in the flush that holds the last
+answers of what has left of it, and not before.
 
 A flush is taken before the first await, and stays in hand until it is known to be committed: through the loss of
 connections, and through a cancelled task. A COMMIT without an answer is looked up by its id; a repeat of one that was
@@ -86,6 +89,8 @@ class Settlement:
         self._is_stopping = False
         # Runs of which nothing more is begun (dispatcher.py): their chunks end with what was flushed before.
         self.cancelled: Collection[int] = ()
+        # What the dispatcher lets go back; it is ours, and in here, until that is committed.
+        self.returning: list[tuple[int, int, int]] = []
         self.flushes = 0
         self.is_away = False
         # Since when Postgres owes an answer (guards.py); None: it does not.
@@ -120,7 +125,8 @@ class Settlement:
     def is_idle(self) -> bool:
         """Tell whether all that is known is committed."""
         ledger = self._carrier.ledger
-        return not (self._in_hand or ledger.outcomes.count or ledger.receipts.count or ledger.waiting.count)
+        is_written = not (self._in_hand or ledger.outcomes.count or ledger.receipts.count or ledger.waiting.count)
+        return is_written and not self.returning
 
     async def settle(self) -> bool:
         """Write what there is to write, and do not return before it is durable; -> whether there was anything.
@@ -148,7 +154,7 @@ class Settlement:
         outcomes = ledger.outcomes.take() if ledger.outcomes.count else None
         receipts = ledger.receipts.take() if ledger.receipts.count else None
         waiting = ledger.waiting.take() if ledger.waiting.count else None
-        if not (finished or requests or outcomes or receipts or waiting):
+        if not (finished or requests or outcomes or receipts or waiting or self.returning):
             return None
         return InHand(
             flush=queue.Flush(
@@ -164,6 +170,7 @@ class Settlement:
                     for batch in finished
                     if batch.dropped and batch.run in self.cancelled
                 ),
+                returned=tuple(self.returning),
             ),
             owed=owed,
             requests=requests,
@@ -173,6 +180,8 @@ class Settlement:
     def _conclude(self, done: InHand) -> None:
         """Answer what is durable."""
         self.flushes += 1
+        # What was added meanwhile stands behind.
+        del self.returning[: len(done.flush.returned)]
         for link, upto in done.owed:
             link.acknowledge(upto)
         self._intake.answer(done.requests)

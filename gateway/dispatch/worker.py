@@ -244,7 +244,7 @@ class Worker:
             self.rates,
         )  # fmt: skip
         self.rates.serve(carrier)
-        settlement.cancelled = dispatcher.cancelled
+        settlement.cancelled, settlement.returning = dispatcher.cancelled, dispatcher.returning
         rescue = Rescue(carrier, worker, self._clock, self.connect, deadline_s, self.membership.dead_of)
         queries = Queries(carrier, self._clock, self.connect, deadline_s) if settings.query_sm else None
         return Lane(name, carrier, intake, opt_outs, settlement, intents, dispatcher, rescue, queries)

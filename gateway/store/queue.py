@@ -44,6 +44,7 @@ class Flush(Struct, frozen=True, kw_only=True):
     outcomes    octets of a binary COPY, as receipts and waiting; None = nothing
     finished    (chunk id, epoch)
     cancelled   chunks of cancelled runs that end before all of them has left
+    returned    (chunk id, epoch, positions that really left) that go back to the queue
     """
 
     id: int
@@ -54,6 +55,7 @@ class Flush(Struct, frozen=True, kw_only=True):
     inbound: Came | None = None
     finished: tuple[tuple[int, int], ...] = ()
     cancelled: tuple[Shut, ...] = ()
+    returned: tuple[tuple[int, int, int], ...] = ()
 
 
 class Unheard(Struct, frozen=True, kw_only=True):
@@ -192,6 +194,7 @@ async def flush(connection: Connection, lane: int, what: Flush) -> None:
         if what.finished:
             ids, epochs = zip(*what.finished, strict=True)
             await connection.execute(query("finish"), lane, ids, epochs)
+        await release(connection, lane, what.returned)
         if what.inbound is not None:
             # Last, since one worker at a time does it: the turn ends with the COMMIT.
             await inbound.keep(connection, lane, what.inbound)

@@ -1,5 +1,6 @@
 """Claims: only what can leave soon, nothing that cannot be composed, nothing left in nobody's hands."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,40 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_and_sent(
         await e.ends(run)
         assert lost
         (await e.audit(run)).check(doubt_at_most=0, receipts=True)
+
+
+async def test_a_chunk_goes_back_when_what_came_of_it_is_written_and_not_before(
+    dsn: str, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, may_flush = queue.flush, asyncio.Event()
+
+    async def flush(*arguments: Any) -> None:
+        await may_flush.wait()
+        await real(*arguments)
+
+    monkeypatch.setattr(queue, "flush", flush)
+    async with engine(dsn, ledger) as e:
+        e.worker_settings = {"lease_s": 600.0}
+        e.carrier_settings = {"tps": 50}
+        e.deadline_s = 60.0
+        run = await e.run(numbers(40))
+        worker = await e.start()
+        lane = only_lane(worker)
+
+        async def is_given_back() -> bool:
+            if lane.carrier.ledger.accepted > 5:
+                await lane.dispatcher.give_back()
+            return bool(lane.dispatcher.returning)
+
+        await until(is_given_back, "nothing of it waits for an answer")
+        ((_, _, left),) = lane.dispatcher.returning
+        assert left > 5 and await chunks(e.connection, run.id) == {ChunkState.CLAIMED: 1}
+        assert await e.connection.fetchval("SELECT count(*) FROM outcome") == 0
+        may_flush.set()
+        await e.ends(run)
+        assert not lane.dispatcher.returning
+        (await e.audit(run)).check(doubt_at_most=0, receipts=True)
+        assert await e.connection.fetchval("SELECT max(epoch) FROM chunk") > 1, "it was claimed again"
 
 
 async def test_a_stop_gives_back_a_claim_whose_answer_was_lost(

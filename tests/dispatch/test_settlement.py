@@ -18,7 +18,7 @@ from gateway.simulator.behaviour import Receipts
 from gateway.simulator.ledger import read
 from gateway.smpp.carrier import Carrier
 from gateway.store import postgres, queue, runs
-from tests.fixtures.campaign import numbers
+from tests.fixtures.campaign import make_run, numbers
 from tests.fixtures.engine import engine, only_lane, until
 from tests.fixtures.node_away import Nodes
 
@@ -45,11 +45,15 @@ class Bench:
         self.connections += 1
         return await postgres.connect(self._dsn)
 
-    def add(self, *positions: int) -> None:
+    def add(self, *positions: int, chunk_id: int = 7) -> None:
         self.carrier.ledger.wall_offset_us = app.CLOCK.offset_us()
         at_us = int(app.CLOCK.monotonic() * 1e6) + self.carrier.ledger.wall_offset_us
         for pos in positions:
-            self.carrier.ledger.outcomes.add_row(7, pos, 1, 1, 1, 0, at_us, 0, b"id%d" % pos)
+            self.carrier.ledger.outcomes.add_row(chunk_id, pos, 1, 1, 1, 0, at_us, 0, b"id%d" % pos)
+
+    async def chunk(self, chunk_id: int) -> tuple[int, int, str | None]:
+        row = await self.other.fetchrow("SELECT state, sent_upto, owner FROM chunk WHERE id = $1", chunk_id)
+        return row["state"], row["sent_upto"], row["owner"]
 
     async def written(self) -> list[int]:
         return sorted(row["pos"] for row in await self.other.fetch("SELECT pos FROM outcome"))
@@ -68,6 +72,34 @@ async def bench(dsn: str) -> AsyncIterator[Bench]:
 async def test_nothing_to_write_is_no_transaction(bench: Bench) -> None:
     assert not await bench.settlement.settle()
     assert bench.connections == 0 and bench.settlement.is_idle
+
+
+async def test_what_goes_back_to_the_queue_goes_with_its_last_answers_or_not_at_all(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who dies between the two leaves its last messages in doubt, and nobody looks for them in a chunk of nobody."""
+    lane = await runs.lane_of(bench.other, "acme", app.CLOCK.wall())
+    await make_run(bench.other, numbers(10), [lane], now=app.CLOCK.wall())
+    (batch,) = (await queue.claim(bench.other, lane, "w1", app.CLOCK.wall(), 1)).batches
+    bench.add(0, 1, chunk_id=batch.chunk_id)
+    bench.settlement.returning.append((batch.chunk_id, batch.epoch, 2))
+    real, states = queue.flush, []
+
+    async def flush(connection: Any, lane_: int, what: queue.Flush) -> None:
+        if not states:
+            states.append(await bench.chunk(batch.chunk_id))
+            # Something else is let go while this is under way: it goes with the next one.
+            bench.settlement.returning.append((0, 1, 0))
+            raise StoreError("Postgres is away", retryable=True)
+        await real(connection, lane_, what)
+
+    monkeypatch.setattr(queue, "flush", flush)
+    await bench.settlement.settle()
+    assert states == [(1, 0, "w1")]
+    assert await bench.chunk(batch.chunk_id) == (0, 2, None) and await bench.written() == [0, 1]
+    assert bench.settlement.returning == [(0, 1, 0)] and not bench.settlement.is_idle
+    await bench.settlement.settle()
+    assert bench.settlement.is_idle
 
 
 @pytest.mark.parametrize("carried_out", [True, False])
