@@ -421,14 +421,16 @@ def is_to_staff(step: Step) -> bool:
 class Except(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What must not have happened since the cause when a text is sent (EX-1).
 
-    scope  step: that text is not sent; workflow: the person leaves
+    scope  step: that text is not sent; workflow: the person leaves; tag: they leave whatever has the tag (EX-4)
+    tag    one of this document's own, of such a scope
     """
 
     event: EventName
     where: Condition = ""
     key: Key = ""
     url: str = ""
-    scope: Literal["step", "workflow"] = "workflow"
+    scope: Literal["step", "workflow", "tag"] = "workflow"
+    tag: str = ""
 
     @property
     def happening(self) -> Happening:
@@ -446,7 +448,7 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     hours      windows of this campaign beside those of the brand: words of docs/quiet-hours.md
     starts_at, ends_at  nobody enters before the one, or from the other on; at_end: what waits then (TR-9)
     paused_entries  whoever is brought to it while it is paused is not in it, or goes on with it (WF-9)
-    tags       of its messages, for caps
+    tags       of its messages, for caps; and of exceptions that several have in common
     experiment which of several texts somebody gets, and who gets none (AB-1, AB-2); of a campaign, that has one text
     links      by name, where link.NAME of a text leads
     defaults, fallback, shops  of its texts, as gateway/template.py has them

@@ -68,6 +68,7 @@ from gateway.errors import StoreError
 from gateway.events import event
 from gateway.experiment import CONTROL, allocation_of, arm_to_send, in_global_control
 from gateway.gate import Gate
+from gateway.gate import gate_of as gate_read
 from gateway.happening import Sought
 from gateway.message import MessageClass, Refusal
 from gateway.predicate import Consent, Or, Predicate
@@ -142,11 +143,12 @@ Route: TypeAlias = Callable[[Mapping[str, int], MessageClass, str, datetime, Seq
 
 
 class Sending(Struct, kw_only=True):
-    """Where the texts of a step go: its open run, what they say, and the way of each number."""
+    """Where the texts of a step go: its open run, what they say, the way of each number, and what its gate excepts."""
 
     run: runs.Run
     composer: Composer
     route: RoutePlan
+    exceptions: tuple[Sought, ...]
 
 
 class Lost(Exception):
@@ -187,6 +189,9 @@ class Stepping(Job):
         self._ticking = Ticking()
         self._launched: dict[int, datetime] = {}
         self._plans: dict[Key, Plan] = {}
+        # As they are written, without the exceptions of others; and those that whatever has a tag shares, by campaign.
+        self._own: dict[Key, Plan] = {}
+        self._shared: dict[int, tuple[tuple[str, Sought], ...]] = {}
         self._live: dict[int, Live] = {}
         self._paused: list[int] = []
         # Those of them that people are entered into, to go on with them (WF-9); and those whose people have left.
@@ -379,7 +384,9 @@ class Stepping(Job):
             live: dict[int, Live] = {}
             queues: dict[int, Live] = {}
             paused = []
-            for one in await campaigns.every(connection):
+            every = await campaigns.every(connection)
+            await self._share(connection, every)
+            for one in every:
                 self._names[one.id] = one.name
                 if one.state != "ended":
                     self._ended.discard(one.id)
@@ -417,12 +424,38 @@ class Stepping(Job):
     async def _plan(self, connection: Connection, campaign: int, version: int) -> Plan:
         key = (campaign, version)
         if key not in self._plans:
-            found = await campaigns.version_of(connection, campaign, version)
-            plan, problems = workflow.plan_of(found.document)
-            for problem in problems:
-                log.error("! campaign %s: %s: expected %s, found %s", found.document.name, *problem)
-            self._plans[key] = plan
+            await self._read(connection, key)
         return self._plans[key]
+
+    async def _read(self, connection: Connection, key: Key) -> None:
+        found = await campaigns.version_of(connection, *key)
+        plan, problems = workflow.plan_of(found.document)
+        for problem in problems:
+            log.error("! campaign %s: %s: expected %s, found %s", found.document.name, *problem)
+        self._own[key] = plan
+        self._plans[key] = self._with_shared(key, plan)
+
+    def _with_shared(self, key: Key, plan: Plan) -> Plan:
+        of_others = (pair for campaign, pairs in self._shared.items() if campaign != key[0] for pair in pairs)
+        return workflow.with_shared(plan, of_others)
+
+    async def _share(self, connection: Connection, every: Sequence[campaigns.Campaign]) -> None:
+        """Find the exceptions that whatever has a tag shares, as campaigns stand now (EX-4)."""
+        shared = {}
+        for one in every:
+            if not one.live_version or one.state == "ended":
+                continue
+            try:
+                await self._plan(connection, one.id, one.live_version)
+            except Exception as error:  # of one campaign, which is stopped for it as it is made ready
+                if isinstance(error, StoreError) and error.retryable:
+                    raise
+                continue
+            if pairs := self._own[one.id, one.live_version].shared:
+                shared[one.id] = pairs
+        if shared != self._shared:
+            self._shared = shared
+            self._plans = {key: self._with_shared(key, plan) for key, plan in self._own.items()}
 
     async def _end(self, connection: Connection, one: campaigns.Campaign, now: datetime) -> None:
         """Let nobody of an ended campaign go on (TR-9). One that drains stays: nobody enters, who is in it goes on."""
@@ -461,7 +494,11 @@ class Stepping(Job):
         class_ = class_of(document, step)
         composer = known.composer if known else Composer(plan, step, self._settings.brand(document.brand), class_)
         await composer.open(connection, now)
-        if run is None or run.cancelled_at is not None or now - run.created_at >= RUN_LIFE:
+        # Others may share exceptions with it, or do so no more: its gate asks for those that its run was made with.
+        exceptions = plan.excepting(place)
+        gate = gate_read(run.gate) if known is None and run is not None else None
+        asked = known.exceptions if known is not None else () if gate is None else gate.exceptions
+        if run is None or asked != exceptions or run.cancelled_at is not None or now - run.created_at >= RUN_LIFE:
             run = await self._new_run(connection, campaign, version, place, step, plan, composer, class_, now)
         way = (class_, sender_of(document, step))
         if way not in self._routes:
@@ -470,7 +507,7 @@ class Stepping(Job):
         if known is not None and known.run is run:
             known.route = route
         else:
-            self._sends[key] = Sending(run=run, composer=composer, route=route)
+            self._sends[key] = Sending(run=run, composer=composer, route=route, exceptions=exceptions)
 
     async def _new_run(
         self, connection: Connection, campaign: int, version: int, place: int, step: Send | Ask, plan: Plan,

@@ -103,6 +103,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     filter      whom it is for, others not put in yet
     exceptions  what must not have happened since the cause: of the workflow, who leaves by it
     bars        the same of single steps that say so: a text is not sent, the person goes on
+    shared      those of its exceptions that are exceptions of whatever has a tag, each with it (EX-4)
     goals       of each whether who has met it leaves
     """
 
@@ -115,6 +116,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     goals: tuple[Sought, ...]
     starts_at: datetime | None
     ends_at: datetime | None
+    shared: tuple[tuple[str, Sought], ...] = ()
 
     @property
     def exit_goal(self) -> Sought | None:
@@ -506,14 +508,36 @@ def plan_of(document: Document, known: Known = ANYTHING) -> tuple[Plan, list[Pro
         if sum(isinstance(step, Send) and not is_to_staff(step) for step in steps) != 1:
             problems.append(("experiment", "one step that sends, whose text varies", "none, or several"))
     _check_loops(placed, keys, problems)
+    for at, one in enumerate(document.exceptions):
+        if one.scope == "tag" and one.tag not in document.tags:
+            known_tags = f"one of its tags: {', '.join(document.tags) or 'it has none'}"
+            problems.append((f"exceptions[{at}].tag", known_tags, repr(one.tag)))
+        elif one.scope != "tag" and one.tag:
+            problems.append((f"exceptions[{at}].tag", 'nothing, or scope = "tag"', repr(one.tag)))
     return (
         Plan(
             document=document, steps=placed, filter=filter_, trigger=_trigger(reading), goals=goals, starts_at=starts,
             exceptions=tuple(one for scope, one in sought if scope != "step"), ends_at=ends,
-            bars=tuple(one for scope, one in sought if scope == "step"),
+            bars=tuple(one for scope, one in sought if scope == "step"), shared=_shared(document, exceptions, sought),
         ),
         problems,
     )  # fmt: skip
+
+
+def _shared(
+    document: Document, exceptions: Sequence[Except], sought: Sequence[tuple[str, Sought]]
+) -> tuple[tuple[str, Sought], ...]:
+    pairs = zip(exceptions, sought, strict=True)
+    return tuple((one.tag, found) for one, (scope, found) in pairs if scope == "tag" and one.tag in document.tags)
+
+
+def with_shared(plan: Plan, shared: Iterable[tuple[str, Sought]]) -> Plan:
+    """Add exceptions of others that are those of whatever has a tag (EX-4)."""
+    known = list(plan.exceptions)
+    for tag, sought in shared:
+        if tag in plan.document.tags and sought not in known:
+            known.append(sought)
+    return plan if len(known) == len(plan.exceptions) else structs.replace(plan, exceptions=tuple(known))
 
 
 def _laid_out(document: Document, problems: list[Problem], exceptions: list[Except]) -> tuple[list[Step], list[str]]:

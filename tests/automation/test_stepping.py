@@ -575,3 +575,37 @@ def test_rows_that_are_made_in_one_millisecond_have_ids_of_their_own(dsn: str) -
     some = [list(itertools.islice(made._ids(NOW), 1000)) for _ in range(3)]
     assert len({one for ids in some for one in ids}) == 3000
     assert next(made._ids(NOW + timedelta(seconds=1))) > some[-1][-1]
+
+
+async def test_exception_with_the_scope_of_a_tag_holds_for_all_workflows_that_have_it_EX_4(shop: Shop) -> None:
+    await shop.people([ANN, BOB])
+    tagged = CART.replace('aim = "a"', "").replace('name = "cart"', 'name = "{}"\ntags = {}')
+    plain = tagged[: tagged.index("[[exceptions]]")]
+    await shop.apply(plain.replace("{}", "same", 1).replace("{}", '["cart", "shop"]'))
+    await shop.apply(plain.replace("{}", "other", 1).replace("{}", '["shop"]'))
+    shares = plain + '[[exceptions]]\nevent = "left"\nwhere = "for_good = true"\nscope = "tag"\ntag = "cart"\n'
+    await shop.apply(shares.replace("{}", "cart", 1).replace("{}", '["cart"]'))
+    for number in (ANN, BOB):
+        await shop.tells(number, "cart_updated", {"cart_id": "c", "total": 80})
+    await shop.goes_on(timedelta(minutes=10))
+    await shop.tells(ANN, "left", {"for_good": True})
+    await shop.tells(BOB, "left", {"for_good": False})
+    await shop.goes_on(timedelta(seconds=1))
+    left = [(name, (await shop.standing(name))[0][2:]) for name in ("cart", "same", "other")]
+    assert left == [("cart", (1, Reason.EXCEPTION)), ("same", (1, Reason.EXCEPTION)), ("other", (0, 0))]
+    assert [(await shop.standing(name))[1][2] for name in ("cart", "same", "other")] == [0, 0, 0]
+    # The gate asks for it, too; a worker that comes anew makes no other runs for it.
+    counted = "SELECT count(*) FROM campaign_run"
+    before = await shop.connection.fetchval(counted)
+    shop.stepping = shop.new_stepping()
+    await shop.goes_on(timedelta(minutes=30))
+    assert await shop.connection.fetchval(counted) == before
+    gates = await shop.connection.fetch("SELECT name, gate::text AS gate FROM run ORDER BY id")
+    assert {row["name"]: "for_good" in row["gate"] for row in gates} == {"same": True, "other": False, "cart": True}
+    # As long as it is not ended.
+    await launching.set_state(shop.connection, "cart", "ended", shop.now)
+    await shop.tells(ANN, "cart_updated", {"cart_id": "d", "total": 80})
+    await shop.goes_on(timedelta(seconds=1))
+    await shop.tells(ANN, "left", {"for_good": True})
+    await shop.goes_on(timedelta(seconds=1))
+    assert (await shop.standing("same"))[-2][2:] == (0, 0)

@@ -191,3 +191,18 @@ def test_listens_to_everything_that_decides_about_somebody() -> None:
     plan = plan_of(HEAD + PLAIN)
     assert workflow.listens(plan, {}, "w") == [("event", "began"), ("event", "clicked"), ("event", "opted_out")]
     assert plan.wakes == {"clicked"}
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ('scope = "tag"\ntag = "b"', "'b'"),
+        ('scope = "tag"', "''"),
+        ('tag = "a"', "'a'"),
+    ],
+)
+def test_exception_for_a_tag_names_one_of_the_document_EX_4(more: str, found: str) -> None:
+    _, problems = read(f'tags = ["a"]\n{HEAD}{PLAIN}[[exceptions]]\nevent = "bought"\n{more}\n')
+    assert [(problem[0], problem[2]) for problem in problems] == [("exceptions[0].tag", found)]
+    _, problems = read(f'tags = ["a"]\n{HEAD}{PLAIN}[[exceptions]]\nevent = "bought"\nscope = "tag"\ntag = "a"\n')
+    assert problems == []
