@@ -36,6 +36,9 @@ ORDER_EVENTS = frozenset((ORDER_PLACED, ORDER_CANCELLED, REFUNDED))
 SESSION_ENDED, CLICKED, REPLIED = "session_ended", "clicked", "replied"
 COUPON_ISSUED, COUPON_REDEEMED = "coupon_issued", "coupon_redeemed"
 LATE_EXCEPTION = "late_exception"
+WORKFLOW_ENTERED, WORKFLOW_EXITED, GOAL = "workflow_entered", "workflow_exited", "goal"
+OF_CAMPAIGNS = frozenset((WORKFLOW_ENTERED, WORKFLOW_EXITED, GOAL))
+"""What campaigns tell of their people: what begins by it has to say whose, so that nothing begins itself (EV-11)."""
 UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 OUR_SOURCE = "sluice"
 # Attributes that have a column of their own; the rest is in `attributes`.

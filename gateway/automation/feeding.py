@@ -1,7 +1,7 @@
 """Tells of persons what the gateway itself knows: their messages, replies and STOPs, as events (EV-11).
 
 every 5 s    take the job ─► lane by lane: outcomes, receipts, replies since we looked ─► ingest ─► how far we looked
-             ─► the feed of STOPs likewise
+             ─► the feed of STOPs likewise ─► what campaigns owe (telling.py)
 every 10 min the last hour once more: what was committed late, or by a host whose clock is behind
 
 Off where nobody with a number is known. What is told again is found to be so (EV-1): a worker that dies in the middle
@@ -78,7 +78,23 @@ class Feeding(Job):
                 items, seq, more = await feeds.stops(connection, name_of_stop, 0)
                 await self._tell(connection, items, now)
                 await feeds.note_stops(connection, seq)
+        await self._pay(connection, now)
         return True
+
+    async def _pay(self, connection: postgres.Connection, now: datetime) -> None:
+        """Tell what was decided of persons, and owed with it."""
+        more = True
+        while more:
+            begun = asyncio.get_running_loop().time()
+            async with postgres.deadline(connection, self.STEP_S, "what is owed of persons"):
+                some = await feeds.owed(connection)
+                if some:
+                    await self._tell(connection, await feeds.items_of(connection, some), now)
+                    # Behind the COMMIT of what was told: a crash between tells it again, in vain.
+                    await feeds.paid(connection, some)
+            more = len(some) == feeds.ROWS
+            if more:
+                await asyncio.sleep(asyncio.get_running_loop().time() - begun)
 
     async def _lane(
         self, connection: postgres.Connection, lane: int, kind: str, prefix: str, now: datetime, back: timedelta

@@ -7,7 +7,7 @@ Not here: what is carried out then (stepping.py), the files (gateway/document.py
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -111,7 +111,8 @@ async def check(
             problems.append((f"steps[{place}].list", "a list that there is", repr(step.list)))
         problems += await _of_effect(connection, settings, document, step, f"steps[{place}]")
         if isinstance(step, EnterWorkflow):
-            problems += await _of_workflow(connection, document.name, step.workflow, place)
+            problems += await _of_workflow(connection, step.workflow, place)
+    problems += await _of_ways(connection, plan)
     names = await selection.known(connection)
     told = Known(attributes=names.attributes, properties=names.properties, lists=names.lists, segments=kept)
     slips = []
@@ -228,23 +229,56 @@ def _of_url(settings: Settings, url: str, key: str) -> list[Problem]:
     return found
 
 
-async def _of_workflow(connection: Connection, own: str, name: str, place: int) -> list[Problem]:
-    """Judge another workflow that a step enters: there, begun by a call, and not leading back here."""
+async def _of_workflow(connection: Connection, name: str, place: int) -> list[Problem]:
+    """Judge another workflow that a step enters: there, and begun by a call."""
     key = f"steps[{place}].workflow"
-    seen, left = {own}, [name]
-    while left:
-        one = left.pop()
-        if one in seen:
-            return [(key, "workflows that do not lead back to this one", f"{' → '.join([own, name])} → … → {one}")]
-        seen.add(one)
-        other = await campaigns.named(connection, one)
-        if other is None:
-            return [(key, "a workflow that is applied", repr(one))] if one == name else []
-        document = (await campaigns.version_of(connection, other.id, other.version)).document
-        if one == name and not isinstance(document.trigger, OnCall):
-            return [(key, 'a workflow whose trigger is a call (on = "call")', f"{one!r}, on another trigger")]
-        left += [step.workflow for step in document.steps if isinstance(step, EnterWorkflow)]
+    other = await campaigns.named(connection, name)
+    if other is None:
+        return [(key, "a workflow that is applied", repr(name))]
+    document = (await campaigns.version_of(connection, other.id, other.version)).document
+    if not isinstance(document.trigger, OnCall):
+        return [(key, 'a workflow whose trigger is a call (on = "call")', f"{name!r}, on another trigger")]
     return []
+
+
+async def _of_ways(connection: Connection, plan: Plan) -> list[Problem]:
+    """Judge whether what a workflow enters, or begins by its own coming and going, leads back to it (WF-7, EV-11)."""
+    own = plan.document.name
+    keys = {step.workflow: f"steps[{at}].workflow" for at, step in enumerate(plan.document.steps) if _enters(step)}
+    begins = workflow.sources(plan)
+    if not keys and not begins:
+        return []
+    plans = {own: plan}
+    for one in await campaigns.every(connection):
+        if one.name != own and one.state != "ended":
+            kept = await campaigns.version_of(connection, one.id, one.live_version or one.version)
+            plans[one.name] = workflow.plan_of(kept.document)[0]
+    after: dict[str, set[str]] = {
+        name: {step.workflow for step in of.document.steps if _enters(step)} for name, of in plans.items()
+    }
+    for name, of in plans.items():
+        for source in workflow.sources(of):
+            after.setdefault(source, set()).add(name)
+    before: dict[str, str] = {}
+    left = [own]
+    while left:
+        here = left.pop(0)
+        for there in sorted(after.get(here, ())):
+            if there == own:
+                way = [own, here]
+                while way[-1] != own:
+                    way.append(before[way[-1]])
+                way.reverse()
+                key = keys.get(way[1]) or begins.get(way[-2], "trigger.where")
+                return [(key, "workflows that do not lead back to this one", " → ".join(way))]
+            if there not in before:
+                before[there] = here
+                left.append(there)
+    return []
+
+
+def _enters(step: Step) -> TypeGuard[EnterWorkflow]:
+    return isinstance(step, EnterWorkflow)
 
 
 def _conditions(plan: Plan) -> list[tuple[str, Predicate]]:

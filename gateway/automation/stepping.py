@@ -29,11 +29,12 @@ import msgspec
 from msgspec import Struct
 
 from gateway import predicate
-from gateway.automation import launching, sending
+from gateway.automation import launching, sending, telling
 from gateway.automation.composing import HELD, Composer, Person, Recipient, class_of
 from gateway.automation.effects import Effects, Need
 from gateway.automation.job import Every, Job
 from gateway.automation.staffing import paused
+from gateway.automation.telling import Told
 from gateway.automation.ticking import Act, Ticking, bring_dated, calendar_of
 from gateway.brand import PROMOTIONAL, gate_of_brand, staff_of
 from gateway.campaign import audience, entering, law, workflow, zones
@@ -71,6 +72,7 @@ from gateway.gate import Gate
 from gateway.gate import gate_of as gate_read
 from gateway.happening import Sought
 from gateway.message import MessageClass, Refusal
+from gateway.person import WORKFLOW_ENTERED, WORKFLOW_EXITED
 from gateway.predicate import Consent, Or, Predicate
 from gateway.question import question_of
 from gateway.reasons import Reason
@@ -98,7 +100,7 @@ from gateway.store.audiences import Terms
 from gateway.store.columns import ints
 from gateway.store.conversations import Asked
 from gateway.store.coupons import Code
-from gateway.store.enrolments import ENDED, UNDER_WAY, Done, Enrolment, Move, New, Outgoing
+from gateway.store.enrolments import ENDED, UNDER_WAY, Done, Ended, Enrolment, Move, New, Outgoing
 from gateway.store.excepted import Excepted, Hit, Made
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -133,6 +135,8 @@ RUN_LIFE = timedelta(days=1)
 # Of a text that was made longer ago no exception is late: it has its end, or nobody will tell it.
 LATE_WITHIN = timedelta(days=3)
 
+# Begins a loop that goes on as long as anybody is found.
+NOBODY = Ended(bucket=0, id=0, campaign=0, number=None)
 OPTED_OUT = Sought(event="opted_out")
 
 CURRENT: ContextVar[int] = ContextVar("campaign")
@@ -199,6 +203,8 @@ class Stepping(Job):
         self._ended: set[int] = set()
         self._names: dict[int, str] = {}
         self._trees: dict[str, Predicate] = {}
+        # What of entering and leaving is asked for by conditions on persons (EV-11).
+        self._counted: set[str] = set()
         self._sends: dict[tuple[int, int, int], Sending] = {}
         self._routes: dict[tuple[MessageClass, str], RoutePlan] = {}
         self._salt = ""
@@ -401,6 +407,8 @@ class Stepping(Job):
                     await self._stop_campaign(connection, one.id, error)
                     paused.append(one.id)
             self._live, self._paused, self._queues = live, paused, queues
+            conditions = [tree for plan in self._plans.values() for tree in workflow.conditions(plan)]
+            self._counted = telling.counted([*self._trees.values(), *conditions])
 
     async def _stands(self, connection: Connection, one: campaigns.Campaign, now: datetime) -> Live | None:
         """Make ready what a campaign needs; -> it, if people may enter it."""
@@ -470,10 +478,13 @@ class Stepping(Job):
             await launching.cancel_runs(connection, one.id, now, f"campaign {one.name}")
         self._sends = {key: each for key, each in self._sends.items() if key[0] != one.id}
         for bucket in range(BUCKETS):
-            while await enrolments.end_campaign(
-                connection, bucket, one.id, int(Reason.CAMPAIGN_ENDED), now, DUE_A_STEP
-            ):
-                pass
+            ended = [NOBODY]
+            while ended:
+                async with connection.transaction():
+                    ended = await enrolments.end_campaign(
+                        connection, bucket, one.id, int(Reason.CAMPAIGN_ENDED), now, DUE_A_STEP
+                    )
+                    await self._tell(connection, telling.left(ended, one.name, int(Reason.CAMPAIGN_ENDED)), now)
         self._ended.add(one.id)
 
     async def _open(
@@ -531,6 +542,11 @@ class Stepping(Job):
                 await coupons.carry(connection, run.id, composer.pool, len(composer.fields))
         return run
 
+    async def _tell(self, connection: Connection, some: Sequence[Told], now: datetime) -> None:
+        """Say who has entered or left, where anybody asks for it (EV-11)."""
+        if some:
+            await telling.tell(connection, some, now, self._counted)
+
     def _expanded(self, tree: Predicate) -> Predicate:
         return audience.expand(tree, self._trees)
 
@@ -576,13 +592,22 @@ class Stepping(Job):
                 )
                 for one in decided
             ]  # fmt: skip
+            said: list[Told] = []
             if new:
-                self.entered += len(await enrolments.add(connection, new, now))
+                added = await enrolments.add(connection, new, now)
+                self.entered += len(added)
+                said = [
+                    Told(WORKFLOW_ENTERED, one.bucket, one.number, one.id, self._names[one.campaign])
+                    for one in new
+                    if one.id in added and not one.reason
+                ]
             places = {one.id: one.bucket for one in known}
             cancelled = {
                 (places[id_], id_): int(Reason.CAMPAIGN_ENDED) for one in decided for id_ in one.cancels if id_
             }
-            await enrolments.end(connection, cancelled, now)
+            for one in await enrolments.end(connection, cancelled, now):
+                said += telling.left([one], self._names[one.campaign], int(Reason.CAMPAIGN_ENDED))
+            await self._tell(connection, said, now)
         # Of those who wait, and of any version: their plans may listen to more than the newest one.
         wakes: dict[str, set[int]] = {}
         for (campaign, _), plan in self._plans.items():
@@ -773,6 +798,12 @@ class Stepping(Job):
         await enrolments.move(connection, moves, now)
         await enrolments.note(connection, done, now)
         await excepted.add(connection, prevented, now)
+        leaving = [
+            Told(WORKFLOW_EXITED, one.bucket, one.number, id_, self._names[one.campaign], ended[id_].reason or 0)
+            for id_, (one, _) in at.items()
+            if id_ in ended
+        ]
+        await self._tell(connection, leaving, now)
         return needs
 
     async def _look_at(

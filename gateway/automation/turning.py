@@ -15,10 +15,11 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gateway.automation import telling
 from gateway.campaign import workflow
 from gateway.campaign.workflow import Plan
 from gateway.reasons import Reason
-from gateway.store import campaigns, enrolments
+from gateway.store import campaigns, enrolments, selection
 from gateway.store.campaigns import Campaign
 from gateway.store.postgres import Connection
 
@@ -66,15 +67,20 @@ async def turn(
     recomputes  what those wait for who are moved is reckoned anew (DL-3)
     """
     turned = 0
+    counted = telling.counted(kept.tree for kept in (await selection.kept(connection)).values())
     for one in some if way != "keep" else ():
         to = 0 if one.to is None or way == "restart" else one.to
         for bucket in range(BUCKETS):
             more = A_STEP
             while more == A_STEP:
                 if way == "exit":
-                    more = await enrolments.end_at_step(
-                        connection, bucket, found.id, one.version, one.step, int(Reason.CAMPAIGN_ENDED), now, A_STEP
-                    )
+                    reason = int(Reason.CAMPAIGN_ENDED)
+                    async with connection.transaction():
+                        ended = await enrolments.end_at_step(
+                            connection, bucket, found.id, one.version, one.step, reason, now, A_STEP
+                        )
+                        await telling.tell(connection, telling.left(ended, found.name, reason), now, counted)
+                    more = len(ended)
                 else:
                     more = await enrolments.turn(
                         connection, bucket, found.id, one.version, one.step, (found.version, to), now, A_STEP,

@@ -49,7 +49,7 @@ from gateway.errors import AudienceFault
 from gateway.experiment import problems_of
 from gateway.goal import PAGE_EVENTS, Goal
 from gateway.happening import Happening, Sought
-from gateway.person import COUPON_REDEEMED
+from gateway.person import COUPON_REDEEMED, OF_CAMPAIGNS
 from gateway.predicate import (
     CAMPAIGN_PROPERTY,
     COMPLIANCE,
@@ -514,9 +514,16 @@ def plan_of(document: Document, known: Known = ANYTHING) -> tuple[Plan, list[Pro
             problems.append((f"exceptions[{at}].tag", known_tags, repr(one.tag)))
         elif one.scope != "tag" and one.tag:
             problems.append((f"exceptions[{at}].tag", 'nothing, or scope = "tag"', repr(one.tag)))
+    trigger = _trigger(reading)
+    asked = [("trigger.where", trigger), *((f"goals[{at}].where", one) for at, one in enumerate(goals))]
+    problems += [
+        (key, f"{CAMPAIGN_PROPERTY} = 'NAME': whose, since nothing begins itself", f"any campaign's {one.event}")
+        for key, one in asked
+        if one is not None and one.event in OF_CAMPAIGNS and campaigns_in(one.where) is None
+    ]
     return (
         Plan(
-            document=document, steps=placed, filter=filter_, trigger=_trigger(reading), goals=goals, starts_at=starts,
+            document=document, steps=placed, filter=filter_, trigger=trigger, goals=goals, starts_at=starts,
             exceptions=tuple(one for scope, one in sought if scope != "step"), ends_at=ends,
             bars=tuple(one for scope, one in sought if scope == "step"), shared=_shared(document, exceptions, sought),
         ),
@@ -698,6 +705,34 @@ def _trigger(reading: _Reading) -> Sought | None:
 def _equals(name: str, values: Sequence[str]) -> Predicate:
     each = tuple(Compare(Attribute((name,)), "=", value) for value in values)
     return each[0] if len(each) == 1 else Or(each)
+
+
+def conditions(plan: Plan) -> list[Predicate]:
+    """Name the conditions on persons that a plan asks."""
+    return [*([plan.filter] if plan.filter is not None else ()), *(tree for at in plan.steps for tree in at.trees)]
+
+
+def sources(plan: Plan) -> dict[str, str]:
+    """Name the campaigns whose entering, leaving or goals begin this one or are a goal of it, with its key for each."""
+    found: dict[str, str] = {}
+    asked = [("trigger.where", plan.trigger), *((f"goals[{at}].where", one) for at, one in enumerate(plan.goals))]
+    for key, one in asked:
+        if one is not None and one.event in OF_CAMPAIGNS:
+            found |= dict.fromkeys(campaigns_in(one.where) or (), key)
+    return found
+
+
+def campaigns_in(tree: Predicate | None) -> set[str] | None:
+    """Say of which campaigns a condition on an event may hold; None: it does not say."""
+    match tree:
+        case Compare(what=Attribute(path=(name,)), op="=" | "in", ci=False) if name == CAMPAIGN_PROPERTY:
+            return {str(one) for one in (tree.among if tree.op == "in" else (tree.to,))}
+        case And():
+            return next((found for one in tree.of if (found := campaigns_in(one)) is not None), None)
+        case Or():
+            each = [campaigns_in(one) for one in tree.of]
+            return None if None in each else {name for one in each for name in one or ()}
+    return None
 
 
 def listens(plan: Plan, ids: Mapping[tuple[str, str], int], name: str) -> list[tuple[str, str]]:

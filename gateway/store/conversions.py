@@ -22,10 +22,11 @@ from msgspec import Struct
 from gateway import predicate
 from gateway.goal import PAGE_EVENTS, REDEEMED, Goal
 from gateway.happening import like
-from gateway.person import EPOCH, ORDER_PLACED
-from gateway.predicate import Predicate
-from gateway.store import audiences, happenings
+from gateway.person import EPOCH, GOAL, ORDER_PLACED, major_units
+from gateway.predicate import CAMPAIGN_PROPERTY, Predicate
+from gateway.store import audiences, causes, happenings, selection
 from gateway.store.audiences import Terms
+from gateway.store.feeds import Owed, owe
 from gateway.store.people import BUCKETS
 from gateway.store.postgres import Connection, deadline
 from gateway.store.queries import query
@@ -78,6 +79,7 @@ class House(Struct, frozen=True, kw_only=True):
     numbers    of the house; lists: ids of lists of such numbers
     audiences  by name, of those that goals ask for
     campaigns  by id, their names
+    tells      whether anybody asks for the goals that persons reach (EV-11)
     """
 
     zone: str = "UTC"
@@ -89,6 +91,7 @@ class House(Struct, frozen=True, kw_only=True):
     aims: tuple[Aimed, ...] = ()
     audiences: Mapping[str, int] = {}
     campaigns: Mapping[int, str] = {}
+    tells: bool = False
 
 
 # -- goals -------------------------------------------------------------------------------------------------------------
@@ -172,6 +175,7 @@ async def house(
             aims=tuple(aims),
             audiences={row["name"]: row["id"] for row in await connection.fetch(query("audiences_named"), names)},
             campaigns={row["id"]: row["name"] for row in await connection.fetch(query("names_of_campaigns"))},
+            tells=await _is_asked_for(connection),
         )
 
 
@@ -221,22 +225,27 @@ async def refresh(
         async with deadline(connection, STEP_S, "reckon persons"), connection.transaction():
             await connection.fetchval(query("hold_report_upto"), PEOPLE, bucket, EPOCH)
             await connection.execute(query("take_report_due"), bucket, ids)
-            await reckon(connection, bucket, ids, terms, staff)
+            await reckon(connection, bucket, ids, terms, staff, now=now if terms.tells else None)
     async with deadline(connection, STEP_S, "persons reckoned"):
         await connection.execute(query("note_report_upto"), PEOPLE, bucket, now)
     return len(some)
 
 
 async def reckon(
-    connection: Connection, bucket: int, ids: Sequence[int], terms: House, staff: Sequence[int] = ()
-) -> None:
-    """Reckon some persons of a bucket from all that is known of them, within the caller's transaction."""
+    connection: Connection, bucket: int, ids: Sequence[int], terms: House, staff: Sequence[int] = (), *,
+    now: datetime | None = None,
+) -> None:  # fmt: skip
+    """Reckon some persons of a bucket from all that is known of them, within the caller's transaction.
+
+    now  of the goals that are new what is told of their persons is owed from then on; None: nothing is
+    """
     of = list(ids)
     await connection.execute("SET LOCAL enable_nestloop = off")
     # By how many persons there are: for a few by index, for a whole bucket otherwise.
     await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
     await connection.execute(query("drop_touches"), bucket, of)
     await connection.execute(query("drop_owed"), bucket, of)
+    before = {} if now is None else {_case(row): row for row in await connection.fetch(query("reached"), bucket, of)}
     await connection.execute(query("drop_reached"), bucket, of)
     await connection.execute(
         query("write_touches"), bucket, of, terms.zone, ANSWER, list(terms.with_link), list(terms.tests), list(staff),
@@ -246,6 +255,50 @@ async def reckon(
     if terms.aims and (written := _write_reached(bucket, of, terms)) is not None:
         sql, parameters = written
         await connection.execute(sql, *parameters)
+    if now is not None:
+        new = [row for row in await connection.fetch(query("reached"), bucket, of) if not row["is_excluded"]]
+        await _tell_of_goals(connection, bucket, [(row, before.get(_case(row))) for row in new], terms, now)
+
+
+async def _is_asked_for(connection: Connection) -> bool:
+    """Whether a live campaign listens to goals, or a kept audience counts them."""
+    if await causes.listened(connection, "event", [GOAL]):
+        return True
+    trees = [one.tree for one in (await selection.kept(connection)).values()]
+    asked = (one for tree in trees for one in predicate.events_of(tree))
+    return any(isinstance(one, predicate.Count | predicate.Selected) and one.event == GOAL for one in asked)
+
+
+def _case(row: Any) -> tuple[Any, ...]:
+    """Name a conversion (GL-3)."""
+    return row["profile"], row["campaign"], row["place"], row["case_id"]
+
+
+async def _tell_of_goals(
+    connection: Connection, bucket: int, some: Sequence[tuple[Any, Any]], terms: House, now: datetime
+) -> None:
+    """Owe what is told of goals that were reached, or reached once more: (conversion, the same before)."""
+    names = {(aim.campaign, aim.place): aim.goal.title for aim in terms.aims if aim.until is None}
+    owed = []
+    for row, before in some:
+        hits, gross = (before["hits"], before["gross"]) if before is not None else (0, 0)
+        if row["hits"] <= hits or row["number"] is None or (row["campaign"], row["place"]) not in names:
+            continue
+        said: dict[str, Any] = {
+            CAMPAIGN_PROPERTY: row["campaign"], "goal": names[row["campaign"], row["place"]], "place": row["place"],
+            "is_first": not hits, "times": row["hits"],
+        }  # fmt: skip
+        if terms.currency and row["gross"] > gross:
+            amount = float(major_units(row["gross"] - gross, terms.currency))
+            said["value"] = {"amount": amount, "currency": terms.currency}
+        owed.append(
+            Owed(
+                bucket=bucket, number=row["number"], at=now if hits else row["at"], name=GOAL,
+                told=f"{GOAL}:{row['campaign']}:{row['place']}:{row['case_id']}:{row['hits']}",
+                properties=msgspec.json.encode(said).decode(),
+            )
+        )  # fmt: skip
+    await owe(connection, owed)
 
 
 def _write_reached(bucket: int, ids: Sequence[int], terms: House) -> tuple[str, list[Any]] | None:

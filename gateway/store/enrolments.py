@@ -125,6 +125,15 @@ class Outgoing(Struct, frozen=True, kw_only=True):
     params: Sequence[Sequence[str | None]]
 
 
+class Ended(Struct, frozen=True, kw_only=True):
+    """Somebody who has left."""
+
+    bucket: int
+    id: int
+    campaign: int
+    number: int | None
+
+
 class Count(Struct, frozen=True, kw_only=True):
     """How many are, or were, somewhere in a campaign."""
 
@@ -178,13 +187,15 @@ async def add(connection: Connection, new: Sequence[New], now: datetime) -> set[
     return {row["id"] for row in rows}
 
 
-async def end(connection: Connection, ended: Mapping[tuple[int, int], int], now: datetime) -> None:
-    """End some, (bucket, id), by their reason."""
-    if ended:
-        await connection.execute(
-            query("end_enrolments"), [bucket for bucket, _ in ended], now, [id_ for _, id_ in ended],
-            list(ended.values()),
-        )  # fmt: skip
+async def end(connection: Connection, ended: Mapping[tuple[int, int], int], now: datetime) -> list[Ended]:
+    """End some, (bucket, id), by their reason; -> those who were under way."""
+    if not ended:
+        return []
+    rows = await connection.fetch(
+        query("end_enrolments"), [bucket for bucket, _ in ended], now, [id_ for _, id_ in ended],
+        list(ended.values()),
+    )  # fmt: skip
+    return [Ended(**dict(row)) for row in rows]
 
 
 async def wake(connection: Connection, of: Sequence[tuple[int, int, int]], now: datetime) -> None:
@@ -304,10 +315,10 @@ async def forget_old(connection: Connection, lane: int, before: datetime) -> int
 
 async def end_campaign(
     connection: Connection, bucket: int, campaign: int, reason: int, now: datetime, limit: int
-) -> int:
-    """End some of those who are under way in a campaign, of a bucket; -> how many."""
+) -> list[Ended]:
+    """End some of those who are under way in a campaign, of a bucket; -> who they are."""
     rows = await connection.fetch(query("end_campaign_enrolments"), bucket, campaign, reason, now, limit)
-    return len(rows)
+    return [Ended(**dict(row)) for row in rows]
 
 
 async def turn(
@@ -327,11 +338,10 @@ async def turn(
 
 async def end_at_step(
     connection: Connection, bucket: int, campaign: int, version: int, step: int, reason: int, now: datetime, limit: int
-) -> int:
-    """End some of those who are at a step of a version; -> how many."""
-    return len(
-        await connection.fetch(query("end_step_enrolments"), bucket, campaign, version, step, reason, now, limit)
-    )
+) -> list[Ended]:
+    """End some of those who are at a step of a version; -> who they are."""
+    rows = await connection.fetch(query("end_step_enrolments"), bucket, campaign, version, step, reason, now, limit)
+    return [Ended(**dict(row)) for row in rows]
 
 
 def _pairs(of: Sequence[tuple[int, int]]) -> tuple[str, str]:

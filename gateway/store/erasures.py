@@ -39,6 +39,7 @@ OF_CONVERSATIONS = (
     "erase_conversation_messages",
     "erase_questions",
     "erase_owed",
+    "erase_owed_of_persons",
     "erase_orders",
 )
 

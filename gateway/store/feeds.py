@@ -4,6 +4,7 @@
     receipt          ─► delivered, failed, expired
     inbound_message  ─► replied, to the campaign that the person was sent last
     stop_feed        the person's own word ─► opted_out, opted_in
+    person_owed      what others have decided, with it: workflow_entered, workflow_exited, goal
 
 Of numbers that have a person alone. An event has the id of what it tells, so that telling it again changes nothing
 (EV-1): how far was read is noted behind the COMMIT of what was told, and a crash between repeats it in vain.
@@ -14,11 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
 from gateway.keywords import number_of
 from gateway.message import Refusal
 from gateway.person import EPOCH, OUR_SOURCE, REPLIED, Item, Who, hash_of
 from gateway.predicate import CAMPAIGN_PROPERTY, COMPLIANCE, SENT_EVENT, WISH_PROPERTY
 from gateway.store.columns import ints
+from gateway.store.people import BUCKETS
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
@@ -33,6 +38,17 @@ STOPS = "stops"
 KINDS = ("outcomes", "receipts", "replies")
 # Of a message of a campaign: whose it is, and which text of an experiment.
 ENROLMENT_PROPERTY, VARIANT_PROPERTY = "enrolment", "variant"
+
+
+class Owed(Struct, frozen=True, kw_only=True):
+    """What is still to be told of whoever has a number; told: names it for good; properties: as JSON."""
+
+    bucket: int
+    number: int
+    at: datetime
+    name: str
+    told: str
+    properties: str
 
 
 async def is_wanted(connection: Connection) -> bool:
@@ -179,3 +195,36 @@ async def known(connection: Connection, numbers: Sequence[int]) -> set[int]:
         return set()
     rows = await connection.fetch(query("profiles_of_numbers"), ints(map(hash_of, some)), ints(some))
     return {row[2] for row in rows}
+
+
+async def owe(connection: Connection, some: Sequence[Owed]) -> None:
+    """Write down what is to be told of persons, in the transaction of what it tells."""
+    if some:
+        await connection.execute(
+            query("owe_of_persons"), [one.bucket for one in some], [one.number for one in some],
+            [one.at for one in some], [one.name for one in some], [one.told for one in some],
+            [one.properties for one in some],
+        )  # fmt: skip
+
+
+async def owed(connection: Connection) -> list[Owed]:
+    """Read what is to be told of persons, the oldest first; as many as ROWS: there may be more."""
+    rows = await connection.fetch(query("owed_of_persons"), 0, BUCKETS - 1, ROWS)
+    return [Owed(**dict(row)) for row in rows]
+
+
+async def items_of(connection: Connection, some: Sequence[Owed]) -> list[Item]:
+    """Make of what is owed what is told, of those numbers that still have a person."""
+    found = await known(connection, [one.number for one in some])
+    return [
+        Item(
+            who=Who(phone=one.number), source=OUR_SOURCE, event_id=one.told, name=one.name, occurred_at=one.at,
+            properties=msgspec.json.decode(one.properties), is_ours=True,
+        )
+        for one in some if one.number in found
+    ]  # fmt: skip
+
+
+async def paid(connection: Connection, some: Sequence[Owed]) -> None:
+    """Take away what was told."""
+    await connection.execute(query("paid_of_persons"), [one.bucket for one in some], [one.told for one in some])

@@ -126,6 +126,7 @@ PLACES: dict[str, Place] = {
     "step_run": BY_BUCKET,
     "excepted": BY_BUCKET,
     "outgoing": BY_BUCKET,
+    "person_owed": BY_BUCKET,
     "outgoing_taken": BY_LANE,
     "campaign": LOCAL,
     "campaign_version": LOCAL,

@@ -29,6 +29,9 @@ ALL_LANES = {
     "add_causes": BATCH,
     "buckets_to_step": STEPPING,
     "outgoing_rows": STEPPING,
+    "owed_of_persons": "some seconds apart, by one worker: what is still to be told, whoever of",
+    "owe_of_persons": BATCH,
+    "paid_of_persons": BATCH,
     **dict.fromkeys(
         (
             "take_causes_of_many",

@@ -134,6 +134,10 @@ async def populate(connection: Any) -> int:
             "INSERT INTO conversation_owed (bucket, id, number, due_at, body) VALUES ($1, 1, $2, $3, $4)",
             bucket, number, NOW, f'{{"text": "{text}"}}',
         )  # fmt: skip
+    await connection.execute(
+        "INSERT INTO person_owed (bucket, number, at, name, told, properties) VALUES ($1, $2, $3, 'goal', 'g', '{}')",
+        hash_of(NUMBER), NUMBER, NOW,
+    )  # fmt: skip
     profile = await connection.fetchval("SELECT id FROM profile WHERE number = $1", NUMBER)
     await connection.execute(
         "INSERT INTO audience_member (bucket, seq, audience, profile, since, is_in) VALUES ($1, 1, 1, $2, $3, true)",

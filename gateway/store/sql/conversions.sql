@@ -42,6 +42,13 @@ DELETE FROM attribution WHERE bucket = $1::int AND profile = ANY($2::bigint[]);
 -- index: conversion_pkey
 DELETE FROM conversion WHERE bucket = $1::int AND profile = ANY($2::bigint[]);
 
+-- name: reached
+-- Read which goals persons have reached, and how often.
+-- index: conversion_pkey; profile_pkey
+SELECT c.profile, c.campaign, c.place, c.case_id, c.at, c.hits, c.gross, c.is_excluded, p.number
+FROM conversion c JOIN profile p ON p.bucket = c.bucket AND p.id = c.profile
+WHERE c.bucket = $1::int AND p.bucket = $1::int AND c.profile = ANY($2::bigint[]);
+
 -- name: write_touches
 -- Write the messages that were sent to persons, each with what came of it. What names a run is of its latest message before,
 -- what names a campaign of the campaign's, all else of the latest message at all; a code that was issued before its message

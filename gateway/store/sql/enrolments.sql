@@ -90,12 +90,13 @@ ON CONFLICT (bucket, endpoint, campaign, cause) DO NOTHING
 RETURNING id;
 
 -- name: end_enrolments
--- End some that are under way.
+-- End some that are under way; -> those that were.
 -- index: enrolment_pkey
 UPDATE enrolment e
 SET state = 1, reason = k.reason, due_at = NULL, ended_at = $2::timestamptz
 FROM unnest($1::int[], $3::bigint[], $4::smallint[]) AS k (bucket, id, reason)
-WHERE e.bucket = k.bucket AND e.id = k.id AND e.state = 0;
+WHERE e.bucket = k.bucket AND e.id = k.id AND e.state = 0
+RETURNING e.bucket, e.id, e.campaign, e.number;
 
 -- name: wake_enrolments
 -- Have those looked at to whom something has happened that their campaign waits for.
@@ -203,12 +204,12 @@ JOIN enrolment e ON e.bucket = k.bucket AND e.id = k.id
 LEFT JOIN step_run r ON r.bucket = k.bucket AND r.enrolment = k.id AND r.visit = k.visit;
 
 -- name: end_campaign_enrolments
--- End some of those who are under way in a campaign, of a bucket; -> how many.
+-- End some of those who are under way in a campaign, of a bucket; -> who they are.
 -- index: enrolment_due
 UPDATE enrolment SET state = 1, reason = $3::smallint, due_at = NULL, ended_at = $4::timestamptz
 WHERE bucket = $1::int AND id = ANY(ARRAY(
     SELECT id FROM enrolment WHERE bucket = $1::int AND campaign = $2::bigint AND state = 0 LIMIT $5::int FOR UPDATE))
-RETURNING id;
+RETURNING bucket, id, campaign, number;
 
 -- name: turn_enrolments
 -- Have some people of a step of another version go on in version $4, at step $5; $6: what they wait for is reckoned anew,
@@ -226,14 +227,14 @@ WHERE bucket = $1::int AND id = ANY(ARRAY(
 RETURNING id;
 
 -- name: end_step_enrolments
--- End some of those who are at a step of a version, of a bucket; -> how many.
+-- End some of those who are at a step of a version, of a bucket; -> who they are.
 -- index: enrolment_due
 UPDATE enrolment SET state = 1, reason = $5::smallint, due_at = NULL, ended_at = $6::timestamptz
 WHERE bucket = $1::int AND id = ANY(ARRAY(
     SELECT id FROM enrolment
     WHERE bucket = $1::int AND campaign = $2::bigint AND version = $3::int AND step = $4::smallint AND state = 0
     LIMIT $7::int FOR UPDATE))
-RETURNING id;
+RETURNING bucket, id, campaign, number;
 
 -- name: enrolment_counts
 -- Count who is and was in a campaign, by version, step and how it ended.

@@ -70,3 +70,29 @@ CROSS JOIN LATERAL (
     SELECT v.properties FROM person_event v
     WHERE v.bucket = p.bucket AND v.profile = p.id AND v.name = 'submitted' ORDER BY v.occurred_at DESC LIMIT 1) s
 ORDER BY k.number, p.id;
+
+-- name: owe_of_persons
+-- Write down what is still to be told of persons, once by its name.
+-- index: person_owed_pkey, as the arbiter
+INSERT INTO person_owed (bucket, number, at, name, told, properties)
+SELECT k.bucket, k.number, k.at, k.name, k.told, k.properties::jsonb
+FROM unnest($1::int[], $2::bigint[], $3::timestamptz[], $4::text[], $5::text[], $6::text[])
+     AS k (bucket, number, at, name, told, properties)
+ON CONFLICT (bucket, told) DO NOTHING;
+
+-- name: owed_of_persons
+-- Read what is still to be told of persons, the oldest first.
+-- index: none: few rows, each for some seconds
+SELECT bucket, number, at, name, told, properties::text AS properties FROM person_owed
+WHERE bucket BETWEEN $1::int AND $2::int ORDER BY at, told LIMIT $3::int;
+
+-- name: paid_of_persons
+-- Take away what was told of persons.
+-- index: person_owed_pkey
+DELETE FROM person_owed o USING unnest($1::int[], $2::text[]) AS k (bucket, told)
+WHERE o.bucket = k.bucket AND o.told = k.told;
+
+-- name: erase_owed_of_persons
+-- Take away what was to be told of numbers.
+-- index: person_owed_pkey, by its bucket
+DELETE FROM person_owed WHERE bucket = $1::int AND number = ANY($2::bigint[]);
