@@ -9,6 +9,8 @@ CREATE TABLE IF NOT EXISTS person_owed (
     CONSTRAINT person_owed_pkey PRIMARY KEY (bucket, told)
 );
 
+ALTER TABLE person_owed SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') THEN
