@@ -24,7 +24,7 @@ from gateway.goal import PAGE_EVENTS, REDEEMED, Goal
 from gateway.happening import like
 from gateway.person import EPOCH, GOAL, ORDER_PLACED, major_units
 from gateway.predicate import CAMPAIGN_PROPERTY, Predicate
-from gateway.store import audiences, causes, happenings, selection
+from gateway.store import audiences, causes, happenings
 from gateway.store.audiences import Terms
 from gateway.store.feeds import Owed, owe
 from gateway.store.people import BUCKETS
@@ -264,9 +264,7 @@ async def _is_asked_for(connection: Connection) -> bool:
     """Whether a live campaign listens to goals, or a kept audience counts them."""
     if await causes.listened(connection, "event", [GOAL]):
         return True
-    trees = [one.tree for one in (await selection.kept(connection)).values()]
-    asked = (one for tree in trees for one in predicate.events_of(tree))
-    return any(isinstance(one, predicate.Count | predicate.Selected) and one.event == GOAL for one in asked)
+    return bool(await connection.fetchval(query("is_counted_by_audience"), GOAL))
 
 
 def _case(row: Any) -> tuple[Any, ...]:

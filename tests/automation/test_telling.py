@@ -15,7 +15,7 @@ from gateway.campaign import audience
 from gateway.errors import StoreError
 from gateway.person import Item, Who
 from gateway.reporting import ReportSettings
-from gateway.store import feeds, profiles, reports, selection
+from gateway.store import conversions, feeds, profiles, reports, selection
 from tests.fixtures.shop import Shop
 
 ANN, BOB, CAT = 447700900001, 447700900002, 447700900003
@@ -210,3 +210,12 @@ async def test_campaigns_that_would_begin_one_another_without_end_are_refused(sh
     steps = 'kind = "workflow"\nsteps = [{do = "enter_workflow", workflow = "called"}]'
     enters = enters.replace('message = {text = "And now?"}', steps).replace(" and true = true", "")
     assert "steps[0].workflow: expected workflows that do not lead back to this one" in await refused(shop, enters)
+
+
+async def test_goals_that_an_audience_counts_are_told_though_nothing_begins_by_them(shop: Shop) -> None:
+    tells_ = []
+    for text in ("count(goals) > 0", "not (count(goal, campaign = 'sold') > 1)"):
+        await selection.keep(shop.connection, "reached", text, audience.parse(text), "UTC", shop.now)
+        house = await conversions.house(shop.connection, zone="UTC", currency="", lists=(), numbers=())
+        tells_.append(house.tells)
+    assert tells_ == [False, True]

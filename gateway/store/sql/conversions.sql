@@ -27,6 +27,11 @@ WHERE c.bucket = $1::int AND c.audience = ANY($2::bigint[]) AND c.at >= $3::time
 -- index: audience_name_key
 SELECT id, name FROM audience WHERE name = ANY($1::text[]);
 
+-- name: is_counted_by_audience
+-- Say whether a kept audience asks for events of a name.
+-- index: none: they are few
+SELECT EXISTS (SELECT FROM audience WHERE tree @? format('$.**.event ? (@ == %s)', to_jsonb($1::text))::jsonpath);
+
 -- name: drop_touches
 -- Drop the messages of persons.
 -- index: touch_pkey
