@@ -11,7 +11,8 @@
     message = {text = "%shop%: your cart waits for you."}
 
 `# series NAME` makes several recipes one, and `# also FILE` names what stands beside one: an offer (x.offer.toml) or a
-landing page (x.page.toml), which have its inputs. `%NAME%` is replaced by what is said of an input, or its default.
+landing page (x.page.toml), which have its inputs. `# accepts CODE | WHY` answers what the linter warns of.
+`%NAME%` is replaced by what is said of an input, or its default.
 Not here: whether the document makes sense (campaign/workflow.py), the command (commands/recipes.py).
 """
 
@@ -27,7 +28,8 @@ from gateway.routing import Problem
 FOLDER = Path(__file__).parent / "recipes"
 OFFER, PAGE = ".offer.toml", ".page.toml"
 BRAND = "brand"
-_LINE = re.compile(r"# (group|rows|needs|series|also|input) +(.*)|#( .*)?")
+_LINE = re.compile(r"# (group|rows|needs|series|also|input|accepts) +(.*)|#( .*)?")
+_ACCEPTS = re.compile(r"([a-z_]+) \| (.+)")
 _INPUT = re.compile(r"([a-z_]+) = (.+?) \| (.+)")
 _PLACE = re.compile(r"%([a-z_]+)%")
 # What would end a text of TOML, or stand in it as something else.
@@ -49,6 +51,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
     needs   what has to be there for it, in words
     series  of which it is one; "" = none
     also    files beside it: offers and pages
+    accepts codes of the linter's warnings, and why they are none here
     text    of the file, as it stands
     """
 
@@ -60,6 +63,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
     series: str
     also: tuple[str, ...]
     inputs: tuple[Input, ...]
+    accepts: Mapping[str, str]
     text: str
 
 
@@ -86,11 +90,17 @@ def read(name: str, text: str) -> Recipe:
         if told is None:
             raise ValueError(f"recipe {name}: expected `NAME = DEFAULT | what it is`, found {words!r}")
         inputs.append(Input(name=told[1], default=told[2], says=told[3]))
+    accepts = {}
+    for words in said.get("accepts", ()):
+        told = _ACCEPTS.fullmatch(words)
+        if told is None:
+            raise ValueError(f"recipe {name}: expected `CODE | WHY`, found {words!r}")
+        accepts[told[1]] = told[2]
     one = {key: " ".join(of) for key, of in said.items()}
     return Recipe(
         name=name, says=" ".join(sentences), group=one.get("group", ""), rows=tuple(one.get("rows", "").split()),
         needs=one.get("needs", ""), series=one.get("series", ""), also=tuple(one.get("also", "").split()),
-        inputs=tuple(inputs), text=text,
+        inputs=tuple(inputs), accepts=accepts, text=text,
     )  # fmt: skip
 
 

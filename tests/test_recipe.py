@@ -73,7 +73,7 @@ def test_input_that_no_recipe_has_is_refused_with_those_there_are() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["# Says.\n#\n# input  x\n", "# Says.\n#wrong\n"])
+@pytest.mark.parametrize("text", ["# Says.\n#\n# input  x\n", "# Says.\n#\n# accepts x\n", "# Says.\n#wrong\n"])
 def test_head_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="recipe x: expected"):
         recipe.read("x", text)

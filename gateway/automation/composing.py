@@ -156,7 +156,7 @@ class Composer:
         for one, code, urls in zip(some, held, told, strict=True):
             row = dict(persons[one.enrolment].values)
             if code is not None:
-                row["coupon"] = {"code": code.code, "url": code.url}
+                row["coupon"] = told_of_code(code, self.pool, now)
             row["link"] = urls
             renderer = self._variants.get(one.arm, self._renderer)
             text, reason = renderer.render_one(row)
@@ -195,6 +195,13 @@ def template_of(document: Document, step: Send | Ask, class_: MessageClass, text
         coupon=Coupon(name=pool) if (pool := _pool_of(document, step)) else None,
         links={name: link.url or "https://example.com/" for name, link in document.links.items()},
     )
+
+
+def told_of_code(code: Code, pool: Pool | None, now: datetime) -> dict[str, str]:
+    """Say what a text has of a code; its end as if it left now: one that waits ends later than its text says."""
+    ends_at = pool.coupon.expires_at(now) if pool is not None else None
+    found = {"code": code.code, "url": code.url}
+    return found if ends_at is None else found | {"expires_at": ends_at.isoformat()}
 
 
 def _pool_of(document: Document, step: Send | Ask) -> str:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from _fastpath.eventrows import microseconds
 from gateway.automation import staffing
-from gateway.automation.composing import HELD
+from gateway.automation.composing import HELD, told_of_code
 from gateway.campaign.consent import states_at
 from gateway.campaign.workflow import Plan
 from gateway.config import Settings
@@ -134,9 +134,8 @@ class Effects:
         if code is None:
             return HELD
         async with connection.transaction():
-            await enrolments.say(
-                connection, bucket, {need.enrolment.id: {"coupon": {"code": code.code, "url": code.url}}}
-            )
+            coupon = told_of_code(code, pool, now)
+            await enrolments.say(connection, bucket, {need.enrolment.id: {"coupon": coupon}})
         ends_at = await coupons.issue_now(connection, pool, need.key, now)
         told: dict[str, Any] = {"pool": name, "code": code.code, CAMPAIGN_PROPERTY: need.plan.document.name}
         if ends_at is not None:

@@ -82,6 +82,8 @@ def _describe(found: list[Recipe]) -> None:
             click.echo(f"  needs  {one.needs}")
         for each in one.inputs:
             click.echo(f"  --set {each.name}={each.default!r}  {each.says}")
+        for code, why in one.accepts.items():
+            click.echo(f"  {code}, which the linter warns of, is meant: {why}")
         if one.also:
             click.echo(f"  with   {', '.join(one.also)}")
 

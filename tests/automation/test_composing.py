@@ -1,13 +1,17 @@
 """What a step says: plain texts are left to the claim, others are rendered; every reason has its number."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from gateway import document
-from gateway.automation.composing import ENROLMENT_FIELD, Composer, Recipient, reason_of, text_of
+from gateway.automation.composing import ENROLMENT_FIELD, Composer, Recipient, reason_of, text_of, told_of_code
 from gateway.brand import BrandSettings
 from gateway.campaign import workflow
+from gateway.coupon import Coupon
 from gateway.message import MessageClass, Refusal
 from gateway.reasons import Reason
+from gateway.store.coupons import Code, Pool
 
 
 def composer(text: str, **brand: str) -> Composer:
@@ -64,3 +68,21 @@ def test_values_are_written_as_they_stand() -> None:
 )  # fmt: skip
 def test_reason_has_its_number(word: str, reason: int) -> None:
     assert reason_of(word) == reason
+
+
+def test_texts_know_until_when_a_code_is_good_where_it_ends_S1_23() -> None:
+    now = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    code = Code(code="NOW", url="")
+
+    def pool(**terms: str) -> Pool:
+        return Pool(
+            id=1, name="p", coupon=Coupon(kind="static", code="NOW", **terms), secret=b"", next=0, total=0,
+            longest=3, alerted=100, created_at=now,
+        )  # fmt: skip
+
+    assert told_of_code(code, pool(), now) == {"code": "NOW", "url": ""} == told_of_code(code, None, now)
+    for terms, expected in (
+        ({"life": "48h"}, "2026-03-04T12:00:00+00:00"),
+        ({"life": "48h", "until": "2026-03-03T22:59:59Z"}, "2026-03-03T22:59:59+00:00"),
+    ):
+        assert told_of_code(code, pool(**terms), now)["expires_at"] == expected
