@@ -53,7 +53,7 @@ class Surroundings(Struct, kw_only=True):
     free_octets   on the file system of a server of ours; None: it is not ours
     min_free      of them, below which nothing new is claimed
     history       None: no other server is ever expected
-    asks_consent  people are asked for their consent here, so a YES of a handset may be the answer
+    asks_consent  people are asked for their consent, and questions, here: a YES of a handset may be the answer
     erasure       the key of erased numbers; None: it is not known here
     """
 

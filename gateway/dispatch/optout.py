@@ -6,9 +6,10 @@
 
 A message that may be a STOP (a doubt, CN-5) pauses what is promotional, and its handset is asked once what it means: by
 STOP or START it says so, by an ordinary message within a day it lifts the pause, and silence leaves it as it is. While
-the question is open a YES says nothing: nobody knows to what (CN-6). Questions of workflows are not known here.
-A HELP is answered, by whoever it is asked, stopped or not, and enters nothing. A YES confirms a request that waits for
-one (requests.py), is a START where there is a STOP to lift, and an ordinary answer elsewhere.
+the question is open a YES says nothing: nobody knows to what (CN-6).
+A HELP is answered, by whoever it is asked, stopped or not, and enters nothing. A YES to somebody whom a workflow or a
+text order has asked something is the answer to that (automation/replying.py); else it confirms a request that waits
+for one (requests.py), is a START where there is a STOP to lift, and an ordinary answer elsewhere.
 It is entered before the flush commits: a crash between the two brings the message again, and enters it twice, which
 says the same. The other way round it would be kept and never obeyed. While Postgres is away there is no answer, so it
 comes again. Only the answers to STOPs wait; others of the same link go on.
@@ -30,7 +31,7 @@ from gateway.errors import StoreError
 from gateway.events import Event, event
 from gateway.keywords import Wish, meaning, number_of, words
 from gateway.message import MessageClass, Policy, literal
-from gateway.store import postgres, runs, stops
+from gateway.store import conversations, postgres, runs, stops
 from gateway.store.inbound import Message
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Reply(Struct, frozen=True):
 class OptOuts:
     """The keywords that come on one lane.
 
-    asks_consent  a YES may answer a request
+    asks_consent  a YES may answer a request, or a question
     is_paused     whether a number may be in doubt, as the worker knows it: only such are looked up
     """
 
@@ -126,6 +127,8 @@ class OptOuts:
                     self._help(number, message.destination)
             elif wish == "doubt":
                 self._heard[message.id] = await self._doubt(message, number)
+            elif wish == "yes" and self._asks_consent and await self._is_asked(message, number):
+                self._heard[message.id] = None
             elif wish == "yes" and self._asks_consent and (brands := await self._confirmed(message, number)):
                 self._heard[message.id] = event(
                     "consent.confirmed", message.at, message.source, message=message.id, number=number, brands=brands
@@ -161,6 +164,17 @@ class OptOuts:
         return event(
             "doubt.received", message.at, message.source, message=message.id, number=number, is_new=number in new
         )
+
+    async def _is_asked(self, message: Message, number: int) -> bool:
+        """Say whether a question was open for a number when it wrote (CN-6). StoreError."""
+        connection = await self._ledger.opened()
+        try:
+            async with postgres.deadline(connection, self._deadline_s, f"open questions on lane {self._lane}"):
+                return await conversations.is_asked(connection, number, message.at)
+        except BaseException:
+            # Its statement may still be at work there.
+            self._ledger.cut()
+            raise
 
     async def _confirmed(self, message: Message, number: int) -> list[str]:
         """Take a YES to a request for consent; -> the brands it is meant for. StoreError."""

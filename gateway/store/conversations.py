@@ -350,6 +350,11 @@ async def ask(connection: Connection, bucket: int, asked: Sequence[Asked]) -> No
     )  # fmt: skip
 
 
+async def is_asked(connection: Connection, number: int, at: datetime) -> bool:
+    """Say whether a question was open for a number at a moment, of somebody who is still under way."""
+    return bool(await connection.fetchval(query("has_question"), hash_of(number), number, at))
+
+
 async def close_question(connection: Connection, bucket: int, asked: Asked) -> bool:
     """Let a question wait no more; -> whether it did."""
     found = await connection.fetchval(

@@ -69,6 +69,10 @@ async def nobody_waits(*_: Any) -> list[str]:
     return []
 
 
+async def is_asked(message: Message, *_: Any) -> bool:
+    return message.destination == "asks"
+
+
 def made(fake: FakeStops, keywords: KeywordSettings | None = None, **settings: Any) -> tuple[OptOuts, Intake, FakeLink]:
     async def connect() -> Any:
         raise StoreError("no database here", retryable=True)
@@ -79,6 +83,7 @@ def made(fake: FakeStops, keywords: KeywordSettings | None = None, **settings: A
         is_paused=lambda number: number in fake.doubted,
     )  # fmt: skip
     opt_outs._confirmed = nobody_waits  # type: ignore[method-assign]
+    opt_outs._is_asked = is_asked  # type: ignore[method-assign]
     return opt_outs, Intake(FakeLedger(), app.CLOCK, 1, carrier, opt_outs), FakeLink()  # type: ignore[arg-type]
 
 
@@ -186,6 +191,17 @@ async def test_cn_6_a_yes_of_anybody_else_is_an_ordinary_answer() -> None:
 
     opt_outs, _, _ = made(NothingToLift())
     assert await opt_outs.hear([message("yes"), message("Ja", 2)]) == []
+
+
+async def test_cn_6_a_yes_to_whom_a_workflow_asks_something_is_its_answer_and_a_stop_is_a_stop() -> None:
+    fake = FakeStops()
+    opt_outs, _, _ = made(fake)
+    assert await opt_outs.hear([message("yes", destination="asks"), message("Ja", 2, destination="asks")]) == []
+    assert fake.heard == []
+    heard = [message("STOP", 3, destination="asks"), message("START", 4, destination="asks")]
+    assert [one.kind for one in await opt_outs.hear(heard)] == ["stop.received", "start.received"]
+    assert [one.kind for one in await opt_outs.hear([message("yes", 5)])] == ["start.received"]
+    await opt_outs.close()
 
 
 DOUBTFUL = "los voy a bloquear"

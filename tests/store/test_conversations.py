@@ -87,6 +87,22 @@ async def test_in_9_a_question_that_is_asked_again_by_the_same_visit_stays_as_it
     assert not await conversations.close_question(w.connection, BUCKET, asked)
 
 
+async def test_a_question_is_open_until_its_time_is_over_or_its_workflow_left_CN_6(w: World) -> None:
+    await w.asks(SIZE)
+    day = timedelta(days=1)
+    at = (NOW - timedelta(seconds=1), NOW, NOW + day)
+    assert [await conversations.is_asked(w.connection, NUMBER, one) for one in at] == [False, True, False]
+    assert not await conversations.is_asked(w.connection, NUMBER + 1, NOW)
+    for state in (0, 1):
+        await w.connection.execute(
+            "INSERT INTO enrolment (bucket, version, state, id, campaign, profile, endpoint, anchor_id, anchor_at, "
+            "entered_at, step_at, cause) SELECT bucket, 1, $1, enrolment, 1, 1, 1, 1, $2, $2, $2, 'x' "
+            "FROM open_question ON CONFLICT (bucket, id) DO UPDATE SET state = excluded.state",
+            state, NOW,
+        )  # fmt: skip
+        assert await conversations.is_asked(w.connection, NUMBER, NOW) is (state == 0)
+
+
 async def test_who_changes_a_conversation_makes_others_wait(w: World, dsn: str) -> None:
     await conversations.keep(w.connection, BUCKET, Kept(conversations={1: begun(w)}), NOW)
     other = await postgres.connect(dsn)

@@ -100,6 +100,14 @@ ON CONFLICT (bucket, number, enrolment, step, visit) DO NOTHING;
 SELECT number, enrolment, step, visit, inbox, asked_at, until, tried, campaign, question::text AS question FROM open_question
 WHERE bucket = $1::int AND number = ANY($2::bigint[]) ORDER BY number, asked_at DESC, enrolment DESC, step, visit DESC FOR UPDATE;
 
+-- name: has_question
+-- Say whether a question was open for a number at a moment; one of who has left its workflow is open no more.
+-- index: open_question_pkey; enrolment_pkey
+SELECT EXISTS (
+    SELECT FROM open_question q
+    WHERE q.bucket = $1::int AND q.number = $2::bigint AND q.asked_at <= $3::timestamptz AND q.until > $3::timestamptz
+      AND NOT EXISTS (SELECT FROM enrolment e WHERE e.bucket = $1::int AND e.id = q.enrolment AND e.state > 0));
+
 -- name: try_question
 -- Count that a question was asked once more.
 -- index: open_question_pkey
