@@ -26,12 +26,15 @@ Not here: what the words of conditions mean (campaign/audience.py), whether the 
 (campaign/workflow.py).
 """
 
+import difflib
+import functools
 import re
 import tomllib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
+import msgspec.inspect
 from msgspec import Meta, Struct
 
 from gateway.brand import Word
@@ -573,10 +576,46 @@ def _problem(error: msgspec.ValidationError, key: str) -> Problem:
     if match := re.fullmatch(r"Object missing required field `(.*)`", said):
         return f"{where}.{match[1]}".lstrip("."), "a value", "nothing"
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", said):
-        return f"{where}.{match[1]}".lstrip("."), "a name that this part has", repr(match[1])
+        return f"{where}.{match[1]}".lstrip("."), _meant(match[1], where == ""), repr(match[1])
     if match := re.fullmatch(r"Invalid value (.*)", said, re.S):
         return where, "a word that is known here", match[1]
     return where, "another value", said
+
+
+def _meant(name: str, is_top: bool) -> str:
+    """Say which names there are, or those that may have been meant: msgspec does not tell which part it is."""
+    close = difflib.get_close_matches(name, Document.__struct_encode_fields__ if is_top else _names(), 3)
+    if close:
+        return f"a name that this part has ({' or '.join(close)}?)"
+    return f"one of {', '.join(Document.__struct_encode_fields__)}" if is_top else "a name that this part has"
+
+
+@functools.cache
+def _names() -> tuple[str, ...]:
+    """Name every key that any part of a document has."""
+    found: dict[str, None] = {}
+    seen: set[int] = set()
+    ahead: list[Any] = [msgspec.inspect.type_info(Document)]
+    while ahead:
+        one = ahead.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, msgspec.inspect.StructType):
+            found |= dict.fromkeys(field.encode_name for field in one.fields)
+            ahead += [field.type for field in one.fields]
+        elif isinstance(one, msgspec.inspect.UnionType):
+            ahead += one.types
+        else:
+            ahead += [
+                part for name in ("item_type", "item_types", "value_type", "type")
+                for part in _some(getattr(one, name, ()))
+            ]  # fmt: skip
+    return tuple(sorted(found))
+
+
+def _some(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 
 def encode(document: Document) -> bytes:

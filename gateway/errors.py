@@ -15,6 +15,7 @@
     ├── NodeTaken                 the operator's: two nodes of one name
     ├── LeaseLost                 nobody's: others took us for dead; another worker takes our place
     └── StoreError                Postgres's; retryable or not
+        └── OrderFault            whoever ordered it: a name of nothing, or what does not go as it stands
 
 A submission that the SMSC refuses is no exception: it is an outcome (dispatch, status.py).
 """
@@ -117,3 +118,7 @@ class StoreError(GatewayError):
         super().__init__(message)
         self.retryable = retryable
         self.elsewhere = elsewhere
+
+
+class OrderFault(StoreError):
+    """Somebody asked for what there is not, or for what does not go as it stands; nothing was changed."""

@@ -58,3 +58,19 @@ def test_what_is_no_document_at_all_is_said_to_be_none(octets: bytes, expected: 
 @pytest.mark.parametrize(("span", "seconds"), [("90s", 90), ("30m", 1800), ("50h", 180_000), ("7d", 604_800)])
 def test_span_is_seconds(span: str, seconds: int) -> None:
     assert document.seconds_of(span) == seconds
+
+
+def test_a_name_that_is_not_there_is_met_with_those_that_are() -> None:
+    text = b"""name = "x"
+brand = "acme"
+begins = "2026-01-01"
+mesage = {text = "Hi"}
+[trigger]
+on = "event"
+event = "looked"
+wher = "total > 5"
+"""
+    _, problems = document.read(text)
+    expected = {key: what for key, what, _ in problems}
+    assert "(message?)" in expected["mesage"] and "where" in expected["trigger.wher"]
+    assert "starts_at" in expected["begins"]

@@ -23,7 +23,7 @@ from gateway.brand import BrandSettings, with_footer
 from gateway.campaign.rendering import ABORTED, MISSING, TOO_LONG, Renderer
 from gateway.campaign.workflow import Plan
 from gateway.document import Ask, Document, IssueCoupon, Send, is_to_staff
-from gateway.errors import StoreError
+from gateway.errors import OrderFault, StoreError
 from gateway.message import MessageClass, Refusal
 from gateway.person import major_units
 from gateway.product import Product
@@ -107,7 +107,7 @@ class Composer:
         if self.pool_name and self.pool is None:
             self.pool = await coupons.find(connection, self.pool_name)
             if self.pool is None:
-                raise StoreError(f"coupon pool {self.pool_name!r} is not known: `sluice coupon pool create` makes one")
+                raise OrderFault(f"coupon pool {self.pool_name!r} is not known: `sluice coupon pool create` makes one")
         if self._links and not self._brand.link_domain:
             raise StoreError(f"brands.{self._document.brand}.link_domain: expected a domain of short links, found none")
         if len(self._linked) < len(self._links):

@@ -17,7 +17,7 @@ from gateway.automation import staffing, turning
 from gateway.automation.composing import PRODUCT, class_of, template_of
 from gateway.automation.turning import Under, Way
 from gateway.brand import BrandSettings, staff_of
-from gateway.campaign import attribution, audience, workflow
+from gateway.campaign import attribution, audience, impossible, linter, workflow
 from gateway.campaign.audience import Known
 from gateway.campaign.workflow import Plan
 from gateway.config import Settings
@@ -39,13 +39,14 @@ from gateway.document import (
     Webhook,
     is_to_staff,
 )
-from gateway.errors import AudienceFault, StoreError
+from gateway.errors import AudienceFault, OrderFault
 from gateway.link import problems_of as link_problems
 from gateway.person import hash_of
 from gateway.predicate import InSegment, Predicate, walk
 from gateway.question import question_of
 from gateway.routing import Problem
 from gateway.store import (
+    audiences,
     campaigns,
     cancels,
     causes,
@@ -66,7 +67,7 @@ from gateway.store.postgres import Connection
 from gateway.template import fields_of, read_template, root_of
 
 
-class Unfit(StoreError):
+class Unfit(OrderFault):
     """A document that cannot be carried out here; problems: key, expected, found."""
 
     def __init__(self, name: str, problems: list[Problem]):
@@ -90,6 +91,10 @@ async def check(
         problems.append(("programme", "a programme of the brand", repr(document.programme)))
     if not problems:
         problems += await _of_texts(connection, settings, plan)
+        brand = settings.brand(document.brand)
+        classes = {class_of(document, step) for _, step in plan.sends()}
+        shut = [problem for one in sorted(classes) for problem in impossible.never_open(document, brand, one)]
+        problems += shut[:1]
     kept = {name: one.tree for name, one in (await selection.kept(connection)).items()}
     for key, tree in _conditions(plan):
         problems += [
@@ -121,6 +126,8 @@ async def check(
             audience.parse(text, told)
         except AudienceFault as fault:
             slips.append(f"{key}: {fault}")
+    if not problems:
+        slips += impossible.too_late(plan) + _of_fields(plan, names)
     for place, goal in enumerate(document.goals):
         name = goal.joined or goal.left
         if name and name not in kept:
@@ -185,6 +192,25 @@ async def _of_texts(connection: Connection, settings: Settings, plan: Plan) -> l
         if isinstance(step, Send):
             problems += await _of_staff(connection, brand, document, step, key)
     return problems
+
+
+def _of_fields(plan: Plan, names: selection.Known) -> list[str]:
+    """Name the fields of texts that nobody has, and those for want of which somebody would get nothing (TP-2)."""
+    document, slips = plan.document, []
+    told = names.properties or {}
+    facts = linter.Facts(
+        attributes=None if names.attributes is None else frozenset((*names.attributes, *audiences.COLUMNS)),
+        events=frozenset(told[plan.trigger.event]) if plan.trigger and plan.trigger.event in told else None,
+    )
+    for place, step in plan.sends():
+        key = "message" if document.kind == "campaign" else f"steps[{place}]"
+        template = template_of(document, step, class_of(document, step))
+        slips += [
+            f"{key}.{one.key}: {one.at}: {one.words}"
+            for one in linter.lint(template, facts)
+            if one.code in ("unknown_field", "no_default")
+        ]
+    return slips
 
 
 async def _of_staff(
@@ -326,7 +352,7 @@ async def launch(
     """
     found = await campaigns.named(connection, name)
     if found is None:
-        raise StoreError(f"campaign {name!r} is not known: `sluice campaign apply FILE` keeps one")
+        raise OrderFault(f"campaign {name!r} is not known: `sluice campaign apply FILE` keeps one")
     document = (await campaigns.version_of(connection, found.id, found.version)).document
     before = (
         (await campaigns.version_of(connection, found.id, found.live_version)).document if found.live_version else None
@@ -341,7 +367,7 @@ async def launch(
     gone = [one for one in some if one.to is None]
     if gone and way in (None, "move"):
         where = ", ".join(f"{one.name} of version {one.version} ({one.people:,} people)" for one in gone)
-        raise StoreError(
+        raise OrderFault(
             f"campaign {name!r}: steps are gone on which people are: {where}: say --people keep, restart or exit"
         )
     if document.experiment is not None:
@@ -373,10 +399,10 @@ async def enter(
     """
     found = await campaigns.named(connection, name)
     if found is None or found.state != "live" or found.live_version is None:
-        raise StoreError(f"campaign {name!r}: expected one that is live, found {found.state if found else 'none'}")
+        raise OrderFault(f"campaign {name!r}: expected one that is live, found {found.state if found else 'none'}")
     document = (await campaigns.version_of(connection, found.id, found.live_version)).document
     if not isinstance(document.trigger, OnCall):
-        raise StoreError(f'campaign {name!r}: expected one that begins by a call (on = "call"), found another trigger')
+        raise OrderFault(f'campaign {name!r}: expected one that begins by a call (on = "call"), found another trigger')
     said = msgspec.json.encode(properties).decode()
     return await causes.call(connection, hash_of(number), number, name, microseconds(now), f"call:{id_}", said, now)
 

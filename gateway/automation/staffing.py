@@ -19,7 +19,7 @@ from gateway.campaign import conversation as rules
 from gateway.campaign.conversation import Refused
 from gateway.cards import has_card
 from gateway.config import Settings
-from gateway.errors import StoreError
+from gateway.errors import OrderFault
 from gateway.inbox import NOBODY
 from gateway.person import OUR_SOURCE, hash_of
 from gateway.store import conversations, profiles
@@ -142,13 +142,13 @@ class Desk:
     async def _bucket(self, id_: int) -> int:
         place = await conversations.place_of(self._connection, id_)
         if place is None:
-            raise StoreError(f"conversation {id_}: expected one that there is, found none")
+            raise OrderFault(f"conversation {id_}: expected one that there is, found none")
         return place[0]
 
     async def _held(self, bucket: int, id_: int) -> Conversation:
         one = await conversations.hold_one(self._connection, bucket, id_)
         if one is None:
-            raise StoreError(f"conversation {id_}: it is gone")
+            raise OrderFault(f"conversation {id_}: it is gone")
         return one
 
     async def _keep(self, bucket: int, kept: Kept) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from gateway import logs
 from gateway.config import Settings, dsn_problem, load
-from gateway.errors import ConfigError, FileFault, GatewayError, StoreError
+from gateway.errors import ConfigError, FileFault, GatewayError, OrderFault, StoreError
 from gateway.smpp import status as statuses
 
 # As sysexits.h has them: a script can tell a wrong setting from a database that is away.
@@ -97,6 +97,9 @@ def said_plainly() -> Iterator[None]:
         sys.exit(EXIT_CONFIG)
     except FileFault as error:
         say(f"contacts: {plain(str(error))}")
+        sys.exit(EXIT_DATA)
+    except OrderFault as error:
+        say(f"Error: {plain(str(error))}")
         sys.exit(EXIT_DATA)
     except StoreError as error:
         say(f"postgres: {error}")

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from gateway import document
 from gateway.document import Document
-from gateway.errors import StoreError
+from gateway.errors import OrderFault
 from gateway.store.causes import Kind
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
@@ -101,7 +101,7 @@ async def version_of(connection: Connection, campaign: int, version: int) -> Ver
     """Read a version. raises StoreError: there is none."""
     row = await connection.fetchrow(query("campaign_body"), campaign, version)
     if row is None:
-        raise StoreError(f"campaign {campaign}: it has no version {version}")
+        raise OrderFault(f"campaign {campaign}: it has no version {version}")
     return Version(
         document=document.decode(row["body"]), sha256=row["sha256"], applied_by=row["applied_by"],
         applied_at=row["applied_at"],
@@ -115,7 +115,7 @@ async def go(connection: Connection, campaign: Campaign, state: str, now: dateti
     raises   StoreError: that cannot come of how it stands
     """
     if state not in NEXT[campaign.state]:
-        raise StoreError(f"campaign {campaign.name!r} is {campaign.state}: expected one that can become {state}")
+        raise OrderFault(f"campaign {campaign.name!r} is {campaign.state}: expected one that can become {state}")
     await connection.execute(query("set_campaign_state"), campaign.id, state, version, now)
 
 
@@ -133,7 +133,7 @@ async def hold(connection: Connection, name: str) -> Campaign:
     await connection.execute(query("hold_campaigns"))
     found = await named(connection, name)
     if found is None:
-        raise StoreError(f"campaign {name!r} is not known: `sluice campaign apply FILE` keeps one")
+        raise OrderFault(f"campaign {name!r} is not known: `sluice campaign apply FILE` keeps one")
     return found
 
 

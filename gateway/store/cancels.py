@@ -12,7 +12,7 @@ Not here: when everybody obeys (dispatch/cancelling.py), what a worker has claim
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from gateway.errors import StoreError
+from gateway.errors import OrderFault
 from gateway.message import Refusal
 from gateway.store import control, endings
 from gateway.store.endings import Ending, Shut
@@ -33,7 +33,7 @@ async def cancel(
     async with connection.transaction():
         for run_id in sorted(set(run_ids)):
             if await connection.fetchrow(query("mark_cancelled"), run_id, at, by) is None:
-                raise StoreError(f"run {run_id} is not known; nothing was cancelled")
+                raise OrderFault(f"run {run_id} is not known; nothing was cancelled")
         return await control.give(
             connection, "cancel", "campaign", [str(run_id) for run_id in sorted(set(run_ids))], at=at, by=by,
             reason=reason,

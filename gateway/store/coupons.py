@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.coupon import Coupon, State, code_number
-from gateway.errors import StoreError
+from gateway.errors import OrderFault
 from gateway.person import COUPON_REDEEMED, ORDER_PLACED
 from gateway.store.columns import ints, texts
 from gateway.store.postgres import Connection
@@ -135,13 +135,13 @@ async def create(connection: Connection, name: str, coupon: Coupon, secret: byte
             for field in ("kind", "code", "alphabet", "length", "prefix"):
                 was, found = getattr(before.coupon, field), getattr(coupon, field)
                 if was != found:
-                    raise StoreError(f"coupon pool {name!r}: {field}: expected {was!r} as it was made, found {found!r}")
+                    raise OrderFault(f"coupon pool {name!r}: {field}: expected {was!r} as it was made, found {found!r}")
         if coupon.kind == "static":
             owners = await connection.fetch(query("static_codes"), [coupon.code.upper()])
             others = [row["name"] for row in owners if row["name"] != name]
             if others or await connection.fetch(query("codes_of_others"), texts([coupon.code.upper()])):
                 whose = f"pool {others[0]!r} has it" if others else "a code of a pool"
-                raise StoreError(
+                raise OrderFault(
                     f"coupon pool {name!r}: expected a code that is nobody's, found {coupon.code!r}: {whose}"
                 )
         await connection.fetchval(query("write_pool"), name, _json(coupon), secret, now)
@@ -173,7 +173,7 @@ async def add(connection: Connection, pool: Pool, codes: Sequence[str]) -> Added
     raises  StoreError: it is no pool of imported codes
     """
     if pool.coupon.kind != "pool":
-        raise StoreError(f"coupon pool {pool.name!r}: expected one of imported codes, found a {pool.coupon.kind}")
+        raise OrderFault(f"coupon pool {pool.name!r}: expected one of imported codes, found a {pool.coupon.kind}")
     async with connection.transaction():
         folded = {code.upper(): code for code in codes}
         owners = await connection.fetch(query("codes_of_others"), texts(folded))
@@ -251,7 +251,7 @@ async def reserve(
         if is_done:
             break
     else:
-        raise StoreError(f"coupon pool {pool.name!r}: others took the same keys {TRIES} times in a row", retryable=True)
+        raise OrderFault(f"coupon pool {pool.name!r}: others took the same keys {TRIES} times in a row", retryable=True)
     return [
         Code(code=code, url=coupon.url_of(code)) if (code := found.get(key)) is not None else None for key, _ in asked
     ]
@@ -323,7 +323,7 @@ async def assign(connection: Connection, pool: Pool, list_id: int, field: str, n
     """
     for row in await connection.fetch(query("coupon_lists"), list_id):
         if row["field"] == field and row["pool"] != pool.id:
-            raise StoreError(
+            raise OrderFault(
                 f"coupon pool {pool.name!r}: expected a field without codes, found {field!r} of another pool"
             )
     # Before anybody has one: what is sent to the list is followed from here on.

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
-from gateway.errors import StoreError
+from gateway.errors import OrderFault
 from gateway.store.postgres import deadline
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
@@ -113,7 +113,7 @@ async def lock_list(connection: Connection, name: str) -> None:
     async with deadline(connection, STATEMENT_DEADLINE_S, "lock list"):
         granted = await connection.fetchval("SELECT pg_try_advisory_lock($1::bigint)", _lock_key(name))
     if not granted:
-        raise StoreError(f"list {name!r}: another import of it is running", retryable=True)
+        raise OrderFault(f"list {name!r}: another import of it is running", retryable=True)
 
 
 async def open_list(
@@ -129,7 +129,7 @@ async def open_list(
     async with deadline(connection, STATEMENT_DEADLINE_S, "open list"):
         row = await connection.fetchrow(_OPEN, name, source_name, source_sha256, fields, now)
     if row is None:
-        raise StoreError(f"list {name!r}: not created")
+        raise OrderFault(f"list {name!r}: not created")
     return ContactList(**dict(row))
 
 

@@ -12,7 +12,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from gateway.errors import StoreError
+from gateway.errors import OrderFault, StoreError
 from gateway.gate import Gate, gate_of
 from gateway.message import Encoding, MessageClass, Refusal
 from gateway.routing import Plan, by_weight
@@ -203,7 +203,7 @@ async def materialise(
         # Whoever enqueues it once more waits here, and finds it done; his plan may be another.
         before = await connection.fetchrow(query("lock_run"), run.id)
         if before is None:
-            raise StoreError(f"run {run.id} is not known")
+            raise OrderFault(f"run {run.id} is not known")
         _refuse_cancelled(run.id, before)
         if before["enqueued_at"] is not None:
             return int(before["recipients"])
@@ -266,7 +266,7 @@ async def enqueue_few(
         # One at a time, or two would take the same id.
         known = await connection.fetchrow(query("lock_run"), run.id)
         if known is None:
-            raise StoreError(f"run {run.id} is not known")
+            raise OrderFault(f"run {run.id} is not known")
         _refuse_cancelled(run.id, known)
         chunk_id = int(await connection.fetchval(query("next_chunk_id"), lane, first, first + FIRST_REPEAT))
         if chunk_id >= first + FIRST_REPEAT:
@@ -285,7 +285,7 @@ def _refuse_cancelled(run_id: int, known: asyncpg.Record) -> None:
     """Enqueue nobody of a run that is cancelled: whoever cancels it waits for us, or we find it so."""
     if known["cancelled_at"] is not None:
         at = known["cancelled_at"]
-        raise StoreError(
+        raise OrderFault(
             f"run {run_id}: cancelled at {at:%Y-%m-%d %H:%M:%S} UTC by {known['cancelled_by']}; nobody was enqueued"
         )
 

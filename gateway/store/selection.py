@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway import predicate
-from gateway.errors import StoreError
+from gateway.errors import OrderFault
 from gateway.predicate import Predicate
 from gateway.store import audiences, people
 from gateway.store.audiences import Compiled, Terms
@@ -103,7 +103,7 @@ async def keep(connection: Connection, name: str, text: str, tree: Predicate, zo
     async with deadline(connection, STATEMENT_DEADLINE_S, "keep audience"):
         row = await connection.fetchrow(_KEEP, name, text, predicate.encode(tree), zone, now)
     if row is None:
-        raise StoreError(f"audience {name!r}: not kept")
+        raise OrderFault(f"audience {name!r}: not kept")
     return _audience(row)
 
 
@@ -152,7 +152,7 @@ async def estimate(connection: Connection, tree: Predicate, terms: Terms) -> flo
         )
     cost = float(msgspec.json.decode(plan)[0]["Plan"]["Total Cost"])
     if cost > MOST_COST:
-        raise StoreError(
+        raise OrderFault(
             f"audience: expected one that the planner reckons below {MOST_COST:,.0f}, found {cost:,.0f}: "
             "ask for fewer events, or of a shorter time"
         )

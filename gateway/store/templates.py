@@ -12,7 +12,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
-from gateway.errors import StoreError
+from gateway.errors import OrderFault
 from gateway.store import people
 from gateway.store.people import PIECE_DEADLINE_S, SET_DEADLINE_S, STATEMENT_DEADLINE_S
 from gateway.store.postgres import Connection, deadline
@@ -113,7 +113,7 @@ async def redress(connection: Connection, run: int, template: str, fields: Seque
     async with deadline(connection, STATEMENT_DEADLINE_S, "redress run"):
         done = await connection.fetchval(query("redress_run"), run, template, list(fields), list_id)
     if done is None:
-        raise StoreError(f"run {run}: expected one that is not enqueued, found none")
+        raise OrderFault(f"run {run}: expected one that is not enqueued, found none")
 
 
 async def note(connection: Connection, sha256: bytes, body: bytes, now: datetime) -> None:

@@ -66,6 +66,18 @@ async def test_slips_are_said_and_refuse_nothing(shop: Shop) -> None:
     assert found is not None
     _, _, slips = await launching.apply(shop.connection, shop.settings, found, "me", shop.now)
     assert [one.split(":")[0] for one in slips] == ["filter", "goals"]
+    late = 'aim = "a"\nfilter = "did(seen, 3d)"\nwait = "10d"\n' + TEXT.replace("Hi", "Hi {{ frist_name }}")
+    found, _ = document.read(late.encode())
+    assert found is not None
+    _, _, slips = await launching.check(shop.connection, shop.settings, found)
+    [shorter, *fields] = [one for one in slips if "message" in one]
+    assert shorter.startswith("filter: seen in the last 3 d")
+    assert len(fields) == 2 and all(one.startswith("message.text: line 1") and "frist_name" in one for one in fields)
+
+
+async def test_windows_that_can_never_open_are_refused(shop: Shop) -> None:
+    """QH-1: those of the campaign and of the law where the brand is at home."""
+    assert await problems(shop, 'hours = "02:00-04:00"\n' + TEXT) == ["hours"]
 
 
 async def refused(shop: Shop, text: str) -> str:

@@ -104,4 +104,4 @@ def test_what_names_no_conversation_is_refused(dsn: str, config: Path) -> None:
     heard(dsn)
     assert run(dsn, config, "show", "5")[0] == 65
     assert run(dsn, config, "show", "+447700900999")[0] == 65
-    assert run(dsn, config, "close", "5")[0] == 75
+    assert run(dsn, config, "close", "5")[0] == 65
