@@ -66,6 +66,7 @@ class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     control       percent of numbers that campaigns send nothing that advertises, the same as long as it stands (AB-2)
     link_domain   of short links, go.acme.example; it leads to `sluice links serve` (docs/links.md)
     theme         how landing pages look
+    untested      what no test was sent of is launched all the same, and it is said; or --untested asks for it (S1.28)
     staff         people of ours whom campaigns may tell of a person, by name: {kitchen = ["+447700900100"]} (S1.6)
     """
 
@@ -89,6 +90,7 @@ class BrandSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     control: Annotated[float, Meta(ge=0, le=10)] = 0.0
     link_domain: Annotated[str, Meta(max_length=80)] = ""
     theme: Theme = Theme()
+    untested: Literal["nag", "enforce"] = "nag"
     staff: dict[Word, Annotated[tuple[StaffNumber, ...], Meta(min_length=1, max_length=20)]] = {}
 
 

@@ -11,6 +11,7 @@ one column, which such a text then is (campaign/rendering.py).
 Not here: the language (templatetext.py), what is good style (campaign/linter.py).
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -370,3 +371,8 @@ def required_of(template: Template) -> Mapping[str, Place]:
             if field.required and field.name not in template.defaults:
                 found.setdefault(field.name, field.at)
     return found
+
+
+def sha_of(template: Template) -> bytes:
+    """The version of a template: what it says and how, and nothing else."""
+    return hashlib.sha256(msgspec.json.encode(template, order="deterministic")).digest()

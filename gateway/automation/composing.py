@@ -204,6 +204,32 @@ def told_of_code(code: Code, pool: Pool | None, now: datetime) -> dict[str, str]
     return found if ends_at is None else found | {"expires_at": ends_at.isoformat()}
 
 
+def with_footers(template: Template, brand: BrandSettings) -> Template:
+    """End all its texts with the brand's footer, where they advertise."""
+    class_ = template.message_class
+    return msgspec.structs.replace(
+        template,
+        text=with_footer(template.text, brand, class_),
+        languages={name: with_footer(text, brand, class_) for name, text in template.languages.items()},
+    )
+
+
+def written(plan: Plan, brand: BrandSettings) -> list[tuple[str, Template]]:
+    """Write what a campaign says to persons, its variants among it, as it leaves; -> each with its key."""
+    document, found = plan.document, list[tuple[str, Template]]()
+    for place, step in plan.sends():
+        if is_to_staff(step):
+            continue
+        key = "message" if document.kind == "campaign" else f"steps[{place}]"
+        class_ = class_of(document, step)
+        found.append((f"{key}.text", with_footers(template_of(document, step, class_), brand)))
+        for at, one in enumerate(document.experiment.variants if document.experiment is not None else ()):
+            if one.text:
+                template = with_footers(template_of(document, step, class_, one.text), brand)
+                found.append((f"experiment.variants[{at}].text", template))
+    return found
+
+
 def _pool_of(document: Document, step: Send | Ask) -> str:
     """Find whose codes a text may name: its own pool, or that of a step before it; "" = nobody's."""
     own = step.coupon if isinstance(step, Send) else ""

@@ -14,7 +14,7 @@ import msgspec
 from _fastpath.eventrows import microseconds
 from gateway import webhook
 from gateway.automation import staffing, turning
-from gateway.automation.composing import PRODUCT, class_of, template_of
+from gateway.automation.composing import PRODUCT, class_of, template_of, written
 from gateway.automation.turning import Under, Way
 from gateway.brand import BrandSettings, staff_of
 from gateway.campaign import attribution, audience, impossible, linter, workflow
@@ -47,6 +47,7 @@ from gateway.question import question_of
 from gateway.routing import Problem
 from gateway.store import (
     audiences,
+    audit,
     campaigns,
     cancels,
     causes,
@@ -64,7 +65,7 @@ from gateway.store import (
 )
 from gateway.store.campaigns import Campaign
 from gateway.store.postgres import Connection
-from gateway.template import fields_of, read_template, root_of
+from gateway.template import fields_of, read_template, root_of, sha_of
 
 
 class Unfit(OrderFault):
@@ -340,7 +341,8 @@ async def apply(
 
 async def launch(
     connection: Connection, settings: Settings, name: str, now: datetime, by: str = "", way: Way | None = None, *,
-    recomputes: bool = False, say: Callable[[list[Under]], None] = lambda _: None,
+    recomputes: bool = False, say: Callable[[list[Under]], None] = lambda _: None, untested: bool = False,
+    nag: Callable[[list[Problem]], None] = lambda _: None,
 ) -> Campaign:  # fmt: skip
     """Have people enter the newest version from now on.
 
@@ -348,6 +350,8 @@ async def launch(
                 people on it is gone: then somebody has to say so
     recomputes  what those wait for who are moved is reckoned anew (DL-3)
     say         told who is under way, before anything is done
+    untested    though no test was sent of exactly what it says, and its brand wants one (S1.28); it is noted
+    nag         told of which texts none was
     raises      Unfit; StoreError: there is none of that name, or people would be moved to where nothing is
     """
     found = await campaigns.named(connection, name)
@@ -362,6 +366,11 @@ async def launch(
         problems.append(("ends_at", "a moment that is still to come", document.ends_at))
     if problems:
         raise Unfit(name, problems)
+    lacks = await untried(connection, settings, plan)
+    is_enforced = settings.brand(document.brand).untested == "enforce"
+    if lacks and is_enforced and not untested:
+        raise Unfit(name, lacks)
+    nag(lacks)
     some = await turning.under_way(connection, found, plan)
     say(some)
     gone = [one for one in some if one.to is None]
@@ -376,6 +385,11 @@ async def launch(
     async with connection.transaction():
         held = await campaigns.hold(connection, name)
         await campaigns.go(connection, held, "live", now, found.version)
+        if lacks and is_enforced:
+            which = ", ".join(key for key, _, _ in lacks)
+            await audit.note(
+                connection, at=now, by=by, action="untested", about=f"campaign {name}", reason=f"no test of {which}"
+            )
         await _hold_queued(connection, name, "live", now, by)
         names: list[tuple[causes.Kind, str]] = [(_KINDS[kind], of) for kind, of in workflow.listens(plan, ids, name)]
         await campaigns.listen(connection, held.id, names)
@@ -388,6 +402,16 @@ async def launch(
     await turning.turn(connection, found, some, way or "keep", now, recomputes=recomputes)
     assert after is not None
     return after
+
+
+async def untried(connection: Connection, settings: Settings, plan: Plan) -> list[Problem]:
+    """Name the texts of which no test was sent, word for word (S1.28)."""
+    asks = f"a test of exactly this text (`sluice campaign test {plan.document.name} --to NUMBER`)"
+    return [
+        (key, asks, "none")
+        for key, template in written(plan, settings.brand(plan.document.brand))
+        if not await templates.was_tested(connection, sha_of(template))
+    ]
 
 
 async def enter(

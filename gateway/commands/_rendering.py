@@ -21,7 +21,6 @@ import msgspec
 from msgspec import Struct
 
 from _fastpath.template import Template as Compiled
-from gateway.brand import BrandSettings, with_footer
 from gateway.commands._options import Refused, plain
 from gateway.dispatch import rendering
 from gateway.dispatch.rendering import TEXT, Context, Entries, Pages, dressed, sha_of, status_of
@@ -136,16 +135,6 @@ def wording_of(template: Template, brand: str, zone: str, now: datetime, minted:
         links=tuple(
             name for name in minted if any(name == f.name for t in template.texts().values() for f in fields_of(t))
         ),
-    )
-
-
-def with_footers(template: Template, brand: BrandSettings) -> Template:
-    """End all its texts with the brand's footer, where they advertise."""
-    class_ = template.message_class
-    return msgspec.structs.replace(
-        template,
-        text=with_footer(template.text, brand, class_),
-        languages={name: with_footer(text, brand, class_) for name, text in template.languages.items()},
     )
 
 

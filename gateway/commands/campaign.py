@@ -1,6 +1,7 @@
 """`sluice campaign`: keep a campaign or a workflow from a file, launch it, and see how it goes."""
 
 import json
+import sys
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -12,14 +13,27 @@ import msgspec
 
 from gateway import app, document
 from gateway.automation import launching
+from gateway.automation.composing import written
 from gateway.automation.turning import Under, Way
+from gateway.campaign import workflow
 from gateway.commands._control import obeyed, whoever
-from gateway.commands._options import Refused, config_option, dsn_option, plain, said_plainly, say, settings_of
+from gateway.commands._options import (
+    EXIT_NOT_NOW,
+    Refused,
+    config_option,
+    dsn_option,
+    plain,
+    said_plainly,
+    say,
+    settings_of,
+)
 from gateway.commands._stops import numbers_of
+from gateway.commands.template import send_tests
 from gateway.config import Settings
 from gateway.document import Document
 from gateway.reasons import word_of
 from gateway.store import campaigns, conversions, enrolments, postgres
+from gateway.template import Template
 
 Result = TypeVar("Result")
 STATES = {enrolments.UNDER_WAY: "under way", enrolments.ENDED: "ended", enrolments.REFUSED: "not entered"}
@@ -173,8 +187,9 @@ async def _named(connection: postgres.Connection, name: str) -> campaigns.Campai
     help="What becomes of who is under way in earlier versions: goes on there, at the same step, anew, or leaves.",
 )  # fmt: skip
 @click.option("--recompute", is_flag=True, help="With --people move: what they wait for is reckoned anew.")
+@click.option("--untested", is_flag=True, help="Though no test was sent of it, and the brand wants one; it is noted.")
 @_options
-def launch(config: Path | None, dsn: str, name: str, people: Way | None, recompute: bool) -> None:
+def launch(config: Path | None, dsn: str, name: str, people: Way | None, recompute: bool, untested: bool) -> None:
     """Have people enter the newest version from now on."""
     if recompute and people != "move":
         raise click.UsageError("--recompute is of --people move: nobody else's waits are touched")
@@ -185,16 +200,56 @@ def launch(config: Path | None, dsn: str, name: str, people: Way | None, recompu
             for one in some:
                 say(f"under way in version {one.version}, at {plain(one.name)}: {one.people:,}")
 
+        def nag(lacks: list[tuple[str, str, str]]) -> None:
+            for key, expected, _ in lacks:
+                say(f"? {key}: expected {expected}, found none")
+
         async def act(connection: postgres.Connection) -> campaigns.Campaign:
             try:
                 return await launching.launch(
-                    connection, settings, name, _now(), whoever(), people, recomputes=recompute, say=told
+                    connection, settings, name, _now(), whoever(), people, recomputes=recompute, say=told,
+                    untested=untested, nag=nag,
                 )  # fmt: skip
             except launching.Unfit as unfit:
                 raise Refused(f"campaign {name!r} cannot be launched\n{problem_lines(unfit.problems)}") from unfit
 
         found = _with(settings, act)
         click.echo(f"{name}: live, version {found.live_version}")
+
+
+@campaign.command()
+@click.argument("name")
+@click.option("--to", "numbers", multiple=True, required=True, metavar="NUMBER", help="A test number; several.")
+@click.option(
+    "--as-profile", default="", metavar="WHO", help="Whose texts they are: a number with +, or an external id."
+)
+@click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="A field as it would be.")
+@click.option("--mark", is_flag=True, help="Begin each with [TEST].")
+@click.option("--carrier", "carriers", multiple=True, metavar="NAME", help="Without it the settings' routes decide.")
+@click.option("--detach", is_flag=True, help="Enqueue and leave; a `sluice run` sends it.")
+@click.option("--json", "as_json", is_flag=True, help="Print each report as one JSON object.")
+@_options
+def test(config: Path | None, dsn: str, name: str, **options: Any) -> None:
+    """Send each text of a campaign's newest version to test numbers, and remember that it was (TP-13, S1.28)."""
+    with said_plainly():
+        settings = settings_of(config, dsn)
+        if not options["carriers"] and not settings.routes:
+            raise click.UsageError("Missing option '--carrier': the settings have no [[routes]].")
+        for one in options["carriers"]:
+            settings.carrier(one)
+
+        async def act(connection: postgres.Connection) -> Document:
+            found = await _named(connection, name)
+            return (await campaigns.version_of(connection, found.id, found.version)).document
+
+        kept = _with(settings, act)
+        texts = [one for _, one in written(workflow.plan_of(kept)[0], settings.brand(kept.brand))]
+
+        async def find(_: postgres.Connection) -> list[Template]:
+            return texts
+
+        if not app.run(send_tests(settings, kept.brand, find, {**options, "sender": kept.sender})):
+            sys.exit(EXIT_NOT_NOW)
 
 
 @campaign.command()

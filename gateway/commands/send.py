@@ -21,8 +21,9 @@ from msgspec import structs, to_builtins
 from _fastpath.outbound import explain
 from _fastpath.template import Template
 from gateway import app
+from gateway.automation.composing import with_footers
 from gateway.commands._campaign import MEANINGS, print_report, reason_of, report_of, send_to_end
-from gateway.commands._control import check_holds
+from gateway.commands._control import check_holds, whoever
 from gateway.commands._countries import Labelled, judge_countries, say_countries
 from gateway.commands._gated import (
     LOOKED_AT,
@@ -55,7 +56,6 @@ from gateway.commands._rendering import (
     has_aliases,
     is_compiled,
     read_file,
-    with_footers,
     wording_of,
 )
 from gateway.config import CarrierSettings, Settings
@@ -73,8 +73,9 @@ from gateway.errors import EncodeError, FileFault, StoreError
 from gateway.gate import Gate
 from gateway.message import Encoding, MessageClass, Policy, ReceiptPolicy
 from gateway.routing import RouteTable
-from gateway.store import considered, people, runs
+from gateway.store import audit, considered, people, postgres, runs, templates
 from gateway.template import Template as Document
+from gateway.template import sha_of
 
 # Of a run, its source and a list: names are for people, and an index holds them.
 NAME_CHARACTERS = 200
@@ -137,6 +138,7 @@ NAME_CHARACTERS = 200
 @click.option("--show-numbers", is_flag=True, help="Do not cover the numbers in examples.")
 @click.option("--dry-run", is_flag=True, help="Print the report and stop; nothing is written anywhere.")
 @click.option("--strict", is_flag=True, help="Send nothing when any row would not be sent.")
+@click.option("--untested", is_flag=True, help="Though no test was sent of it, and the brand wants one; it is noted.")
 @click.option("--again", is_flag=True, help="The same text to the same file once more.")
 @click.option("--detach", is_flag=True, help="Enqueue and leave; a `sluice run` sends it.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -165,6 +167,7 @@ def send(config: Path | None, dsn: str, verbose: int, **options: Any) -> None:
         settings = settings_of(config, dsn)
         document = _document_of(options)
         judge_gate_options(settings, options)
+        options["tested_as"] = _tested_as(settings, document, options)
         if not options["contacts"] and not options["audience"]:
             raise click.UsageError("Missing option '--contacts' or '--audience'.")
         if options["audience"] and (options["contacts"] or not options["brand"]):
@@ -224,6 +227,37 @@ def _document_of(options: dict[str, Any]) -> Document | None:
         raise click.UsageError("Option '--binary' stands with '--text'.")
     options["class_"] = options["class_"] or (document.class_ if document is not None else "bulk")
     return document if document is None else structs.replace(document, class_=options["class_"])
+
+
+def _tested_as(settings: Settings, document: Document | None, options: dict[str, Any]) -> bytes:
+    """Name what `sluice template test` would have noted of the same text; empty: nobody's, or no text."""
+    if not options["brand"] or options["binary"]:
+        return b""
+    if document is None:
+        try:
+            document = checked({"text": options["text"]}, "--text")
+        except Refused:
+            # Judged where it is composed.
+            return b""
+    document = structs.replace(document, class_=options["class_"])
+    return sha_of(with_footers(document, settings.brand(options["brand"])))
+
+
+async def _judge_tested(settings: Settings, connection: postgres.Connection, options: dict[str, Any]) -> None:
+    """Say that no test was sent of a text, or refuse it where its brand wants one (S1.28)."""
+    if not options["tested_as"] or await templates.was_tested(connection, options["tested_as"]):
+        return
+    asked = "a test of exactly this text (`sluice template test`)"
+    if settings.brand(options["brand"]).untested == "nag":
+        say(f"? text: expected {asked}, found none")
+    elif not options["untested"]:
+        raise Refused(f"text: expected {asked}, found none: --untested sends it all the same")
+    else:
+        about = options["name"] or options["contacts"] or options["audience"]
+        await audit.note(
+            connection, at=datetime.now(UTC), by=whoever(), action="untested", about=f"send {about}",
+            reason="no test of the text",
+        )  # fmt: skip
 
 
 def _worded(
@@ -383,6 +417,8 @@ async def _send(
         async with app.open_database(settings) as database:
             names = list(table.carriers)
             await check_holds(settings, database)
+            async with database.connection() as connection:
+                await _judge_tested(settings, connection, options)
             if options["audience"]:
                 run = await enqueue_audience(settings, database, table, template, options)
             else:

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from gateway import app
+from gateway.automation.composing import with_footers
 from gateway.brand import BrandSettings, gate_of_brand
 from gateway.campaign import linter
 from gateway.commands._control import whoever
@@ -33,7 +34,6 @@ from gateway.commands._rendering import (
     compiled_of,
     pages,
     read_file,
-    with_footers,
     wording_of,
 )
 from gateway.commands._stops import numbers_of
@@ -428,9 +428,27 @@ def test(config: Path | None, dsn: str, **options: Any) -> None:
 
 
 async def _test(settings: Settings, found: Template, options: Mapping[str, Any]) -> bool:
-    now = datetime.now(UTC)
     brand = settings.brand(options["brand"]) if options["brand"] else None
     document = found if brand is None else with_footers(found, brand)
+
+    async def alone(_: postgres.Connection) -> list[Template]:
+        return [document]
+
+    return await send_tests(settings, options["brand"], alone, options)
+
+
+async def send_tests(
+    settings: Settings,
+    brand_name: str,
+    find: Callable[[postgres.Connection], Awaitable[list[Template]]],
+    options: Mapping[str, Any],
+) -> bool:
+    """Send texts to test numbers, as they leave, one behind the other; -> whether all are sent that are to be.
+
+    options  those of `sluice template test`
+    """
+    now = datetime.now(UTC)
+    brand = settings.brand(brand_name) if brand_name else None
     table = table_of(settings, options["carriers"] or None)
     numbers = numbers_of(list(options["numbers"]), brand.country or None if brand is not None else None)
     stop = asyncio.Event()
@@ -443,24 +461,23 @@ async def _test(settings: Settings, found: Template, options: Mapping[str, Any])
                 if wrong:
                     raise Refused(f"--to: expected numbers of `sluice template numbers`, found {', '.join(wrong)}")
                 row = {**await _row(connection, options["as_profile"]), **_values(options["values"])}
-                text, reason = (
-                    Context(
-                        template=with_code(document),
-                        brand=options["brand"],
-                        zone="UTC" if brand is None else brand.zone,
-                        now=now,
-                    )
-                    .renderer()
-                    .render_one(row)
-                )
-                if text is None:
-                    raise Refused(f"--as-profile: that person would get nothing: {reason}")
-                if options["mark"]:
-                    text = f"[TEST] {text}"
-                run = await enqueue_test(connection, table, document, text, numbers, options["sender"], now)
-            say(f"test        run {run.id}: {len(numbers)} messages: {plain(text)!r}")
+                texts = []
+                for document in await find(connection):
+                    zone = "UTC" if brand is None else brand.zone
+                    context = Context(template=with_code(document), brand=brand_name, zone=zone, now=now)
+                    text, reason = context.renderer().render_one(row)
+                    if text is None:
+                        raise Refused(f"--as-profile: that person would get nothing: {reason}")
+                    texts.append((document, f"[TEST] {text}" if options["mark"] else text))
+                made = [
+                    await enqueue_test(connection, table, document, text, numbers, options["sender"], now)
+                    for document, text in texts
+                ]
+            for run, (_, text) in zip(made, texts, strict=True):
+                say(f"test        run {run.id}: {len(numbers)} messages: {plain(text)!r}")
             more = {"detach": options["detach"], "wait_receipts": 15.0, "as_json": options["as_json"]}
-            return await carry(settings, database, list(table.carriers), run, more, stop)
+            names = list(table.carriers)
+            return all([await carry(settings, database, names, run, more, stop) for run in made])
 
 
 def _values(written: Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ is the text. A process is made ready once by `begin`; without one, `Pages` does 
 Not here: starting processes (commands/_rendering.py), reading and writing lists (store/templates.py).
 """
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -22,6 +21,7 @@ from gateway.errors import StoreError
 from gateway.message import Refusal
 from gateway.reasons import Reason
 from gateway.template import Template
+from gateway.template import sha_of as sha_of
 
 TEXT = "text"
 """The one field of what was rendered."""
@@ -135,11 +135,6 @@ def status_of(reason: str) -> int:
     if reason == f"{ABORTED}:empty":
         return Refusal.EMPTY
     return Refusal.MISSING_FIELD if reason.startswith(MISSING) else Reason.ABORT
-
-
-def sha_of(template: Template) -> bytes:
-    """The version of a template: what it says and how, and nothing else."""
-    return hashlib.sha256(msgspec.json.encode(template, order="deterministic")).digest()
 
 
 def dressed(template: Template) -> str:

@@ -170,7 +170,11 @@ def test_campaign_is_applied_launched_paused_and_ended(dsn: str, tmp_path: Path)
     assert turn(dsn, tmp_path, "apply", str(file), "--check") == (0, "c: can be applied\n")
     assert turn(dsn, tmp_path, "apply", str(file)) == (0, "c: version 1, draft\n")
     assert turn(dsn, tmp_path, "apply", str(file)) == (0, "c: version 1, as before, draft\n")
-    assert turn(dsn, tmp_path, "launch", "c") == (0, "c: live, version 1\n")
+    # What was never tried is said (S1.28).
+    untried = (
+        "? message.text: expected a test of exactly this text (`sluice campaign test c --to NUMBER`), found none\n"
+    )
+    assert turn(dsn, tmp_path, "launch", "c") == (0, untried + "c: live, version 1\n")
     file.write_text(DOCUMENT.replace("Hi", "Ho"))
     assert turn(dsn, tmp_path, "apply", str(file)) == (0, "c: version 2, live\n")
     assert "people enter version 1" in turn(dsn, tmp_path, "list")[1]
@@ -207,3 +211,36 @@ def test_what_a_campaign_is_for_comes_first(dsn: str, tmp_path: Path) -> None:
     assert turn(dsn, tmp_path, "apply", str(file))[0] == turn(dsn, tmp_path, "launch", "c")[0] == 0
     lines = turn(dsn, tmp_path, "show", "c")[1].splitlines()
     assert lines[1].startswith("goal 1: event order_placed within 7d of submitted, since 20")
+
+
+@pytest.mark.covers("S1.28")
+def test_campaign_of_which_no_test_was_sent_is_launched_on_purpose_alone_where_the_brand_wants_one(
+    dsn: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(DOCUMENT)
+    strict = CONFIG + 'untested = "enforce"\nfooter = "STOP to 1"\n'
+
+    def act(*arguments: str, group: str = "campaign") -> tuple[int, str]:
+        config = tmp_path / "sluice.toml"
+        config.write_text(strict)
+        result = CliRunner().invoke(main, [group, *arguments, "--dsn", dsn, "--config", str(config)])
+        return result.exit_code, result.output
+
+    act("apply", str(file))
+    code, output = act("launch", "c")
+    assert code == 65
+    assert (
+        "message.text: expected a test of exactly this text (`sluice campaign test c --to NUMBER`), found none"
+        in output
+    )
+    assert act("test", "c", "--to", "+447700900100", "--carrier", "acme", "--detach")[0] == 65
+    act("numbers", "add", "+447700900100", group="template")
+    code, output = act("test", "c", "--to", "+447700900100", "--carrier", "acme", "--detach")
+    assert code == 0 and "1 messages: 'Hi STOP to 1'" in output, output
+    assert act("launch", "c") == (0, "c: live, version 1\n")
+    # Another text, were it of another footer alone, was not tested.
+    strict = strict.replace("STOP to 1", "STOP to 2")
+    assert act("launch", "c")[0] == 65
+    assert act("launch", "c", "--untested")[0] == 0
+    assert "untested" in act(group="audit")[1] and "no test of message.text" in act(group="audit")[1]

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from gateway.automation.composing import with_footers
 from gateway.brand import BrandSettings
 from gateway.campaign.evaluation import Person
 from gateway.commands._options import Refused
-from gateway.commands._rendering import compiled_of, has_aliases, is_compiled, read_file, with_footers, wording_of
+from gateway.commands._rendering import compiled_of, has_aliases, is_compiled, read_file, wording_of
 from gateway.dispatch.rendering import Context
 from gateway.store import people as people_store
 from gateway.template import Coupon, Template

@@ -147,3 +147,33 @@ def test_TP_13_a_test_goes_to_test_numbers_alone_and_counts_nowhere(sluice, queu
     assert sluice(*send, "--set", "first_name=Bo").code == 65
     wrong = sluice("template", "numbers", "add", "nobody")
     assert wrong.code == 65 and "expected phone numbers" in wrong.err
+
+
+@pytest.mark.covers("S1.28")
+def test_text_of_which_no_test_was_sent_goes_to_people_on_purpose_alone_where_the_brand_wants_one(
+    sluice, queue, people, acme, dsn, tmp_path
+):
+    people(f"phone\n+{FIRST}\n")
+    send = (
+        "send",
+        "--contacts",
+        "people.csv",
+        "--brand",
+        "acme",
+        "--text",
+        "acme: hi. STOP to end",
+        "--carrier",
+        "north",
+    )
+    assert "? text: expected a test of exactly this text" in sluice(*send, "--detach").err
+    config = tmp_path / "sluice.toml"
+    config.write_text(config.read_text().replace("[brands.acme]", '[brands.acme]\nuntested = "enforce"'))
+    refused = sluice(*send, "--detach", "--again")
+    assert refused.code == 65 and "found none: --untested sends it all the same" in refused.err
+    assert sluice(*send, "--detach", "--again", "--untested").code == 0
+    assert "no test of the text" in sluice("audit").out
+    sluice("template", "numbers", "add", "+447700900123")
+    tried = ("--text", "acme: hi. STOP to end", "--brand", "acme", "--carrier", "north", "--to", "+447700900123")
+    assert sluice("template", "test", *tried, "--detach").code == 0
+    found = sluice(*send, "--detach", "--again")
+    assert found.code == 0 and "expected a test" not in found.err
