@@ -22,7 +22,7 @@ row a person costs 1.7 and 3.
 
 Checks, in this order; the first that does not pass is the reason:
 
-    suppressed   consent   refused (exception, audience left)   window   legal caps   caps   gap
+    suppressed   consent   refused (exception, audience left)   window   legal caps   caps   gap   talk (of a person of ours)
 
 The same function answers for a claim, a preview and `sluice explain`: they differ in what is asked, not in who answers.
 Times are microseconds since 1970, UTC. Not here: what windows and zones are (campaign.quiet_hours), where the rows come
@@ -47,7 +47,7 @@ CONTACT_COLUMNS = (
 DUE, RESERVED, RETURNED = 0, 1, 2
 NONE, PENDING, GRANTED, REVOKED = 0, 1, 2, 3
 SEND, HOLD = 0, HELD
-CHECKS = ("suppressed", "consent", "refused", "window", "legal cap", "cap", "gap")
+CHECKS = ("suppressed", "consent", "refused", "window", "legal cap", "cap", "gap", "talk")
 
 cdef enum:
     # Reasons as gateway.reasons has them; tests hold the two together.
@@ -69,7 +69,7 @@ cdef enum:
     SLOTS = 6
     SPAN_GAP = 3
     FORGOTTEN = -1
-    CHECK_COUNT = 7
+    CHECK_COUNT = 8
 
 cdef enum:
     # Whose contacts are written: admitted without a reservation of a moment ago, admitted with one of longer ago, not
@@ -119,6 +119,7 @@ cdef struct Question:
     int64_t act             # whose reservation of the number is its own: that of its run, or of its message alone
     int64_t until_us        # of a hold; of one that may go: when its window closes
     int64_t last_us         # the newest contact that counts for the gap
+    int64_t talk_us         # a person of ours talks with them: to be asked again then; 0 = nobody does
     uint32_t place          # bucket << 8 | page
     int32_t batch
     int32_t pos
@@ -697,6 +698,19 @@ cdef class Questions(_Contacts):
         for number, reason in reasons.items():
             self.refuse_one(number, reason)
 
+    def put_off(self, moments):
+        """Let a few numbers wait though nothing else is in their way, {number: until_us}; others are left out."""
+        cdef int64_t number, until_us
+        cdef uint32_t place
+        cdef Py_ssize_t i
+        for number, until_us in moments.items():
+            place = place_of(number)
+            i = self.first_of(place)
+            while i < self.count and self.questions[i].place == place:
+                if self.questions[i].number == number:
+                    self.questions[i].talk_us = until_us
+                i += 1
+
     cdef int refuse_one(self, int64_t number, int16_t reason) except -1:
         cdef uint32_t place = place_of(number)
         cdef Py_ssize_t i = self.first_of(place)
@@ -866,6 +880,11 @@ cdef class Questions(_Contacts):
             return STOPPED if state == 3 else PENDING_CONSENT if state == 1 else NO_CONSENT
         if check == 2:
             return 0 if LAST_SUPPRESSED <= question.refusal <= STOPPED else question.refusal
+        if check == 7:
+            if question.talk_us <= windows.now_us:
+                return 0
+            question.until_us = question.talk_us
+            return HELD
         opening = windows.of(question)
         if check == 3:
             if opening.due_us > windows.now_us:

@@ -105,6 +105,7 @@ class RunRules:
         self._due_by_set: dict[tuple[int, bool], int] = {}
         self._set_by_zone: dict[tuple[int, str], int] = {}
         self.is_exempt = class_ in EXEMPT
+        self.is_promotional = class_ in law.PROMOTIONAL
         self.caps = caps_of(gate, class_)
         self._legal_from = len(self.caps)
         laws = () if class_ not in law.PROMOTIONAL else _legal_caps()

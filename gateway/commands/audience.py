@@ -310,13 +310,16 @@ def preview(
     """Count who of the audience NAME would be written to now, and why the others would not, by the gate itself."""
     message_class = MessageClass[class_.upper()]
     with said_plainly():
-        brand = settings_of(config, dsn).brand(brand_name)
+        settings = settings_of(config, dsn)
+        brand = settings.brand(brand_name)
 
     async def work(connection: postgres.Connection) -> Preview:
         tree, zone = await kept_audience(connection, name)
         terms = await terms_of(connection, ZoneInfo(zone), at)
         gate = gate_of_brand(brand_name, brand, message_class, programme=programme, tags=tags, days_zone=zone)
-        return await preview_of(connection, tree, terms, gate, class_=message_class, sender=sender)
+        return await preview_of(
+            connection, tree, terms, gate, class_=message_class, sender=sender, inboxes=settings.inboxes
+        )
 
     found = _run(config, dsn, work)
     if as_json:

@@ -38,6 +38,7 @@ RULES = {
     "legal cap": "CP-7",
     "cap": "CP-1",
     "gap": "CP-1",
+    "talk": "IN-7",
 }
 
 
@@ -81,7 +82,8 @@ async def look(settings: Settings, number: int, campaign: str, now: datetime) ->
         if gate is None:
             is_stopped = any(number in one for one in await suppressed_of(connection, class_, sender))
             return told | {"now": _ungated(run, now, is_stopped=is_stopped)}
-        return told | {"now": _now(await chain(connection, run, gate, number, now, sender), run, gate, now)}
+        found = await chain(connection, run, gate, number, now, sender, settings.inboxes)
+        return told | {"now": _now(found, run, gate, now)}
 
 
 async def run_of(connection: postgres.Connection, campaign: str) -> runs.Run:
@@ -167,6 +169,7 @@ def _now(found: Chain, run: runs.Run, gate: Gate, now: datetime) -> dict[str, An
         "legal cap": reserved or _counts(legal),
         "cap": passed_over or reserved or _counts(ours),
         "gap": f"{gate.gap_s} s; last message {last}",
+        "talk": "with a person of ours: what is promotional waits for its end",
     }
     checks = [_expiry(run, now)]
     checks += [_check(name, verdict, until, values[name], words) for name, verdict, until in found.checks]

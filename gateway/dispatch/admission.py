@@ -21,13 +21,15 @@ from _fastpath.gate import Questions, Rules, Zones
 from _fastpath.numbers import NumberSet
 from gateway import predicate, reasons
 from gateway.campaign.admission import RunRules, micros, moment_of, place_sets
+from gateway.campaign.conversation import paused_until
 from gateway.campaign.quiet_hours import versions
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.line import Connect, Line
 from gateway.errors import StoreError
 from gateway.gate import Gate, gate_of
+from gateway.inbox import NOBODY, InboxSettings
 from gateway.message import MessageClass, Policy
-from gateway.store import admission, audit, considered, excepted, happenings, postgres, queue
+from gateway.store import admission, audit, considered, conversations, excepted, happenings, postgres, queue
 from gateway.store.audiences import Terms
 from gateway.store.excepted import Hit
 from gateway.store.runs import Run
@@ -39,6 +41,8 @@ KEPT = 1024
 AHEAD = timedelta(days=1)
 # Before every event there is.
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+# Whom a person of ours talks with is asked for again so often, until that is over.
+TALK_LOOK = timedelta(minutes=15)
 CHUNK_MASK = (1 << queue.CHUNK_BITS) - 1
 
 
@@ -64,8 +68,12 @@ class Asked(Struct, frozen=True):
 class Admission:
     """The gate of one lane."""
 
-    def __init__(self, connect: Connect, clock: Clock, deadline_s: float, instance: str = ""):
+    def __init__(
+        self, connect: Connect, clock: Clock, deadline_s: float, instance: str = "",
+        inboxes: Mapping[str, InboxSettings] = MappingProxyType({}),
+    ):  # fmt: skip
         self._instance = instance
+        self._inboxes = inboxes
         self._line = Line(connect)
         self._clock = clock
         self._deadline_s = deadline_s
@@ -151,6 +159,8 @@ class Admission:
         rules = rules_of.rules(now, run.expires_at)
         suppressed = asked.batches[0].suppressed
         await learn(connection, questions, rules_of, rules, now, run.created_at, asked.sender, suppressed)
+        if rules_of.is_promotional:
+            await learn_talks(connection, questions, self._inboxes, now)
         if rules_of.gate.campaign:
             await learn_enrolled(connection, questions, asked.batches, rules_of, run, now)
         keys = questions.keys()
@@ -258,6 +268,29 @@ async def learn_enrolled(
     if hits:
         told = {(number, *enrolled[number]): hit for number, hit in hits.items()}
         await excepted.refused_at_gate(connection, run.id, run.name, told, now)
+
+
+async def learn_talks(
+    connection: postgres.Connection, questions: Questions, inboxes: Mapping[str, InboxSettings], now: datetime
+) -> None:
+    """Let wait whom a person of ours answers, and for a while behind that: what is promotional alone (IN-7)."""
+    longest = max(one.pause_s for one in (NOBODY, *inboxes.values()))
+    buckets = questions.spans()[0]
+    talks = await conversations.talking(connection, buckets, now - timedelta(seconds=longest)) if buckets else {}
+    moments = {}
+    for number, some in talks.items():
+        ends = [
+            end
+            for name, closed_at in some
+            if (end := paused_until(inboxes.get(name, NOBODY), has_person=True, closed_at=closed_at)) is not None
+        ]
+        # As long as it is open nobody knows until when; those who wait are looked at together.
+        again = now + TALK_LOOK
+        if any(end == datetime.max for end in ends):
+            moments[number] = micros(again)
+        elif (last := max(ends, default=now)) > now:
+            moments[number] = micros(max(last, again))
+    questions.put_off(moments)
 
 
 async def learn_consent(connection: postgres.Connection, questions: Questions, gate: Gate) -> None:

@@ -7,8 +7,9 @@ What answers is what answers at a claim (admission.learn, _fastpath.gate): so a 
 finds, to the last message (SG-10). Not here: how it is shown (commands/audience.py, commands/explain.py).
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -20,9 +21,10 @@ from gateway import reasons
 from gateway.campaign.admission import RunRules, moment_of, place_sets
 from gateway.campaign.quiet_hours import Occurrence
 from gateway.campaign.quiet_hours import Reason as WindowReason
-from gateway.dispatch.admission import learn, learn_consent
+from gateway.dispatch.admission import learn, learn_consent, learn_talks
 from gateway.dispatch.stops import REACHED
 from gateway.gate import Cap, Gate
+from gateway.inbox import InboxSettings
 from gateway.message import MessageClass
 from gateway.predicate import Predicate
 from gateway.store import admission, brands, considered, stops
@@ -108,8 +110,9 @@ class Chain(Struct, frozen=True, kw_only=True):
 
 
 async def preview(
-    connection: Connection, tree: Predicate, terms: Terms, gate: Gate, *, class_: MessageClass, sender: str = ""
-) -> Preview:
+    connection: Connection, tree: Predicate, terms: Terms, gate: Gate, *, class_: MessageClass, sender: str = "",
+    inboxes: Mapping[str, InboxSettings] = MappingProxyType({}),
+) -> Preview:  # fmt: skip
     """Count what a run over an audience would come to at terms.now; nothing is written.
 
     tree    of the audience, with others in their places
@@ -132,6 +135,8 @@ async def preview(
         for piece in _rounds(octets):
             questions = Questions.of_numbers(piece, zones)
             await learn(connection, questions, rules_of, rules, terms.now, terms.now, sender, suppressed)
+            if rules_of.is_promotional:
+                await learn_talks(connection, questions, inboxes, terms.now)
             questions.judge(rules, rules_of.windows(terms.now, questions.keys(), names))
             for verdict, number in questions.verdicts().items():
                 verdicts[verdict] = verdicts.get(verdict, 0) + number
@@ -191,7 +196,10 @@ async def silent(
         yield [number for number in numbers if questions.verdict(number)[0] == SEND]
 
 
-async def chain(connection: Connection, run: Run, gate: Gate, number: int, now: datetime, sender: str = "") -> Chain:
+async def chain(
+    connection: Connection, run: Run, gate: Gate, number: int, now: datetime, sender: str = "",
+    inboxes: Mapping[str, InboxSettings] = MappingProxyType({}),
+) -> Chain:  # fmt: skip
     """Ask every check of the gate about one number of a run, as of a moment; nothing is written."""
     class_ = MessageClass(run.class_)
     rules_of = await rules_for(connection, gate, run=run.id, class_=class_, priority=run.priority, sender=sender)
@@ -202,6 +210,8 @@ async def chain(connection: Connection, run: Run, gate: Gate, number: int, now: 
         suppressed = await suppressed_of(connection, class_, sender)
         names = await admission.zone_names(connection)
         await learn(connection, questions, rules_of, rules, now, run.created_at, sender, suppressed)
+        if rules_of.is_promotional:
+            await learn_talks(connection, questions, inboxes, now)
     facts, checks = questions.explain(number, rules, rules_of.windows(now, questions.keys(), names))
     key, zone_name = facts["key"], names.get(_int(facts["zone"]), "")
     has_night = facts["night"] == 2

@@ -238,7 +238,7 @@ class Worker:
         carrier.ledger.wall_offset_us = self._clock.offset_us()
         settlement = Settlement(carrier, intake, worker, self._clock, self.connect, deadline_s, first_id)
         intents = Intents(carrier, lambda: settlement.unsettled, worker, self._clock, self.connect, deadline_s)
-        admission = Admission(self.connect, self._clock, deadline_s, self.instance)
+        admission = Admission(self.connect, self._clock, deadline_s, self.instance, self._settings.inboxes)
         dispatcher = Dispatcher(
             carrier, intents, worker, self._clock, self.connect, deadline_s, self.instance, self.feed, admission,
             self.rates,

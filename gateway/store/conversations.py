@@ -541,6 +541,19 @@ async def with_persons(connection: Connection, numbers: Sequence[int]) -> dict[i
     return found
 
 
+async def talking(
+    connection: Connection, buckets: Sequence[int], since: datetime
+) -> dict[int, list[tuple[str, datetime | None]]]:
+    """Say as `with_persons` of all numbers of some buckets, but for what was closed before a moment.
+
+    cost  by how many talk with people of ours, however many numbers there are
+    """
+    found: dict[int, list[tuple[str, datetime | None]]] = {}
+    for row in await connection.fetch(query("persons_talk"), sorted(set(buckets)), since):
+        found.setdefault(row["number"], []).append((row["inbox"], row["closed_at"]))
+    return found
+
+
 # Words of campaigns
 
 

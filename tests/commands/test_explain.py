@@ -12,7 +12,7 @@ from gateway.reasons import WORDS
 from gateway.store import stops
 from tests.commands.test_gated import AS_ACME, BRAND, FIRST, given
 
-CHECKS = ["expiry", "suppressed", "consent", "refused", "window", "legal cap", "cap", "gap"]
+CHECKS = ["expiry", "suppressed", "consent", "refused", "window", "legal cap", "cap", "gap", "talk"]
 
 
 @pytest.fixture

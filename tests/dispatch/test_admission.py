@@ -17,10 +17,12 @@ from gateway.dispatch.clock import Clock
 from gateway.dispatch.compose import form_of
 from gateway.errors import StoreError
 from gateway.gate import Cap, Gate, Local
+from gateway.inbox import InboxSettings
 from gateway.message import ChunkState, MessageClass, Policy
+from gateway.person import hash_of
 from gateway.reasons import Reason, word_of
 from gateway.smpp.pdu import decode
-from gateway.store import admission, audit, brands, control, postgres, queue, results, runs
+from gateway.store import admission, audit, brands, control, conversations, postgres, queue, results, runs
 from gateway.store.migrate import migrate
 from tests.fixtures.campaign import make_run, numbers
 from tests.fixtures.engine import engine, until
@@ -236,6 +238,34 @@ async def test_a_claim_that_is_repeated_reserves_nothing_twice_CP_3(keeper: Keep
     assert await contacts_of(keeper.connection, run.id) == list(numbers(20))
     other = await keeper.run(numbers(20), gate, name="other")
     assert await keeper.ask(other, gate) == {"cap:0": 20}
+
+
+async def test_run_from_an_audience_waits_for_whom_a_person_of_ours_answers_IN_7(keeper: Keeper) -> None:
+    """Of those whom a person talks with the gate asks again; transactional messages go on."""
+    people = numbers(8)
+    closed = keeper.now - 23 * HOUR
+    for at, (number, closed_at) in enumerate(zip(people, (None, closed, closed - 2 * HOUR), strict=False)):
+        one = conversations.Conversation(
+            bucket=hash_of(number), id=at, number=number, inbox="desk", brand="acme", sender="1", lane=keeper.lane,
+            opened_at=closed - HOUR, state=0 if closed_at is None else 2, closed_at=closed_at, has_person=True,
+        )  # fmt: skip
+        kept = conversations.Kept(conversations={at: one})
+        await conversations.keep(keeper.connection, hash_of(number), kept, keeper.now)
+    gate = Gate(needs="none", gap_s=0)
+    run = await keeper.run(people, gate)
+    assert await keeper.ask(run, gate) == {"hold": 2, "send": 6}
+    (waiting,) = keeper.waiting.values()
+    quarter = keeper.now + timedelta(minutes=15)
+    assert waiting.until is None and dict(waiting.positions) == {quarter: [0], closed + 24 * HOUR: [1]}
+    other = await keeper.run(people, gate, MessageClass.TRANSACTIONAL, name="other")
+    assert await keeper.ask(other, gate) == {"send": 8}
+    # Of an inbox whose pause is shorter it is over.
+    inboxes = {"desk": InboxSettings(pause_s=3600)}
+    keeper.admission = Admission(
+        lambda: postgres.connect(keeper.dsn), Clock(monotonic=lambda: 0.0, wall=lambda: keeper.now), 10.0, "", inboxes
+    )
+    third = await keeper.run(people, gate, name="third")
+    assert await keeper.ask(third, gate) == {"hold": 1, "send": 7}
 
 
 @pytest.mark.covers("S3.26", "S4.39", "S1.29")

@@ -35,7 +35,7 @@ FIRSTS = (447700900000, 12125550100, 14155550100, 821012345000, 5511912345000)
 ZONES = ("Europe/London", "Asia/Tokyo", "America/New_York", "Mars/Base")
 TABLES = (
     "profile, consent_state, consent_page, contact_page, suppression, stop_feed, endpoint, run, chunk, chunk_payload, "
-    "list_entry, contact_list, run_skipped"
+    "list_entry, contact_list, run_skipped, conversation"
 )
 CARRIER = CarrierSettings(host="127.0.0.1", port=1, system_id="test", password="x")
 EVERYONE = parse("everyone")
@@ -100,6 +100,15 @@ async def people_of(connection: Any, chance: random.Random, now: datetime) -> No
         kind, when = chance.choice((0, 1, 1, 2)), now - timedelta(minutes=chance.choice((-8, 3, 45, 600, 2000, 9000)))
         if kind or when > now:
             await note_contacts(connection, some, when, run=100 + at, kind=kind, **how)
+    await connection.executemany(
+        "INSERT INTO conversation (bucket, id, number, inbox, brand, sender, lane, state, opened_at, closed_at, "
+        "has_person) VALUES ($1, $2, $2, 'desk', 'acme', '1', 1, $3, $4, $5, $6)",
+        [
+            (bucket(one), one, 0 if ago is None else 2, now, None if ago is None else now - timedelta(hours=ago), talks)
+            for one in chance.sample(known, 12)
+            for ago, talks in [(chance.choice((None, 1, 23, 25)), chance.random() < 0.8)]
+        ],
+    )
     for source in ("keyword", "complaint", "erased", "invalid"):
         some = chance.sample(known, 3)
         await stops.enter(connection, some, ["*"] * 3, is_stop=True, at=now, source=source)
@@ -206,6 +215,7 @@ async def test_of_one_number_every_check_is_told_to_its_end(dsn: str) -> None:
         ("legal cap", 0, None),
         ("cap", -100, None),
         ("gap", Reason.MIN_GAP, None),
+        ("talk", 0, None),
     ]
     assert found.verdict == (Reason.COMPLAINT, None)
     assert found.caps[0] == ("1 per 7d a endpoint", 1, 1) and found.zone == "Europe/London"

@@ -113,7 +113,7 @@ def test_the_reasons_of_the_gate_are_those_of_the_closed_list():
     questions = Questions([batch_of([447700900001])], ANYWHERE)
     questions.judge(Rules(run=1, class_=5, needs=1), windows())
     assert questions.verdicts() == {Reason.NO_CONSENT: 1}
-    assert gate.HOLD == 1 and len(gate.CHECKS) == 7
+    assert gate.HOLD == 1 and len(gate.CHECKS) == 8
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_every_check_of_a_chain_is_told_though_the_first_decides():
     facts, checks = questions.explain(447700900001, Rules(run=7, class_=5, needs=1, caps=caps), windows())
     assert facts["counts"] == [1] and facts["last_us"] == NOW - HOUR and facts["promotional"] == gate.NONE
     assert [name for name, _, _ in checks] == list(gate.CHECKS)
-    assert [verdict for _, verdict, _ in checks] == [0, Reason.NO_CONSENT, Reason.EXCEPTION, 0, 0, reasons.cap(0), 0]
+    assert [verdict for _, verdict, _ in checks] == [0, Reason.NO_CONSENT, Reason.EXCEPTION, 0, 0, reasons.cap(0), 0, 0]
     with pytest.raises(KeyError):
         questions.explain(447700900009, Rules(run=7, class_=5), windows())
 
@@ -558,3 +558,15 @@ def test_who_waits_or_is_refused_after_all_gives_his_place_back_at_the_gate_CP_5
     going.read_contacts(mine)
     going.judge(rules, windows())
     assert going.admitted == 1 and going.withdrawals(rules) == b""
+
+
+def test_who_talks_with_a_person_waits_though_nothing_else_is_in_the_way_and_no_longer_IN_7():
+    numbers = [447700900001, 447700900002, 447700900003]
+    questions = Questions([batch_of(numbers)], ANYWHERE)
+    questions.put_off({numbers[0]: NOW + HOUR, numbers[1]: NOW, 447700900009: NOW + HOUR})
+    questions.judge(Rules(run=1, class_=5), windows())
+    assert [questions.verdict(number) for number in numbers[:2]] == [(gate.HOLD, NOW + HOUR), (0, NOW + 5 * HOUR)]
+    assert (questions.admitted, questions.held) == (2, 1)
+    questions.refuse({numbers[0]: Reason.EXCEPTION})
+    questions.judge(Rules(run=1, class_=5), windows())
+    assert questions.verdict(numbers[0])[0] == Reason.EXCEPTION

@@ -58,6 +58,7 @@ ALL_LANES = {
     ),
     "enrolments_at_gate": CLAIMED,
     "prevented_at_gate": CLAIMED,
+    "persons_talk": CLAIMED,
     **dict.fromkeys(
         ("has_excepted", "open_excepted", "ends_of_texts", "end_excepted", "forget_excepted"),
         "once a round of a job: texts that were made before an exception was told, whoever they are for",

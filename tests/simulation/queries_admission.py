@@ -155,6 +155,12 @@ def put_off(
     return columns_of((yield from tx.update(rows, is_ours, new)), "id")
 
 
+@model("persons_talk", "number", "inbox", "closed_at")
+def persons_talk(tx: Transaction, buckets: Sequence[int], since: datetime) -> Result:
+    """Nobody talks with people of ours here."""
+    return []
+
+
 @model("set_aside", "chunk_id", "positions")
 def set_aside(tx: Transaction, lane: int, ids: Sequence[int]) -> Result:
     """Read which positions of chunks go on in others."""

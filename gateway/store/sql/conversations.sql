@@ -229,6 +229,14 @@ SELECT n.template, n.fields, n.name, k.class, p.params[$3::int + 1 : $3::int + 1
 FROM chunk k JOIN run n ON n.id = k.run JOIN chunk_payload p ON p.lane = k.lane AND p.chunk_id = k.id
 WHERE k.lane = $1::int AND p.lane = $1::int AND k.id = $2::bigint;
 
+-- name: persons_talk
+-- Say of some buckets which numbers have a person of ours who talks with them, or did until lately ($2): closed_at, NULL: it goes on.
+-- index: conversation_person
+SELECT c.number, c.inbox, CASE WHEN bool_or(c.state < 2) THEN NULL ELSE max(c.closed_at) END AS closed_at
+FROM conversation c
+WHERE c.bucket = ANY($1::int[]) AND c.has_person AND (c.closed_at IS NULL OR c.closed_at > $2::timestamptz)
+GROUP BY c.number, c.inbox;
+
 -- name: with_persons
 -- Say which numbers have a person who speaks now with ours, and since when that is over (NULL: it goes on).
 -- index: conversation_number
