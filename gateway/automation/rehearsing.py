@@ -1,16 +1,21 @@
 """A workflow carried out over real people in virtual time: what would be sent to whom, when, in how many parts, WF-11.
 
-    who would enter ─► advance, as stepping.py calls it, with facts of a rehearsal ─► texts ─► windows ─► counts
+    who would enter ─► advance, as stepping.py calls it, with facts of a rehearsal ─► arms, texts ─► the gate ─► counts
+         ▲                                                                                              │ wait until
+         └─────────────── all who are due at the next moment, together ◄────────────────────────────────┘
 
 Everybody enters at one moment. Branches are asked of people as they are now. Nobody does anything unless it is assumed:
 `clicked=0.1` has a tenth of those whom a text reached do so within a day of it, the same ones in each rehearsal. Codes
-and links are of their lengths. Nothing is written, reserved or told.
-Not here: caps, and what others send meanwhile: the gate asks for them when it is so.
+and links are of their lengths. The gate itself says what may leave when: windows, caps and gaps, of what has left for
+real and of what would have by then; what others send meanwhile nobody knows. Nothing is written, reserved or told.
+Not here: how the gate is asked (dispatch/preview.py: Foresight).
 """
 
+import heapq
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -18,35 +23,55 @@ from msgspec import Struct
 
 from _fastpath.alphabet import measure
 from gateway.automation.composing import Person, class_of, reason_of, template_of
-from gateway.automation.stepping import consent_of, persons_of, standing_of
+from gateway.automation.stepping import RUN_LIFE, consent_of, gate_of, persons_of, sender_of, standing_of
 from gateway.brand import BrandSettings, staff_of, with_footer
-from gateway.campaign import audience, quiet_hours, workflow, zones
+from gateway.campaign import audience, workflow
 from gateway.campaign.delays import Clocks, due_at
-from gateway.campaign.quiet_hours import Hours, Layer, Rules
 from gateway.campaign.rendering import Renderer
 from gateway.campaign.workflow import Facts, Plan, Standing
 from gateway.config import Settings
 from gateway.countries import country_of
 from gateway.delay import Delay
 from gateway.document import Ask, Branch, GoalCheck, Send, WaitFor, is_to_staff
-from gateway.message import MessageClass
+from gateway.experiment import CONTROL, Allocation, allocation_of, arm_to_send, in_global_control
+from gateway.experiment import Standing as Trial
+from gateway.gate import Gate
+from gateway.message import MessageClass, Refusal
 from gateway.person import hash_of
 from gateway.predicate import RANDOM_BUCKETS, Everyone, Predicate, random_bucket
 from gateway.reasons import Reason, word_of
-from gateway.rules import read_window
-from gateway.store import happenings, selection
+from gateway.store import experiments, happenings, selection
 from gateway.store.audiences import Terms
 from gateway.store.enrolments import Enrolment
 from gateway.store.postgres import Connection
 
 MOST_STEPS = 2000
+# A text that has waited so often for the gate is held to wait for ever.
+MOST_WAITS = 50
 LINK, CODE = "go.example/AbCdEfGhIjK", "XXXXXXXX"
+# Of runs that there are not: no other has such a number.
+FIRST_RUN = 1 << 62
+
+
+class Foresight(Protocol):
+    """The gate of a step, as dispatch.preview.Foresight has it."""
+
+    async def ask(
+        self, run: int, asked: Mapping[int, Sequence[bytes]], at: datetime
+    ) -> Mapping[int, tuple[int, datetime | None]]: ...
+    async def left(self, run: int, number: int, at: datetime) -> bytes: ...
+    async def word(self, run: int, verdict: int) -> str: ...
+
+
+Foresee: TypeAlias = Callable[[Gate, MessageClass, int, str], Foresight]
+"""Makes one of a gate, class, priority and sender."""
 
 
 class Text(Struct, frozen=True, kw_only=True):
-    """One text of one person; at: when it would leave; local: by their clock; held: windows that it waited for.
+    """One text of one person; at: when it would leave; local: by their clock; held: how often it waited for the gate.
 
-    number  who would get it: the person, or somebody of ours who is told of them
+    number   who would get it: the person, or somebody of ours who is told of them
+    variant  of the experiment; "" = there is none
     """
 
     profile: int
@@ -58,6 +83,7 @@ class Text(Struct, frozen=True, kw_only=True):
     parts: int
     cost: float
     held: int
+    variant: str = ""
 
 
 class Rehearsal(Struct, kw_only=True):
@@ -75,9 +101,12 @@ class Rehearsal(Struct, kw_only=True):
 
 async def rehearse(
     connection: Connection, settings: Settings, plan: Plan, tree: Predicate | None, begin: datetime, days: int,
-    assumed: Mapping[str, float], salt: str, limit: int,
+    assumed: Mapping[str, float], salt: str, limit: int, foresee: Foresee,
 ) -> Rehearsal:  # fmt: skip
-    """Carry a plan out over at most `limit` people of an audience, or of its own filter, who enter at a moment."""
+    """Carry a plan out over at most `limit` people of an audience, or of its own filter, who enter at a moment.
+
+    cost  a look at the gate for each moment at which anybody is written to, whoever they are
+    """
     document = plan.document
     brand = settings.brand(document.brand)
     terms = Terms(now=begin, zone=ZoneInfo(brand.zone), salt=salt)
@@ -95,7 +124,10 @@ async def rehearse(
             found.refused["no_number"] += 1
         else:
             by_bucket.setdefault(hash_of(number), []).append((id_, number))
-    scene = _Scene(settings, plan, brand, begin, begin + timedelta(days=days), assumed, salt)
+    scene = _Scene(settings, plan, brand, begin, begin + timedelta(days=days), assumed, salt, whole, foresee)
+    trial = await experiments.named(connection, document.experiment.name) if document.experiment else None
+    if trial is not None:
+        scene.trial = trial.standing
     for bucket, people in sorted(by_bucket.items()):
         ids = [id_ for id_, _ in people]
 
@@ -118,12 +150,16 @@ async def rehearse(
             else:
                 entering.append(_enrolment(id_, number, begin))
         persons = await persons_of(connection, entering, brand.zone) if entering else {}
+        if trial is not None:
+            numbers = sorted({one.number for one in entering if one.number is not None})
+            scene.arms |= await experiments.arms_of(connection, trial.id, bucket, numbers)
         for one in entering:
             way = {
                 place: next((at for at, ids_ in enumerate(each) if one.id in ids_), len(each))
                 for place, each in ways.items()
             }
-            scene.carry_out(one, persons[one.id], way, found)
+            scene.enter(one, persons[one.id], way)
+    await scene.go_on(found)
     found.texts.sort(key=lambda one: (one.at, one.number))
     return found
 
@@ -135,64 +171,140 @@ def _enrolment(id_: int, number: int, begin: datetime) -> Enrolment:
     )  # fmt: skip
 
 
+class _Going(Struct, kw_only=True):
+    """Somebody who is under way.
+
+    done    what has happened, or will: when
+    left    texts that have left: step, run, when
+    next_at when they are looked at again; None: they have left, for a reason
+    """
+
+    one: Enrolment
+    person: Person
+    ways: Mapping[int, int]
+    standing: Standing
+    done: dict[str, datetime] = {}
+    left: list[tuple[int, int, datetime]] = []
+    looks: int = 0
+    reason: int = 0
+    next_at: datetime | None
+
+    @property
+    def number(self) -> int:
+        assert self.one.number is not None
+        return self.one.number
+
+
+class _Waiting(Struct, kw_only=True):
+    """A text that the gate is asked about: of whom and which step, since when, and how often it waited."""
+
+    of: _Going
+    place: int
+    text: str
+    variant: str
+    made_at: datetime
+    held: int = 0
+
+
 class _Scene:
-    """What is the same for all who are carried through."""
+    """What is the same for all who are carried through, and who of them is due when."""
 
     def __init__(
         self, settings: Settings, plan: Plan, brand: BrandSettings, begin: datetime, end: datetime,
-        assumed: Mapping[str, float], salt: str,
+        assumed: Mapping[str, float], salt: str, whole: Callable[[Predicate], Predicate], foresee: Foresee,
     ):  # fmt: skip
         self._settings, self._plan, self._brand = settings, plan, brand
         self._begin, self._end, self._assumed, self._salt = begin, end, assumed, salt
         document = plan.document
-        self._renderers: dict[int, Renderer] = {}
-        self._hours: dict[MessageClass, Hours] = {}
+        self.trial = Trial()
+        # By number, of those who have one already.
+        self.arms: dict[int, int] = {}
+        experiment = document.experiment
+        self._allocation: Allocation | None = None if experiment is None else allocation_of(experiment)
+        self._renderers: dict[tuple[int, int], Renderer] = {}
+        self._gates: dict[int, Foresight] = {}
+        self._expires: dict[int, int] = {}
         for place, step in plan.sends():
             class_ = class_of(document, step)
-            template = template_of(document, step, class_)
-            self._renderers[place] = Renderer(template, brand=document.brand, zone=brand.zone, now=begin)
-            if class_ not in self._hours:
-                layers = [
-                    Layer(name=name, window=window, zone=brand.zone if name in brand.own_clock else "")
-                    for name, words in (*brand.windows.items(), ("campaign", document.hours))
-                    if words is not None and (window := read_window(words, name, [])) is not None
-                ]
-                self._hours[class_] = Hours(
-                    Rules(class_=class_, layers=tuple(layers), to_hard_limit=brand.to_hard_limit)
-                )
+            gate = gate_of(settings, document, step, plan, whole, 0, place)
+            self._gates[place] = foresee(gate, class_, document.priority, sender_of(document, step))
+            self._expires[place] = gate.expires_s
+            for arm, text in enumerate(("", *(one.text for one in experiment.variants))) if experiment else ((0, ""),):
+                template = template_of(document, step, class_, text)
+                self._renderers[place, arm] = Renderer(template, brand=document.brand, zone=brand.zone, now=begin)
+        self._agenda: dict[datetime, tuple[list[_Going], list[_Waiting]]] = {}
+        self._moments: list[datetime] = []
 
-    def carry_out(self, one: Enrolment, person: Person, ways: Mapping[int, int], found: Rehearsal) -> None:
-        """Carry one person through, until they leave or the days are over."""
-        plan, standing, now = self._plan, standing_of(one), self._begin
-        done: dict[str, datetime] = {}
+    def _at(self, at: datetime) -> tuple[list[_Going], list[_Waiting]]:
+        if at not in self._agenda:
+            self._agenda[at] = [], []
+            heapq.heappush(self._moments, at)
+        return self._agenda[at]
+
+    def enter(self, one: Enrolment, person: Person, ways: Mapping[int, int]) -> None:
+        """Bring somebody to the beginning."""
+        going = _Going(one=one, person=person, ways=ways, standing=standing_of(one), next_at=self._begin)
+        self._at(self._begin)[0].append(going)
+
+    async def go_on(self, found: Rehearsal) -> None:
+        """Let everything happen, moment by moment, until the days are over."""
+        while self._moments:
+            now = heapq.heappop(self._moments)
+            people, texts = self._agenda.pop(now)
+            if now > self._end:
+                for one in people:
+                    if one.next_at == now:
+                        one.next_at = None
+                        found.ends["under way"] += 1
+                if texts:
+                    found.skipped["still held"] += len(texts)
+                continue
+            for one in people:
+                # Somebody who was looked at sooner has another moment.
+                if one.next_at == now:
+                    texts += self._look(one, now, found)
+            if texts:
+                await self._ask(texts, now, found)
+
+    def _look(self, going: _Going, now: datetime, found: Rehearsal) -> list[_Waiting]:
+        """Carry somebody on as far as they come at a moment; -> their texts."""
+        plan, texts = self._plan, list[_Waiting]()
 
         def due(delay: Delay, _: Standing, at: datetime) -> datetime | None:
-            return due_at(delay, at, Clocks(person.zone, self._brand.zone), person.values)
+            return due_at(delay, at, Clocks(going.person.zone, self._brand.zone), going.person.values)
 
-        for _ in range(MOST_STEPS):
-            facts, text = self._facts(one, standing, person, ways, done, now)
+        while going.next_at is not None and going.next_at <= now and going.looks < MOST_STEPS:
+            going.looks += 1
+            standing = going.standing
+            facts, said = self._facts(going, now)
+            if facts.held:
+                # Nobody decides in a rehearsal.
+                found.ends["waits for a winner"] += 1
+                going.next_at = None
+                return texts
             out = workflow.advance(plan, standing, facts, now, self._salt, due)
-            if text is not None and out.done == workflow.DONE:
-                self._send(one, standing.step, person, text, now, done, found)
-            elif out.done is not None and out.done < 0 and out.reason is None:
+            if said is not None and out.done == workflow.DONE:
+                texts.append(_Waiting(of=going, place=standing.step, text=said[0], variant=said[1], made_at=now))
+            elif out.done is not None and out.done < 0 and not out.reason:
                 found.skipped[word_of(out.done)] += 1
             if out.reason is not None:
                 found.ends[word_of(out.reason) or "came to the end"] += 1
-                return
-            standing = msgspec.structs.replace(
+                going.next_at, going.reason = None, out.reason
+                return texts
+            going.standing = msgspec.structs.replace(
                 standing, step=out.place, visits=out.visits, step_at=out.step_at, until_at=out.until_at
             )
-            now = self._next(standing, done, now)
-            if now > self._end:
-                break
-        found.ends["under way"] += 1
+            going.next_at = self._next(going, now)
+        if going.next_at is not None:
+            if going.looks >= MOST_STEPS:
+                going.next_at = max(going.next_at, self._end + timedelta(seconds=1))
+            self._at(going.next_at)[0].append(going)
+        return texts
 
-    def _facts(
-        self, one: Enrolment, standing: Standing, person: Person, ways: Mapping[int, int], done: dict[str, datetime],
-        now: datetime,
-    ) -> tuple[Facts, str | None]:  # fmt: skip
-        plan, facts = self._plan, Facts()
-        happened = {event for event, at in done.items() if at <= now}
+    def _facts(self, going: _Going, now: datetime) -> tuple[Facts, tuple[str, str] | None]:
+        """Say what is so of somebody, and the text and the variant that they would get."""
+        plan, facts, one, standing = self._plan, Facts(), going.one, going.standing
+        happened = {event for event, at in going.done.items() if at <= now}
         facts.barred = {one.id} if any(each.event in happened for each in plan.exceptions) else ()
         facts.met = {one.id} if plan.exit_goal is not None and happened & {*plan.exit_goal.names} else ()
         if not standing.visits or standing.step >= len(plan.steps):
@@ -200,77 +312,139 @@ class _Scene:
         at = plan.steps[standing.step]
         match at.step:
             case Branch():
-                facts.way = {one.id: ways[standing.step]}
+                facts.way = {one.id: going.ways[standing.step]}
             case GoalCheck():
                 facts.way = {one.id: 0} if happened & {*plan.goals[0].names} else {}
             case WaitFor() if at.sought is not None and at.sought.event in happened:
-                facts.happened = {one.id: done[at.sought.event]}
-            case Send() | Ask():
+                facts.happened = {one.id: going.done[at.sought.event]}
+            case Send() | Ask() as step:
                 bars = any(each.event in happened for each in (*plan.bars, *at.exceptions))
                 facts.skipped = {one.id} if bars else ()
-                values = {**person.values, "coupon": {"code": CODE, "url": f"https://{LINK}"}}
-                values["link"] = {name: LINK for name in plan.document.links}
-                text, why = self._renderers[standing.step].render_one(values)
+                arm = 0
+                if workflow.may_send(standing, facts) and not facts.barred and not facts.met:
+                    drawn = self._draw(going.number, class_of(plan.document, step))
+                    if drawn is None:
+                        facts.held = {one.id}
+                        return facts, None
+                    if drawn < 0:
+                        facts.failed = {one.id: drawn}
+                        return facts, None
+                    arm = drawn
+                values = {
+                    **going.person.values,
+                    "coupon": self._code(now),
+                    "link": dict.fromkeys(plan.document.links, LINK),
+                }
+                text, why = self._renderers[standing.step, arm].render_one(values)
                 if text is None:
                     facts.failed = {one.id: reason_of(why) or int(Reason.ABORT)}
                     return facts, None
-                return facts, with_footer(text, self._brand, class_of(plan.document, at.step))
+                names = plan.document.experiment.names() if plan.document.experiment else ("",)
+                return facts, (with_footer(text, self._brand, class_of(plan.document, step)), names[arm])
         return facts, None
 
-    def _next(self, standing: Standing, done: Mapping[str, datetime], now: datetime) -> datetime:
+    def _code(self, now: datetime) -> dict[str, str]:
+        return {"code": CODE, "url": f"https://{LINK}", "expires_at": (now + timedelta(days=2)).isoformat()}
+
+    def _draw(self, number: int, class_: MessageClass) -> int | None:
+        """Say which arm somebody gets, as stepping.py draws it; None: whoever wins; below 0: why they get nothing."""
+        if self._brand.control and in_global_control(number, self._salt, self._brand.control, class_):
+            return int(Reason.CONTROL_GROUP)
+        if self._allocation is None:
+            return 0
+        arm = arm_to_send(self._allocation, self.trial, number, self.arms.get(number))
+        if arm is None and self.trial.state in ("running", "held"):
+            return None
+        if arm is None or arm == CONTROL:
+            return int(Reason.CAMPAIGN_ENDED if arm is None else Reason.CONTROL_GROUP)
+        return arm
+
+    def _next(self, going: _Going, now: datetime) -> datetime:
         """Say when somebody is looked at again: when their step is due, or what they wait for has happened."""
+        standing = going.standing
         if standing.until_at is None or standing.until_at <= now:
             return now
         at = self._plan.steps[standing.step] if standing.step < len(self._plan.steps) else None
         events = {name for one in (*self._plan.exceptions, *self._plan.goals) for name in one.names}
         if at is not None and at.sought is not None:
             events.add(at.sought.event)
-        return min([standing.until_at, *(one for event, one in done.items() if event in events and one > now)])
+        return min([standing.until_at, *(one for event, one in going.done.items() if event in events and one > now)])
 
-    def _send(
-        self, one: Enrolment, place: int, person: Person, text: str, now: datetime, done: dict[str, datetime],
-        found: Rehearsal,
-    ) -> None:  # fmt: skip
-        assert one.number is not None
-        step = self._plan.steps[place].step
+    async def _ask(self, texts: Iterable[_Waiting], now: datetime, found: Rehearsal) -> None:
+        """Ask the gate about all texts of a moment: what leaves is noted, and what waits is asked about again."""
+        by_place: dict[int, list[_Waiting]] = {}
+        for one in texts:
+            if one.of.reason:
+                # They have left while it waited: the gate asks for that, too.
+                found.skipped[word_of(one.of.reason)] += 1
+                continue
+            step = self._plan.steps[one.place].step
+            if isinstance(step, Send) and is_to_staff(step):
+                self._tell_staff(one, step, now, found)
+            else:
+                by_place.setdefault(one.place, []).append(one)
+        for place, some in sorted(by_place.items()):
+            gate = self._gates[place]
+            # As stepping.py opens them: a step has a run each day.
+            run = FIRST_RUN + place * 10_000 + (now - self._begin) // RUN_LIFE
+            while some:
+                # Of two who share a number one goes behind the other.
+                turn = {one.of.number: one for one in reversed(some)}
+                before = {
+                    number: [await self._gates[at].left(of, number, when) for at, of, when in one.of.left]
+                    for number, one in turn.items()
+                }
+                verdicts = await gate.ask(run, before, now)
+                for number, one in turn.items():
+                    verdict, until = verdicts[number]
+                    if until is not None and one.held < MOST_WAITS:
+                        if (until - one.made_at).total_seconds() >= (self._expires[place] or float("inf")):
+                            found.skipped[word_of(int(Refusal.EXPIRED))] += 1
+                            continue
+                        one.held += 1
+                        self._at(until)[1].append(one)
+                    elif verdict:
+                        found.skipped[await gate.word(run, verdict)] += 1
+                    else:
+                        one.of.left.append((place, run, now))
+                        self._note(one, now, found)
+                some = [one for one in some if turn[one.of.number] is not one]
+
+    def _note(self, one: _Waiting, now: datetime, found: Rehearsal) -> None:
+        """Note a text that has left, and what comes of it."""
+        going, step = one.of, self._plan.steps[one.place].step
         assert isinstance(step, Send | Ask)
-        parts = parts_of(text)
-        if isinstance(step, Send) and is_to_staff(step):
-            for number in staff_of(self._brand, step.staff)[0]:
-                found.texts.append(
-                    Text(
-                        profile=one.profile, number=number, step=step.name or f"steps[{place}]", at=now, text=text,
-                        local=f"{now.astimezone(ZoneInfo(self._brand.zone)):%Y-%m-%d %H:%M %Z}", parts=parts,
-                        cost=parts * (self._settings.costs.of("", country_of(number)) or 0.0), held=0,
-                    )
-                )  # fmt: skip
-            return
-        hours = self._hours[class_of(self._plan.document, step)]
-        where = zones.whereabouts(zones.Clues(number=one.number, stated=person.told_zone, country=person.country), now)
-        moment, held = int(now.timestamp()), 0
-        for _ in range(20):
-            verdict = quiet_hours.judged(hours.at(where.places, moment), moment, outside=self._brand.outside)
-            if verdict.act != "hold":
-                break
-            moment, held = verdict.until, held + 1
-        if verdict.act != "send":
-            found.skipped[verdict.reason] += 1
-            return
-        at = datetime.fromtimestamp(moment, now.tzinfo)
-        price = self._settings.costs.of("", person.country or country_of(one.number)) or 0.0
+        person, parts = going.person, parts_of(one.text)
+        price = self._settings.costs.of("", person.country or country_of(going.number)) or 0.0
         found.texts.append(
             Text(
-                profile=one.profile, number=one.number, step=step.name or f"steps[{place}]", at=at, text=text,
-                local=f"{at.astimezone(ZoneInfo(person.zone)):%Y-%m-%d %H:%M %Z}", parts=parts, cost=parts * price,
-                held=held,
+                profile=going.one.profile, number=going.number, step=step.name or f"steps[{one.place}]", at=now,
+                local=f"{now.astimezone(ZoneInfo(person.zone)):%Y-%m-%d %H:%M %Z}", text=one.text, parts=parts,
+                cost=parts * price, held=one.held, variant=one.variant,
             )
         )  # fmt: skip
         for event in ("submitted", "delivered"):
-            done.setdefault(event, at)
+            going.done.setdefault(event, now)
         for event, share in self._assumed.items():
-            drawn = random_bucket(one.number, f"{self._salt}:rehearsal:{event}")
-            if event not in done and drawn < share * RANDOM_BUCKETS:
-                done[event] = at + timedelta(seconds=86_400 * drawn / (share * RANDOM_BUCKETS))
+            drawn = random_bucket(going.number, f"{self._salt}:rehearsal:{event}")
+            if event not in going.done and drawn < share * RANDOM_BUCKETS:
+                going.done[event] = now + timedelta(seconds=86_400 * drawn / (share * RANDOM_BUCKETS))
+        if going.next_at is not None:
+            # What they wait for may just have happened.
+            going.next_at = now
+            self._at(now)[0].append(going)
+
+    def _tell_staff(self, one: _Waiting, step: Send, now: datetime, found: Rehearsal) -> None:
+        """Note a text to people of ours, who neither click nor buy."""
+        parts = parts_of(one.text)
+        for number in staff_of(self._brand, step.staff)[0]:
+            found.texts.append(
+                Text(
+                    profile=one.of.one.profile, number=number, step=step.name or f"steps[{one.place}]", at=now,
+                    local=f"{now.astimezone(ZoneInfo(self._brand.zone)):%Y-%m-%d %H:%M %Z}", text=one.text, parts=parts,
+                    cost=parts * (self._settings.costs.of("", country_of(number)) or 0.0), held=0,
+                )
+            )  # fmt: skip
 
 
 def parts_of(text: str) -> int:

@@ -18,7 +18,10 @@ from gateway.commands._options import Refused, config_option, dsn_option, plain,
 from gateway.commands.audience import kept_audience
 from gateway.commands.campaign import problem_lines, read_document
 from gateway.config import Settings
+from gateway.dispatch.preview import Foresight
 from gateway.document import Document
+from gateway.gate import Gate
+from gateway.message import MessageClass
 from gateway.store import campaigns, postgres, selection
 
 SHOWN = 10
@@ -85,7 +88,11 @@ async def _rehearse(
             raise Refused(f"{which}: cannot be carried out\n{problem_lines(problems)}")
         tree = (await kept_audience(connection, audience))[0] if audience else None
         salt = await selection.salt(connection, secrets.token_hex(16))
-        return await rehearsing.rehearse(connection, settings, plan, tree, begin, days, assumed, salt, people)
+
+        def foresee(gate: Gate, class_: MessageClass, priority: int, sender: str) -> Foresight:
+            return Foresight(connection, gate, class_=class_, priority=priority, sender=sender)
+
+        return await rehearsing.rehearse(connection, settings, plan, tree, begin, days, assumed, salt, people, foresee)
     finally:
         await turn.rollback()
 
@@ -109,6 +116,9 @@ def _document(
         step["parts"] += one.parts
         step["cost"] = round(step["cost"] + one.cost, 6)
         step["held"] += bool(one.held)
+        if one.variant:
+            variants = step.setdefault("variants", {})
+            variants[one.variant] = variants.get(one.variant, 0) + 1
         step["last"] = one.at.isoformat()
     return {
         "begins": begin.isoformat(), "days": days, "assumed": assumed, "people": found.people,
@@ -121,11 +131,12 @@ def _document(
 def _lines(found: Rehearsal, told: dict[str, Any]) -> list[str]:
     out = [f"{found.people:,} people enter at {told['begins']}, {told['days']} days are rehearsed"]
     assumed = ", ".join(f"{event} {share:g}" for event, share in told["assumed"].items())
-    out.append(f"assumed: {assumed or 'nobody clicks, answers or buys'}; caps are asked for by the gate alone")
+    out.append(f"assumed: {assumed or 'nobody clicks, answers or buys'}")
     for title, counts in (("not entered", told["not_entered"]), ("not sent", told["skipped"]), ("ends", told["ends"])):
         out += [f"{people:>9,}  {title}: {reason}" for reason, people in sorted(counts.items())]
     for name, step in told["steps"].items():
-        held = f", {step['held']:,} wait for a window" if step["held"] else ""
+        held = f", {step['held']:,} wait for a window or a cap" if step["held"] else ""
+        held += "".join(f", {texts:,} {plain(name)}" for name, texts in step.get("variants", {}).items())
         out.append(
             f"{step['texts']:>9,}  texts of {plain(name)}: {step['parts']:,} parts, {step['cost']:g} {told['currency']}"
             f", {step['first']} to {step['last']}{held}".replace(" ,", ",")

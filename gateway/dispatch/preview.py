@@ -2,23 +2,30 @@
 
     audience ─► numbers ─► Questions ─► learn, judge ─► counts by reason        Preview: read alone, nothing is reserved
     run and number ──────► Questions ─► learn, explain ─► every check and its facts        Chain
+    numbers, a moment to come, and what would have left by then ─► Questions ─► verdicts        Foresight
 
 What answers is what answers at a claim (admission.learn, _fastpath.gate): so a preview is what a run of that instant
 finds, to the last message (SG-10). Not here: how it is shown (commands/audience.py, commands/explain.py).
 """
 
+<<<<<<< HEAD
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
+=======
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+>>>>>>> a49f5be (A rehearsal asks the gate itself: windows, caps, gaps and arms are those of a real run, and everybody due at a moment is asked together (WF-11))
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from _fastpath.gate import SEND, Questions, Zones
+from _fastpath.gate import RESERVED, SEND, Questions, Zones, contacts
 from _fastpath.numbers import NumberSet
 from gateway import reasons
-from gateway.campaign.admission import RunRules, moment_of, place_sets
+from gateway.campaign.admission import RunRules, micros, moment_of, place_sets
 from gateway.campaign.quiet_hours import Occurrence
 from gateway.campaign.quiet_hours import Reason as WindowReason
 from gateway.dispatch.admission import learn, learn_consent, learn_talks
@@ -227,6 +234,60 @@ async def chain(
     )
 
 
+class Foresight:
+    """The gate of runs that there are not yet, asked at moments that have not come; nothing is written.
+
+    run   any number that no other run of these has: what the same run has sent is no reason for it to wait
+    """
+
+    def __init__(self, connection: Connection, gate: Gate, *, class_: MessageClass, priority: int, sender: str):
+        self._connection, self._class, self._priority, self._sender = connection, class_, priority, sender
+        # Who is asked for has been chosen by the tree just now.
+        self._gate = msgspec.structs.replace(gate, audience=None)
+        self._rules: dict[int, RunRules] = {}
+        self._suppressed: list[NumberSet] | None = None
+        self._names: Mapping[int, str] = {}
+        self._places = place_sets()
+
+    async def _rules_of(self, run: int) -> RunRules:
+        if run not in self._rules:
+            self._rules[run] = await rules_for(
+                self._connection, self._gate, run=run, class_=self._class, priority=self._priority, sender=self._sender
+            )
+        return self._rules[run]
+
+    async def ask(
+        self, run: int, asked: Mapping[int, Sequence[bytes]], at: datetime
+    ) -> dict[int, tuple[int, datetime | None]]:
+        """Ask about numbers, each with what of it would have `left` by then; -> verdict, and until when it waits."""
+        connection, rules_of = self._connection, await self._rules_of(run)
+        if self._suppressed is None:
+            self._suppressed = await suppressed_of(connection, self._class, self._sender)
+            self._names = await admission.zone_names(connection)
+        rules = rules_of.rules(at)
+        zones = Zones(self._places.starts, self._places.ids)
+        found: dict[int, tuple[int, datetime | None]] = {}
+        for some in _batched(asked, ROUND):
+            questions = Questions.of_numbers(_asked(*some), zones)
+            await learn(connection, questions, rules_of, rules, at, at, self._sender, self._suppressed)
+            if left := b"".join(one for number in some for one in asked[number]):
+                questions.read_contacts(left)
+            questions.judge(rules, rules_of.windows(at, questions.keys(), self._names))
+            for number in some:
+                verdict, until = questions.verdict(number)
+                found[number] = verdict, moment_of(until) if verdict > SEND else None
+        return found
+
+    async def left(self, run: int, number: int, at: datetime) -> bytes:
+        """Write down that a message has left, for `ask` of what comes behind it."""
+        rules = (await self._rules_of(run)).rules(at)
+        return _as_records(contacts((number,), rules, RESERVED, micros(at)))
+
+    async def word(self, run: int, verdict: int) -> str:
+        """Name why a message does not leave."""
+        return reasons.word_of(verdict, (await self._rules_of(run)).cap_words)
+
+
 async def rules_for(
     connection: Connection, gate: Gate, *, run: int, class_: MessageClass, priority: int, sender: str
 ) -> RunRules:
@@ -264,6 +325,13 @@ def _rounds(octets: bytes) -> Iterator[bytes]:
         yield octets[:_HEADER] + rows[at : at + _ROW * ROUND] + _END
 
 
+def _batched(numbers: Iterable[int], size: int) -> Iterator[list[int]]:
+    """Cut numbers into lists of at most so many."""
+    left = iter(numbers)
+    while some := list(islice(left, size)):
+        yield some
+
+
 def _asked(*numbers: int) -> bytes:
     """Write numbers as a COPY."""
     rows = (b"\x00\x01" + (8).to_bytes(4) + number.to_bytes(8) for number in numbers)
@@ -273,3 +341,17 @@ def _asked(*numbers: int) -> bytes:
 def _int(value: object) -> int:
     assert isinstance(value, int)
     return value
+
+
+def _as_records(octets: bytes) -> bytes:
+    """Write rows of a binary COPY as record_send has them: counts of four octets, and a type before each value."""
+    out, at = [], _HEADER
+    while octets[at : at + 2] != _END:
+        columns = int.from_bytes(octets[at : at + 2])
+        at += 2
+        out.append(columns.to_bytes(4))
+        for _ in range(columns):
+            end = at + 4 + int.from_bytes(octets[at : at + 4])
+            out += [bytes(4), octets[at:end]]
+            at = end
+    return b"".join(out)

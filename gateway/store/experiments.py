@@ -193,6 +193,11 @@ async def _arms_of(connection: Connection, experiment: int, bucket: int, written
     return {row["number"]: row["arm"] for row in rows}
 
 
+async def arms_of(connection: Connection, experiment: int, bucket: int, numbers: Sequence[int]) -> dict[int, int]:
+    """Read which arms numbers of a bucket have; nobody is given one."""
+    return await _arms_of(connection, experiment, bucket, ints(numbers))
+
+
 async def reach(connection: Connection, experiment: int, bucket: int, numbers: Sequence[int], *, at: datetime) -> None:
     """Note that the message of numbers left, or that of the control would have (AB-6); in the caller's transaction."""
     await connection.execute(query("reach"), bucket, experiment, ints(numbers), at)

@@ -11,7 +11,12 @@ from gateway import document
 from gateway.automation import rehearsing
 from gateway.automation.rehearsing import Rehearsal, parts_of
 from gateway.campaign.workflow import plan_of
+from gateway.dispatch.preview import Foresight
+from gateway.gate import Cap, Gate
+from gateway.message import MessageClass
 from gateway.rate import CostSettings
+from gateway.store import admission
+from tests.fixtures.pages import note_contacts
 from tests.fixtures.shop import NOW, Shop, settings_of
 
 PEOPLE = [447700900000 + at for at in range(40)]
@@ -62,7 +67,13 @@ async def rehearsed(shop: Shop, text: str = FLOW, *, days: int = 30, at: Any = N
     assert found is not None
     plan, problems = plan_of(found)
     assert problems == []
-    return await rehearsing.rehearse(shop.connection, shop.settings, plan, None, at, days, assumed, "salt", 1000)
+
+    def foresee(gate: Gate, class_: MessageClass, priority: int, sender: str) -> Foresight:
+        return Foresight(shop.connection, gate, class_=class_, priority=priority, sender=sender)
+
+    return await rehearsing.rehearse(
+        shop.connection, shop.settings, plan, None, at, days, assumed, "salt", 1000, foresee
+    )  # fmt: skip
 
 
 async def test_wf_11_what_is_rehearsed_is_what_is_then_sent_and_nothing_is_written(shop: Shop) -> None:
@@ -94,8 +105,63 @@ async def test_wf_11_windows_hold_texts_and_days_end_what_is_rehearsed(shop: Sho
     brand = msgspec.structs.replace(shop.settings.brands["acme"], windows={"daytime": {"all": ["09:00-17:00"]}})
     shop.settings = msgspec.structs.replace(shop.settings, brands={"acme": brand})
     found = await rehearsed(shop, at=NOW + timedelta(hours=10), days=1)
-    assert {one.local for one in found.texts} == {"2026-03-03 09:00 GMT"} and all(one.held for one in found.texts)
+    # What waited is released over half an hour (QH-7).
+    released = {one.local for one in found.texts}
+    assert len(released) > 1 and released <= {f"2026-03-03 09:{minute:02} GMT" for minute in range(30)}
+    assert all(one.held for one in found.texts)
     assert dict(found.ends) == {"under way": 30}
+
+
+def of_brand(shop: Shop, **more: Any) -> None:
+    brand = msgspec.structs.replace(shop.settings.brands["acme"], **more)
+    shop.settings = msgspec.structs.replace(shop.settings, brands={"acme": brand})
+
+
+async def test_wf_11_caps_count_what_has_left_and_what_would_have_by_then_CP_1(shop: Shop) -> None:
+    of_brand(shop, caps=(Cap(limit=1, per="7d"),))
+    some = PEOPLE[:20]
+    found = await rehearsed(shop)
+    assert [one.number for one in found.texts] == PEOPLE[:30], "the second within two days meets the cap"
+    assert dict(found.skipped) == {"cap:1 per 7d": 20} and found.ends == {"came to the end": 30}
+    # Those who were written to for real three days ago meet it at once, and not any more with the second text.
+    acme = await admission.id_of(shop.connection, "brand", "acme")
+    await note_contacts(shop.connection, some[:5], NOW - timedelta(days=6), class_=MessageClass.TRIGGERED, brand=acme)
+    found = await rehearsed(shop)
+    assert [one.number for one in found.texts if one.step == "first"] == PEOPLE[5:30]
+    assert [one.number for one in found.texts if one.step == "again"] == some[:5]
+
+
+async def test_wf_11_what_a_gap_defers_leaves_behind_it_CP_5(shop: Shop) -> None:
+    of_brand(shop, gap_s=4 * 86_400, on_cap="defer", defer_s=3 * 86_400)
+    found = await rehearsed(shop, FLOW.replace('kind = "workflow"', 'kind = "workflow"\nexpires = "5d"'))
+    again = [one for one in found.texts if one.step == "again"]
+    assert {one.at - NOW for one in again} == {timedelta(days=4)} and {one.held for one in again} == {1}
+
+
+async def test_wf_11_arms_are_those_that_people_will_get_and_who_is_held_out_gets_none_AB_1(shop: Shop) -> None:
+    trial = """
+name = "trial"
+brand = "acme"
+message = {text = "Hello"}
+aim = "words"
+[trigger]
+on = "event"
+event = "began"
+[experiment]
+name = "words"
+holdout = 20
+variant = [{name = "a", text = "Hi"}, {name = "b", text = "Ho"}]
+"""
+    found = await rehearsed(shop, trial)
+    assert {one.variant: one.text for one in found.texts} == {"a": "Hi", "b": "Ho"}
+    held_out = found.skipped["control_group"]
+    assert 0 < held_out and len(found.texts) + held_out == 35
+    await shop.apply(trial)
+    for number in PEOPLE:
+        await shop.tells(number, "began")
+    await shop.goes_on()
+    assert sorted((one.number, one.text) for one in found.texts) == sorted(await shop.texts())
+    assert sorted((one.number, one.text) for one in (await rehearsed(shop, trial)).texts) == sorted(await shop.texts())
 
 
 @pytest.mark.parametrize(
