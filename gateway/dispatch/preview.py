@@ -37,11 +37,12 @@ from gateway.predicate import Predicate
 from gateway.store import admission, brands, considered, stops
 from gateway.store.audiences import Terms
 from gateway.store.people import BUCKETS
-from gateway.store.postgres import Connection
+from gateway.store.postgres import Connection, deadline
 from gateway.store.runs import Run
 
 # Numbers of one round: what is known of them is held in memory.
 ROUND = 1 << 16
+ASK_S = 60.0
 # Of a binary COPY of one number: the header, a row, the end.
 _HEADER, _ROW, _END = 19, 14, b"\xff\xff"
 # Names that nothing was ever noted of: a number that no brand has, and the bit that no tag has.
@@ -251,9 +252,11 @@ class Foresight:
 
     async def _rules_of(self, run: int) -> RunRules:
         if run not in self._rules:
-            self._rules[run] = await rules_for(
-                self._connection, self._gate, run=run, class_=self._class, priority=self._priority, sender=self._sender
-            )
+            async with deadline(self._connection, ASK_S, "rules of a gate"):
+                self._rules[run] = await rules_for(
+                    self._connection, self._gate, run=run, class_=self._class, priority=self._priority,
+                    sender=self._sender,
+                )  # fmt: skip
         return self._rules[run]
 
     async def ask(
@@ -262,14 +265,16 @@ class Foresight:
         """Ask about numbers, each with what of it would have `left` by then; -> verdict, and until when it waits."""
         connection, rules_of = self._connection, await self._rules_of(run)
         if self._suppressed is None:
-            self._suppressed = await suppressed_of(connection, self._class, self._sender)
-            self._names = await admission.zone_names(connection)
+            async with deadline(connection, ASK_S, "who has said STOP"):
+                self._suppressed = await suppressed_of(connection, self._class, self._sender)
+                self._names = await admission.zone_names(connection)
         rules = rules_of.rules(at)
         zones = Zones(self._places.starts, self._places.ids)
         found: dict[int, tuple[int, datetime | None]] = {}
         for some in _batched(asked, ROUND):
             questions = Questions.of_numbers(_asked(*some), zones)
-            await learn(connection, questions, rules_of, rules, at, at, self._sender, self._suppressed)
+            async with deadline(connection, ASK_S, "what the gate asks"):
+                await learn(connection, questions, rules_of, rules, at, at, self._sender, self._suppressed)
             if left := b"".join(one for number in some for one in asked[number]):
                 questions.read_contacts(left)
             questions.judge(rules, rules_of.windows(at, questions.keys(), self._names))
