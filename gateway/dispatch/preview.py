@@ -8,15 +8,10 @@ What answers is what answers at a claim (admission.learn, _fastpath.gate): so a 
 finds, to the last message (SG-10). Not here: how it is shown (commands/audience.py, commands/explain.py).
 """
 
-<<<<<<< HEAD
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from datetime import datetime
-from types import MappingProxyType
-=======
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
->>>>>>> a49f5be (A rehearsal asks the gate itself: windows, caps, gaps and arms are those of a real run, and everybody due at a moment is asked together (WF-11))
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
