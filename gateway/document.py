@@ -38,6 +38,7 @@ import msgspec.inspect
 from msgspec import Meta, Struct
 
 from gateway.brand import Word
+from gateway.content import Content
 from gateway.experiment import Experiment
 from gateway.gate import Cap, ClassName
 from gateway.goal import MOST_GOALS, Goal, read_goals
@@ -223,7 +224,7 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A text, its languages beside the one it was written in, whose codes it carries, and what it recommends.
 
-    to, staff  to people of ours in place of the person, as a step that sends has them
+    to, staff, content, variants  as a step that sends has them
     """
 
     text: Text
@@ -232,6 +233,8 @@ class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     recommend: Recommended | Literal[""] = ""
     to: Literal["person", "staff"] = "person"
     staff: tuple[Staff, ...] = ()
+    content: Content | None = None
+    variants: dict[Word, Text] = {}
 
 
 class Named(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="do"):
@@ -252,6 +255,8 @@ class Send(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
     exceptions   beside those of the document, for this step alone (EX-4)
     to           "staff": to people of ours, and the text tells of the person (S1.6)
     staff        whom of them: names of the brand's lists, or numbers of theirs; () = all of the brand's
+    content      what it offers, by a key that mails and pushes of the same carry, too: whoever had it there lately is
+                 skipped, or gets the text of `variants` that it names (XC-2)
     """
 
     text: Text
@@ -269,6 +274,8 @@ class Send(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
     exceptions: tuple[Happening, ...] = ()
     to: Literal["person", "staff"] = "person"
     staff: tuple[Staff, ...] = ()
+    content: Content | None = None
+    variants: dict[Word, Text] = {}
 
 
 class Wait(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="wait"):

@@ -53,12 +53,17 @@ class Person(Struct, kw_only=True):
 
 
 class Recipient(Struct, frozen=True, kw_only=True):
-    """Somebody who is written to at a visit of a step; arm: of the experiment, 0 = there is none."""
+    """Somebody who is written to at a visit of a step.
+
+    arm      of the experiment, 0 = there is none
+    variant  of the texts beside the step's own; "" = the step's own
+    """
 
     enrolment: int
     visit: int
     number: int
     arm: int = 0
+    variant: str = ""
 
     @property
     def key(self) -> str:
@@ -77,7 +82,9 @@ class Composer:
     def __init__(self, plan: Plan, step: Send | Ask, brand: BrandSettings, class_: MessageClass):
         document = plan.document
         self._template = template_of(document, step, class_)
+        others = step.variants if isinstance(step, Send) else {}
         is_plain = self._template.is_plain and not _names(step.text, document) and document.experiment is None
+        is_plain = is_plain and not others
         text = with_footer(step.text if is_plain else f"{{{{ {TEXT_FIELD} }}}}", brand, class_)
         self.compiled = Compiled(text)
         self.text = self.compiled.text
@@ -95,7 +102,16 @@ class Composer:
             for arm, one in enumerate(document.experiment.variants if document.experiment else (), 1)
             if one.text
         }
-        texts = [step.text, *(one.text for one in (document.experiment.variants if document.experiment else ()))]
+        # By name, of whoever has had the offer elsewhere.
+        self._others = {
+            name: Renderer(template_of(document, step, class_, text), brand=document.brand, zone=brand.zone)
+            for name, text in others.items()
+        }
+        texts = [
+            step.text,
+            *others.values(),
+            *(one.text for one in (document.experiment.variants if document.experiment else ())),
+        ]
         self._links = {
             name: link for name, link in document.links.items() if any(f"link.{name}" in text for text in texts)
         }
@@ -158,7 +174,7 @@ class Composer:
             if code is not None:
                 row["coupon"] = told_of_code(code, self.pool, now)
             row["link"] = urls
-            renderer = self._variants.get(one.arm, self._renderer)
+            renderer = self._others.get(one.variant) or self._variants.get(one.arm, self._renderer)
             text, reason = renderer.render_one(row)
             rows.append([text, *((self._arms[one.arm],) if self._arms else ()), one.key])
             reasons.append(reason_of(reason))
@@ -223,6 +239,9 @@ def written(plan: Plan, brand: BrandSettings) -> list[tuple[str, Template]]:
         key = "message" if document.kind == "campaign" else f"steps[{place}]"
         class_ = class_of(document, step)
         found.append((f"{key}.text", with_footers(template_of(document, step, class_), brand)))
+        for name, text in step.variants.items() if isinstance(step, Send) else ():
+            template = with_footers(template_of(document, step, class_, text), brand)
+            found.append((f"{key}.variants.{name}", template))
         for at, one in enumerate(document.experiment.variants if document.experiment is not None else ()):
             if one.text:
                 template = with_footers(template_of(document, step, class_, one.text), brand)

@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 import msgspec
 
 from _fastpath.eventrows import microseconds
-from gateway import webhook
+from gateway import content, webhook
 from gateway.automation import staffing, turning
 from gateway.automation.composing import PRODUCT, class_of, template_of, written
 from gateway.automation.turning import Under, Way
@@ -180,7 +180,8 @@ async def _of_texts(connection: Connection, settings: Settings, plan: Plan) -> l
         key = "message" if document.kind == "campaign" else f"steps[{place}]"
         variants = document.experiment.variants if document.experiment is not None else ()
         class_ = class_of(document, step)
-        for text in (step.text, *(one.text for one in variants if one.text)):
+        others = step.variants.values() if isinstance(step, Send) else ()
+        for text in (step.text, *others, *(one.text for one in variants if one.text)):
             found = read_template(msgspec.to_builtins(template_of(document, step, class_, text)), key, problems)
             texts = [] if found is None else found.texts().values()
             names = {field.name for one in texts for field in fields_of(one)}
@@ -192,6 +193,7 @@ async def _of_texts(connection: Connection, settings: Settings, plan: Plan) -> l
             problems.append((f"{key}.coupon", "a pool that there is (`sluice coupon pool create`)", repr(pool)))
         if isinstance(step, Send):
             problems += await _of_staff(connection, brand, document, step, key)
+            problems += _of_content(document, step, key)
     return problems
 
 
@@ -212,6 +214,25 @@ def _of_fields(plan: Plan, names: selection.Known) -> list[str]:
             if one.code in ("unknown_field", "no_default")
         ]
     return slips
+
+
+def _of_content(document: Document, step: Send, key: str) -> list[Problem]:
+    """Judge what is said of an offer that other channels have, too (XC-2)."""
+    named = step.content.otherwise if step.content is not None else ""
+    problems = [] if step.content is None else content.problems_of(f"{key}.content", step.content)
+    if named and named not in step.variants:
+        known = ", ".join(step.variants) or "there are none"
+        problems.append((f"{key}.content.otherwise", f"the name of one of {key}.variants ({known})", repr(named)))
+    if named and document.experiment is not None:
+        problems.append(
+            (f"{key}.content.otherwise", "nothing, beside an experiment: its arms say who gets what", repr(named))
+        )
+    problems += [
+        (f"{key}.variants.{name}", "the text that content.otherwise names", "one that nothing names")
+        for name in step.variants
+        if name != named
+    ]
+    return problems
 
 
 async def _of_staff(
@@ -239,7 +260,7 @@ async def _of_staff(
         problems.append((f"{key}.goes_on", "attempted, to people of ours", repr(step.goes_on)))
     problems += [
         (f"{key}.{name}", "nothing, to people of ours: it is of the person", repr(value))
-        for name in ("coupon", "recommend", "languages")
+        for name in ("coupon", "recommend", "languages", "content", "variants")
         if (value := getattr(step, name))
     ]
     if any(f"link.{name}" in step.text for name in document.links):

@@ -30,6 +30,7 @@ from gateway.campaign.delays import Clocks, due_at
 from gateway.campaign.rendering import Renderer
 from gateway.campaign.workflow import Facts, Plan, Standing
 from gateway.config import Settings
+from gateway.content import told_elsewhere
 from gateway.countries import country_of
 from gateway.delay import Delay
 from gateway.document import Ask, Branch, GoalCheck, Send, WaitFor, is_to_staff
@@ -142,6 +143,12 @@ async def rehearse(
             for place, at in enumerate(plan.steps)
             if isinstance(at.step, Branch)
         }
+        # Of an offer: the first way is that of who had it elsewhere (XC-2).
+        ways |= {
+            place: [await fitting(told_elsewhere(step.content))]
+            for place, step in plan.sends()
+            if isinstance(step, Send) and step.content is not None
+        }
         entering = []
         for id_, number in people:
             reason = "segment_left" if id_ not in fits else "no_consent" if id_ not in agreed else ""
@@ -222,6 +229,8 @@ class _Scene:
         experiment = document.experiment
         self._allocation: Allocation | None = None if experiment is None else allocation_of(experiment)
         self._renderers: dict[tuple[int, int], Renderer] = {}
+        # Of whoever had the offer elsewhere.
+        self._others: dict[int, Renderer] = {}
         self._gates: dict[int, Foresight] = {}
         self._expires: dict[int, int] = {}
         for place, step in plan.sends():
@@ -229,6 +238,10 @@ class _Scene:
             gate = gate_of(settings, document, step, plan, whole, 0, place)
             self._gates[place] = foresee(gate, class_, document.priority, sender_of(document, step))
             self._expires[place] = gate.expires_s
+            offer = step.content if isinstance(step, Send) else None
+            if isinstance(step, Send) and offer is not None and offer.otherwise:
+                other = template_of(document, step, class_, step.variants[offer.otherwise])
+                self._others[place] = Renderer(other, brand=document.brand, zone=brand.zone, now=begin)
             for arm, text in enumerate(("", *(one.text for one in experiment.variants))) if experiment else ((0, ""),):
                 template = template_of(document, step, class_, text)
                 self._renderers[place, arm] = Renderer(template, brand=document.brand, zone=brand.zone, now=begin)
@@ -335,7 +348,13 @@ class _Scene:
                     "coupon": self._code(now),
                     "link": dict.fromkeys(plan.document.links, LINK),
                 }
-                text, why = self._renderers[standing.step, arm].render_one(values)
+                renderer = self._renderers[standing.step, arm]
+                if going.ways.get(standing.step) == 0 and standing.step not in self._others:
+                    facts.failed = {one.id: int(Reason.EXCEPTION)}
+                    return facts, None
+                if going.ways.get(standing.step) == 0:
+                    renderer = self._others[standing.step]
+                text, why = renderer.render_one(values)
                 if text is None:
                     facts.failed = {one.id: reason_of(why) or int(Reason.ABORT)}
                     return facts, None

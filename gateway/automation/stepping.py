@@ -28,7 +28,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
-from gateway import predicate
+from gateway import content, predicate
 from gateway.automation import launching, sending, telling
 from gateway.automation.composing import HELD, Composer, Person, Recipient, class_of
 from gateway.automation.effects import Effects, Need
@@ -217,6 +217,8 @@ class Stepping(Job):
         # Those that a text has not taken yet, with the step they were reserved for.
         self._reserved: dict[tuple[int, int], tuple[int, int, int]] = {}
         self._arms: dict[tuple[int, int], int] = {}
+        # Who has had an offer elsewhere, with the text that they get in its place.
+        self._elsewhere: dict[tuple[int, int], str] = {}
         self._experiments: dict[str, experiments.Kept] = {}
         # Of links, which nobody may guess.
         self._secret = secret
@@ -857,6 +859,15 @@ class Stepping(Job):
                 facts.skipped = await since_cause(*plan.bars, *at.exceptions)
                 if plan.filter is not None:
                     facts.out = {one.id for one, _ in some} - await fitting(some, plan.filter)
+                offer = step.content if isinstance(step, Send) else None
+                if offer is not None:
+                    had = await fitting(some, content.told_elsewhere(offer))
+                    for one, standing in some:
+                        self._elsewhere.pop((one.id, standing.visits), None)
+                    if offer.otherwise:
+                        self._elsewhere |= {(one.id, at_.visits): offer.otherwise for one, at_ in some if one.id in had}
+                    else:
+                        facts.failed = dict(facts.failed) | dict.fromkeys(had, int(Reason.EXCEPTION))
                 if not is_to_staff(step):
                     await self._draw(connection, plan, step, some, facts, now)
                 if sending_.composer.pool is not None:
@@ -1113,7 +1124,9 @@ class Stepping(Job):
                 for number in numbers
             ]
         return [
-            recipient_of(one, standing.visits, self._arms.pop((one.id, standing.visits), 0)) for one, standing in some
+            recipient_of(one, standing.visits, self._arms.pop(key, 0), self._elsewhere.pop(key, ""))
+            for one, standing in some
+            for key in [(one.id, standing.visits)]
         ]
 
     # -- effects outside of the bucket ---------------------------------------------------------------------------------
@@ -1247,10 +1260,10 @@ def standing_of(one: Enrolment) -> Standing:
     )  # fmt: skip
 
 
-def recipient_of(one: Enrolment, visits: int, arm: int = 0) -> Recipient:
+def recipient_of(one: Enrolment, visits: int, arm: int = 0, variant: str = "") -> Recipient:
     """Say who is written to at a visit."""
     assert one.number is not None
-    return Recipient(enrolment=one.id, visit=visits, number=one.number, arm=arm)
+    return Recipient(enrolment=one.id, visit=visits, number=one.number, arm=arm, variant=variant)
 
 
 def sender_of(document: Document, step: Send | Ask) -> str:
@@ -1274,10 +1287,12 @@ def gate_of(
 ) -> Gate:  # fmt: skip
     """Say what the gate asks of everybody to whom a step writes."""
     brand, class_ = settings.brand(document.brand), class_of(document, step)
+    elsewhere = content.excepting(None, step.content if isinstance(step, Send) else None)
     gate = gate_of_brand(
         document.brand, brand, class_, programme=document.programme,
         tags=(*document.tags, *(step.tags if isinstance(step, Send) else ())), value=document.value,
         audience=None if plan.filter is None else msgspec.to_builtins(expanded(plan.filter)),
+        exception=None if elsewhere is None else msgspec.to_builtins(elsewhere),
         labels=law.labels(brand.label) if class_ in law.PROMOTIONAL else {},
     )  # fmt: skip
     caps = (*gate.caps, *document.caps)

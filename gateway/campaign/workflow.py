@@ -565,6 +565,7 @@ def _laid_out(document: Document, problems: list[Problem], exceptions: list[Exce
                 Send(
                     text=message.text, languages=message.languages, coupon=message.coupon,
                     recommend=message.recommend, to=message.to, staff=message.staff,
+                    content=message.content, variants=message.variants,
                 )
             )  # fmt: skip
             keys.append("message")

@@ -86,6 +86,19 @@ async def refused(shop: Shop, text: str) -> str:
     return str(caught.value)
 
 
+async def test_what_nothing_names_and_names_of_nothing_are_refused_XC_2(shop: Shop) -> None:
+    offered = TEXT.replace('text = "Hi"', 'text = "Hi", content = {key = "k", within = "3d", otherwise = "b"}')
+    assert await problems(shop, offered) == ["message.content.otherwise"]
+    spelled = offered.replace("}}", '}, variants = {c = "x"}}').replace("3d", "3 d")
+    assert await problems(shop, spelled) == [
+        "message.content.within",
+        "message.content.otherwise",
+        "message.variants.c",
+    ]
+    assert await problems(shop, TEXT.replace('"Hi"', '"Hi", variants = {c = "{{ "}'))
+    await shop.apply(offered.replace("}}", '}, variants = {b = "x"}}'))
+
+
 STAFF = """
 name = "tells"
 kind = "workflow"

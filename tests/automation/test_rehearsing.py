@@ -181,3 +181,15 @@ async def test_wf_11_people_of_ours_are_told_and_nobody_of_them_clicks_or_buys(s
     assert {one.cost for one in first} == {0.05} and {one.at for one in first} == {NOW}
     # Whoever was not written to does not click either.
     assert len(found.texts) - len(first) == 20
+
+
+async def test_wf_11_who_had_the_offer_elsewhere_is_skipped_or_gets_the_other_text(shop: Shop) -> None:
+    """XC-2."""
+    for number in PEOPLE[:3]:
+        await shop.tells(number, "email_sent", {"content_key": "k"})
+    offered = FLOW.replace('name = "first"', 'name = "first"\ncontent = {key = "k"}')
+    found = await rehearsed(shop, offered)
+    assert found.skipped["exception"] == 3 and sum(one.step == "first" for one in found.texts) == 27
+    other = offered.replace('"k"}', '"k", otherwise = "b"}\nvariants = {b = "Still {{ first_name }}"}')
+    first = [one.text for one in (await rehearsed(shop, other)).texts if one.step == "first"]
+    assert len(first) == 30 and first.count("Still Vi") == 3

@@ -177,6 +177,44 @@ async def test_whoever_has_no_number_and_no_consent_may_be_what_people_of_ours_a
     assert sorted(await shop.texts()) == [(KITCHEN, "a1"), (KITCHEN, "b1")]
 
 
+SPRING = """
+name = "spring"
+brand = "acme"
+aim = "a"
+[message]
+text = "20 % off for {{ first_name }}"
+content = {key = "spring-20"}
+[trigger]
+on = "event"
+event = "seen"
+"""
+
+
+@pytest.mark.covers("S4.59")
+async def test_who_had_the_offer_on_another_channel_is_skipped_or_gets_another_text(shop: Shop) -> None:
+    """XC-2: within 72 hours; asked when the text is due, and by the gate once more."""
+    await shop.people([ANN, BOB, CAT], {"first_name": "Ann"})
+    other = SPRING.replace('"spring"', '"short"').replace('"spring-20"}', '"spring-20", otherwise = "still"}')
+    other = other.replace("[trigger]", 'variants = {still = "Still 20 % off, {{ first_name }}"}\n[trigger]')
+    for text in (SPRING, other):
+        await shop.apply(text)
+    await shop.tells(ANN, "email_sent", {"content_key": "spring-20"}, at=NOW - timedelta(hours=71))
+    await shop.tells(BOB, "email_sent", {"content_key": "spring-20"}, at=NOW - timedelta(hours=73))
+    await shop.tells(CAT, "email_sent", {"content_key": "summer"})
+    for number in (ANN, BOB, CAT):
+        await shop.tells(number, "seen")
+    await shop.goes_on(timedelta(minutes=1))
+    assert await shop.texts("spring") == [(BOB, "20 % off for Ann"), (CAT, "20 % off for Ann")]
+    assert await shop.texts("short") == [
+        (ANN, "Still 20 % off, Ann"), (BOB, "20 % off for Ann"), (CAT, "20 % off for Ann"),
+    ]  # fmt: skip
+    outcomes = await shop.connection.fetch("SELECT outcome FROM step_run ORDER BY outcome")
+    assert [row["outcome"] for row in outcomes] == [Reason.EXCEPTION, 0, 0, 0, 0, 0]
+    gates = await shop.connection.fetch("SELECT name, gate FROM run")
+    asked = {row["name"]: "spring-20" in row["gate"] for row in gates}
+    assert asked == {"spring": True, "short": False}
+
+
 OFFER = """
 name = "offer"
 brand = "acme"
