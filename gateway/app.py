@@ -446,7 +446,7 @@ async def open_worker(
         jobs.append(Counting(settings.reports, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Blocks(settings, CLOCK.wall, worker.connect, worker.instance))
         jobs.append(Feeding(settings, CLOCK.wall, worker.connect, worker.instance, drawn))
-        jobs.append(Excepting(CLOCK.wall, worker.connect, worker.instance, drawn))
+        jobs.append(Excepting(settings, CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Offers(CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Ordering(settings, CLOCK.wall, worker.connect, worker.instance, drawn))
         jobs.append(Replying(settings, CLOCK.wall, worker.connect, worker.instance, drawn, answerers(settings)))

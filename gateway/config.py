@@ -315,6 +315,7 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     query_sm               ask the SMSC for the state of what no final receipt came for, within a day of query_after_s
     query_after_s          so long after it was accepted; 0 = receipt_deadline_s
     query_per_s            questions a second of a worker at most; each counts as a PDU of tps, and messages go first
+    cancel_sm              ask the SMSC to take back what an exception came too late for; each counts as a PDU of tps
 
     Capture
     pcap_octets            the last so many octets of each bind, both ways, stay in memory for `sluice pcap`; 0 = none;
@@ -425,6 +426,7 @@ class CarrierSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields
     query_sm: bool = False
     query_after_s: Annotated[float, Meta(ge=0, le=2592000)] = 0.0
     query_per_s: Annotated[int, Meta(ge=1, le=1000)] = 5
+    cancel_sm: bool = False
     # Routes.
     reroute_errors: Annotated[tuple[str, ...], Meta(min_length=0, max_length=256)] = ()
     reroute_undelivered: bool = False

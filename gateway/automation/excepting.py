@@ -5,6 +5,9 @@
                  ├─► its end came before the exception: forgotten
                  └─► all receipts up to the exception are told, and no end among them: late ─► told of the person
 
+Where the carrier takes messages back (cancel_sm of its settings) it is asked to, and what it says is kept with it: late
+is late, whatever came of that.
+
 What left was seen off by the gate, whose snapshot had no exception: so whatever was told before the end was too late.
 What messages came to is read of what persons were told (feeding.py), lane by lane and a moment behind.
 Not here: who notes open ones (stepping.py), what the gate prevents (dispatch/admission.py).
@@ -14,12 +17,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
 
+import msgspec
+
 from gateway.automation.feeding import OVERLAP
 from gateway.automation.job import Job
+from gateway.config import Settings
 from gateway.person import LATE_EXCEPTION, OUR_SOURCE, Item, Who
 from gateway.predicate import CAMPAIGN_PROPERTY, SENT_EVENT
-from gateway.store import excepted, months, postgres, profiles
-from gateway.store.excepted import Late, Open, Told
+from gateway.store import excepted, months, postgres, profiles, runs, unsends
+from gateway.store.excepted import ASKED, Late, Open, Told
 from gateway.store.feeds import ENROLMENT_PROPERTY
 
 A_PAGE = 1000
@@ -39,12 +45,14 @@ class Excepting(Job):
 
     def __init__(
         self,
+        settings: Settings,
         wall: Callable[[], datetime],
         connect: Callable[[], Awaitable[postgres.Connection]],
         instance: str,
         chance: Random,
     ):
         super().__init__(wall, connect, instance)
+        self._settings = settings
         self._chance = chance
         self._kinds = profiles.Kinds()
         self.late = 0
@@ -61,7 +69,26 @@ class Excepting(Job):
             while some := await excepted.opened(connection, behind, A_PAGE):
                 behind = (some[-1].found_at, *some[-1].key)
                 await self._page(connection, some, now)
+            await self._hear_carriers(connection)
         return True
+
+    async def _hear_carriers(self, connection: postgres.Connection) -> None:
+        """Write what carriers said of texts that they were to take back."""
+        some = await excepted.asked(connection, A_PAGE)
+        answers: dict[excepted.Asked, int] = {}
+        for lane in sorted({one.lane for one in some}):
+            of_lane = [one for one in some if one.lane == lane]
+            states = await unsends.states(connection, lane, [(one.chunk, one.pos) for one in of_lane])
+            for one in of_lane:
+                state = states.get((one.chunk, one.pos), unsends.NOT_TAKEN_BACK)
+                if state != unsends.OPEN:
+                    taken = state == unsends.TAKEN_BACK
+                    answers[one] = excepted.CANCELLED if taken else excepted.REFUSED
+        await excepted.answer(connection, answers)
+
+    def _cancels(self, carrier: str) -> bool:
+        settings = self._settings.carriers.get(carrier)
+        return settings is not None and settings.cancel_sm
 
     async def _page(self, connection: postgres.Connection, some: Sequence[Open], now: datetime) -> None:
         # Read first: what is told after it is not missed, but judged in the next round.
@@ -72,6 +99,12 @@ class Excepting(Job):
             # By stable ids: who dies behind it tells it once more in vain.
             items = [item_of(one) for one in late if one.of.number is not None]
             await profiles.ingest(connection, items, now, self._chance, self._kinds)
+            lanes = await runs.lanes(connection)
+            cancels = {lane for lane, name in lanes.items() if self._cancels(name)}
+            late = [msgspec.structs.replace(one, cancel=ASKED) if one.lane in cancels else one for one in late]
+            for lane in sorted(cancels):
+                asked = [(one.chunk, one.pos) for one in late if one.lane == lane]
+                await unsends.add(connection, lane, asked, now)
             await excepted.end(connection, late)
         await excepted.forget(connection, over)
         self.late += len(late)

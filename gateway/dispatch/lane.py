@@ -12,6 +12,7 @@ from gateway.dispatch.optout import OptOuts
 from gateway.dispatch.query import Queries
 from gateway.dispatch.rescue import Rescue
 from gateway.dispatch.settlement import RETRY_S, Settlement
+from gateway.dispatch.unsending import Unsending
 from gateway.errors import StoreError
 from gateway.smpp.carrier import Carrier
 
@@ -30,6 +31,7 @@ class Lane(Struct, frozen=True):
     dispatcher: Dispatcher
     rescue: Rescue
     queries: Queries | None
+    unsending: Unsending | None = None
 
     @property
     def receipts_matched(self) -> int:
@@ -80,4 +82,6 @@ class Lane(Struct, frozen=True):
         closes.append(self.opt_outs.close())
         if self.queries is not None:
             closes.append(self.queries.close())
+        if self.unsending is not None:
+            closes.append(self.unsending.close())
         await asyncio.gather(*closes)

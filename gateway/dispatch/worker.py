@@ -39,6 +39,7 @@ from gateway.dispatch.returns import Returning
 from gateway.dispatch.settlement import Settlement
 from gateway.dispatch.slots import Slots
 from gateway.dispatch.stops import Feed, Stops, keep_copy
+from gateway.dispatch.unsending import Unsending
 from gateway.errors import LeaseLost, StoreError
 from gateway.smpp.carrier import Carrier
 from gateway.store import postgres, runs
@@ -167,6 +168,8 @@ class Worker:
             ]
             if lane.queries is not None:
                 self._loops.append(self._guarded(lane.queries.run(), f"query {lane.name}"))
+            if lane.unsending is not None:
+                self._loops.append(self._guarded(lane.unsending.run(), f"unsend {lane.name}"))
             self._settling.append(self._guarded(lane.settlement.run(), f"settle {lane.name}"))
             self._tasks.append(self._guarded(lane.intents.run(), f"intent {lane.name}"))
         await self.slots.start()
@@ -247,7 +250,8 @@ class Worker:
         settlement.cancelled, settlement.returning = dispatcher.cancelled, dispatcher.returning
         rescue = Rescue(carrier, worker, self._clock, self.connect, deadline_s, self.membership.dead_of)
         queries = Queries(carrier, self._clock, self.connect, deadline_s) if settings.query_sm else None
-        return Lane(name, carrier, intake, opt_outs, settlement, intents, dispatcher, rescue, queries)
+        unsending = Unsending(carrier, self._clock, self.connect, deadline_s) if settings.cancel_sm else None
+        return Lane(name, carrier, intake, opt_outs, settlement, intents, dispatcher, rescue, queries, unsending)
 
     @property
     def is_up(self) -> bool:

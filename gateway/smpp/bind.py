@@ -73,6 +73,10 @@ class Phase(StrEnum):
     DRAINING = "draining"
 
 
+# Requests of dispatch's own rooms, which hear what became of them.
+ASKED = ("query_sm", "cancel_sm")
+
+
 class Owner(Protocol):
     """What a bind needs of its carrier."""
 
@@ -86,7 +90,7 @@ class Owner(Protocol):
         """Hear a request of the SMSC that is no receipt of the usual form."""
 
     def on_answer(self, link: Link, event: sessions.Response | sessions.Expired) -> None:
-        """Hear the answer to a query_sm, or that none came in time."""
+        """Hear the answer to a query_sm or a cancel_sm, or that none came in time."""
 
     def on_change(self) -> None:
         """Hear that a bind came up or went down."""
@@ -351,10 +355,10 @@ class Bind:
         if isinstance(event, sessions.Response):
             if event.request.command == self.kind.value and self._answered is not None and not self._answered.done():
                 self._answered.set_result(event.pdu.command_status)
-            elif event.request.command == "query_sm":
+            elif event.request.command in ASKED:
                 self._owner.on_answer(link, event)
         elif isinstance(event, sessions.Expired):
-            if event.request.command == "query_sm":
+            if event.request.command in ASKED:
                 self._owner.on_answer(link, event)
         elif isinstance(event, sessions.Bound):
             link.exchange.takes_responses = event.state in (State.BOUND_TX, State.BOUND_TRX)

@@ -122,8 +122,9 @@ class Carrier:
         self._outstanding = Outstanding(most) if most else None
         self._clock = clock
         self._on_request = on_request
-        # Who sends query_sm is told what became of them (dispatch/query.py).
+        # Who sends query_sm and cancel_sm is told what became of them (dispatch/query.py, unsending.py).
         self.hears_answer: Callable[[Link, sessions.Response | sessions.Expired], None] | None = None
+        self.hears_cancel: Callable[[Link, sessions.Response | sessions.Expired], None] | None = None
         self._at_once = at_once
         self._turn = asyncio.Lock()
         self.turns = Turns(settings.reconnect_first_s)
@@ -211,9 +212,10 @@ class Carrier:
         self._on_request(link, pdu)
 
     def on_answer(self, link: Link, event: sessions.Response | sessions.Expired) -> None:
-        """Pass on what became of a query_sm."""
-        if self.hears_answer is not None:
-            self.hears_answer(link, event)
+        """Pass on what became of a query_sm or a cancel_sm."""
+        hears = self.hears_cancel if event.request.command == "cancel_sm" else self.hears_answer
+        if hears is not None:
+            hears(link, event)
 
     def on_change(self) -> None:
         """Wake who waits for a bind to come or go."""

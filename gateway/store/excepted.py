@@ -97,6 +97,17 @@ class Late(Struct, frozen=True):
     cancel: int = NOT_ASKED
 
 
+class Asked(Struct, frozen=True, kw_only=True):
+    """A late one that the carrier is asked to take back."""
+
+    bucket: int
+    enrolment: int
+    visit: int
+    lane: int
+    chunk: int
+    pos: int
+
+
 class Told(Struct, frozen=True):
     """What was told of a text: the event's name, the message it is of, and when that was."""
 
@@ -176,6 +187,20 @@ async def end(connection: Connection, some: Sequence[Late]) -> None:
             query("end_excepted"), [one.of.bucket for one in some], [one.of.enrolment for one in some],
             [one.of.visit for one in some], [one.lane for one in some], [one.chunk for one in some],
             [one.pos for one in some], [one.cancel for one in some],
+        )  # fmt: skip
+
+
+async def asked(connection: Connection, limit: int) -> list[Asked]:
+    """Read late ones that the carrier is asked to take back."""
+    return [Asked(**dict(row)) for row in await connection.fetch(query("asked_excepted"), limit)]
+
+
+async def answer(connection: Connection, some: Mapping[Asked, int]) -> None:
+    """Write what the carrier said of late ones: CANCELLED or REFUSED."""
+    if some:
+        await connection.execute(
+            query("answer_excepted"), [one.bucket for one in some], [one.enrolment for one in some],
+            [one.visit for one in some], list(some.values()),
         )  # fmt: skip
 
 

@@ -128,6 +128,7 @@ PLACES: dict[str, Place] = {
     "outgoing": BY_BUCKET,
     "person_owed": BY_BUCKET,
     "outgoing_taken": BY_LANE,
+    "unsend": BY_LANE,
     "campaign": LOCAL,
     "campaign_version": LOCAL,
     "campaign_run": LOCAL,

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from gateway.automation.excepting import GIVEN_UP, Excepting, judge
-from gateway.store import reports
+from gateway.store import reports, unsends
 from gateway.store.excepted import LATE, OPEN, PREVENTED, Open, Told
+from gateway.store.unsends import End
 from tests.fixtures.keeper import Keeper
-from tests.fixtures.shop import NOW, Shop
+from tests.fixtures.shop import NOW, Shop, settings_of
 
 ANN, BOB, CAT = 447700900001, 447700900002, 447700900003
 MINUTE = timedelta(minutes=1)
@@ -46,7 +47,7 @@ def job_of(keeper: Keeper) -> Excepting:
     async def connect() -> Any:
         return keeper.shop.connection
 
-    return Excepting(lambda: keeper.shop.now, connect, keeper.shop.instance, random.Random(3))
+    return Excepting(keeper.shop.settings, lambda: keeper.shop.now, connect, keeper.shop.instance, random.Random(3))
 
 
 async def states(keeper: Keeper) -> list[tuple[int, int, str]]:
@@ -92,6 +93,38 @@ async def test_exception_behind_the_gate_and_before_the_receipt_is_late_and_told
     assert [tuple(row) for row in told] == [(ANN, "cart", "order_placed")]
     [row] = await reports.rows(shop.connection, "report_exception", campaign="cart")
     assert (row["exception"], row["prevented"], row["late"], row["cancelled"]) == ("order_placed", 0, 1, 0)
+
+
+async def test_carrier_is_asked_to_take_back_what_is_late_and_that_is_reported_and_not_prevented_EX_3(dsn: str) -> None:
+    keeper = Keeper(await Shop.open(dsn, settings_of(dsn, cancel_sm=True)), dsn)
+    shop = keeper.shop
+    people = [ANN, BOB, CAT]
+    await shop.people(people)
+    await shop.apply(CART)
+    for number in people:
+        await shop.tells(number, "cart_updated", {"cart_id": "c"})
+    await shop.goes_on(30 * MINUTE)
+    passed = await keeper.claims()
+    await keeper.sends(passed)
+    shop.now += MINUTE
+    for number in people:
+        await shop.tells(number, "order_placed", {"cart_id": "c"})
+    await shop.goes_on(MINUTE)
+    await keeper.receipts_are_told(shop.now)
+    job = job_of(keeper)
+    for _ in range(2):
+        await job.work(shop.connection, shop.now)
+    lane = passed[0].lane
+    asked = await unsends.take(shop.connection, lane, shop.now, shop.now, 9)
+    assert sorted(asked) == sorted((one.chunk, one.pos) for one in passed)
+    ends = [End(asked[0], unsends.TAKEN_BACK), End(asked[1], unsends.NOT_TAKEN_BACK, 0x11)]
+    await unsends.end(shop.connection, lane, ends, shop.now)
+    await job.work(shop.connection, shop.now)
+    [row] = await reports.rows(shop.connection, "report_exception", campaign="cart")
+    assert (row["prevented"], row["late"], row["cancelled"], row["refused"]) == (0, 3, 1, 1)
+    assert await job.is_wanted(shop.connection, shop.now), "one has no answer yet"
+    await keeper.close()
+    shop.close()
 
 
 async def test_report_counts_what_exceptions_prevented_and_how_long_before_EX_5(keeper: Keeper) -> None:

@@ -60,7 +60,15 @@ ALL_LANES = {
     "prevented_at_gate": CLAIMED,
     "persons_talk": CLAIMED,
     **dict.fromkeys(
-        ("has_excepted", "open_excepted", "ends_of_texts", "end_excepted", "forget_excepted"),
+        (
+            "has_excepted",
+            "open_excepted",
+            "ends_of_texts",
+            "end_excepted",
+            "forget_excepted",
+            "asked_excepted",
+            "answer_excepted",
+        ),
         "once a round of a job: texts that were made before an exception was told, whoever they are for",
     ),
     "report_exceptions": REPORT,

@@ -29,9 +29,9 @@ JOIN enrolment e ON e.bucket = k.bucket AND e.id = k.id
 ON CONFLICT (bucket, enrolment, visit) DO UPDATE SET state = 1, planned_at = excluded.planned_at WHERE excepted.state = 0;
 
 -- name: has_excepted
--- Say whether it is open what became of any text.
--- index: excepted_open
-SELECT EXISTS (SELECT FROM excepted WHERE state = 0);
+-- Say whether it is open what became of any text, or what the carrier says of one.
+-- index: excepted_open; excepted_asked
+SELECT EXISTS (SELECT FROM excepted WHERE state = 0) OR EXISTS (SELECT FROM excepted WHERE cancel = 1);
 
 -- name: open_excepted
 -- Read texts of which it is open what became of them, found behind a moment and a text, the oldest first, with the number of who
@@ -65,6 +65,18 @@ UPDATE excepted x SET state = 2, lane = k.lane, chunk = k.chunk, pos = k.pos, ca
 FROM unnest($1::int[], $2::bigint[], $3::int[], $4::int[], $5::bigint[], $6::int[], $7::smallint[])
      AS k (bucket, enrolment, visit, lane, chunk, pos, cancel)
 WHERE x.bucket = k.bucket AND x.enrolment = k.enrolment AND x.visit = k.visit AND x.state = 0;
+
+-- name: asked_excepted
+-- Read late texts that the carrier is asked to take back.
+-- index: excepted_asked
+SELECT bucket, enrolment, visit, lane, chunk, pos FROM excepted WHERE cancel = 1 LIMIT $1::int;
+
+-- name: answer_excepted
+-- Write what the carrier said of late texts (2 it has taken one back, 3 it has not).
+-- index: excepted_pkey
+UPDATE excepted x SET cancel = k.cancel
+FROM unnest($1::int[], $2::bigint[], $3::int[], $4::smallint[]) AS k (bucket, enrolment, visit, cancel)
+WHERE x.bucket = k.bucket AND x.enrolment = k.enrolment AND x.visit = k.visit AND x.cancel = 1;
 
 -- name: forget_excepted
 -- Forget texts of which it was open what became of them: the exception came behind their end, or they never left.
