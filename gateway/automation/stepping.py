@@ -121,6 +121,8 @@ IDLE_S = 0.1
 LOOK_S = 0.5
 FORGET_S = 600.0
 CALENDAR_S = 1.0
+# Whether somebody is left in a campaign that drains.
+DRAIN_S = 60.0
 # Of one transaction: a statement for each bucket alone cost 256 of them an occurrence, whoever it brought.
 CALENDAR_BUCKETS = 64
 # Of an event; and of no lane.
@@ -190,6 +192,7 @@ class Stepping(Job):
         self._looking = Every(LOOK_S)
         self._forgetting = Every(FORGET_S)
         self._calendar = Every(CALENDAR_S)
+        self._draining = Every(DRAIN_S)
         self._ticking = Ticking()
         self._launched: dict[int, datetime] = {}
         self._plans: dict[Key, Plan] = {}
@@ -408,6 +411,8 @@ class Stepping(Job):
                         raise
                     await self._stop_campaign(connection, one.id, error)
                     paused.append(one.id)
+            if self._draining.is_due(now):
+                self._draining.done(now)
             self._live, self._paused, self._queues = live, paused, queues
             conditions = [tree for plan in self._plans.values() for tree in workflow.conditions(plan)]
             self._counted = telling.counted([*self._trees.values(), *conditions])
@@ -415,7 +420,10 @@ class Stepping(Job):
     async def _stands(self, connection: Connection, one: campaigns.Campaign, now: datetime) -> Live | None:
         """Make ready what a campaign needs; -> it, if people may enter it."""
         plan = await self._plan(connection, one.id, one.live_version)
-        is_over = _is_over(plan, now) and plan.document.at_end != "drain"
+        is_over = _is_over(plan, now)
+        if is_over and plan.document.at_end == "drain":
+            is_left = one.state == "live" and self._draining.is_due(now)
+            is_over = is_left and not await enrolments.any_under_way(connection, one.id)
         if one.state == "ended" or (one.state == "live" and is_over):
             await self._end(connection, one, now)
         queues = one.state == "paused" and plan.document.paused_entries == "queue"
@@ -476,6 +484,7 @@ class Stepping(Job):
             if held.state != "ended":
                 await campaigns.go(connection, held, "ended", now)
                 await campaigns.listen(connection, one.id, ())
+                await conversations.set_keywords(connection, one.name, ())
         if (await self._plan(connection, one.id, one.live_version)).document.at_end != "drain":
             await launching.cancel_runs(connection, one.id, now, f"campaign {one.name}")
         self._sends = {key: each for key, each in self._sends.items() if key[0] != one.id}

@@ -313,6 +313,11 @@ async def forget_old(connection: Connection, lane: int, before: datetime) -> int
     return len(gone)
 
 
+async def any_under_way(connection: Connection, campaign: int) -> bool:
+    """Say whether anybody is under way in a campaign."""
+    return bool(await connection.fetchval(query("any_under_way"), campaign))
+
+
 async def end_campaign(
     connection: Connection, bucket: int, campaign: int, reason: int, now: datetime, limit: int
 ) -> list[Ended]:

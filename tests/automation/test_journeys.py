@@ -332,6 +332,26 @@ async def test_nobody_enters_before_the_start_or_from_the_end_on(shop: Shop) -> 
     assert await reached(shop) == [BOB]
 
 
+async def test_campaign_that_drains_is_ended_when_the_last_person_has_left_and_not_before_TR_9(shop: Shop) -> None:
+    await shop.people([ANN])
+
+    async def state() -> str:
+        return str(await shop.connection.fetchval("SELECT state FROM campaign WHERE name = 'c'"))
+
+    ends = "ends_at = '2026-03-02T14:00:00Z'\nat_end = 'drain'\nwait = '4h'"
+    await shop.apply(campaign("on = 'event'\nevent = 'visit'", ends))
+    await shop.tells(ANN, "visit")
+    await shop.goes_on(4 * HOUR - SECOND, step=HOUR / 2)
+    assert await state() == "live" and await reached(shop) == []
+    await shop.goes_on(SECOND)
+    assert await reached(shop) == [ANN]
+    await shop.goes_on(2 * timedelta(minutes=1))
+    assert await state() == "ended"
+    assert await shop.connection.fetchval("SELECT count(*) FROM listened") == 0
+    assert await reached(shop) == [ANN], "what it has queued is sent"
+    assert await shop.connection.fetchval("SELECT count(*) FROM run WHERE cancelled_at IS NOT NULL") == 0
+
+
 @pytest.mark.covers("S3.25", "S3.21")
 async def test_several_campaigns_stand_beside_one_another_and_none_knows_of_another(shop: Shop) -> None:
     """A pause of one, and an exit of one, leave the other as it is; without an end both go on."""

@@ -16,8 +16,9 @@ from gateway.automation.composing import Composer
 from gateway.coupon import Coupon, Discount
 from gateway.message import MessageClass, Refusal
 from gateway.person import Item, Who
+from gateway.product import Product
 from gateway.reasons import Reason
-from gateway.store import coupons, experiments, lists, profiles, templates
+from gateway.store import coupons, experiments, lists, products, profiles, templates
 from tests.fixtures.campaign import make_list
 from tests.fixtures.shop import NOW, Shop, settings_of
 
@@ -647,3 +648,37 @@ async def test_exception_with_the_scope_of_a_tag_holds_for_all_workflows_that_ha
     await shop.tells(ANN, "left", {"for_good": True})
     await shop.goes_on(timedelta(seconds=1))
     assert (await shop.standing("same"))[-2][2:] == (0, 0)
+
+
+RECOMMENDED = """
+name = "more"
+brand = "acme"
+message = {text = 'Try {{ product.name }}, {{ product.price|default("cheap") }}', recommend = "rules"}
+aim = "to sell"
+[trigger]
+on = "event"
+event = "seen"
+"""
+
+
+async def test_text_that_recommends_names_what_each_is_recommended_and_who_has_nothing_gets_none(shop: Shop) -> None:
+    """By the shop's own rules: what goes with what was bought (S1.33)."""
+    feed = [
+        Product(id="shoes", name="Trail shoes", related=("socks",)),
+        Product(id="socks", name="Wool socks", price=1500, currency="EUR"),
+        Product(id="hat", name="Red hat", related=("scarf",)),
+        Product(id="scarf", name="Scarf", stock=0),
+    ]
+    await products.write(shop.connection, feed, NOW)
+    await shop.people([ANN, BOB, CAT])
+    for number, bought in ((ANN, "shoes"), (BOB, "hat")):
+        order = {"order_id": str(number), "total": 9, "currency": "EUR"}
+        order |= {"items": [{"product_id": bought, "quantity": 1}]}
+        await shop.tells(number, "order_placed", order)
+    await shop.apply(RECOMMENDED)
+    for number in (ANN, BOB, CAT):
+        await shop.tells(number, "seen")
+    await shop.goes_on()
+    assert await shop.texts() == [(ANN, "Try Wool socks, 15.00 EUR")]
+    rows = await shop.connection.fetch("SELECT outcome FROM step_run ORDER BY outcome")
+    assert [row["outcome"] for row in rows] == [Refusal.MISSING_FIELD, Refusal.MISSING_FIELD, 0]

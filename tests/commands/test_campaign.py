@@ -1,9 +1,11 @@
 """The progress and the report of a run; and `sluice campaign`, as a person meets it."""
 
+import asyncio
 import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,6 +15,8 @@ from rich.console import Console
 from gateway.__main__ import main
 from gateway.commands import _campaign
 from gateway.commands._campaign import LaneReport, Progress, RunReport, print_report, reason_of, report_as_text
+from gateway.person import hash_of
+from gateway.store import postgres
 
 
 class Ledger:
@@ -187,6 +191,60 @@ def test_campaign_is_applied_launched_paused_and_ended(dsn: str, tmp_path: Path)
     assert (told["state"], told["document"]["message"]["text"]) == ("ended", "Ho")
     assert told["goals"] == [] and "\nno goal: to greet\n" in turn(dsn, tmp_path, "show", "c")[1]
     assert turn(dsn, tmp_path, "clone", "c", "d") == (0, "d: version 1, draft\n")
+
+
+CALLED = """
+name = "code"
+brand = "acme"
+message = {text = "Call {{ call_id }}"}
+aim = "to be asked"
+[trigger]
+on = "call"
+"""
+
+
+def asked(dsn: str, sql: str) -> list[tuple[Any, ...]]:
+    async def ask() -> list[tuple[Any, ...]]:
+        connection = await postgres.connect(dsn)
+        try:
+            return [tuple(row) for row in await connection.fetch(sql)]
+        finally:
+            connection.terminate()
+
+    return asyncio.run(ask())
+
+
+def test_a_program_calls_a_campaign_for_a_number_once_for_each_id_TR_3(dsn: str, tmp_path: Path) -> None:
+    """`sluice campaign enter`: what begins by a program (TR-1)."""
+    asked(
+        dsn,
+        "INSERT INTO profile (bucket, id, number, created_at, updated_at) VALUES "
+        f"({hash_of(447700900001)}, 1, 447700900001, now(), now())",
+    )
+    for name, text in (("code", CALLED), ("c", DOCUMENT)):
+        (tmp_path / f"{name}.toml").write_text(text)
+        assert turn(dsn, tmp_path, "apply", str(tmp_path / f"{name}.toml"))[0] == 0
+    person = ("enter", "code", "+447700900001")
+    code, output = turn(dsn, tmp_path, *person)
+    assert code != 0 and "campaign 'code': expected one that is live, found draft" in output
+    for name in ("code", "c"):
+        assert turn(dsn, tmp_path, "launch", name)[0] == 0
+    assert turn(dsn, tmp_path, *person, "--set", "call_id=17", "--id", "17") == (0, "code: called\n")
+    assert turn(dsn, tmp_path, *person, "--set", "call_id=17", "--id", "17") == (0, "code: called\n")
+    assert turn(dsn, tmp_path, *person) == (0, "code: called\n")
+    told = asked(dsn, "SELECT kind, name, profile, told, properties::text FROM cause ORDER BY id")
+    # The same id is the same cause, whoever decides about it; without one each call is its own.
+    assert told[:2] == [("call", "code", 1, "call:17", '{"call_id": "17"}')] * 2
+    assert told[2][4] == "{}" and told[2][3] not in ("call:17", "call:")
+    for arguments, why in (
+        (("code", "+447700900002"), "expected that of a person, found nobody who has it"),
+        (("code", "+447700900001", "--set", "x"), "--set: expected PROPERTY=VALUE, found 'x'"),
+        (("c", "+447700900001"), "campaign 'c': expected one that begins by a call"),
+        (("nothing", "+447700900001"), "campaign 'nothing': expected one that is live, found none"),
+    ):
+        code, output = turn(dsn, tmp_path, "enter", *arguments)
+        assert code != 0 and why in output, output
+    assert len(asked(dsn, "SELECT 1 FROM cause")) == 3
 
 
 def test_file_that_is_wrong_is_refused_with_all_its_places(dsn: str, tmp_path: Path) -> None:

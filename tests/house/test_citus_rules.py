@@ -56,6 +56,7 @@ ALL_LANES = {
         ("due_by_campaign", "causes_by_name", "outgoing_by_name"),
         "what all campaigns are behind with; asked by a person or at most each 5 s by who reads figures",
     ),
+    "any_under_way": "a campaign that drains; once a minute, until nobody is",
     "enrolments_at_gate": CLAIMED,
     "prevented_at_gate": CLAIMED,
     "persons_talk": CLAIMED,

@@ -249,6 +249,12 @@ SELECT p.id, p.country, p.language, coalesce(p.zone, e.zone) AS zone, p.external
 FROM unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, id)
 JOIN profile p ON p.bucket = k.bucket AND p.id = k.id LEFT JOIN endpoint e ON e.bucket = p.bucket AND e.number = p.number;
 
+-- name: any_under_way
+-- Say whether anybody is under way in a campaign.
+-- index: enrolment_due, of which all are looked through where there is nobody
+SELECT EXISTS (
+    SELECT FROM enrolment WHERE bucket BETWEEN 0 AND 255 AND campaign = $1::bigint AND state = 0 AND due_at IS NOT NULL);
+
 -- name: due_by_campaign
 -- Count who is due by now, and since when, by campaign.
 -- index: enrolment_due
