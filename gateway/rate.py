@@ -4,6 +4,7 @@
     rate      "100/s" · "5000/h"         so many messages; a fraction of one a second too
     ramp      "1%,10%,100%"              so many of the people, then a hold, then on
     budget    "500 EUR"
+    clicks    "200/m"                    so that no more than so many a minute come to the site it leads to (TH-4)
     pause_at  "failure 20% of 100"       a carrier stops for this run when so large a share of at least so many …
 
 Not here: what follows (campaign/rates.py), what is kept (store/rates.py), who does it (dispatch/rates.py and
@@ -34,6 +35,7 @@ RECEIPT_S = 300
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 MOST_S = 31 * 86_400
 MOST_PER_S = 1_000_000
+CLICK_SHARE = 0.1
 
 
 class Threshold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +59,8 @@ class RatePlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     hold_s    between the steps of a ramp; 0 = until somebody says that it goes on
     budget    in its currency; 0 = none
     parts     of a message, as far as that is known before it is sent
+    clicks_per_min  that the site bears which its links lead to; 0 = any
+    click_share     of the messages that are opened, as long as it is not known
     """
 
     over_s: Annotated[int, Meta(ge=0, le=MOST_S)] = 0
@@ -67,17 +71,21 @@ class RatePlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     currency: str = ""
     parts: Annotated[int, Meta(ge=1)] = 1
     thresholds: tuple[Threshold, ...] = ()
+    clicks_per_min: Annotated[float, Meta(ge=0, le=60 * MOST_PER_S)] = 0.0
+    click_share: Annotated[float, Meta(gt=0, le=10)] = CLICK_SHARE
 
     @property
     def is_asap(self) -> bool:
         """Whether nothing is said of how fast."""
-        return not self.over_s and not self.per_s
+        return not self.over_s and not self.per_s and not self.clicks_per_min
 
     @property
     def words(self) -> str:
         """How a person reads it."""
         said = [f"over {length_words(self.over_s)}"] if self.over_s else []
         said += [f"{rate_words(self.per_s)}"] if self.per_s else []
+        if self.clicks_per_min:
+            said.append(f"at most {self.clicks_per_min:g} clicks a minute")
         if self.ramp:
             said.append("ramp " + ", ".join(f"{share * 100:g}%" for share in self.ramp))
         if self.budget:
@@ -158,6 +166,15 @@ def read_rate(text: str) -> float:
     if not 0 < per_s <= MOST_PER_S:
         raise ValueError("expected a rate such as 100/s, 600/m, 5000/h")
     return per_s
+
+
+def read_share(text: str) -> float:
+    """Read `8%`; -> a share. raises ValueError with what was expected."""
+    found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d{1,4})?)\s*%\s*", text, re.ASCII)
+    share = float(found[1]) / 100 if found else 0.0
+    if not 0 < share <= 10:
+        raise ValueError("expected a share such as 8%")
+    return share
 
 
 def read_ramp(text: str) -> tuple[float, ...]:

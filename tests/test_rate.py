@@ -15,6 +15,7 @@ from gateway.rate import (
     read_over,
     read_ramp,
     read_rate,
+    read_share,
     read_threshold,
 )
 
@@ -28,6 +29,7 @@ from gateway.rate import (
         (read_rate, "5000/h", 5000 / 3600),
         (read_rate, "1.5 / m", 0.025),
         (read_ramp, "1%,10%,100%", (0.01, 0.1, 1.0)),
+        (read_share, " 8.5 %", 0.085),
         (read_ramp, "5%, 20%", (0.05, 0.2, 1.0)),
         (read_budget, "500 EUR", (500.0, "EUR")),
         (read_threshold, "failure 20% of 100", Threshold(kind="failure", share=0.2, least=100)),
@@ -55,6 +57,8 @@ def test_th_1_words_are_read(read: Any, text: str, expected: Any) -> None:
         (read_budget, "500", "an amount and a currency"),
         (read_budget, "0 EUR", "an amount and a currency"),
         (read_threshold, "failures 20%", "failure, throttle"),
+        (read_share, "8", "a share"),
+        (read_share, "0%", "a share"),
         (read_threshold, "failure 0%", "failure, throttle"),
         (read_threshold, "failure 20% of 0", "failure, throttle"),
     ],
@@ -71,6 +75,7 @@ def test_plan_is_said_as_it_was_written() -> None:
     )
     assert plan.words == "over 3h; ramp 1%, 100%; budget 500 EUR; pause at failure 20% of 9"
     assert RatePlan(per_s=5000 / 3600).words == "5000/h"
+    assert RatePlan(clicks_per_min=200).words == "at most 200 clicks a minute"
     assert (length_words(90), rate_words(0.1234567), rate_words(2.0)) == ("90s", "0.123/s", "2/s")
 
 

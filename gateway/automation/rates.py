@@ -17,7 +17,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.automation.job import Job
-from gateway.campaign.rates import Spans, Tally, affordable, breached, per_s_by_country, spans_in, step_of
+from gateway.campaign.rates import (
+    Spans,
+    Tally,
+    affordable,
+    breached,
+    per_s_by_country,
+    per_s_of_clicks,
+    slower,
+    spans_in,
+    step_of,
+)
 from gateway.config import Settings
 from gateway.countries import letters_of
 from gateway.events import event
@@ -65,6 +75,8 @@ class Rating(Job):
         self._settled: dict[int, int] = {}
         self._dearest: dict[int, float] = {}
         self._seen: dict[int, tuple[int, int, float]] = {}
+        # Messages a second that the site bears which a run leads to (TH-4).
+        self._clicks: dict[int, float] = {}
         self._reports: dict[str, tuple[int, int]] = {}
         self.stopped = 0
 
@@ -85,7 +97,7 @@ class Rating(Job):
                 await self._steer(connection, one, names, orders, now)
         live = {one.run for one in planned}
         kept: dict[int, Any]
-        for kept in (self._looks_at, self._settled, self._dearest, self._seen):
+        for kept in (self._looks_at, self._settled, self._dearest, self._seen, self._clicks):
             for run in kept.keys() - live:
                 kept.pop(run)
         return True
@@ -108,7 +120,7 @@ class Rating(Job):
         waiting = sum(by_country.values())
         skipped, spent, looked_at = one.skipped, one.spent, one.looked_at
         began = self._ticks()
-        if one.plan.budget or one.plan.thresholds or one.plan.over_s:
+        if one.plan.budget or one.plan.thresholds or one.plan.over_s or one.plan.clicks_per_min:
             if began >= self._looks_at.get(one.run, 0.0):
                 skipped, spent = await self._look(connection, one, run, names, orders, now)
                 looked_at = now
@@ -123,6 +135,7 @@ class Rating(Job):
             return None if gate is None else spans_in(gate, class_, country, at, max(at + 1, ends_at or at))
 
         per_s = per_s_by_country(one.plan, run.recipients, left, by_country, at, ends_at, spans_of)
+        per_s = slower(per_s, self._clicks.get(one.run, per_s_of_clicks(one.plan)))
         named = (run.name, str(run.id))
         stands = any(each.stops and (key in named or key.rpartition("@")[0] in named) for key, each in orders.items())
         step = step_of(one.plan, run.recipients, one.granted, one.stage, one.held_since, now, one.is_told, stands)
@@ -157,7 +170,7 @@ class Rating(Job):
         since, old_before = run.created_at - BEFORE, now - timedelta(seconds=RECEIPT_S)
         kinds = {threshold.kind for threshold in one.plan.thresholds}
         throttled = await self._throttled(connection) if "throttle" in kinds else {}
-        skipped = settled = 0
+        skipped = settled = taken = 0
         spent, longest = 0.0, one.plan.parts
         for lane, name in names.items():
             answers = await rates.answers(connection, lane, one.run, since, old_before)
@@ -166,6 +179,7 @@ class Rating(Job):
             for each in answers:
                 skipped += each.skipped
                 settled += each.taken + each.refused
+                taken += each.taken
                 longest = max(longest, each.longest)
                 spent += each.parts * (self._costs.of(name, letters_of(each.country)) or 0.0)
             if not kinds:
@@ -187,6 +201,9 @@ class Rating(Job):
             for threshold in one.plan.thresholds:
                 if why := breached(threshold, tally):
                     await self._stop(connection, run, lane, name, why, orders, now)
+        if one.plan.clicks_per_min:
+            clicks, last_minute = await rates.clicks(connection, one.run, now)
+            self._clicks[one.run] = per_s_of_clicks(one.plan, taken, clicks, last_minute)
         self._settled[one.run] = settled
         self._dearest[one.run] = longest * max((self._costs.dearest(name) for name in names.values()), default=0.0)
         return skipped, spent

@@ -33,6 +33,8 @@ LEAST_LEFT_S = 1.5
 CATCH_UP_S = 1.0
 # Of the goal: how much faster than planned a run may go that fell behind.
 CATCH_UP_TIMES = 20.0
+# Of how many messages the stated share of clicks is worth as much as what was seen.
+CLICKS_KNOWN = 100
 
 
 def open_s(spans: Spans | None, begin: float, end: float) -> float:
@@ -64,6 +66,23 @@ def per_s_of(
         # What is left when the time is over does not thin out for ever.
         return max(even, min(left / LEAST_LEFT_S, CATCH_UP_TIMES * even))
     return max(1e-6, min(left / room, CATCH_UP_TIMES * even))
+
+
+def per_s_of_clicks(plan: RatePlan, taken: int = 0, clicks: int = 0, last_minute: int = 0) -> float:
+    """Return the messages a second that bring no more clicks than the site bears; 0: it bears any (TH-4).
+
+    taken, clicks  messages that left so far, and how often they were opened; what is stated counts as CLICKS_KNOWN more
+    last_minute    how often in it: where that is more than it bears, we are as much slower
+    """
+    if not plan.clicks_per_min:
+        return 0.0
+    share = (plan.click_share * CLICKS_KNOWN + clicks) / (CLICKS_KNOWN + taken)
+    return max(1e-6, plan.clicks_per_min / 60 / share * min(1.0, plan.clicks_per_min / max(1, last_minute)))
+
+
+def slower(per_s: float, other: float) -> float:
+    """Return the slower of two rates; 0 is no limit."""
+    return min(per_s, other) if per_s > 0 and other > 0 else max(per_s, other)
 
 
 def per_s_by_country(
@@ -235,13 +254,14 @@ def forecast(
     most_open  the share of the people that caps leave
     """
     total = sum(way.people for way in ways)
+    per_s = slower(plan.per_s, per_s_of_clicks(plan))
     people = math.ceil(total * most_open)
     needed_s = 0.0
     for way in ways:
         if way.per_s > 0:
             needed_s = max(needed_s, (way.people * most_open + way.ahead) / way.per_s)
-    if plan.per_s:
-        needed_s = max(needed_s, people / plan.per_s)
+    if per_s:
+        needed_s = max(needed_s, people / per_s)
     ends = _after(begin, needed_s, spans)
     if plan.over_s:
         # It is spread over what is open of its hours, and where that is nothing, goes on behind them.
@@ -257,9 +277,9 @@ def forecast(
         reached += min(way.people * most_open, max(0.0, span_s * way.per_s - way.ahead) if way.per_s > 0 else math.inf)
     if span_s <= 0:
         reached = 0.0
-    elif plan.per_s:
-        reached = min(reached, span_s * plan.per_s)
-    elif plan.over_s:
+    elif per_s:
+        reached = min(reached, span_s * per_s)
+    if plan.over_s and span_s > 0:
         whole_s = open_s(spans, begin, begin + plan.over_s)
         reached = min(reached, people * span_s / whole_s if whole_s > 0 else 0.0)
     return Forecast(ends, max(0, people - int(reached + 1e-9)))

@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
-from gateway.campaign.rates import Way, forecast, per_s_of
+from gateway.campaign.rates import Way, forecast, per_s_of, per_s_of_clicks, slower
 from gateway.commands._options import Refused, say
 from gateway.config import Settings
 from gateway.rate import (
     ASK,
+    CLICK_SHARE,
     HOLD_S,
     KINDS,
     RatePlan,
@@ -23,6 +24,7 @@ from gateway.rate import (
     read_over,
     read_ramp,
     read_rate,
+    read_share,
     read_threshold,
 )
 from gateway.store import postgres, rates, results
@@ -55,6 +57,14 @@ def rate_options(command: Callable[..., Any]) -> Callable[..., Any]:
         [
             click.option("--over", type=Words("time", read_over), metavar="3h", help="Spread it evenly over so long."),
             click.option("--rate", type=Words("rate", read_rate), metavar="100/s", help="So many messages: 5000/h."),
+            click.option(
+                "--clicks", type=Words("rate", read_rate), metavar="200/m",
+                help="No faster than that so many clicks come to the site that it leads to.",
+            ),
+            click.option(
+                "--click-share", type=Words("share", read_share), default=f"{CLICK_SHARE:.0%}", show_default=True,
+                metavar="8%", help="Of the messages that are opened, until it is known.",
+            ),
             click.option(
                 "--ramp", type=Words("shares", read_ramp), metavar="1%,10%,100%", help="So many, a hold, then more."
             ),
@@ -98,9 +108,11 @@ def rate_of(settings: Settings, names: Sequence[str], options: Mapping[str, Any]
     plan = RatePlan(
         over_s=options["over"] or 0, per_s=options["rate"] or 0.0, ramp=options["ramp"] or (),
         hold_s=options["ramp_hold"], budget=amount, currency=currency, parts=max(1, parts),
-        thresholds=tuple(options["pause_at"]),
+        thresholds=tuple(options["pause_at"]), clicks_per_min=(options["clicks"] or 0.0) * 60,
+        click_share=options["click_share"],
     )  # fmt: skip
-    return None if plan == RatePlan(hold_s=plan.hold_s, parts=plan.parts) else plan
+    nothing = RatePlan(hold_s=plan.hold_s, parts=plan.parts, click_share=plan.click_share)
+    return None if plan == nothing else plan
 
 
 async def keep_rate(connection: postgres.Connection, run: int, plan: RatePlan | None, people: int) -> None:
@@ -109,7 +121,8 @@ async def keep_rate(connection: postgres.Connection, run: int, plan: RatePlan | 
         return
     # The first step of a ramp, and what a budget can pay for, are said by who steers.
     goes_to = 0 if plan.ramp or plan.budget else None
-    await rates.add(connection, run, plan, people, per_s_of(plan, people, people, 0.0, None), goes_to)
+    per_s = slower(per_s_of(plan, people, people, 0.0, None), per_s_of_clicks(plan))
+    await rates.add(connection, run, plan, people, per_s, goes_to)
 
 
 async def judge_rate(

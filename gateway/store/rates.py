@@ -8,7 +8,7 @@ Not here: how much is earned (campaign/rates.py), who takes (dispatch/rates.py),
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec import Struct
@@ -123,6 +123,12 @@ async def receipts(connection: Connection, lane: int, run: int, since: datetime)
     """Count what a carrier reported of the messages of a run; -> failures, messages with a receipt."""
     row = await connection.fetchrow(query("tally_receipts"), lane, run, since)
     return int(row["failed"]), int(row["receipts"])
+
+
+async def clicks(connection: Connection, run: int, now: datetime) -> tuple[int, int]:
+    """Count how often links of a run were opened, by whomever; -> ever, and in the last minute."""
+    row = await connection.fetchrow(query("clicks_of_rate"), run, now - timedelta(minutes=1))
+    return int(row["clicks"]), int(row["last_minute"])
 
 
 async def stops(connection: Connection, since: datetime) -> list[int]:

@@ -182,3 +182,21 @@ async def test_th_5_carrier_that_fails_stops_for_this_run_alone_and_goes_on_when
             # It is judged by what comes now.
             await until(lambda: submitted([worker]) > sent + 130, "it goes on")
             await until(stops, "it fails again")
+
+
+async def test_th_4_run_is_as_slow_as_the_site_bears_and_no_slower_than_it_must(dsn: str, ledger: Path) -> None:
+    """Of nobody it is known yet: a tenth of them, at 60 clicks a minute, are ten a second. Then many come at once."""
+    async with engine(dsn, ledger) as e:
+        run = await planned(e, RatePlan(clicks_per_min=60), 5000)
+        job = Rating(e.settings(), app.CLOCK.wall, lambda: postgres.connect(e.dsn), "w1", app.CLOCK.monotonic)
+        await job.work(e.connection, datetime.now(UTC))
+        found = await rates.of_run(e.connection, run.id)
+        assert found is not None and found.per_s == pytest.approx(10.0)
+        await e.connection.execute(
+            "INSERT INTO click (bucket, id, token, number, target, run, at, made_at) "
+            "SELECT i & 255, i, i, i, 1, $1, now(), now() FROM generate_series(1, 90) i", run.id,
+        )  # fmt: skip
+        job._looks_at.clear()
+        await job.work(e.connection, datetime.now(UTC))
+        found = await rates.of_run(e.connection, run.id)
+        assert found is not None and found.per_s == pytest.approx(1 / 1.0 * 2 / 3)

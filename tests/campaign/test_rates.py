@@ -1,9 +1,12 @@
 """How fast a run goes now, and when it will be over: by simulated seconds, whatever the delays of who asks."""
 
+import heapq
 import random
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +24,8 @@ from gateway.campaign.rates import (
     open_s,
     per_s_by_country,
     per_s_of,
+    per_s_of_clicks,
+    slower,
     spans_in,
     step_of,
 )
@@ -247,3 +252,40 @@ def test_th_1_what_is_open_in_a_country_is_by_its_own_clock() -> None:
     assert hours("GB") == [(10.0, 18.0)]
     # 09:00 to 20:00 in Tokyo are midnight to 11:00 in London.
     assert hours("JP") == [(10.0, 11.0)]
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3])
+def test_th_4_clicks_stay_under_what_the_site_bears_whatever_share_was_stated(share: float) -> None:
+    """That share is opened, one after 60 s on average; a tenth was stated, 600 a minute are borne."""
+    plan, chance = RatePlan(clicks_per_min=600), random.Random(1)
+    sent = carry = 0.0
+    due: list[float] = []
+    minutes: list[int] = []
+    last_minute = clicks = 0
+    for second in range(1800):
+        carry += per_s_of_clicks(plan, int(sent), clicks, last_minute)
+        leaving, carry = int(carry), carry % 1
+        for _ in range(leaving):
+            sent += 1
+            if chance.random() < share:
+                heapq.heappush(due, second + chance.expovariate(1 / 60))
+        while due and due[0] <= second:
+            minutes.append(int(heapq.heappop(due)))
+            clicks += 1
+        last_minute = sum(at > second - 60 for at in minutes[-1200:])
+    by_minute = Counter(at // 60 for at in minutes)
+    assert max(by_minute[minute] for minute in range(5, 30)) <= 600 * 1.15
+    assert sum(by_minute[minute] for minute in range(10, 30)) >= 600 * 20 * 0.8
+
+
+def test_th_4_slower_of_two_rates_decides_and_the_forecast_knows_it() -> None:
+    assert (slower(0.0, 5.0), slower(5.0, 0.0), slower(5.0, 3.0), slower(0.0, 0.0)) == (5.0, 5.0, 3.0, 0.0)
+    assert per_s_of_clicks(RatePlan(per_s=9.0)) == 0.0
+    plan = RatePlan(clicks_per_min=60, click_share=0.5)
+    assert per_s_of_clicks(plan) == 2.0 and not plan.is_asap
+    assert forecast(plan, [Way(100, 0.0, 0)], 0.0) == Forecast(50.0, 0)
+    assert forecast(plan, [Way(100, 0.0, 0)], 0.0, None, 20.0).shortfall == 60
+    assert forecast(msgspec.structs.replace(plan, over_s=200), [Way(100, 0.0, 0)], 0.0, None, 20.0).shortfall == 90
+    # Nobody opens anything, and a minute that brought three times as many.
+    assert per_s_of_clicks(plan, 900, 0, 0) == pytest.approx(20.0)
+    assert per_s_of_clicks(plan, 0, 0, 180) == pytest.approx(2.0 / 3)

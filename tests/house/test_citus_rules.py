@@ -190,6 +190,7 @@ ALL_LANES = {
     "tell_entries": BATCH,
     "count_entries": REPORT,
     "clicks_of_run": REPORT,
+    "clicks_of_rate": "a run that has a rate of clicks; at most a twentieth of the time of one worker",
     "links_of_run": REPORT,
     "people._ANY_ENTRY": "once an import",
     "people._UPSERT": "once an import, by ranges of buckets",

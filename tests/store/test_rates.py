@@ -1,7 +1,7 @@
 """Plans of runs are kept as they were said, and what is said of one does not reach another."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -50,3 +50,14 @@ async def test_th_1_ramp_that_holds_is_told_once_and_a_run_that_is_over_is_not_l
     assert found is not None and not found.is_told and found.stage == 1
     await steer(6, is_over=True)
     assert [one.run for one in await rates.live(connection)] == [5]
+
+
+async def test_th_4_how_often_a_run_was_opened_is_counted_and_no_other(connection: Any) -> None:
+    for at, (run, seconds) in enumerate(((5, 10), (5, 59), (5, 61), (6, 10))):
+        await connection.execute(
+            "INSERT INTO click (bucket, id, token, number, target, run, at, made_at) "
+            "VALUES ($1::int, $1::int, 1, 1, 1, $2, $3, $3)",
+            at, run, NOW - timedelta(seconds=seconds),
+        )  # fmt: skip
+    assert await rates.clicks(connection, 5, NOW) == (3, 2)
+    assert await rates.clicks(connection, 7, NOW) == (0, 0)

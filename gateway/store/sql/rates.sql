@@ -87,3 +87,9 @@ SELECT DISTINCT number FROM stop_feed WHERE at >= $1::timestamptz AND is_stop;
 SELECT count(DISTINCT m.number) FROM chunk k JOIN chunk_payload p ON p.lane = k.lane AND p.chunk_id = k.id
 CROSS JOIN LATERAL unnest(p.msisdn) AS m (number)
 WHERE k.lane = $1::int AND p.lane = $1::int AND k.run = $2::bigint AND m.number = ANY($3::bigint[]);
+
+-- name: clicks_of_rate
+-- Count how often links of a run were opened, and how often since $2: robots come to the site, too.
+-- index: click_run (bucket, run)
+SELECT count(*) AS clicks, count(*) FILTER (WHERE at >= $2::timestamptz) AS last_minute
+FROM click WHERE bucket BETWEEN 0 AND 255 AND run = $1::bigint;
