@@ -22,11 +22,7 @@ row a person costs 1.7 and 3.
 
 Checks, in this order; the first that does not pass is the reason:
 
-<<<<<<< HEAD
     suppressed   consent   refused (exception, audience left)   window   legal caps   caps   gap   talk (with us)
-=======
-    suppressed   consent   refused (exception, audience)   window   legal caps   caps   gap   talk (with one of ours)
->>>>>>> a5ac589 (wip)
 
 The same function answers for a claim, a preview and `sluice explain`: they differ in what is asked, not in who answers.
 Times are microseconds since 1970, UTC. Not here: what windows and zones are (campaign.quiet_hours), where the rows come
