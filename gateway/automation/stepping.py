@@ -437,7 +437,7 @@ class Stepping(Job):
         for place, step in () if queues else plan.sends():
             await self._open(connection, one.id, one.live_version, place, step, plan, now)
         subject = await subject_of(connection, plan)
-        return Live(id=one.id, version=one.live_version, plan=plan, subject=subject)
+        return Live(id=one.id, version=one.live_version, plan=plan, subject=subject, since=one.launched_at)
 
     async def _plan(self, connection: Connection, campaign: int, version: int) -> Plan:
         key = (campaign, version)

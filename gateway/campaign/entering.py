@@ -36,6 +36,8 @@ from gateway.reasons import Reason
 
 # Another who is under way goes before, or the cause had its turn.
 RUNNING = Reason.ARBITRATION_LOST
+# By as much the clocks of those who tell and of whoever launches may differ.
+APART = timedelta(minutes=1)
 
 
 class Told(Protocol):
@@ -60,12 +62,16 @@ class Told(Protocol):
 
 
 class Live(Struct, frozen=True, kw_only=True):
-    """A campaign that people enter, in the version that they enter; subject: id of its audience or list, as text."""
+    """A campaign that people enter, in the version that they enter; subject: id of its audience or list, as text.
+
+    since  when it was launched: what was told before begins nothing (SG-5); None: whatever was told does
+    """
 
     id: int
     version: int
     plan: Plan
     subject: str = ""
+    since: datetime | None = None
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -152,6 +158,9 @@ def subjects(one: Live) -> list[tuple[str, str]]:
 
 def _candidate(one: Live, cause: Told, now: datetime) -> Candidate | None:
     plan, trigger = one.plan, one.plan.document.trigger
+    if one.since is not None and cause.received_at < one.since - APART:
+        # Left by a campaign that has ended.
+        return None
     if not fits(plan, cause, now):
         return None
     reason = 0

@@ -332,6 +332,20 @@ async def test_nobody_enters_before_the_start_or_from_the_end_on(shop: Shop) -> 
     assert await reached(shop) == [BOB]
 
 
+async def test_what_was_told_before_a_launch_begins_nothing_though_nobody_has_decided_about_it_SG_5(shop: Shop) -> None:
+    """A worker that was away finds what an ended campaign was told of."""
+    await shop.people([ANN, BOB])
+    await shop.apply(campaign("on = 'event'\nevent = 'visit'", name="old"))
+    await shop.tells(ANN, "visit")
+    await launching.set_state(shop.connection, "old", "ended", shop.now)
+    shop.now += HOUR
+    await shop.apply(campaign("on = 'event'\nevent = 'visit'"))
+    await shop.tells(BOB, "visit")
+    await shop.goes_on(SECOND)
+    assert await reached(shop) == [BOB]
+    assert await shop.connection.fetchval("SELECT count(*) FROM cause") == 0
+
+
 async def test_campaign_that_drains_is_ended_when_the_last_person_has_left_and_not_before_TR_9(shop: Shop) -> None:
     await shop.people([ANN])
 
