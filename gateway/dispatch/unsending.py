@@ -6,7 +6,7 @@
 Best effort: what is delivered meanwhile is refused, and nothing is counted as prevented for it. What the message came
 to is said by its receipt, where the SMSC tells one. Each request spends the account's throttle. Where a link or a
 worker is lost, it is begun with anew after a minute; a part that was taken back already is refused then, at most.
-Not here: whose messages (automation/excepting.py).
+Not here: whose messages (automation/excepting.py, commands/cancel.py).
 """
 
 import asyncio
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 STEP_S = 1.0
 A_STEP = 50
 AGAIN = timedelta(minutes=1)
-# Messages live no longer than that at an SMSC; what was asked for is remembered so long.
-LIVES = timedelta(days=7)
 FORGET_S = 3600.0
 
 
@@ -78,12 +76,12 @@ class Unsending:
             await unsends.end(connection, lane, ends, now)
             del self._ends[: len(ends)]
             if self._clock.monotonic() >= self._forget_at:
-                await unsends.forget(connection, lane, now - LIVES)
+                await unsends.forget(connection, lane, now - unsends.LIVES)
                 self._forget_at = self._clock.monotonic() + FORGET_S
             if not self._lot and self._link() is not None:
                 some = [one for one in await unsends.take(connection, lane, now, now - AGAIN, A_STEP)]
                 some = [one for one in some if one not in self._left]
-                found = await unsends.parts(connection, lane, some, now - LIVES) if some else []
+                found = await unsends.parts(connection, lane, some, now - unsends.LIVES) if some else []
                 for part in found:
                     self._left[_message_of(part)] = self._left.get(_message_of(part), 0) + 1
                 nothing = [one for one in some if one not in self._left]

@@ -2,18 +2,20 @@
 
     add ─► take: one worker has it, another one after a minute ─► parts ─► end: taken back, or not ─► states
 
-Not here: who asks the SMSC (dispatch/unsending.py), who wants it (automation/excepting.py).
+Not here: who asks the SMSC (dispatch/unsending.py), who wants it (automation/excepting.py, commands/cancel.py).
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
-from gateway.store.queue import Unheard
+from gateway.store.queue import CHUNK_BITS, Unheard
 
+# Messages live no longer than that at an SMSC.
+LIVES = timedelta(days=7)
 OPEN, TAKEN_BACK, NOT_TAKEN_BACK = 0, 1, 2
 # In place of a command_status: no answer came in time; there was nothing to ask for.
 NO_ANSWER, NOTHING = -1, -2
@@ -33,6 +35,19 @@ async def add(connection: Connection, lane: int, some: Sequence[Message], now: d
     """Ask for messages to be taken back; once more changes nothing."""
     if some:
         await connection.execute(query("add_unsends"), lane, now, *_columns(some))
+
+
+async def add_run(connection: Connection, lane: int, run_id: int, now: datetime, since: datetime) -> None:
+    """Ask for what of a run has left on a lane since a moment, and has no end yet, to be taken back."""
+    first = run_id << CHUNK_BITS
+    await connection.execute(query("add_unsends_of_run"), lane, now, first, first + (1 << CHUNK_BITS), since)
+
+
+async def counts(connection: Connection, lane: int, run_id: int) -> dict[int, int]:
+    """Count what came of messages of a run on a lane, by state."""
+    first = run_id << CHUNK_BITS
+    rows = await connection.fetch(query("unsends_of_run"), lane, first, first + (1 << CHUNK_BITS))
+    return {row["state"]: row["messages"] for row in rows}
 
 
 async def take(connection: Connection, lane: int, now: datetime, begun_before: datetime, limit: int) -> list[Message]:

@@ -70,3 +70,21 @@ def test_without_a_database_there_is_nothing_to_cancel(sluice, settings, tmp_pat
     result = sluice("cancel", "1")
     assert result.code == 75 and "no database in" in result.err
     assert not (tmp_path / "home").exists()
+
+
+def test_from_carrier_has_what_left_taken_back_where_a_carrier_does_that(
+    sluice, start, queue, eventually, settings, people
+):
+    refused = sluice("cancel", "spring", "--from-carrier")
+    assert refused.code == 1 and "expected a carrier with cancel_sm = true, found none" in refused.err
+    settings(south={"cancel_sm": True, "registered_delivery": 0})
+    sluice("send", "--contacts", people(5), "--text", "x", "--carrier", "south", "--name", "spring", "--detach")
+    worker = start("run", "--carrier", "south", "--report-every", "0")
+    worker.says("running")
+    eventually("SELECT count(*) = 5 FROM outcome WHERE status = 0")
+    [told] = sluice("cancel", "spring", "--from-carrier", "--json").json["runs"]
+    assert (told["before"], told["too_late"], told["no_word_yet"]) == (0, 5, 0)
+    assert told["taken_back"] + told["not_taken_back"] == 5
+    assert dict(queue("SELECT state, count(*) FROM unsend GROUP BY 1")) == {
+        state: n for state, n in ((1, told["taken_back"]), (2, told["not_taken_back"])) if n
+    }
