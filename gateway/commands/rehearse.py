@@ -90,7 +90,9 @@ async def _rehearse(
         salt = await selection.salt(connection, secrets.token_hex(16))
 
         def foresee(gate: Gate, class_: MessageClass, priority: int, sender: str) -> Foresight:
-            return Foresight(connection, gate, class_=class_, priority=priority, sender=sender)
+            return Foresight(
+                connection, gate, class_=class_, priority=priority, sender=sender, inboxes=settings.inboxes
+            )
 
         return await rehearsing.rehearse(connection, settings, plan, tree, begin, days, assumed, salt, people, foresee)
     finally:

@@ -236,8 +236,12 @@ class Foresight:
     run   any number that no other run of these has: what the same run has sent is no reason for it to wait
     """
 
-    def __init__(self, connection: Connection, gate: Gate, *, class_: MessageClass, priority: int, sender: str):
+    def __init__(
+        self, connection: Connection, gate: Gate, *, class_: MessageClass, priority: int, sender: str,
+        inboxes: Mapping[str, InboxSettings] = MappingProxyType({}),
+    ):  # fmt: skip
         self._connection, self._class, self._priority, self._sender = connection, class_, priority, sender
+        self._inboxes = inboxes
         # Who is asked for has been chosen by the tree just now.
         self._gate = msgspec.structs.replace(gate, audience=None)
         self._rules: dict[int, RunRules] = {}
@@ -270,6 +274,8 @@ class Foresight:
             questions = Questions.of_numbers(_asked(*some), zones)
             async with deadline(connection, ASK_S, "what the gate asks"):
                 await learn(connection, questions, rules_of, rules, at, at, self._sender, self._suppressed)
+                if rules_of.is_promotional:
+                    await learn_talks(connection, questions, self._inboxes, at)
             if left := b"".join(one for number in some for one in asked[number]):
                 questions.read_contacts(left)
             questions.judge(rules, rules_of.windows(at, questions.keys(), self._names))
