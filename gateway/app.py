@@ -235,6 +235,7 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
     """Run a program on its own loop. No core file is ever written: it would hold texts, numbers and passwords."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # What start-up made stays; the collector looks at it no more, and less often at what comes (3 % of a busy worker).
+    before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     is_done = False
@@ -247,6 +248,10 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
         if not is_done or "thread" not in str(error):
             raise
         log.warning("! threads are not waited for: %s", error)
+    finally:
+        # Whoever goes on in this process has rubbish looked at again that was frozen: it may hold sockets.
+        gc.set_threshold(*before)
+        gc.unfreeze()
     return result
 
 

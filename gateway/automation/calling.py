@@ -5,7 +5,7 @@
 
 A host has at most HOST_AT_ONCE calls under way and all of them together AT_ONCE: a slow one keeps nobody else waiting.
 After a crash a call is made again with the same id.
-Not here: one call (posting.py), the headers, which answers are final (gateway/webhook.py), the step (stepping.py).
+Not here: one call (posting.py), the headers, which answers are final (gateway/webhook.py), the step (carrying.py).
 """
 
 import asyncio

@@ -6,7 +6,7 @@
 
 The last column of either names the enrolment and the visit: by it the gate knows whose a message is, and codes whose
 they are. Before it stands the variant, where there is an experiment. No template can name them.
-Not here: which way a text goes and when (stepping.py), the language of texts (campaign/rendering.py).
+Not here: which way a text goes and when (carrying.py), the language of texts (campaign/rendering.py).
 """
 
 from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ is late, whatever came of that.
 
 What left was seen off by the gate, whose snapshot had no exception: so whatever was told before the end was too late.
 What messages came to is read of what persons were told (feeding.py), lane by lane and a moment behind.
-Not here: who notes open ones (stepping.py), what the gate prevents (dispatch/admission.py).
+Not here: who notes open ones (arriving.py), what the gate prevents (dispatch/admission.py).
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence

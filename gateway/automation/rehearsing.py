@@ -1,6 +1,6 @@
 """A workflow carried out over real people in virtual time: what would be sent to whom, when, in how many parts, WF-11.
 
-    who would enter ─► advance, as stepping.py calls it, with facts of a rehearsal ─► arms, texts ─► the gate ─► counts
+    who would enter ─► advance, as carrying.py calls it, with facts of a rehearsal ─► arms, texts ─► the gate ─► counts
          ▲                                                                                              │ wait until
          └─────────────── all who are due at the next moment, together ◄────────────────────────────────┘
 
@@ -22,8 +22,9 @@ import msgspec
 from msgspec import Struct
 
 from _fastpath.alphabet import measure
+from gateway.automation.carrying import persons_of, standing_of
 from gateway.automation.composing import Person, class_of, reason_of, template_of
-from gateway.automation.stepping import RUN_LIFE, consent_of, gate_of, persons_of, sender_of, standing_of
+from gateway.automation.readying import RUN_LIFE, consent_of, gate_of, sender_of
 from gateway.brand import BrandSettings, staff_of, with_footer
 from gateway.campaign import audience, workflow
 from gateway.campaign.delays import Clocks, due_at
@@ -366,7 +367,7 @@ class _Scene:
         return {"code": CODE, "url": f"https://{LINK}", "expires_at": (now + timedelta(days=2)).isoformat()}
 
     def _draw(self, number: int, class_: MessageClass) -> int | None:
-        """Say which arm somebody gets, as stepping.py draws it; None: whoever wins; below 0: why they get nothing."""
+        """Say which arm somebody gets, as carrying.py draws it; None: whoever wins; below 0: why they get nothing."""
         if self._brand.control and in_global_control(number, self._salt, self._brand.control, class_):
             return int(Reason.CONTROL_GROUP)
         if self._allocation is None:
@@ -404,7 +405,7 @@ class _Scene:
                 by_place.setdefault(one.place, []).append(one)
         for place, some in sorted(by_place.items()):
             gate = self._gates[place]
-            # As stepping.py opens them: a step has a run each day.
+            # As readying.py opens them: a step has a run each day.
             run = FIRST_RUN + place * 10_000 + (now - self._begin) // RUN_LIFE
             while some:
                 # Of two who share a number one goes behind the other.

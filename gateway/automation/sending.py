@@ -4,7 +4,7 @@
                                                                                                   ─► taken is forgotten
 
 What goes the same way, of one run to one country from one sender, is one chunk; two texts to one number are not.
-Not here: which way it goes, decided with the step (stepping.py).
+Not here: which way it goes, decided with the step (carrying.py).
 """
 
 from collections.abc import Sequence

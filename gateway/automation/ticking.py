@@ -4,7 +4,7 @@
     date              ─► once an hour, whose date comes within it; at once, whose date has changed (TR-10)
 
 By the recipient's clock an occurrence is one of each zone; who told no zone goes by that of the brand.
-Not here: when an occurrence is (campaign/delays.py), who enters for it (stepping.py).
+Not here: when an occurrence is (campaign/delays.py), who enters for it (arriving.py).
 """
 
 import functools

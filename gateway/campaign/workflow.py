@@ -5,7 +5,7 @@
 
 A campaign is a wait and a send; `sequence` is a wait that an event forestalls; a send that goes on when it is delivered
 is a send and a wait for that. `advance` asks nothing and does nothing: a rehearsal calls it with facts of its own
-(WF-11), automation/stepping.py with those of Postgres.
+(WF-11), automation/carrying.py with those of Postgres.
 Not here: who may enter (entering.py), how a document is written (gateway/document.py).
 """
 
