@@ -58,6 +58,7 @@ from gateway.store import consents, conversions, feeds, ledger, months, postgres
 from gateway.store.postgres import Connection
 
 BATCH = 2000
+CALLERS = 4
 LEDGER_EVERY = 5
 BETWEEN = 100 * 1000  # microseconds between two texts of a look
 LAPSE = 2.0
@@ -145,8 +146,8 @@ class Shop:
             currency=CURRENCY, staff_numbers=tuple(f"+{world.customers[one].number}" for one in sorted(world.staff))
         )
         table = table_of(settings)
-        # The second caller who tells of persons.
-        self.beside: Connection | None = None
+        # The others who tell of persons.
+        self.beside: list[Connection] = []
 
         async def connect() -> Connection:
             return await postgres.connect(settings.database.dsn, statement_timeout_s=600, allow_fsync_off=True)
@@ -217,13 +218,14 @@ class Shop:
             self.took_since("ledger", begun)
 
     async def tell(self, items: Sequence[Item]) -> None:
-        """Tell what happened, as of now: by two callers, each of them of its own persons."""
-        of: tuple[list[Item], list[Item]] = ([], [])
+        """Tell what happened, as of now: by several callers, each of them of its own persons."""
+        of: list[list[Item]] = [[] for _ in range(CALLERS)]
         for item in items:
-            of[hash_of(item.who.phone or 0) & 1].append(item)
-        if self.beside is None:
-            self.beside = await self._connect()
-        await asyncio.gather(self._tell(self.connection, of[0]), self._tell(self.beside, of[1]))
+            of[hash_of(item.who.phone or 0) % CALLERS].append(item)
+        while len(self.beside) < CALLERS - 1:
+            self.beside.append(await self._connect())
+        callers = (self.connection, *self.beside)
+        await asyncio.gather(*(self._tell(one, some) for one, some in zip(callers, of, strict=True) if some))
 
     async def _tell(self, connection: Connection, items: Sequence[Item]) -> None:
         for at in range(0, len(items), BATCH):
@@ -235,8 +237,8 @@ class Shop:
     async def close(self) -> None:
         """Close every connection."""
         await self.stepping.close()
-        if self.beside is not None:
-            await postgres.close(self.beside)
+        for one in self.beside:
+            await postgres.close(one)
 
     async def go_on(self) -> None:
         """Carry campaigns out as far as they have come by now."""

@@ -51,6 +51,8 @@ RENAMED = {"enrolment": "rename_enrolments", "step_run": "rename_step_runs", "ex
 MOST_ATTRIBUTES = 1000
 _NEVER = (0, 0, None)
 Place: TypeAlias = tuple[int, int]
+NextId: TypeAlias = Callable[[int], int]
+"""Names a new person, who has a number or 0."""
 """Where a person stands: bucket and id."""
 # Of advisory locks, which are the coordinator's on a cluster: batches are told there.
 TURNS = 728165
@@ -145,7 +147,7 @@ class Found:
 class _Plan:
     """Who is who, as far as a batch says: in memory, before anything is written."""
 
-    def __init__(self, found: Found, now: datetime, next_id: Callable[[], int]):
+    def __init__(self, found: Found, now: datetime, next_id: NextId):
         self.now = now
         self.next_id = next_id
         self.by_key = found.by_key
@@ -170,7 +172,7 @@ class _Plan:
         elif who.phone and (same := self._of_number(who.phone, keys)) is not None:
             person = same
         else:
-            person = Person(-1, self.next_id())
+            person = Person(-1, self.next_id(who.phone))
             person.is_new = True
             self.made.append(person)
             if who.phone:
@@ -247,7 +249,7 @@ def _put(person: Person, name: str, write: tuple[int, int, Any]) -> None:
 
 
 async def resolve(
-    connection: Connection, items: Sequence[Item], found: Found, now: datetime, next_id: Callable[[], int]
+    connection: Connection, items: Sequence[Item], found: Found, now: datetime, next_id: NextId
 ) -> Resolved:
     """Make and join the persons of some items, and write their attributes; within the caller's transaction.
 
@@ -375,7 +377,7 @@ async def persons_of(
     places: Sequence[Place | None],
     found: Found,
     now: datetime,
-    next_id: Callable[[], int],
+    next_id: NextId,
 ) -> Resolved:
     """Find, make and join the persons of a batch, item by item, and write their attributes.
 
@@ -640,7 +642,7 @@ async def merge(connection: Connection, one: tuple[int, int], other: tuple[int, 
     async with connection.transaction():
         found = await hold(connection, {one[1]: one[0], other[1]: other[0]}, now)
         # Nobody is made: no id is asked for.
-        plan = _Plan(Found(), now, lambda: 0)
+        plan = _Plan(Found(), now, lambda number: 0)
         plan.join(found[one[1]], found[other[1]])
         for stays, goes in plan.joins:
             await join(connection, stays, goes, now)

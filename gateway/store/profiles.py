@@ -11,7 +11,6 @@ Not here: reading files (gateway.contacts.events), who acts on it (person_change
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import count
 from random import Random
 from typing import TypeAlias
 
@@ -42,6 +41,7 @@ from gateway.person import (
     Item,
     body_of,
     fingerprint,
+    hash_of,
     json_of,
     kind_of,
     order_key,
@@ -49,7 +49,7 @@ from gateway.person import (
 from gateway.store import aggregates, causes, coupons, identities
 from gateway.store.aggregates import Tally
 from gateway.store.columns import ints, texts
-from gateway.store.identities import Again, Person
+from gateway.store.identities import Again, NextId, Person
 from gateway.store.postgres import Connection, deadline
 from gateway.store.queries import query
 
@@ -180,9 +180,8 @@ async def _ingest(
     if not fresh:
         return done
     told = [one[0] for one in fresh]
-    # Persons have the first ids, at most two an item; each event has one by its place, whenever it is written.
-    first = first_id(now, chance)
-    event_ids = first + 2 * len(items)
+    # Each event has an id by its place, whenever it is written.
+    event_ids = first_id(now, chance)
     looked = await identities.look(connection, told, takes_turns=takes_turns)
     places = identities.sure(told, looked)
     now_us = microseconds(now)
@@ -196,7 +195,7 @@ async def _ingest(
         await _copy(connection, [row for row in rows if row is not None], now_us)
     is_quiet = not fires if fires is not None else any(item.historical for item in told)
     found = await identities.held(connection, looked, now, is_quiet=is_quiet)
-    resolved = await identities.persons_of(connection, told, places, found, now, count(first).__next__)
+    resolved = await identities.persons_of(connection, told, places, found, now, person_ids(now, chance))
     if is_quiet and fires is None:
         some = zip(resolved.persons, told, strict=True)
         live = {(one.bucket, one.id) for one, item in some if not item.historical}
@@ -329,6 +328,22 @@ async def _fresh(
 def first_id(now: datetime, chance: Random) -> int:
     """The first of some ids that are made now: later ones are greater, and two who make them differ by chance."""
     return max(0, int(now.timestamp() * 1000) - FIRST_MS) << ID_BITS | chance.getrandbits(ID_BITS - 1)
+
+
+def person_ids(now: datetime, chance: Random) -> NextId:
+    """Name new persons by their numbers, so that the bucket of the id is that of the person (`hash_of`).
+
+    Two callers who draw the same id make the same row then, which Postgres refuses to one of them, who begins anew:
+    two persons of one id in two buckets would be taken for one another by whoever knows them by their id.
+    """
+    at = max(0, int(now.timestamp() * 1000) - FIRST_MS) << ID_BITS | chance.getrandbits(ID_BITS - 9) << 8
+
+    def next_id(number: int) -> int:
+        nonlocal at
+        at += 256
+        return at ^ (hash_of(at) ^ hash_of(number)) if number else at
+
+    return next_id
 
 
 def least_id(at: datetime) -> int:

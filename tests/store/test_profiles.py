@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gateway.person import CLAMPED, HISTORICAL, LATE, OURS, Item, Who
+from gateway.person import CLAMPED, HISTORICAL, LATE, OURS, Item, Who, hash_of
 from gateway.store import aggregates, identities, months, profiles, selection
 from gateway.store.profiles import ingest
 
@@ -510,3 +510,25 @@ async def test_an_event_of_any_year_is_counted_at_its_very_microsecond(connectio
     rows = await connection.fetch("SELECT occurred_at FROM person_event ORDER BY occurred_at")
     assert [row["occurred_at"] for row in rows] == old
     assert tuple(await connection.fetchrow("SELECT first_at, last_at FROM event_total")) == (old[0], old[3])
+
+
+def test_two_callers_who_draw_the_same_id_draw_it_for_the_same_bucket() -> None:
+    """Else two persons would have one id, and be one to whoever knows them by it alone."""
+    drawn: dict[int, int] = {}
+    chance = Random(1)
+    repeats = 0
+    for caller in range(40):
+        next_id = profiles.person_ids(NOW, chance)
+        before = 0
+        for at in range(500):
+            number = 447700900000 + caller * 500 + at
+            id_ = next_id(number)
+            assert hash_of(id_) == hash_of(number) and id_ > before
+            repeats += id_ in drawn
+            assert drawn.setdefault(id_, hash_of(number)) == hash_of(number)
+            before = id_
+        # Of whom there is no number yet, the id says where they stand.
+        assert next_id(0) > before
+    assert repeats
+    first = profiles.first_id(NOW, Random(1)) >> profiles.ID_BITS
+    assert {id_ >> profiles.ID_BITS for id_ in drawn} == {first}
