@@ -17,7 +17,7 @@ from tests.fixtures.rig import Rig
 
 RESPONSE_TIMEOUT_S = 2.0
 # What a worker of a rig takes when nothing is wrong, and some.
-RSS_KB, FILES = 150_000, 40
+RSS_KB, FILES = 150_000, 50
 
 
 def doubt_of(rig: Rig, seconds: float) -> int:
