@@ -13,8 +13,8 @@ import pytest
 from gateway import app
 from gateway.dispatch.cancelling import Acknowledged, Cancelling, Count
 from gateway.dispatch.worker import Worker
-from gateway.gate import Gate
-from gateway.message import Policy, Refusal
+from gateway.gate import Cap, Gate
+from gateway.message import MessageClass, Policy, Refusal
 from gateway.simulator.behaviour import Account, Limit, Responses
 from gateway.store import cancels, postgres, runs
 from gateway.store.runs import Run
@@ -152,7 +152,9 @@ async def test_what_waits_for_another_try_is_cancelled_and_nothing_of_another_ru
 async def test_places_under_caps_of_what_was_not_sent_are_given_back_CP_2(dsn: str, ledger: Path) -> None:
     async with engine(dsn, ledger, account=(Account(tps=20),), limit=Limit(model="second", status="RTHROTTLED")) as e:
         e.carrier_settings = {"tps": 20, "adaptive": False}
-        run = await e.run(numbers(600), gate=Gate(needs="none"))
+        # Of a class that may be sent at any hour of the day on which this runs.
+        gate = Gate(needs="none", caps=(Cap(limit=9, per="48h", classes=("transactional",)),), gap_s=0)
+        run = await e.run(numbers(600), gate=gate, class_=MessageClass.TRANSACTIONAL)
         worker = await e.start()
         await until(lambda: submitted([worker]) > 5, "it sends")
         _, count = await cancel(e, run)
