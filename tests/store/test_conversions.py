@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.campaign import attribution
@@ -343,6 +343,8 @@ EVENTS = st.one_of(
     st.tuples(st.just("back"), MOMENTS, st.integers(0, 8), st.one_of(st.none(), st.integers(1, 60))),
     st.tuples(st.just("coupon_redeemed"), MOMENTS, CODES, st.integers(0, 8)),
 )
+TIED = [[("coupon_issued", NOW - 21 * DAY, "b2", None), ("message", NOW - 21 * DAY, 3, ""),
+         ("coupon_issued", NOW - 21 * DAY, "A1", None)]]  # fmt: skip
 LIVES = st.lists(st.lists(EVENTS, max_size=14), min_size=1, max_size=3)
 AIMS = [
     (Goal(event="order_placed"), NOW - 99 * DAY),
@@ -406,8 +408,7 @@ def expected_of(items: list[Item]) -> tuple[list[Any], list[Any], list[Any]]:
             one.opted_out_at,
             one.clicks,
             one.replies,
-            [code for code, _ in one.codes],
-            [until for _, until in one.codes],
+            sorted(one.codes, key=str),
         )
         for one in sent
     ]
@@ -452,6 +453,8 @@ def expected_of(items: list[Item]) -> tuple[list[Any], list[Any], list[Any]]:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LIVES, st.randoms(use_true_random=False))
+@example(TIED, random.Random(1))
+@example(TIED, random.Random(2))
 def test_statements_say_what_the_rules_over_lists_say_and_a_rebuild_says_it_again_GL_3_GL_4_RP_1(
     world: Any, lives: list[list[tuple[Any, ...]]], chance: random.Random
 ) -> None:
@@ -488,7 +491,9 @@ def world(dsn: str) -> Any:
                     "codes, codes_until FROM touch WHERE profile = ANY($1::bigint[]) ORDER BY 1, 2, 3",
                     ids,
                 )
-                assert [tuple(row) for row in found] == messages
+                # Codes of one moment have no order of their own.
+                rows = [(*row[:-2], sorted(zip(row[-2], row[-1], strict=True), key=str)) for row in map(tuple, found)]
+                assert rows == messages
                 found = await opened.fetch(
                     "SELECT key, lane, chunk, pos, rule, gross, net, influenced FROM attribution "
                     "WHERE profile = ANY($1::bigint[])",
