@@ -122,9 +122,15 @@ async def _send(
             chunked.append(run.id)
         ledgers = [lane.carrier.ledger for lane in worker.lanes]
         deadline = began + PATIENCE_S + messages * len(ledgers) / 500
-        while sum(one.accepted for one in ledgers) < messages * len(ledgers) and time.monotonic() < deadline:
+        # The rate runs from the first response that was seen: making the run is not sending.
+        first, first_at = 0, began
+        while (accepted := sum(one.accepted for one in ledgers)) < messages * len(ledgers):
+            if time.monotonic() > deadline:
+                break
+            if not first and accepted:
+                first, first_at = accepted, time.monotonic()
             await asyncio.sleep(0.01)
-        rate = sum(one.accepted for one in ledgers) / (time.monotonic() - began)
+        rate = (accepted - first) / (time.monotonic() - first_at)
         # All that will come has come, and nothing waits any more; or nobody waits for it any longer.
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
@@ -171,17 +177,17 @@ def judge(messages: list[ledger.Message], rows: list[Any]) -> dict[str, Any]:
 
 
 def early(quick: bool) -> tuple[Figures, dict[str, Any]]:
-    """2000 a second, each receipt 5 ms before its response."""
+    """2000 a second and somewhat more, each receipt 5 ms before its response."""
     site = behaviour.Carrier(
         name="early",
         receipts=behaviour.Receipts(early_share=1.0, early_ms=5),
     )
-    run = _run((site,), {"early": {"tps": 2000}}, 2_000 if quick else 60_000)
+    run = _run((site,), {"early": {"tps": 2100}}, 2_000 if quick else 60_000)
     share = run["matched"] / run["told"]
     return [
         figures.figure("receipts 5 ms early, matched", [share * 100], "%", floor=100.0),
         figures.figure("receipts 5 ms early, false", [run["false"]], "receipts", floor=0.0, better=figures.LOWER),
-        figures.figure("receipts 5 ms early, rate", [run["rate"]], "messages/s"),
+        figures.figure("receipts 5 ms early, rate", [run["rate"]], "messages/s", floor=2000.0),
     ], {"run": run}
 
 
