@@ -145,19 +145,21 @@ async def _replies(
     connection: Connection, lane: int, rows: Sequence[tuple[int, Any]], wish_of: Callable[[str, int], str | None]
 ) -> list[Item]:
     found = await known(connection, [number for number, _ in rows])
-    numbers = sorted(found)
-    sent = {
-        row["number"]: row["campaign"]
-        for row in await connection.fetch(query("last_sent"), ints(map(hash_of, numbers)), ints(numbers))
-    }
+    rows = [(number, row) for number, row in rows if number in found]
+    numbers = [number for number, _ in rows]
+    # By the time of the reply, not of this reading: what was sent since is not what they answer to.
+    last = await connection.fetch(
+        query("last_sent"), ints(map(hash_of, numbers)), ints(numbers), [row["at"] for _, row in rows]
+    )
+    sent = {row["place"]: row["campaign"] for row in last}
     return [
         Item(
             who=Who(phone=number), source=OUR_SOURCE, event_id=f"{REPLIED}:{lane}:{row['id']}", name=REPLIED,
             occurred_at=row["at"], is_ours=True,
-            properties=({CAMPAIGN_PROPERTY: sent[number]} if sent.get(number) else {})
+            properties=({CAMPAIGN_PROPERTY: sent[place]} if sent.get(place) else {})
             | ({WISH_PROPERTY: wish} if (wish := wish_of(row["text"], number)) in COMPLIANCE else {}),
         )
-        for number, row in rows if number in found
+        for place, (number, row) in enumerate(rows, 1)
     ]  # fmt: skip
 
 

@@ -90,3 +90,25 @@ async def test_a_handset_is_known_however_its_smsc_writes_it(connection: Any) ->
         )  # fmt: skip
     items, _, _ = await feeds.told(connection, lane, "replies", NOW, NOW + SECOND, "44")
     assert [(item.who.phone, item.name) for item in items] == [(NUMBERS[0], "replied"), (NUMBERS[1], "replied")]
+
+
+async def test_a_reply_is_to_what_had_been_sent_when_it_was_written_and_not_to_what_was_sent_until_it_is_read(
+    connection: Any,
+) -> None:
+    lane, _ = await messages(connection, [0] * 6)
+    sent = [
+        Item(
+            who=Who(phone=NUMBERS[0]), name="submitted", event_id=f"submitted:{lane}:{at}:0", source="sluice",
+            occurred_at=NOW + at * SECOND, properties={"campaign": name}, is_ours=True,
+        )
+        for at, name in ((10, "spring"), (30, "cart"))
+    ]  # fmt: skip
+    await ingest(connection, sent, NOW + 40 * SECOND, Random(1))
+    for at in (5, 20, 35):
+        await connection.execute(
+            "INSERT INTO inbound_message (lane, id, at, source, destination, text, parts, missing, alphabet, is_lossy, "
+            "pdus) VALUES ($1, $2, $3, $4, '123', 'hi', 1, '{}', 'gsm', false, '{}')",
+            lane, at, NOW + at * SECOND, f"+{NUMBERS[0]}",
+        )  # fmt: skip
+    items, _, _ = await feeds.told(connection, lane, "replies", NOW, NOW + 60 * SECOND, "44")
+    assert [item.properties.get("campaign") for item in items] == [None, "spring", "cart"]

@@ -61,15 +61,16 @@ WHERE lane = $1::int AND at >= $2::timestamptz AND at < $3::timestamptz ORDER BY
 SELECT seq, number, at, is_stop, scope, source, note FROM stop_feed WHERE seq > $1::bigint ORDER BY seq LIMIT $2::int;
 
 -- name: last_sent
--- Read of some numbers which campaign its eldest person was sent last before a moment.
+-- Read of numbers, each with a moment, which campaign its eldest person had been sent last by then.
 -- index: profile_number; person_event_profile
-SELECT DISTINCT ON (k.number) k.number, s.properties ->> 'campaign' AS campaign
-FROM unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, number)
-JOIN profile p ON p.bucket = k.bucket AND p.number = k.number
+SELECT k.place::int AS place, s.properties ->> 'campaign' AS campaign
+FROM unnest($1::text::int[], $2::text::bigint[], $3::timestamptz[]) WITH ORDINALITY AS k (bucket, number, at, place)
+CROSS JOIN LATERAL (
+    SELECT p.id FROM profile p WHERE p.bucket = k.bucket AND p.number = k.number ORDER BY p.id LIMIT 1) p
 CROSS JOIN LATERAL (
     SELECT v.properties FROM person_event v
-    WHERE v.bucket = p.bucket AND v.profile = p.id AND v.name = 'submitted' ORDER BY v.occurred_at DESC LIMIT 1) s
-ORDER BY k.number, p.id;
+    WHERE v.bucket = k.bucket AND v.profile = p.id AND v.name = 'submitted' AND v.occurred_at <= k.at
+    ORDER BY v.occurred_at DESC LIMIT 1) s;
 
 -- name: owe_of_persons
 -- Write down what is still to be told of persons, once by its name.
