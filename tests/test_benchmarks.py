@@ -335,6 +335,11 @@ def test_carriers_say_how_near_even_pacing_comes_to_its_rate() -> None:
     assert all(0 < run["sent"] <= 1.02 for runs in result["details"]["gaps"].values() for run in runs)
 
 
+def test_texts_of_an_audience_are_counted_both_ways() -> None:
+    names = names_of(result_of("bench_render", "--quick"))
+    assert {"plain texts", "full texts", "full language alone, one process"} <= names
+
+
 def test_fullest_second_is_looked_for_wherever_it_starts() -> None:
     assert live.fullest_second([0.0, 0.5, 0.9, 1.4, 1.45, 2.5]) == 4
     assert live.fullest_second([0.0, 1.0, 2.0]) == 1
