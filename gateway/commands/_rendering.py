@@ -162,8 +162,9 @@ async def pages(context: Context, people_count: int) -> AsyncIterator[tuple[Call
         initargs=(msgspec.json.encode(context),),
     )
 
-    async def apart(work: Callable[..., Any], *page: Any) -> Any:
-        return await loop.run_in_executor(pool, work, *page)
+    def apart(work: Callable[..., Any], *page: Any) -> Awaitable[Any]:
+        # Begun by the call, not by whoever waits for it: so that pages are rendered side by side.
+        return loop.run_in_executor(pool, work, *page)
 
     try:
         yield apart, processes * 2

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -255,14 +256,17 @@ async def _add_all(
     assert context is not None
     named = [field for field in wording.fields if is_name(field, context.template.names)]
     if is_plain:
-        for low, high in spans:
-            for batch in batches_of(await people_of.page(connection, wording.fields, low, high), wording.fields, named):
-                reckoner.add(batch)
+        async with aclosing(_ahead(connection, people_of, wording.fields, spans)) as octets_of:
+            async for octets in octets_of:
+                for batch in batches_of(octets, wording.fields, named):
+                    reckoner.add(batch)
     else:
-        async with pages(context, min(people_of.count, most)) as (render, ahead):
+        async with (
+            pages(context, min(people_of.count, most)) as (render, ahead),
+            aclosing(_ahead(connection, people_of, wording.fields, spans)) as octets_of,
+        ):
             waiting: list[Any] = []
-            for low, high in spans:
-                octets = await people_of.page(connection, wording.fields, low, high)
+            async for octets in octets_of:
                 waiting.append(render(rendering.work_texts, octets))
                 if len(waiting) > ahead:
                     done = await waiting.pop(0)
@@ -271,6 +275,26 @@ async def _add_all(
                 done = await one
                 reckoner.add_texts(done.numbers, done.texts, done.skipped)
     return (spans[-1][1] + 1) / people.BUCKETS
+
+
+async def _ahead(
+    connection: postgres.Connection, people_of: People, fields: tuple[str, ...], spans: Sequence[tuple[int, int]]
+) -> AsyncGenerator[bytes, None]:
+    """Read pages; Postgres makes the next one while this one is worked on."""
+    reading: asyncio.Task[bytes] | None = None
+    try:
+        for at in range(len(spans) + 1):
+            octets = None if reading is None else await reading
+            if at < len(spans):
+                reading = asyncio.ensure_future(people_of.page(connection, fields, *spans[at]))
+                # Its question is sent before anybody works.
+                await asyncio.sleep(0)
+            if octets is not None:
+                yield octets
+    finally:
+        if reading is not None and not reading.done():
+            reading.cancel()
+            await asyncio.wait([reading])
 
 
 def _bound(

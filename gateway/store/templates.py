@@ -42,8 +42,10 @@ async def page(connection: Connection, bucket: int, list_id: int) -> bytes:
     async def take(octets: bytes) -> None:
         pieces.append(octets)
 
+    # A COPY has no parameters: asyncpg would ask Postgres twice how to write these two numbers, 0.8 ms a page.
+    sql = query("template_page").replace("$1", str(int(bucket))).replace("$2", str(int(list_id)))
     async with deadline(connection, PIECE_DEADLINE_S, "page of people"):
-        await connection.copy_from_query(query("template_page"), bucket, list_id, output=take, format="binary")
+        await connection.copy_from_query(sql, output=take, format="binary")
     return b"".join(pieces)
 
 

@@ -4,12 +4,14 @@ import json
 
 import pytest
 
+from _fastpath.copyrows import SIGNATURE
 from gateway.automation.composing import with_footers
 from gateway.brand import BrandSettings
 from gateway.campaign.evaluation import Person
+from gateway.commands import _rendering
 from gateway.commands._options import Refused
 from gateway.commands._rendering import compiled_of, has_aliases, is_compiled, read_file, wording_of
-from gateway.dispatch.rendering import Context
+from gateway.dispatch.rendering import Context, work_texts
 from gateway.store import people as people_store
 from gateway.template import Coupon, Template
 from tests.commands.test_gated import FIRST, acme, given
@@ -178,3 +180,19 @@ def test_what_the_claim_can_compose_as_it_is_written_is_known():
     assert is_compiled("{{ a|default('x') }}") and not is_compiled("{{ a|upcase }}")
     assert has_aliases("{firstname}") and not has_aliases("{name}")
     assert people_store.BUCKETS == 256
+
+
+async def test_pages_are_rendered_side_by_side_and_not_one_when_the_one_before_was_read(monkeypatch):
+    monkeypatch.setattr(_rendering, "WORTH_PROCESSES", 1)
+    monkeypatch.setattr(_rendering, "MOST_PROCESSES", 1)
+    body = b"\x01" + b'{"n": 7}'
+    page = (
+        SIGNATURE + (2).to_bytes(2) + (8).to_bytes(4) + FIRST.to_bytes(8) + len(body).to_bytes(4) + body + b"\xff\xff"
+    )
+    async with _rendering.pages(Context(template=Template(text="{% if n %}{{ n }} points{% endif %}")), 2) as (
+        render,
+        _,
+    ):
+        earlier, later = render(work_texts, page), render(work_texts, page)
+        assert (await later).texts == ["7 points"]
+        assert earlier.done(), "it was begun by the call, nobody waited for it"
