@@ -24,7 +24,7 @@ from msgspec import Struct
 from _fastpath.alphabet import measure
 from gateway.automation.carrying import persons_of, standing_of
 from gateway.automation.composing import Person, class_of, reason_of, template_of
-from gateway.automation.readying import RUN_LIFE, consent_of, gate_of, sender_of
+from gateway.automation.readying import consent_of, gate_of, sender_of
 from gateway.brand import BrandSettings, staff_of, with_footer
 from gateway.campaign import audience, workflow
 from gateway.campaign.delays import Clocks, due_at
@@ -51,18 +51,16 @@ MOST_STEPS = 2000
 # A text that has waited so often for the gate is held to wait for ever.
 MOST_WAITS = 200
 LINK, CODE = "go.example/AbCdEfGhIjK", "XXXXXXXX"
-# Of runs that there are not: no other has such a number.
-FIRST_RUN = 1 << 62
 
 
 class Foresight(Protocol):
     """The gate of a step, as dispatch.preview.Foresight has it."""
 
     async def ask(
-        self, run: int, asked: Mapping[int, Sequence[bytes]], at: datetime
+        self, asked: Mapping[int, Sequence[bytes]], at: datetime
     ) -> Mapping[int, tuple[int, datetime | None]]: ...
-    async def left(self, run: int, number: int, at: datetime) -> bytes: ...
-    async def word(self, run: int, verdict: int) -> str: ...
+    async def left(self, number: int, at: datetime) -> bytes: ...
+    async def word(self, verdict: int) -> str: ...
 
 
 Foresee: TypeAlias = Callable[[Gate, MessageClass, int, str], Foresight]
@@ -183,7 +181,7 @@ class _Going(Struct, kw_only=True):
     """Somebody who is under way.
 
     done    what has happened, or will: when
-    left    texts that have left: step, run, when
+    left    texts that have left: step, when
     next_at when they are looked at again; None: they have left, for a reason
     """
 
@@ -192,7 +190,7 @@ class _Going(Struct, kw_only=True):
     ways: Mapping[int, int]
     standing: Standing
     done: dict[str, datetime] = {}
-    left: list[tuple[int, int, datetime]] = []
+    left: list[tuple[int, datetime]] = []
     looks: int = 0
     reason: int = 0
     next_at: datetime | None
@@ -405,16 +403,14 @@ class _Scene:
                 by_place.setdefault(one.place, []).append(one)
         for place, some in sorted(by_place.items()):
             gate = self._gates[place]
-            # As readying.py opens them: a step has a run each day.
-            run = FIRST_RUN + place * 10_000 + (now - self._begin) // RUN_LIFE
             while some:
                 # Of two who share a number one goes behind the other.
                 turn = {one.of.number: one for one in reversed(some)}
                 before = {
-                    number: [await self._gates[at].left(of, number, when) for at, of, when in one.of.left]
+                    number: [await self._gates[at].left(number, when) for at, when in one.of.left]
                     for number, one in turn.items()
                 }
-                verdicts = await gate.ask(run, before, now)
+                verdicts = await gate.ask(before, now)
                 for number, one in turn.items():
                     verdict, until = verdicts[number]
                     if until is not None:
@@ -427,9 +423,9 @@ class _Scene:
                         one.held += 1
                         self._at(until)[1].append(one)
                     elif verdict:
-                        found.skipped[await gate.word(run, verdict)] += 1
+                        found.skipped[await gate.word(verdict)] += 1
                     else:
-                        one.of.left.append((place, run, now))
+                        one.of.left.append((place, now))
                         self._note(one, now, found)
                 some = [one for one in some if turn[one.of.number] is not one]
 

@@ -314,6 +314,16 @@ def keeps_nothing(run: Run, batches: Sequence[Batch]) -> bool:
     return run.policy == Policy.ONCE or all(batch.chunk_id & CHUNK_MASK < queue.FIRST_REPEAT for batch in batches)
 
 
+async def asked_of(
+    connection: postgres.Connection, lane: int, batches: Sequence[Batch], run: Run, sender: str
+) -> list[Asked]:
+    """Say what is asked about batches of a run: of a run without a list each message counts against the next (CP-1)."""
+    if run.list is not None:
+        return [Asked(batches, run, sender)]
+    acts = await admission.acts(connection, lane, [batch.chunk_id for batch in batches])
+    return [Asked(some, run, sender, acts) for some in apart(batches)]
+
+
 def apart(batches: Sequence[Batch]) -> list[list[Batch]]:
     """Part batches into such that no number is in two of: they are asked for one behind the other.
 

@@ -42,6 +42,8 @@ ASK_S = 60.0
 _HEADER, _ROW, _END = 19, 14, b"\xff\xff"
 # Names that nothing was ever noted of: a number that no brand has, and the bit that no tag has.
 UNKNOWN_BRAND, UNKNOWN_TAG = 32767, 63
+# Runs that there are not, since no other has such a number: what is asked about, and what has left of it.
+ASKED, LEFT = 1 << 62, (1 << 62) + 1
 
 
 class Preview(Struct, frozen=True, kw_only=True):
@@ -231,9 +233,9 @@ async def chain(
 
 
 class Foresight:
-    """The gate of runs that there are not yet, asked at moments that have not come; nothing is written.
+    """The gate of a run that there is not yet, asked at moments that have not come; nothing is written.
 
-    run   any number that no other run of these has: what the same run has sent is no reason for it to wait
+    Each message counts against the next, of whichever run, as those of an open run do (store.admission.acts).
     """
 
     def __init__(
@@ -258,11 +260,9 @@ class Foresight:
                 )  # fmt: skip
         return self._rules[run]
 
-    async def ask(
-        self, run: int, asked: Mapping[int, Sequence[bytes]], at: datetime
-    ) -> dict[int, tuple[int, datetime | None]]:
+    async def ask(self, asked: Mapping[int, Sequence[bytes]], at: datetime) -> dict[int, tuple[int, datetime | None]]:
         """Ask about numbers, each with what of it would have `left` by then; -> verdict, and until when it waits."""
-        connection, rules_of = self._connection, await self._rules_of(run)
+        connection, rules_of = self._connection, await self._rules_of(ASKED)
         if self._suppressed is None:
             async with deadline(connection, ASK_S, "who has said STOP"):
                 self._suppressed = await suppressed_of(connection, self._class, self._sender)
@@ -284,14 +284,14 @@ class Foresight:
                 found[number] = verdict, moment_of(until) if verdict > SEND else None
         return found
 
-    async def left(self, run: int, number: int, at: datetime) -> bytes:
+    async def left(self, number: int, at: datetime) -> bytes:
         """Write down that a message has left, for `ask` of what comes behind it."""
-        rules = (await self._rules_of(run)).rules(at)
+        rules = (await self._rules_of(LEFT)).rules(at)
         return _as_records(contacts((number,), rules, RESERVED, micros(at)))
 
-    async def word(self, run: int, verdict: int) -> str:
+    async def word(self, verdict: int) -> str:
         """Name why a message does not leave."""
-        return reasons.word_of(verdict, (await self._rules_of(run)).cap_words)
+        return reasons.word_of(verdict, (await self._rules_of(ASKED)).cap_words)
 
 
 async def rules_for(

@@ -49,6 +49,24 @@ event = "began"
 event = "order_placed"
 """
 
+LOOP = """
+name = "loop"
+brand = "acme"
+kind = "workflow"
+filter = "country = 'GB'"
+[[steps]]
+do = "send"
+name = "again"
+text = "Hi"
+[[steps]]
+do = "wait"
+for = "10h"
+next = "again"
+[trigger]
+on = "event"
+event = "began"
+"""
+
 
 @pytest.fixture
 async def shop(dsn: str) -> AsyncIterator[Shop]:
@@ -129,6 +147,14 @@ async def test_wf_11_caps_count_what_has_left_and_what_would_have_by_then_CP_1(s
     found = await rehearsed(shop)
     assert [one.number for one in found.texts if one.step == "first"] == PEOPLE[5:30]
     assert [one.number for one in found.texts if one.step == "again"] == some[:5]
+
+
+async def test_wf_11_the_text_of_one_step_counts_against_its_next_visit_CP_1(shop: Shop) -> None:
+    """Twice within a day, when both are of one run for real, too."""
+    of_brand(shop, caps=(Cap(limit=1, per="1d"),))
+    found = await rehearsed(shop, LOOP, days=1)
+    assert [(one.number, one.at) for one in found.texts] == [(number, NOW) for number in PEOPLE[:30]]
+    assert dict(found.skipped) == {"cap:1 per 1d": 60}, "after ten hours, and after twenty"
 
 
 async def test_wf_11_what_a_gap_defers_leaves_behind_it_CP_5(shop: Shop) -> None:

@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from gateway.automation import sending
 from gateway.store import enrolments
-from tests.fixtures.shop import Shop
+from tests.fixtures.keeper import Keeper
+from tests.fixtures.shop import Shop, settings_of
 
 TEXT = """
 name = "c"
@@ -71,3 +73,27 @@ async def test_two_texts_to_one_number_are_in_chunks_of_their_own(shop: Shop) ->
     chunks = [row["msisdn"] for row in await shop.connection.fetch("SELECT msisdn FROM chunk_payload")]
     assert sum(map(len, chunks)) == 7 and len(chunks) == 3
     assert [chunk for chunk in chunks if len(set(chunk)) < len(chunk)] == []
+
+
+async def test_texts_of_one_step_on_one_day_count_against_each_other_CP_1(dsn: str) -> None:
+    """They are of one run: at most two a day, whether they wait for the gate together or one comes later."""
+    settings = settings_of(dsn)
+    brand = msgspec.structs.replace(settings.brands["acme"], caps=("2 per day",))
+    keeper = Keeper(await Shop.open(dsn, msgspec.structs.replace(settings, brands={"acme": brand})), dsn)
+    shop, ann, bob = keeper.shop, 447700900001, 447700900002
+    await shop.people([ann, bob])
+    await shop.apply(TEXT.replace("[trigger]", '[trigger]\nkey = "n"'))
+    for at in range(4):
+        await shop.tells(ann, "seen", {"n": at})
+    await shop.tells(bob, "seen", {"n": 4})
+    await shop.goes_on(timedelta(seconds=1))
+    passed = await keeper.claims()
+    assert sorted(one.number for one in passed) == [ann, ann, bob]
+    for at, number in enumerate((ann, bob, bob), 5):
+        await shop.tells(number, "seen", {"n": at})
+    await shop.goes_on(timedelta(hours=1))
+    later = await keeper.claims()
+    assert [one.number for one in later] == [bob]
+    assert len({one.run for one in [*passed, *later]}) == 1
+    await keeper.close()
+    shop.close()
