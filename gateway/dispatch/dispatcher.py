@@ -18,7 +18,7 @@ from _fastpath.batch import Batch
 from _fastpath.limit import Limit
 from _fastpath.outbound import Form
 from gateway.config import WorkerSettings
-from gateway.dispatch.admission import Admission, Asked, apart
+from gateway.dispatch.admission import Admission, Asked, asked_of
 from gateway.dispatch.clock import Clock, Watch
 from gateway.dispatch.compose import country_of_batch, encoding_of, form_of
 from gateway.dispatch.intent import Intents
@@ -47,6 +47,8 @@ LAST_URGENT = MessageClass.TRANSACTIONAL
 IDLE_S = 0.1
 BUSY_S = 0.01
 SOON_S = 0.001
+# What could not be queued again is tried again so much later, where that is not by itself over soon.
+REQUEUE_S = 1.0
 # Runs of which the form is kept.
 FORMS = 1024
 # Promotional messages of a gate wait so long, and so on, while nobody knows what time of day it is.
@@ -104,6 +106,8 @@ class Dispatcher:
         self.returning: list[tuple[int, int, int]] = []
         # Of each batch: positions of which nothing was accepted, and the segments of them all.
         self._requeued: dict[Batch, tuple[list[int], int]] = {}
+        # Those of them that could not go back, and when that is tried again.
+        self._requeue_at: dict[Batch, float] = {}
         self.gives_back = False
         # Runs that were cancelled: nothing of them is begun any more. It only grows, by a number each.
         self.cancelled: set[int] = set()
@@ -118,6 +122,8 @@ class Dispatcher:
         self.claimed = 0
         self.held = 0
         self.last_error = ""
+        # What of ours cannot go back to the queue, as long as that is so.
+        self.unreturned = ""
 
     async def run(self) -> None:
         """Claim until cancelled."""
@@ -126,8 +132,10 @@ class Dispatcher:
             try:
                 wanted, last_class = self._wanted()
                 self._carrier.limits.roll(self._clock.wall())
-                if self._requeued or (self.gives_back and not self._carrier.is_up):
+                if self.gives_back and not self._carrier.is_up:
                     await self.give_back()
+                elif self._requeued:
+                    await self._requeue()
                 self.gives_back = self.gives_back and not self._carrier.is_up
                 if self._carrier.backlog.closed(self._clock.monotonic()):
                     await self._shut()
@@ -263,15 +271,10 @@ class Dispatcher:
         # A first claim finds nothing of an earlier one.
         old = [batch.chunk_id for _, batches in gated.values() for batch in batches if batch.epoch > 1]
         aside = await admission.set_aside(connection, carrier.lane, old) if old else {}
-        asked = []
+        asked: list[Asked] = []
         for (_, sender), (dressed, batches) in gated.items():
-            if dressed.gate is None:
-                continue
-            if dressed.run.list is not None:
-                asked.append(Asked(batches, dressed.run, sender))
-                continue
-            acts = await admission.acts(connection, carrier.lane, [batch.chunk_id for batch in batches])
-            asked += [Asked(some, dressed.run, sender, acts) for some in apart(batches)]
+            if dressed.gate is not None:
+                asked += await asked_of(connection, carrier.lane, batches, dressed.run, sender)
         unfit: list[tuple[int, int]] = []
         put_off: list[tuple[int, int, int, datetime]] = []
         if self.watch is not None and self.watch.doubts:
@@ -443,7 +446,8 @@ class Dispatcher:
     async def give_back(self) -> None:
         """Give back what was claimed and did not leave while the carrier is down, so that another lane may have it.
 
-        First nothing more of it can leave from here, then what came of it is written, then others may take it.
+        First nothing more of it can leave from here, then what came of it is written, then others may take it. What
+        cannot be queued again keeps nothing else here.
         """
         carrier = self._carrier
         if not carrier.is_up and not carrier.in_flight:
@@ -481,19 +485,45 @@ class Dispatcher:
                     ledger.give_up(batch, pos, segment, segments, status or Refusal.ABANDONED, now)
                 backlog.let_go(batch, 1 if segment else segments)
 
-    async def _requeue(self) -> None:
-        """Commit what goes back to the queue; only then are the batches it was in finished with."""
-        for batch, (positions, segments) in list(self._requeued.items()):
-            connection, lane, now = await self._line.opened(), self._carrier.lane, self._clock.wall()
-            async with postgres.deadline(connection, self._deadline_s, f"requeue on lane {lane}"):
-                await queue.requeue(connection, lane, batch.chunk_id, batch.epoch, positions, now)
-            del self._requeued[batch]
-            self._carrier.backlog.let_go(batch, segments)
+    async def _requeue(self) -> bool:
+        """Commit what goes back to the queue; only then are the batches it was in finished with.
 
-    async def end_waiting(self) -> None:
-        """Settle what waits for another try: for a clean stop, after the binds are down and before the last flush."""
+        What cannot go back stays ours, under our lease, and is tried again; all else goes. It is in doubt if we die.
+        ->      whether all that may soon go back has gone
+        raises  StoreError: there is no connection
+        """
+        lane, is_done = self._carrier.lane, True
+        for batch, (positions, segments) in list(self._requeued.items()):
+            now = self._clock.monotonic()
+            if self._requeue_at.get(batch, now) > now:
+                continue
+            connection = await self._line.opened()
+            try:
+                async with postgres.deadline(connection, self._deadline_s, f"requeue on lane {lane}"):
+                    await queue.requeue(connection, lane, batch.chunk_id, batch.epoch, positions, self._clock.wall())
+            except StoreError as error:
+                self.unreturned = f"chunk {batch.chunk_id}: {len(positions)} of its messages stay ours: {error}"
+                if batch not in self._requeue_at:
+                    log.error("! lane %d: cannot queue again: %s", lane, self.unreturned)
+                self._requeue_at[batch] = now + (IDLE_S if error.retryable else REQUEUE_S)
+                is_done = is_done and not error.retryable
+                await self._line.mend(error)
+                continue
+            del self._requeued[batch]
+            self._requeue_at.pop(batch, None)
+            self._carrier.backlog.let_go(batch, segments)
+        if not self._requeue_at:
+            self.unreturned = ""
+        return is_done
+
+    async def end_waiting(self) -> bool:
+        """Settle what waits for another try: for a clean stop, after the binds are down and before the last flush.
+
+        -> whether another call is of no use
+        """
         self._take_waiting(self._carrier.backlog.take_waiting())
-        await self._requeue()
+        self._requeue_at = dict.fromkeys(self._requeue_at, 0.0)
+        return await self._requeue()
 
     async def release(self) -> None:
         """Give back what was claimed and did not leave: for a clean stop, behind the last flush."""

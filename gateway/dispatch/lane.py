@@ -64,11 +64,13 @@ class Lane(Struct, frozen=True):
         is_away = False
         while True:
             try:
-                await self.dispatcher.end_waiting()
+                is_settled = await self.dispatcher.end_waiting()
                 while await self.settlement.settle():
                     pass
                 await self.dispatcher.release()
-                return
+                if is_settled:
+                    return
+                await asyncio.sleep(RETRY_S)
             except StoreError as error:
                 if not is_away:
                     log.error("! %s: cannot give back, tried again every %g s: %s", self.name, RETRY_S, error)

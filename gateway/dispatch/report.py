@@ -58,7 +58,8 @@ class Report:
 
     def _carrier(self, lane: Lane) -> dict[str, Any]:
         carrier, ledger = lane.carrier, lane.carrier.ledger
-        away = lane.settlement.last_error or lane.intents.last_error or lane.dispatcher.last_error
+        dispatcher = lane.dispatcher
+        away = lane.settlement.last_error or lane.intents.last_error or dispatcher.last_error or dispatcher.unreturned
         told = {
             "up": carrier.is_up,
             "rate_per_s": round(lane.intents.rate_per_s, 1),

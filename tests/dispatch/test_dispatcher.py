@@ -20,7 +20,7 @@ from gateway.simulator import ledger as simulated
 from gateway.simulator.behaviour import Account, Responses
 from gateway.store import admission, queue, runs
 from tests.fixtures.campaign import make_run, numbers
-from tests.fixtures.engine import Engine, engine, only_lane, until
+from tests.fixtures.engine import WINDOW, Engine, engine, only_lane, until
 from tests.fixtures.pages import set_consent
 
 
@@ -240,6 +240,88 @@ async def test_what_waits_for_another_try_when_a_worker_stops_goes_back_to_the_q
         audit = await e.audit(run)
         audit.check(doubt_at_most=0, receipts=True)
         assert audit.states == {"delivered": 2000}
+
+
+class Failing:
+    """Stands before queue.requeue: fails for some runs, for as long as it holds."""
+
+    def __init__(self, patched: pytest.MonkeyPatch, *, retryable: bool):
+        self._real, self._retryable = queue.requeue, retryable
+        self.runs: set[int] = set()
+        self.tried: list[int] = []
+        self.kept = 0
+        patched.setattr(queue, "requeue", self)
+
+    async def __call__(
+        self, connection: Any, lane: int, chunk_id: int, epoch: int, positions: list[int], now: datetime
+    ) -> int:
+        self.tried.append(chunk_id)
+        if chunk_id >> queue.CHUNK_BITS in self.runs:
+            self.kept = len(positions)
+            raise StoreError("not now", retryable=self._retryable)
+        return await self._real(connection, lane, chunk_id, epoch, positions, now)
+
+
+@pytest.mark.parametrize("retryable", [True, False], ids=["lost for a moment", "refused"])
+async def test_what_cannot_be_queued_again_keeps_nothing_else_from_going_on(
+    dsn: str, ledger: Path, monkeypatch: pytest.MonkeyPatch, *, retryable: bool
+) -> None:
+    """It stays ours and is said; the others go back, what is claimed is not given up, and more is claimed."""
+    failing = Failing(monkeypatch, retryable=retryable)
+    async with engine(dsn, ledger, responses=Responses(delay_ms=60, errors={"RTHROTTLED": 0.5})) as e:
+        e.worker_settings = {"lease_s": 600.0}
+        e.carrier_settings = {"throttle_pause_s": 0.2, "tps": 10_000, "adaptive": False, "window": 200}
+        # The first two fill the window; nothing of the third is begun when they are refused.
+        all_ = [
+            await e.run(numbers(n, first))
+            for n, first in ((100, 447700900000), (100, 447711000000), (50, 447722000000))
+        ]
+        both = all_[:2]
+        failing.runs.add(both[0].id)
+        worker = await e.start()
+        dispatcher, backlog = only_lane(worker).dispatcher, only_lane(worker).carrier.backlog
+        await until(lambda: len(backlog.throttled) > 75, "some of both were refused for speed")
+        # As when it goes down; it is up again before they are queued.
+        dispatcher._take_waiting(backlog.take_waiting())
+        await until(lambda: "not now" in dispatcher.unreturned, "one could not")
+        assert "not now" in worker.report()
+        assert not dispatcher.returning, "nothing else is given up"
+        later = await e.run(numbers(20, 447733000000))
+        for run in (*all_[1:], later):
+            await e.ends(run)
+        assert await chunks(e.connection, both[0].id) == {ChunkState.CLAIMED: 1}, "under its lease"
+        failing.runs.clear()
+        await e.ends(both[0])
+        await until(lambda: not dispatcher.unreturned, "nothing is to be said any more")
+        assert {one >> queue.CHUNK_BITS for one in failing.tried} == {one.id for one in both}
+        for run in (*all_, later):
+            (await e.audit(run)).check(doubt_at_most=0, receipts=True)
+        assert await e.connection.fetchval("SELECT max(epoch) FROM chunk") == 1, "each was claimed once"
+
+
+async def test_what_cannot_be_queued_again_at_a_stop_keeps_nothing_else_until_the_lease_ends(
+    dsn: str, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = Failing(monkeypatch, retryable=False)
+    async with engine(dsn, ledger, responses=Responses(delay_ms=1, errors={"RTHROTTLED": 0.3})) as e:
+        e.worker_settings = {"lease_s": 1.0}
+        e.carrier_settings = {"throttle_pause_s": 600.0, "response_timeout_s": 0.5}
+        small, large = await e.run(numbers(60)), await e.run(numbers(900, 447711000000))
+        failing.runs.add(small.id)
+        worker = await e.start()
+        dispatcher, backlog = only_lane(worker).dispatcher, only_lane(worker).carrier.backlog
+        await until(lambda: len(backlog.throttled) > 0 and dispatcher.claimed == 2, "some wait, and both are in hand")
+        await e.stop(worker)
+        assert failing.kept and ChunkState.CLAIMED not in await chunks(e.connection, large.id)
+        e.carrier_settings = {"throttle_pause_s": 0.01}
+        await e.start()
+        await e.ends(small)
+        await e.ends(large)
+        audit = await e.audit(small)
+        # What it could not give back is in doubt, and of the others at most what the watermark was ahead.
+        audit.check(doubt_at_most=failing.kept + WINDOW, receipts=True)
+        assert audit.states["delivered"] == len(audit.taken) == 60 - audit.states["uncertain"]
+        (await e.audit(large)).check(doubt_at_most=0, receipts=True)
 
 
 async def test_part_that_waits_when_a_worker_stops_ends_with_what_the_smsc_said_last(dsn: str, ledger: Path) -> None:
