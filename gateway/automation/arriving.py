@@ -1,41 +1,38 @@
-"""Takes what was told of persons to campaigns: who enters, who is woken, whose text is too late to be prevented.
+"""Takes what was told of persons to campaigns: who enters, who is woken, whose text is not wanted any more.
 
     causes ─► candidates ─► facts, set-wise ─► entering.decide (TR-2) ─► enrolments, entered or with a reason
-           ─► who waits for such an event is due now · exceptions behind the gate are told (EX-3) · dates that changed
+           ─► who waits for such an event is due now · texts that are not wanted any more (EX-2) · dates that changed
 
 All in the transaction of the step that took the causes. Not here: what happens to who has entered (carrying.py).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from gateway.automation import telling
 from gateway.automation.readying import CURRENT, OPTED_OUT, Readying, consent_of
 from gateway.automation.telling import Told
 from gateway.automation.ticking import bring_dated, calendar_of
-from gateway.campaign import entering
+from gateway.automation.withdrawing import Withdrawing
+from gateway.campaign import entering, workflow
 from gateway.campaign.entering import Candidate
 from gateway.person import WORKFLOW_ENTERED
 from gateway.reasons import Reason
 from gateway.store import (
     causes,
     enrolments,
-    excepted,
     happenings,
 )
 from gateway.store.enrolments import New
-from gateway.store.excepted import Excepted, Made
 from gateway.store.postgres import Connection
-
-# Of a text that was made longer ago no exception is late: it has its end, or nobody will tell it.
-LATE_WITHIN = timedelta(days=3)
 
 
 class Arriving:
     """Who comes to the campaigns of a worker. entered: how many, since it began."""
 
-    def __init__(self, ready: Readying, ids: Callable[[datetime], Iterator[int]]):
+    def __init__(self, ready: Readying, withdrawing: Withdrawing, ids: Callable[[datetime], Iterator[int]]):
         self._ready = ready
+        self._withdrawing = withdrawing
         self._ids = ids
         self.entered = 0
 
@@ -71,60 +68,27 @@ class Arriving:
             cancelled = {
                 (places[id_], id_): int(Reason.CAMPAIGN_ENDED) for one in decided for id_ in one.cancels if id_
             }
-            for one in await enrolments.end(connection, cancelled, now):
+            left = await enrolments.end(connection, cancelled, now)
+            for one in left:
                 said += telling.left([one], self._ready.names[one.campaign], int(Reason.CAMPAIGN_ENDED))
+            await self._withdrawing.leave(
+                connection, {(one.bucket, one.id): int(Reason.CAMPAIGN_ENDED) for one in left}, now
+            )
             await self._ready.tell(connection, said, now)
         # Of those who wait, and of any version: their plans may listen to more than the newest one.
-        wakes: dict[str, set[int]] = {}
+        wakes: dict[tuple[str, str], set[int]] = {}
         for (campaign, _), plan in self._ready.plans.items():
             for name in (*plan.wakes, OPTED_OUT.event):
-                wakes.setdefault(name, set()).add(campaign)
+                wakes.setdefault(("event", name), set()).add(campaign)
+            for change, audience in workflow.turns(plan):
+                wakes.setdefault((change, str(self._ready.audiences.get(audience, 0))), set()).add(campaign)
         of = {
             (cause.bucket, cause.profile, campaign)
             for cause in told
-            if cause.kind == "event"
-            for campaign in wakes.get(cause.name, ())
+            for campaign in wakes.get((cause.kind, cause.name), ())
         }
         await enrolments.wake(connection, sorted(of), now)
-        await self._excepted(connection, told, now)
-
-    async def _excepted(self, connection: Connection, told: Sequence[causes.Cause], now: datetime) -> None:
-        """Note texts that were made before an exception of theirs was told (EX-3): excepting.py finds out the rest."""
-        campaigns_of: dict[str, set[int]] = {}
-        for (campaign, _), plan in self._ready.plans.items():
-            for name in plan.excepts:
-                campaigns_of.setdefault(name, set()).add(campaign)
-        heard = {
-            (cause.bucket, cause.profile, campaign): cause.received_at
-            for cause in told
-            if cause.kind == "event"
-            for campaign in campaigns_of.get(cause.name, ())
-        }
-        if not heard:
-            return
-        by_step: dict[tuple[int, int, int], list[Made]] = {}
-        for one in await excepted.made_lately(connection, sorted(heard), now - LATE_WITHIN):
-            by_step.setdefault((one.campaign, one.version, one.step), []).append(one)
-        found: list[Excepted] = []
-        for (campaign, version, place), some in by_step.items():
-            CURRENT.set(campaign)
-            plan = await self._ready.plan(connection, campaign, version)
-            anchors: dict[int, dict[int, datetime | None]] = {}
-            for one in some:
-                anchors.setdefault(one.bucket, {})[one.enrolment] = None
-            least, terms = min(one.anchor_at for one in some), self._ready.terms(plan.document, now)
-            for sought in plan.excepting(place):
-                hits = await happenings.happened(connection, anchors, sought, least, terms)
-                found += [
-                    Excepted(
-                        bucket=one.bucket, enrolment=one.enrolment, visit=one.visit, profile=one.profile,
-                        campaign=plan.document.name, name=sought.event, happened_at=hits[one.enrolment],
-                        told_at=heard[one.bucket, one.profile, campaign], planned_at=one.made_at, state=excepted.OPEN,
-                        run=one.run,
-                    )
-                    for one in some if one.enrolment in hits
-                ]  # fmt: skip
-        await excepted.add(connection, found, now)
+        await self._withdrawing.hear(connection, told, now)
 
     async def _dates_that_changed(self, connection: Connection, told: Sequence[causes.Cause], now: datetime) -> None:
         """Bring those whose date has changed and comes soon (TR-10)."""

@@ -24,6 +24,7 @@ from gateway.automation.effects import Effects, Need
 from gateway.automation.readying import CURRENT, OPTED_OUT, STEP_S, Readying, consent_of
 from gateway.automation.staffing import paused
 from gateway.automation.telling import Told
+from gateway.automation.withdrawing import Withdrawing
 from gateway.brand import PROMOTIONAL, staff_of
 from gateway.campaign import workflow, zones
 from gateway.campaign.delays import Clocks, due_at, occurrence_of
@@ -86,9 +87,11 @@ class Carrying:
     """What steps do. stepped: how many, since it began."""
 
     def __init__(
-        self, ready: Readying, ids: Callable[[datetime], Iterator[int]], chance: Random, secret: Random
+        self, ready: Readying, withdrawing: Withdrawing, ids: Callable[[datetime], Iterator[int]], chance: Random,
+        secret: Random,
     ):  # fmt: skip
         self._ready = ready
+        self._withdrawing = withdrawing
         self._ids = ids
         self._doing = Effects(ready.settings, chance, profiles.Kinds())
         # Effects that are done, by enrolment and visit: 0, or the reason why one came to nothing.
@@ -172,12 +175,14 @@ class Carrying:
                     moved = (outcome.place, outcome.visits) != (standing.step, standing.visits)
                     if outcome.is_due(now) and moved:
                         ready.add(one.id)
-        missing = await self._put_out(connection, texts, now)
+        missing, put = await self._put_out(connection, texts, now)
         await self._ask(connection, texts, missing, now)
         done = [
             msgspec.structs.replace(one, outcome=missing[one.enrolment, one.visit], run=None)
             if (one.enrolment, one.visit) in missing
             else one
+            if one.run is None
+            else msgspec.structs.replace(one, outgoing=put.get((one.enrolment, one.visit)))
             for one in done
         ]
         moves = [
@@ -196,6 +201,10 @@ class Carrying:
         ]  # fmt: skip
         await enrolments.move(connection, moves, now)
         await enrolments.note(connection, done, now)
+        # Behind what was done: whoever leaves here may have been written to a moment before.
+        await self._withdrawing.leave(
+            connection, {(at[id_][0].bucket, id_): out.reason for id_, out in ended.items() if out.reason}, now
+        )
         await excepted.add(connection, prevented, now)
         leaving = [
             Told(WORKFLOW_EXITED, one.bucket, one.number, id_, self._ready.names[one.campaign], ended[id_].reason or 0)
@@ -458,9 +467,13 @@ class Carrying:
     async def _put_out(
         self, connection: Connection, texts: Mapping[tuple[int, int, int], Sequence[tuple[Enrolment, Standing]]],
         now: datetime,
-    ) -> dict[tuple[int, int], int]:  # fmt: skip
-        """Keep the texts that steps send, on their ways; -> (enrolment, visit) of those that cannot be: the reason."""
+    ) -> tuple[dict[tuple[int, int], int], dict[tuple[int, int], int]]:  # fmt: skip
+        """Keep the texts that steps send, on their ways.
+
+        -> (enrolment, visit) of those that cannot be: the reason; and of the others: what they went into
+        """
         missing: dict[tuple[int, int], int] = {}
+        put: dict[tuple[int, int], int] = {}
         ids = self._ids(now)
         for key, some in texts.items():
             CURRENT.set(key[0])
@@ -480,7 +493,7 @@ class Carrying:
             rows, reasons = await composer.rows(connection, sends.run.id, recipients, persons, codes, now, self._secret)
             missing |= {(one.id, standing.visits): int(Reason.NO_NUMBER) for one, standing in some if not recipients}
             # Two texts to one number go apart, as the gate wants them (sending.py).
-            ways: dict[tuple[Any, int], tuple[list[int], list[list[str | None]]]] = {}
+            ways: dict[tuple[Any, int], tuple[int, list[int], list[list[str | None]]]] = {}
             texts_to: Counter[int] = Counter()
             under_way: set[tuple[int, int]] = set()
             for one, row, reason in zip(recipients, rows, reasons, strict=True):
@@ -490,7 +503,10 @@ class Carrying:
                 else:
                     self._reserved.pop((one.enrolment, one.visit), None)
                     under_way.add((one.enrolment, one.visit))
-                    numbers, params = ways.setdefault((cell, texts_to[one.number]), ([], []))
+                    way = cell, texts_to[one.number]
+                    if way not in ways:
+                        ways[way] = next(ids), [], []
+                    put[one.enrolment, one.visit], numbers, params = ways[way]
                     texts_to[one.number] += 1
                     numbers.append(one.number)
                     params.append(row)
@@ -500,14 +516,14 @@ class Carrying:
                 connection,
                 [
                     Outgoing(
-                        bucket=some[0][0].bucket, lane=cell.lane, country=cell.country, id=next(ids), run=sends.run.id,
+                        bucket=some[0][0].bucket, lane=cell.lane, country=cell.country, id=id_, run=sends.run.id,
                         source=cell.source, fallback=cell.fallback, numbers=numbers, params=params,
                     )
-                    for (cell, _), (numbers, params) in ways.items()
+                    for (cell, _), (id_, numbers, params) in ways.items()
                 ],
                 now,
             )  # fmt: skip
-        return missing
+        return missing, put
 
     def _recipients(
         self, document: Document, step: Send | Ask, some: Sequence[tuple[Enrolment, Standing]]

@@ -467,19 +467,20 @@ _KINDS: Mapping[str, causes.Kind] = {
 
 
 async def _ids(connection: Connection, plan: Plan, now: datetime) -> dict[tuple[str, str], int]:
-    """Find the audience or the list that begins a campaign; it, and those that goals name, are watched from now on."""
+    """Find the audiences that begin a campaign or that goals name, which are watched from now on, or the list."""
     trigger = plan.document.trigger
-    for goal in plan.document.goals:
-        if goal.joined or goal.left:
-            await watched.set_watched(connection, goal.joined or goal.left, True, now)
+    names = {goal.joined or goal.left for goal in plan.document.goals if goal.joined or goal.left}
     if isinstance(trigger, OnAudience):
-        await watched.set_watched(connection, trigger.audience, True, now)
-        return {("audience", trigger.audience): (await selection.kept(connection))[trigger.audience].id}
+        names.add(trigger.audience)
+    for name in sorted(names):
+        await watched.set_watched(connection, name, True, now)
+    kept = await selection.kept(connection) if names else {}
+    ids = {("audience", name): kept[name].id for name in names}
     if isinstance(trigger, OnList):
         found = await people.find_list(connection, trigger.list)
         assert found is not None
-        return {("list", trigger.list): found.id}
-    return {}
+        ids["list", trigger.list] = found.id
+    return ids
 
 
 async def cancel_runs(connection: Connection, campaign: int, now: datetime, by: str) -> list[int]:

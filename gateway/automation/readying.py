@@ -123,6 +123,7 @@ class Readying:
         self._ended: set[int] = set()
         self.names: dict[int, str] = {}
         self.trees: dict[str, Predicate] = {}
+        self.audiences: dict[str, int] = {}
         # What of entering and leaving is asked for by conditions on persons (EV-11).
         self.counted: set[str] = set()
         self.sends: dict[tuple[int, int, int], Sending] = {}
@@ -139,7 +140,9 @@ class Readying:
                 self.is_spread = await placement.is_spread(connection)
                 self.salt = await selection.salt(connection, f"{self._chance.getrandbits(128):032x}")
             self._routes = {}
-            self.trees = {name: one.tree for name, one in (await selection.kept(connection)).items()}
+            kept = await selection.kept(connection)
+            self.trees = {name: one.tree for name, one in kept.items()}
+            self.audiences = {name: one.id for name, one in kept.items()}
             self.living = [one for one in await runs.workers(connection)]
             self.lanes = {name: await runs.lane_of(connection, name, now) for name in self.settings.carriers}
             live: dict[int, Live] = {}

@@ -10,12 +10,14 @@ Not here: which way it goes, decided with the step (carrying.py).
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from gateway.store import enrolments, postgres, runs
+from gateway.store import enrolments, postgres, runs, unwanted
 from gateway.store.enrolments import Outgoing
 from gateway.store.postgres import Connection
 
 A_ROUND = 2000
 OLD = timedelta(hours=1)
+# A text that was made longer ago has its end, or nobody will tell it: no exception is late of it, none takes it out.
+LATE_WITHIN = timedelta(days=3)
 
 
 async def move(
@@ -51,10 +53,11 @@ async def _queue(connection: Connection, run: runs.Run, lane: int, some: Sequenc
         numbers = [number for one in new for number in one.numbers]
         if numbers:
             params = [row for one in new for row in one.params]
-            await runs.enqueue_few(
+            chunk_id = await runs.enqueue_few(
                 connection, run, lane, numbers, params, now, country=some[0].country, source=some[0].source,
                 fallback=some[0].fallback,
             )  # fmt: skip
+            await unwanted.keep_place(connection, lane, [one.id for one in new], chunk_id, now)
             moved = len(numbers)
     # Behind the COMMIT: whoever dies before it leaves what the next one finds to be taken.
     await enrolments.drop_outgoing(connection, lane, of)
@@ -62,10 +65,11 @@ async def _queue(connection: Connection, run: runs.Run, lane: int, some: Sequenc
 
 
 async def forget(connection: Connection, lanes: Sequence[int], now: datetime) -> None:
-    """Forget what was left by who died between."""
+    """Forget what was left by who died between, and where texts are that wait nowhere any more."""
     async with postgres.deadline(connection, 30.0, "texts that are in their lanes"):
         for lane in lanes:
             await enrolments.forget_old(connection, lane, now - OLD)
+            await unwanted.forget_places(connection, lane, now - OLD, now - LATE_WITHIN)
 
 
 def _chunks(some: Sequence[Outgoing]) -> list[list[Outgoing]]:

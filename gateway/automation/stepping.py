@@ -3,7 +3,7 @@
     look      ─► how campaigns stand (readying.py) · what the calendar brings (ticking.py)
     cause     ─► who enters (arriving.py) ─► enrolment                            one transaction of one bucket or
     due       ─► what their steps do (carrying.py) ─► step_run, outgoing          several: all of it or none
-    outgoing  ─► lanes (sending.py)
+    outgoing  ─► lanes (sending.py) ─► out again, what is not wanted any more (withdrawing.py)
 
 Buckets with little to do share a transaction: what each costs, whatever is in it, would be paid 256 times a look.
 Several hands, each a connection of its own, take what is to be done side by side: Postgres works for one of them while
@@ -34,6 +34,7 @@ from gateway.automation.readying import (
     is_over,
 )
 from gateway.automation.ticking import Act, Ticking
+from gateway.automation.withdrawing import Withdrawing
 from gateway.config import Settings
 from gateway.document import (
     Ask,
@@ -100,14 +101,20 @@ class Stepping(Job):
         self._ticking = Ticking()
         self._last_id = 0
         self._ready = Readying(settings, chance, route)
-        self._arriving = Arriving(self._ready, self._ids)
-        self._carrying = Carrying(self._ready, self._ids, chance, secret)
+        self._withdrawing = Withdrawing(self._ready)
+        self._arriving = Arriving(self._ready, self._withdrawing, self._ids)
+        self._carrying = Carrying(self._ready, self._withdrawing, self._ids, chance, secret)
         self.sent = 0
 
     @property
     def entered(self) -> int:
         """How many have entered anything."""
         return self._arriving.entered
+
+    @property
+    def withdrawn(self) -> int:
+        """How many texts were taken out of the queue."""
+        return self._withdrawing.withdrawn
 
     @property
     def stepped(self) -> int:
@@ -154,7 +161,8 @@ class Stepping(Job):
     async def step(self, connection: Connection) -> bool:
         """Do what there is to do by now; -> whether there was anything."""
         now = self._wall()
-        if self._looking.is_due(now):
+        is_look = self._looking.is_due(now)
+        if is_look:
             await self._look(connection, now)
             self._looking.done(now)
         if not self._ready.live and not self._ready.paused:
@@ -176,6 +184,9 @@ class Stepping(Job):
         # What comes after a cancel goes into another run.
         self._ready.sends = {key: one for key, one in self._ready.sends.items() if one.run.id not in cancelled}
         self.sent += moved
+        # Behind the moving: what is to be taken out is in its lane, or nowhere yet. Others may note something, too.
+        if found or is_look:
+            more = await self._withdrawing.withdraw(connection, self._wall()) or more
         if self._forgetting.is_due(now):
             await sending.forget(connection, sorted(self._ready.lanes.values()), now)
             self._forgetting.done(now)

@@ -16,10 +16,11 @@ from typing import Literal
 from msgspec import Struct
 
 from gateway.automation import telling
+from gateway.automation.sending import LATE_WITHIN
 from gateway.campaign import workflow
 from gateway.campaign.workflow import Plan
 from gateway.reasons import Reason
-from gateway.store import campaigns, enrolments, selection
+from gateway.store import campaigns, enrolments, selection, unwanted
 from gateway.store.campaigns import Campaign
 from gateway.store.postgres import Connection
 
@@ -79,6 +80,8 @@ async def turn(
                         ended = await enrolments.end_at_step(
                             connection, bucket, found.id, one.version, one.step, reason, now, A_STEP
                         )
+                        gone = {(one.bucket, one.id): reason for one in ended}
+                        await unwanted.add_of(connection, gone, now - LATE_WITHIN, now)
                         await telling.tell(connection, telling.left(ended, found.name, reason), now, counted)
                     more = len(ended)
                 else:

@@ -744,6 +744,7 @@ def listens(plan: Plan, ids: Mapping[tuple[str, str], int], name: str) -> list[t
     # Whoever waits and opts out leaves at once (WF-9).
     events = plan.events | ({"opted_out"} if plan.writes else set())
     found = [("event", event) for event in sorted(events)]
+    found += [(change, str(ids["audience", name])) for change, name in turns(plan)]
     trigger = plan.document.trigger
     if isinstance(trigger, OnAudience):
         found.append((trigger.change, str(ids["audience", trigger.audience])))
@@ -756,6 +757,12 @@ def listens(plan: Plan, ids: Mapping[tuple[str, str], int], name: str) -> list[t
         if date is not None:
             found.append(("attribute", date.attribute.split(".")[0]))
     return found
+
+
+def turns(plan: Plan) -> list[tuple[str, str]]:
+    """Name the turns of audiences by which people leave: entered or left, and the audience."""
+    goal = plan.exit_goal
+    return [("entered" if goal.is_in else "left", goal.audience)] if goal is not None and goal.audience else []
 
 
 def _moment(text: str, key: str, problems: list[Problem]) -> datetime | None:

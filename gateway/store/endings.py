@@ -46,10 +46,10 @@ class Shut(Struct, frozen=True):
     upto: int
 
 
-async def end_positions(
-    connection: Connection, lane: int, chunks: Sequence[Ending], status: Refusal, now: datetime
-) -> int:
+async def end_positions(connection: Connection, lane: int, chunks: Sequence[Ending], status: int, now: datetime) -> int:
     """Write down with a reason what stands above the watermarks of chunks; -> messages. In the caller's transaction.
+
+    status  of outcome: a Refusal, or a reason of the gate
 
     The copy of a message that is in doubt stays in doubt: it may have been sent before.
     """

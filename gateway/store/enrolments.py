@@ -96,7 +96,7 @@ class Move(Struct, frozen=True, kw_only=True):
 
 
 class Done(Struct, frozen=True, kw_only=True):
-    """What was done of a step."""
+    """What was done of a step; outgoing: the id of what its text went into."""
 
     bucket: int
     enrolment: int
@@ -106,6 +106,7 @@ class Done(Struct, frozen=True, kw_only=True):
     visit: int
     outcome: int
     run: int | None = None
+    outgoing: int | None = None
 
 
 class Outgoing(Struct, frozen=True, kw_only=True):
@@ -255,6 +256,7 @@ async def note(connection: Connection, done: Sequence[Done], now: datetime) -> N
             query("add_step_runs"), ints(one.bucket for one in done), now, ints(one.step for one in done),
             ints(one.outcome for one in done), ints(one.visit for one in done), ints(one.enrolment for one in done),
             ints(one.profile for one in done), ints(one.campaign for one in done), ints(one.run or 0 for one in done),
+            ints(one.outgoing or 0 for one in done),
         )  # fmt: skip
     # Nothing is told of whoever is held out: reports would not look at them (AB-6).
     held_out = sorted({(one.bucket, one.profile) for one in done if one.outcome == Reason.CONTROL_GROUP})

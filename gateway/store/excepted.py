@@ -2,7 +2,7 @@
 
     looked at, left by it      ─► prevented: the text of the step that was due next
     refused by the gate        ─► prevented
-    told behind a made text    ─► open ─┬─► prevented, by the gate
+    told behind a made text    ─► open ─┬─► prevented: taken out of the queue, or refused by the gate
                                         ├─► late: it had left, and had no end yet
                                         └─► forgotten: it had its end before, or never left
 
@@ -35,7 +35,7 @@ class Hit(Struct, frozen=True):
 
 
 class Made(Struct, frozen=True, kw_only=True):
-    """A text that a step has made."""
+    """A text that a step has made; outgoing: the id of what it went into."""
 
     bucket: int
     enrolment: int
@@ -47,6 +47,7 @@ class Made(Struct, frozen=True, kw_only=True):
     visit: int
     run: int
     made_at: datetime
+    outgoing: int | None = None
 
 
 class Excepted(Struct, frozen=True, kw_only=True):
@@ -146,6 +147,13 @@ async def refused_at_gate(
             [enrolment for _, enrolment, _ in hits], [visit for _, _, visit in hits],
             [hit.at for hit in hits.values()], [hit.name for hit in hits.values()],
         )  # fmt: skip
+
+
+async def prevented(connection: Connection, some: Sequence[tuple[int, int, int, datetime]]) -> None:
+    """Say of open ones that they were taken out of the queue: bucket, enrolment, visit, and when it was to leave."""
+    if some:
+        buckets, enrolments, visits, planned = zip(*some, strict=True)
+        await connection.execute(query("prevented_in_queue"), buckets, enrolments, visits, planned)
 
 
 async def is_wanted(connection: Connection) -> bool:

@@ -129,6 +129,8 @@ PLACES: dict[str, Place] = {
     "person_owed": BY_BUCKET,
     "outgoing_taken": BY_LANE,
     "unsend": BY_LANE,
+    "unwanted": BY_BUCKET,
+    "outgoing_place": BY_LANE,
     "campaign": LOCAL,
     "campaign_version": LOCAL,
     "campaign_run": LOCAL,

@@ -21,7 +21,7 @@ import asyncpg
 from _fastpath.batch import stride_of
 from gateway.errors import StoreError
 from gateway.message import Refusal
-from gateway.store import endings
+from gateway.store import admission, endings
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 from gateway.store.queue import CHUNK_BITS, FIRST_REPEAT
@@ -83,6 +83,9 @@ async def carry(connection: Connection, lane: int, now: datetime) -> int:
         if positions is None:
             n, stride = row["n"], stride_of(row["n"])
             positions = [(rank * stride + row["chunk_id"] % n) % n for rank in range(row["from_rank"], n)]
+            # What waits in a copy leaves from there, and what was taken out never: a closed chunk gets no more of them.
+            gone = (await admission.set_aside(connection, lane, [row["chunk_id"]])).get(row["chunk_id"], set())
+            positions = [pos for pos in positions if pos not in gone]
         if positions:
             await _arrive(connection, lane, row, positions)
         await connection.execute(query("close_transfer"), lane, row["id"], now)

@@ -63,6 +63,7 @@ NOT_THE_WORKERS = {
     "templates.sql": ("templates",),
     "ticks.sql": ("ticks",),
     "unsends.sql": ("unsends",),
+    "unwanted.sql": ("unwanted",),
 }
 # Single ones of files that workers need: the latencies of a report, what writes the page that the
 # gate reads. The job of retention is taken, where there is one, by a statement that has its model.

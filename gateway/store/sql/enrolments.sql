@@ -148,11 +148,12 @@ FROM unnest($2::bigint[], $3::text[]) AS k (id, context) WHERE e.bucket = $1::in
 -- name: add_step_runs
 -- Note what was done of steps, once for each visit (WF-2).
 -- index: step_run_pkey
-INSERT INTO step_run (bucket, step, outcome, visit, enrolment, profile, campaign, at, run)
-SELECT k.bucket, k.step, k.outcome, k.visit, k.enrolment, k.profile, k.campaign, $2::timestamptz, nullif(k.run, 0)
+INSERT INTO step_run (bucket, step, outcome, visit, enrolment, profile, campaign, at, run, outgoing)
+SELECT k.bucket, k.step, k.outcome, k.visit, k.enrolment, k.profile, k.campaign, $2::timestamptz, nullif(k.run, 0),
+       nullif(k.outgoing, 0)
 FROM unnest($1::text::int[], $3::text::smallint[], $4::text::smallint[], $5::text::int[], $6::text::bigint[], $7::text::bigint[],
-            $8::text::bigint[], $9::text::bigint[])
-     AS k (bucket, step, outcome, visit, enrolment, profile, campaign, run);
+            $8::text::bigint[], $9::text::bigint[], $10::text::bigint[])
+     AS k (bucket, step, outcome, visit, enrolment, profile, campaign, run, outgoing);
 
 -- name: add_outgoing
 -- Keep texts to be put into a lane, with the step that has made them.

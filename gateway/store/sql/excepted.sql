@@ -1,7 +1,8 @@
 -- name: texts_made_lately
 -- Read the texts that campaigns have made for some persons since a moment: (bucket, profile, campaign).
 -- index: enrolment_profile; step_run_pkey
-SELECT e.bucket, e.id AS enrolment, e.campaign, e.version, e.profile, e.anchor_at, r.step, r.visit, r.run, r.at AS made_at
+SELECT e.bucket, e.id AS enrolment, e.campaign, e.version, e.profile, e.anchor_at, r.step, r.visit, r.run, r.at AS made_at,
+       r.outgoing
 FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (bucket, profile, campaign)
 JOIN enrolment e ON e.bucket = k.bucket AND e.profile = k.profile AND e.campaign = k.campaign
 JOIN step_run r ON r.bucket = e.bucket AND r.enrolment = e.id
@@ -27,6 +28,13 @@ SELECT e.bucket, k.visit, 1, e.id, e.profile, $3::bigint, k.happened_at, k.happe
 FROM unnest($1::int[], $5::bigint[], $6::int[], $7::timestamptz[], $8::text[]) AS k (bucket, id, visit, happened_at, name)
 JOIN enrolment e ON e.bucket = k.bucket AND e.id = k.id
 ON CONFLICT (bucket, enrolment, visit) DO UPDATE SET state = 1, planned_at = excluded.planned_at WHERE excepted.state = 0;
+
+-- name: prevented_in_queue
+-- Say of texts that were open that they were taken out of the queue, and when they were to leave.
+-- index: excepted_pkey
+UPDATE excepted x SET state = 1, planned_at = k.planned_at
+FROM unnest($1::int[], $2::bigint[], $3::int[], $4::timestamptz[]) AS k (bucket, enrolment, visit, planned_at)
+WHERE x.bucket = k.bucket AND x.enrolment = k.enrolment AND x.visit = k.visit AND x.state = 0;
 
 -- name: has_excepted
 -- Say whether it is open what became of any text, or what the carrier says of one.

@@ -221,8 +221,8 @@ DELETE FROM enrolment WHERE bucket = $1::int AND profile = ANY($2::bigint[]);
 -- name: move_step_runs
 -- Let what campaigns did for one person be what they did for another, or for the same one elsewhere.
 -- index: step_run_profile
-INSERT INTO step_run (bucket, step, outcome, visit, enrolment, profile, campaign, at, run)
-SELECT $1::int, r.step, r.outcome, r.visit, r.enrolment, $2::bigint, r.campaign, r.at, r.run
+INSERT INTO step_run (bucket, step, outcome, visit, enrolment, profile, campaign, at, run, outgoing)
+SELECT $1::int, r.step, r.outcome, r.visit, r.enrolment, $2::bigint, r.campaign, r.at, r.run, r.outgoing
 FROM step_run r WHERE r.bucket = $3::int AND r.profile = $4::bigint
 ON CONFLICT (bucket, enrolment, visit) DO NOTHING;
 
