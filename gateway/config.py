@@ -132,7 +132,7 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
                    and the sums of its run in `counter`, and a receipt that comes later finds no message any more
     payload_days   numbers and field values of chunks that are done, counted from when they were begun
     chunk_days     chunks that are done, with what is left of them: their results too
-    run_days       runs over a list, with their counters
+    run_days       runs over a list, with their counters; a campaign's runs of a step, as its people go (campaign_days)
     list_days      people of lists that `sluice send` made of a file, counted from when it was read last, once its runs
                    have nothing open; lists that were imported by a name stay
     inbound_days   what handsets wrote, as it came and as it was read

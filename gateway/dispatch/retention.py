@@ -3,7 +3,7 @@
 every 10 min   take the job ─► roll each day of outcomes that is over ─► drop its partitions
                ─► forget payload, chunks, runs, lists of files, what handsets wrote, events, receipts without a
                   message, orders, months of contacts and of what persons did
-               ─► once a day, bucket by bucket: what was taken of persons, who was in campaigns
+               ─► once a day, bucket by bucket: what was taken of persons, who was in campaigns, runs of their steps
                ─► make months of what persons will do
 
 Each step is one small transaction of one lane; between two of them it rests as long as the step took, so that it takes
@@ -98,7 +98,7 @@ class Retention:
             await self._forget(connection, lanes, now)
             if self._settings.contact_days:
                 await self._drop_contacts(connection, now)
-            await self._keep_person_events(connection, now)
+            await self._keep_person_events(connection, lanes, now)
         except Lost:
             return False
         return True
@@ -160,7 +160,7 @@ class Retention:
             if month.end <= now - kept and not await self._drop(connection, month):
                 return
 
-    async def _keep_person_events(self, connection: postgres.Connection, now: datetime) -> None:
+    async def _keep_person_events(self, connection: postgres.Connection, lanes: list[int], now: datetime) -> None:
         """Make the months ahead, drop those that are over, and forget what was taken long ago (EV-1)."""
         kept = self._settings
         async with postgres.deadline(connection, STEP_S, "months"):
@@ -184,12 +184,12 @@ class Retention:
                 pass
         if kept.campaign_days and kept.person_event_days:
             await self._forget_campaigns(connection, now)
+            if kept.run_days:
+                await self._forget_step_runs(connection, lanes, now)
 
     async def _forget_campaigns(self, connection: postgres.Connection, now: datetime) -> None:
         """Forget who was in campaigns, and what hangs on it, when the months of what they did are gone."""
-        kept = self._settings
-        days = max(kept.campaign_days, kept.person_event_days, kept.seen_days)
-        before = months.month_of(self._before(now, days)) - WAITS
+        before = self._over(now)
         async with postgres.deadline(connection, STEP_S, "campaigns"):
             rules = await bygones.rules(connection)
             over = await bygones.old_experiments(connection, before)
@@ -213,6 +213,25 @@ class Retention:
                 behind = looked.behind
                 if looked.rows or behind is not None:
                     await self._rest(connection, begun)
+
+    def _over(self, now: datetime) -> datetime:
+        """Say what is long ago of campaigns: behind all that is reckoned anew when something is told of a person."""
+        kept = self._settings
+        days = max(kept.campaign_days, kept.person_event_days, kept.seen_days)
+        return months.month_of(self._before(now, days)) - WAITS
+
+    async def _forget_step_runs(self, connection: postgres.Connection, lanes: list[int], now: datetime) -> None:
+        """Forget the runs of steps, one a day, but for the newest of each: a month of them at once."""
+        before = min(self._over(now), months.month_of(self._before(now, self._settings.run_days)))
+        async with postgres.deadline(connection, STEP_S, "runs of steps"):
+            newest = await bygones.old_step_runs(connection, lanes, before)
+        if not newest:
+            return
+        for lane in lanes:
+            await self._step(connection, bygones.fold_lane(connection, lane, newest))
+        for bucket in range(people.BUCKETS):
+            await self._step(connection, bygones.fold_bucket(connection, bucket, newest))
+        await self._step(connection, bygones.drop_step_runs(connection, list(newest)))
 
     async def _drop(self, connection: postgres.Connection, day: retention.Partition | months.Month) -> bool:
         begun = self._clock.monotonic()

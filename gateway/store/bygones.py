@@ -8,6 +8,7 @@
     occurrence of a calendar    gone, but for the newest: the next one is reckoned from it (TR-7)
     order by text               gone when it is over; arm of a number: when its experiment is over
     cause                       gone when nobody has decided about it for so long
+    run of a step and day       gone, but for the newest of the step: what was counted of it is counted there
 
 Nothing that is under way goes, nor an occurrence, an order or an arm that is still asked for. An event is known again
 for as long as [retention] seen_days says, so the enrolment of one is needed no longer than that (TR-3). Ids of
@@ -16,7 +17,7 @@ Each call is a small transaction of one bucket and may be repeated. Statements: 
 Not here: when that is, and how long is long ago (dispatch/retention.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -31,6 +32,8 @@ from gateway.store.queries import query
 # Ids of a bucket that are looked at in one step, and rows of the rest that go in one.
 LOOKED_AT = 2000
 ROWS_A_STEP = 500
+RUNS_A_ROUND = 10_000
+_OF_RUNS = ("fold_touches", "fold_owed", "fold_reached", "fold_clicks")
 # States of an order in which nothing more comes of it by itself.
 _OVER = tuple(place for place, state in enumerate(STATES) if state not in OPEN and state != "ordering")
 
@@ -117,6 +120,51 @@ async def old_experiments(connection: Connection, before: datetime) -> list[int]
 async def forget_arms(connection: Connection, bucket: int, experiments: Sequence[int], before: datetime) -> int:
     """Drop some arms that numbers of a bucket got before a moment, of experiments that are over; -> how many."""
     return _rows(await connection.execute(query("forget_arms"), bucket, experiments, before, ROWS_A_STEP))
+
+
+async def old_step_runs(connection: Connection, lanes: Sequence[int], before: datetime) -> dict[int, int]:
+    """Find runs of steps, each of a day, that were made before a moment and of which nothing is queued or kept.
+
+    ->    by run, the newest of its step, which stays; some of them, where there are very many
+    cost  reads the runs of all campaigns; a statement a lane
+    """
+    rows = await connection.fetch(query("old_step_runs"), before, 0, RUNS_A_ROUND)
+    newest = {row["run"]: row["newest"] for row in rows}
+    ids = set(newest)
+    for lane in lanes:
+        ids -= {row["run"] for row in await connection.fetch(query("runs_with_chunks"), lane, sorted(ids))}
+    if ids:
+        ids -= {row["run"] for row in await connection.fetch(query("runs_with_texts"), sorted(ids))}
+    return {run: newest[run] for run in sorted(ids)}
+
+
+async def fold_lane(connection: Connection, lane: int, newest: Mapping[int, int]) -> int:
+    """Count what was counted of runs on a lane as of the newest of their steps; -> rows. Once more changes nothing."""
+    async with connection.transaction():
+        await connection.execute(query("fold_message_days"), lane, list(newest), list(newest.values()))
+        await connection.execute(query("drop_counters"), lane, list(newest))
+        return _rows(await connection.execute(query("drop_folded_days"), lane, list(newest)))
+
+
+async def fold_bucket(connection: Connection, bucket: int, newest: Mapping[int, int]) -> int:
+    """Have what is known of people of a bucket by run be of the newest of the step; -> rows.
+
+    cost  reads what reports have of the bucket
+    """
+    async with connection.transaction():
+        return sum(
+            [
+                _rows(await connection.execute(query(name), bucket, list(newest), list(newest.values())))
+                for name in _OF_RUNS
+            ]
+        )
+
+
+async def drop_step_runs(connection: Connection, runs: Sequence[int]) -> int:
+    """Drop runs that all lanes and buckets were folded of; -> how many."""
+    async with connection.transaction():
+        await connection.execute(query("drop_campaign_runs"), runs)
+        return _rows(await connection.execute(query("drop_runs"), runs))
 
 
 def _rows(tag: str) -> int:

@@ -13,6 +13,7 @@ from gateway.dispatch.clock import Clock
 from gateway.dispatch.retention import Retention, lots
 from gateway.errors import StoreError
 from gateway.gate import Cap, Gate
+from gateway.message import MessageClass, Policy
 from gateway.person import Item, Who
 from gateway.store import aggregates, jobs, membership, months, people, postgres, profiles, results, retention, runs
 from gateway.store.profiles import ingest
@@ -326,3 +327,31 @@ async def test_who_was_in_a_campaign_is_kept_as_long_as_what_they_did_and_then_g
         assert await world.job.round()
         assert await left() == kept, settings
     assert await world.connection.fetchval("SELECT string_agg(key, ' ') FROM campaign_tick") == "b"
+
+
+async def test_runs_of_a_step_go_a_month_at_once_behind_the_people_who_were_in_it(world: World) -> None:
+    lane = await runs.lane_of(world.connection, "acme", BEGIN)
+    # 400 days ago is in January of the last year: their people may have been written to from the December before on.
+    made = [BEGIN - days * DAY for days in (500, 440, 420, 20, 10)]
+    for at in made:
+        run = await runs.add_run(
+            world.connection, name="c", template="Hi", fields=(), class_=MessageClass.TRIGGERED, policy=Policy.ONCE,
+            lanes=[lane], list_id=None, source="campaign c v1", now=at,
+        )  # fmt: skip
+        await world.connection.execute("INSERT INTO campaign_run VALUES (1, 1, 0, $1)", run.id)
+    for settings, left in (
+        (RetentionSettings(campaign_days=0), made),
+        (RetentionSettings(run_days=0), made),
+        (RetentionSettings(), made[1:]),
+        (RetentionSettings(campaign_days=40, person_event_days=40), made[2:]),
+        (RetentionSettings(campaign_days=40, person_event_days=40, chunk_days=40, run_days=40), made[3:]),
+    ):
+        await world.job.close()
+        world.job = world.worker("first", settings)
+        assert await world.job.round()
+        rows = await world.connection.fetch(
+            "SELECT created_at, run FROM run LEFT JOIN campaign_run ON run = id ORDER BY id"
+        )
+        assert [row["created_at"] for row in rows if row["run"]] == [row["created_at"] for row in rows] == left, (
+            settings
+        )

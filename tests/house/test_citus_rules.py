@@ -57,6 +57,7 @@ ALL_LANES = {
         ),
         "those of a batch of steps, of one bucket where there are several servers",
     ),  # fmt: skip
+    "runs_with_texts": "once a month, before old runs of steps go; what is in the table is some seconds old",
     "enrolment_counts": "a campaign as a whole; asked by a person",
     **dict.fromkeys(
         ("due_by_campaign", "causes_by_name", "outgoing_by_name"),

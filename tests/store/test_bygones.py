@@ -8,7 +8,7 @@ import pytest
 from gateway.experiment import Experiment, Variant
 from gateway.person import hash_of
 from gateway.reasons import Reason
-from gateway.store import bygones, experiments, postgres
+from gateway.store import bygones, experiments, postgres, runs
 from tests.fixtures.shop import NOW, Shop
 
 ANN, BOB, CAT = 447700900001, 447700900002, 447700900003
@@ -176,14 +176,101 @@ async def test_arms_stay_as_long_as_their_experiment_runs_AB_1(shop: Shop) -> No
         await experiments.assign(shop.connection, kept.id, hash_of(ANN), [ANN], [1], version=1, at=NOW)
         return kept
 
-    runs, is_over = await arms("runs"), await arms("over")
+    under_way, is_over = await arms("under_way"), await arms("over")
     await experiments.settle(shop.connection, is_over, "stopped", None, at=NOW, by="ada", why="")
     assert await bygones.old_experiments(shop.connection, NOW) == []
     over = await bygones.old_experiments(shop.connection, LATER)
     assert over == [is_over.id]
     assert await bygones.forget_arms(shop.connection, hash_of(ANN), over, NOW) == 0, "given since"
     assert await bygones.forget_arms(shop.connection, hash_of(ANN), over, LATER) == 1
-    assert await shop.connection.fetchval("SELECT experiment FROM assignment") == runs.id
+    assert await shop.connection.fetchval("SELECT experiment FROM assignment") == under_way.id
+
+
+async def days_of_runs(shop: Shop) -> list[int]:
+    """Have three days on each of which a step got a run, all of it counted, and queued and kept no more."""
+    await shop.people([ANN, BOB])
+    await shop.apply(campaign("quick"))
+    for _ in range(3):
+        for number in (ANN, BOB):
+            await shop.tells(number, "cart")
+        await shop.goes_on(DAY)
+    lane = next(iter(await runs.lanes(shop.connection)))
+    of = [row["run"] for row in await shop.connection.fetch("SELECT run FROM campaign_run ORDER BY run")]
+    bucket = hash_of(ANN)
+    for at, run in enumerate(of):
+        for day in (NOW + at * DAY, NOW + (at + 1) * DAY):
+            await shop.connection.execute(
+                "INSERT INTO message_day SELECT $1, 44, 0, $2, $3, 2, 3, x, false FROM unnest('{0,1}'::int[]) x",
+                lane, day, run,
+            )  # fmt: skip
+        of_message = f"{lane}, {at}, {bucket}, 7, {run}, {run}, '2026-03-0{at + 2}', 'quick', 'a'"
+        await shop.connection.execute(
+            f"""
+            INSERT INTO touch (lane, pos, bucket, profile, chunk, run, day, campaign, variant, submitted_at, leads)
+            VALUES ({of_message}, $1, true);
+            INSERT INTO attribution (lane, pos, bucket, profile, chunk, run, day, campaign, variant, gross, net,
+                                     placed_at, rule, is_main, key, currency, influenced)
+            VALUES ({of_message}, 5, 4, $1, 1, true, '{at}', 'EUR', '{{quick}}');
+            INSERT INTO conversion (lane, pos, bucket, profile, chunk, run, day, campaign, variant, hits, case_id,
+                                    gross, net, submitted_at, at, place)
+            VALUES ({of_message}, 1, {at}, 5, 4, $1, $1, 1);
+            INSERT INTO click (bucket, verdict, is_told, id, token, number, target, run, at, made_at, rule, agent)
+            VALUES ({bucket}, 0, true, {at}, {at}, {ANN}, 1, {run}, $1, $1, '', '')
+            """.replace("$1", f"'{NOW + at * DAY}'")
+        )
+    for table in ("chunk", "chunk_payload"):
+        await shop.connection.execute(f"DELETE FROM {table}")
+    return of
+
+
+async def reported(shop: Shop) -> list[list[tuple[object, ...]]]:
+    """Read what reports say, of whichever runs."""
+    views = ("report_campaign_day", "report_campaign", "report_audience", "report_parts_day")
+    return [sorted(tuple(row) for row in await shop.connection.fetch(f"SELECT * FROM {view}")) for view in views]
+
+
+async def test_runs_of_a_step_go_but_for_the_newest_and_reports_say_the_same(shop: Shop) -> None:
+    of = await days_of_runs(shop)
+    assert len(of) == 3
+    before = await reported(shop)
+    assert [len(rows) for rows in before] == [4, 1, 1, 8]
+    lanes = list(await runs.lanes(shop.connection))
+    assert await bygones.old_step_runs(shop.connection, lanes, NOW) == {}, "none is so old"
+    newest = await bygones.old_step_runs(shop.connection, lanes, LATER)
+    assert newest == {of[0]: of[2], of[1]: of[2]}
+    for _ in range(2):
+        # Who dies before the runs are gone does it once more.
+        folded = [await bygones.fold_lane(shop.connection, lanes[0], newest)]
+        folded.append(await bygones.fold_bucket(shop.connection, hash_of(ANN), newest))
+        assert await reported(shop) == before
+    assert folded == [0, 0]
+    assert await bygones.drop_step_runs(shop.connection, list(newest)) == 2
+    assert await reported(shop) == before
+    assert await count(shop, "run") == await count(shop, "campaign_run") == 1
+    assert await shop.connection.fetchval("SELECT count(*) FROM report_run") == 1
+    assert await shop.connection.fetchval("SELECT count(*) FROM click WHERE run = $1", of[2]) == 3
+    await shop.tells(ANN, "cart")
+    await shop.goes_on(timedelta(hours=1))
+    assert [number for number, _ in await shop.texts("quick")] == [ANN]
+
+
+async def test_runs_of_a_step_stay_while_anything_of_them_is_queued_or_kept(shop: Shop) -> None:
+    await shop.people([ANN])
+    await shop.apply(campaign("quick"))
+    for _ in range(3):
+        await shop.tells(ANN, "cart")
+        await shop.goes_on(DAY)
+    lanes = list(await runs.lanes(shop.connection))
+    assert await bygones.old_step_runs(shop.connection, lanes, LATER) == {}
+    first, second, newest = [
+        row["run"] for row in await shop.connection.fetch("SELECT run FROM campaign_run ORDER BY 1")
+    ]
+    await shop.connection.execute("DELETE FROM chunk WHERE run = ANY($1)", [first, second])
+    await shop.connection.execute(
+        "INSERT INTO outgoing (bucket, id, run, lane, country, made_at, numbers) "
+        "VALUES (255, 1, $1, $2, 44, $3, '{1}')", second, lanes[0], NOW,
+    )  # fmt: skip
+    assert await bygones.old_step_runs(shop.connection, lanes, LATER) == {first: newest}
 
 
 async def test_two_who_forget_the_same_do_it_once(dsn: str, shop: Shop) -> None:

@@ -66,3 +66,62 @@ DELETE FROM assignment
 WHERE bucket = $1::int AND ctid = ANY(ARRAY(
     SELECT a.ctid FROM assignment a
     WHERE a.bucket = $1::int AND a.experiment = ANY($2::bigint[]) AND a.at < $3::timestamptz LIMIT $4::int FOR UPDATE));
+
+-- name: old_step_runs
+-- Find runs of steps of campaigns that were made before a moment, and have a newer one of the same step, behind $2; and the newest.
+-- index: campaign_run_run; campaign_run_pkey
+SELECT c.run, n.run AS newest
+FROM campaign_run c JOIN run r ON r.id = c.run
+CROSS JOIN LATERAL (
+    SELECT max(x.run) AS run FROM campaign_run x WHERE x.campaign = c.campaign AND x.version = c.version AND x.step = c.step) n
+WHERE c.run > $2::bigint AND r.created_at < $1::timestamptz AND n.run > c.run ORDER BY c.run LIMIT $3::int;
+
+-- name: runs_with_texts
+-- Say which of some runs have texts that are in no lane yet.
+-- index: none: outgoing has what came in the last second, and what a paused campaign holds
+SELECT DISTINCT run FROM outgoing WHERE bucket BETWEEN 0 AND 255 AND run = ANY($1::bigint[]);
+
+-- name: fold_message_days
+-- Add what was counted of days of some runs ($2) of a lane to that of others ($3).
+-- index: message_day_pkey, as the arbiter too
+INSERT INTO message_day AS d (lane, run, day, country, state, status, is_excluded, messages, segments)
+SELECT m.lane, f.newest, m.day, m.country, m.state, m.status, m.is_excluded, sum(m.messages), sum(m.segments)
+FROM message_day m JOIN unnest($2::bigint[], $3::bigint[]) AS f (run, newest) ON f.run = m.run
+WHERE m.lane = $1::int
+GROUP BY m.lane, f.newest, m.day, m.country, m.state, m.status, m.is_excluded
+ON CONFLICT (lane, run, day, country, state, status, is_excluded)
+DO UPDATE SET messages = d.messages + excluded.messages, segments = d.segments + excluded.segments;
+
+-- name: drop_folded_days
+-- Drop what was counted of days of some runs of a lane.
+-- index: message_day_pkey
+DELETE FROM message_day WHERE lane = $1::int AND run = ANY($2::bigint[]);
+
+-- name: fold_touches
+-- Have messages to persons of a bucket that were of some runs ($2) be of others ($3).
+-- index: touch_pkey finds the bucket
+UPDATE touch t SET run = f.newest FROM unnest($2::bigint[], $3::bigint[]) AS f (run, newest)
+WHERE t.bucket = $1::int AND t.run = f.run;
+
+-- name: fold_owed
+-- The same of to whom orders are owed.
+-- index: attribution_pkey finds the bucket
+UPDATE attribution a SET run = f.newest FROM unnest($2::bigint[], $3::bigint[]) AS f (run, newest)
+WHERE a.bucket = $1::int AND a.run = f.run;
+
+-- name: fold_reached
+-- The same of which goals were reached.
+-- index: conversion_pkey finds the bucket
+UPDATE conversion c SET run = f.newest FROM unnest($2::bigint[], $3::bigint[]) AS f (run, newest)
+WHERE c.bucket = $1::int AND c.run = f.run;
+
+-- name: fold_clicks
+-- The same of who opened links.
+-- index: click_pkey finds the bucket
+UPDATE click c SET run = f.newest FROM unnest($2::bigint[], $3::bigint[]) AS f (run, newest)
+WHERE c.bucket = $1::int AND c.run = f.run;
+
+-- name: drop_campaign_runs
+-- Drop which runs were of steps.
+-- index: campaign_run_run
+DELETE FROM campaign_run WHERE run = ANY($1::bigint[]);
