@@ -30,6 +30,12 @@ cdef enum:
     LONGEST_NUMBER = 20  # of recall.pxd
     SIGNATURE_OCTETS = 19
 
+cdef extern from *:
+    """
+    #define FP_HIGH 0x8080808080808080ULL
+    """
+    const uint64_t HIGH "FP_HIGH"
+
 
 cdef inline uint8_t* put16(uint8_t* p, int16_t v) noexcept nogil:
     store32(p, 2)
@@ -59,7 +65,13 @@ cdef inline uint8_t* put_octets(uint8_t* p, const uint8_t* v, int32_t octets) no
     return p
 
 
-cdef inline uint8_t* put_text(uint8_t* p, const uint8_t* v, int32_t octets) noexcept nogil:
+cdef inline bint is_plain(uint64_t v) noexcept nogil:
+    """Whether each of eight octets is 0x20 to 0x7E: none above 0x7F, none that one more makes so, and none that 0x60
+    more does not."""
+    return (v | (v + 0x0101010101010101ULL)) & HIGH == 0 and (v + 0x6060606060606060ULL) & HIGH == HIGH
+
+
+cdef uint8_t* put_text(uint8_t* p, const uint8_t* v, int32_t octets) noexcept nogil:
     """Text of unknown making as UTF-8: what is not plain ASCII becomes `?`, since one bad octet would refuse the whole
     COPY. An id with other octets is kept exactly in `raw`."""
     cdef int32_t i
@@ -68,6 +80,20 @@ cdef inline uint8_t* put_text(uint8_t* p, const uint8_t* v, int32_t octets) noex
     for i in range(octets):
         p[i] = v[i] if 0x20 <= v[i] < 0x7F else 0x3F
     return p + octets if octets > 0 else p
+
+
+cdef inline uint8_t* put_id(uint8_t* p, const uint8_t* v, int32_t octets) noexcept nogil:
+    """The same for a message_id: those of usual length as their first eight octets and, over them, their last."""
+    cdef uint64_t first, last
+    if 8 <= octets <= 16:
+        memcpy(&first, v, 8)
+        memcpy(&last, v + octets - 8, 8)
+        if is_plain(first) and is_plain(last):
+            store32(p, <uint32_t>octets)
+            memcpy(p + 4, &first, 8)
+            memcpy(p + octets - 4, &last, 8)
+            return p + 4 + octets
+    return put_text(p, v, octets)
 
 
 cdef inline uint8_t* put_key(uint8_t* p, const uint8_t* v, int32_t octets) noexcept nogil:
@@ -181,7 +207,7 @@ cdef class OutcomeRows(Rows):
         p = put32(p, status)
         p = put64(p, at_us)
         p = put32(p, rtt_us)
-        p = put_text(p, message_id, id_octets)
+        p = put_id(p, message_id, id_octets)
         self.size += p - start
         self.count += 1
         return 0

@@ -46,6 +46,15 @@ def test_outcomes_are_rows_of_the_format(lane, written):
     assert all(tuple(map(len, row[:-1])) == WIDTHS for row in found)
 
 
+@pytest.mark.parametrize("size", [7, 8, 9, 13, 16, 17])
+def test_one_octet_of_an_id_that_is_no_plain_ascii_becomes_a_question_mark_wherever_it_stands(size):
+    ids = [b"A" * at + bytes((odd,)) + b"z" * (size - at - 1) for at in range(size) for odd in range(256)]
+    rows = OutcomeRows(1)
+    for one in ids:
+        rows.add_row(1, 2, 1, 1, 1, 0, 0, 0, one)
+    assert [row[-1] for row in oracle.rows(rows.take())] == [ascii_of(one) for one in ids]
+
+
 def test_rows_taken_are_gone_and_those_that_come_later_belong_to_the_next_stream():
     rows = OutcomeRows(1)
     assert oracle.rows(rows.take()) == []

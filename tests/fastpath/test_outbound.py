@@ -149,6 +149,15 @@ def test_number_is_written_in_decimal(number):
     assert decode(pdus[0], ANYTHING).fields["destination_addr"] == str(number)
 
 
+def test_numbers_of_every_length_are_written_in_decimal_zeros_and_all():
+    edges = {10**size + more for size in range(19) for more in (-1, 0, 1)} | {2**63 - 1, 10**12 + 70, 9 * 10**8}
+    numbers = sorted(edges - {0})
+    pdus, refused = composed("x", numbers=numbers)
+    assert not refused
+    assert sorted(int(decode(pdu, ANYTHING).fields["destination_addr"]) for pdu in pdus) == numbers
+    assert all(decode(pdu, ANYTHING).fields["destination_addr"][0] != "0" for pdu in pdus)
+
+
 def test_plus_stands_before_the_number_when_the_carrier_wants_it():
     pdus, _ = composed("x", plus=True, dest_ton=0, dest_npi=0)
     fields = decode(pdus[0]).fields
