@@ -11,10 +11,10 @@ from gateway.automation.erasing import Erasing, prefixes_of
 from gateway.config import CarrierSettings, Settings
 from gateway.erasure import derived
 from gateway.errors import StoreError
-from gateway.store import erasures
+from gateway.store import erasures, runs
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-NUMBER = 447700900123
+NUMBER, OTHER = 447700900123, 447700900124
 KEY = derived(bytes(32))
 
 
@@ -61,10 +61,55 @@ async def test_whoever_has_just_begun_is_left_at_it_and_without_the_key_nothing_
                 with pytest.raises(StoreError, match="SLUICE_KEY"):
                     await made.round()
             else:
-                assert not await made.round()
+                await made.round()
+                assert made.erased == 0
         finally:
             await made.close()
     assert await erasures.begun(connection, NOW + timedelta(hours=1)) == [NUMBER]
+
+
+async def test_cn_12_what_comes_later_does_not_bring_the_number_back(dsn: str, connection: Any) -> None:
+    """Receipts lose it at the next look; what its handset writes is heard, and gone an hour later."""
+    at = NOW + timedelta(hours=2)
+    await runs.ensure_partitions(connection, at)
+    lane = await runs.lane_of(connection, "acme", NOW)
+    await register(connection)
+    await erasures.enter(connection, [NUMBER], KEY, at=NOW, note="test")
+    made = job(dsn)
+    try:
+        assert await made.round()
+        for number in (NUMBER, OTHER):
+            await connection.execute(
+                "INSERT INTO receipt (chunk_id, at, lane, pos, number, segment, state, raw) "
+                "VALUES (1, $1, $2, 0, $3, 0, 2, $4)", at, lane, number, str(number).encode(),
+            )  # fmt: skip
+            for table in ("receipt_waiting", "orphan_receipt"):
+                await connection.execute(
+                    f"INSERT INTO {table} (lane, at, number, other, state, message_id, raw) "
+                    "VALUES ($1, $2, $3, 447700900999, 2, 'x', $4)", lane, at, number, str(number).encode(),
+                )  # fmt: skip
+            await connection.execute(
+                "INSERT INTO inbound_message (lane, id, at, source, destination, text, parts, missing, alphabet, "
+                "is_lossy, pdus) VALUES ($1, $2, $3, $4, '123', 'hi', 1, '{}', 'gsm', false, '{}')",
+                lane, number, at, f"+{number}",
+            )  # fmt: skip
+
+        async def left(column: str, table: str) -> list[Any]:
+            rows = await connection.fetch(f"SELECT {column}, raw FROM {table} ORDER BY number")
+            return [(row[0], row[1]) for row in rows]
+
+        kept = (OTHER, str(OTHER).encode())
+        for minutes, written in ((121, [NUMBER, OTHER]), (179, [NUMBER, OTHER]), (181, [OTHER])):
+            made._wall = lambda minutes=minutes: NOW + timedelta(minutes=minutes)
+            assert await made.round()
+            assert await left("number", "receipt") == [kept, (None, None)]
+            assert await left("number", "receipt_waiting") == [kept, (KEY.of([NUMBER])[0], None)]
+            assert await left("number", "orphan_receipt") == [kept]
+            rows = await connection.fetch("SELECT id FROM inbound_message ORDER BY id")
+            assert [row["id"] for row in rows] == written
+        assert not await made.round(), "the next look is a minute later"
+    finally:
+        await made.close()
 
 
 def test_national_numbers_are_of_the_country_that_the_carrier_says() -> None:

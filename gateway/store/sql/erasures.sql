@@ -76,6 +76,32 @@ SET number = CASE WHEN w.number = k.number THEN k.pseudonym ELSE w.number END,
 FROM unnest($2::bigint[], $3::bigint[]) AS k (number, pseudonym)
 WHERE w.lane = $1::int AND (w.number = k.number OR w.other = k.number);
 
+-- name: numbers_of_receipts
+-- Read the numbers of the receipts that came on a lane in a span of time, 8 octets each: with a message, without one, and waiting.
+-- index: receipt_at (brin), of the partitions of that time; receipt_waiting_at; orphan_receipt_at
+SELECT string_agg(int8send(n.number), ''::bytea) FROM (
+    SELECT r.number FROM receipt r WHERE r.lane = $1::int AND r.at >= $2::timestamptz AND r.at < $3::timestamptz
+    UNION ALL
+    SELECT u.number FROM receipt_waiting w CROSS JOIN LATERAL unnest(ARRAY[w.number, w.other]) AS u (number)
+    WHERE w.lane = $1::int AND w.at >= $2::timestamptz AND w.at < $3::timestamptz
+    UNION ALL
+    SELECT u.number FROM orphan_receipt o CROSS JOIN LATERAL unnest(ARRAY[o.number, o.other]) AS u (number)
+    WHERE o.lane = $1::int AND o.at >= $2::timestamptz AND o.at < $3::timestamptz) n
+WHERE n.number IS NOT NULL;
+
+-- name: erase_late_receipts
+-- Drop number and text of the receipts of some numbers that came in a span of time; what they said of the message stays.
+-- index: receipt_at (brin), of the partitions of that time
+UPDATE receipt SET number = NULL, raw = NULL
+WHERE lane = $1::int AND at >= $2::timestamptz AND at < $3::timestamptz AND number = ANY($4::bigint[]);
+
+-- name: sources_of_handsets
+-- Read who wrote on a lane in a span of time, as the SMSC wrote them.
+-- index: inbound_at; inbound_message_at
+SELECT i.source FROM inbound i WHERE i.lane = $1::int AND i.at >= $2::timestamptz AND i.at < $3::timestamptz
+UNION
+SELECT m.source FROM inbound_message m WHERE m.lane = $1::int AND m.at >= $2::timestamptz AND m.at < $3::timestamptz;
+
 -- name: erase_orphans
 -- Drop receipts without a message that are of numbers.
 -- index: orphan_receipt_at finds the lane
