@@ -1,15 +1,16 @@
 """Finds out what became of texts that were made before an exception of theirs was told (EX-3).
 
-    open ─► submitted? ─ no ──► failed, expired or skipped: forgotten (the gate has noted what it prevented)
-                 │ yes          otherwise it waits
+    open ─► submitted? ─ no ──► taken out for it (withdrawing.py): prevented; failed, expired or skipped: forgotten (the
+                 │ yes          gate has noted what it prevented); otherwise it waits
                  ├─► its end came before the exception: forgotten
-                 └─► all receipts up to the exception are told, and no end among them: late ─► told of the person
+                 └─► a second behind the exception no end is known: late ─► told of the person
 
 Where the carrier takes messages back (cancel_sm of its settings) it is asked to, and what it says is kept with it: late
 is late, whatever came of that.
 
 What left was seen off by the gate, whose snapshot had no exception: so whatever was told before the end was too late.
-What messages came to is read of what persons were told (feeding.py), lane by lane and a moment behind.
+What messages came to is read of what persons were told (feeding.py), and of the lanes what was not told yet: some
+seconds of them. A receipt that was here before the exception and is known later than a second is not waited for.
 Not here: who notes open ones (arriving.py), what the gate prevents (dispatch/admission.py).
 """
 
@@ -20,11 +21,12 @@ from random import Random
 import msgspec
 
 from gateway.automation.feeding import OVERLAP
-from gateway.automation.job import Job
+from gateway.automation.job import Every, Job
 from gateway.config import Settings
 from gateway.person import LATE_EXCEPTION, OUR_SOURCE, Item, Who
 from gateway.predicate import CAMPAIGN_PROPERTY, SENT_EVENT
-from gateway.store import excepted, months, postgres, profiles, runs, unsends
+from gateway.reasons import Reason
+from gateway.store import excepted, months, postgres, profiles, runs, unsends, unwanted
 from gateway.store.excepted import ASKED, Late, Open, Told
 from gateway.store.feeds import ENROLMENT_PROPERTY
 
@@ -33,13 +35,18 @@ A_PAGE = 1000
 GIVEN_UP = timedelta(days=3)
 # Clocks of hosts are no further apart.
 APART = timedelta(seconds=5)
+# What the carrier has said is written and matched by then.
+SETTLES = timedelta(seconds=1)
+# What is open for longer, behind a limit of its account for example, is looked at less often.
+RECENT = timedelta(minutes=1)
+EVERYTHING_S = 5.0
 
 
 class Excepting(Job):
     """The loop of one worker."""
 
     NAME = "except"
-    ROUND_S = 5.0
+    ROUND_S = 0.5
     STEP_S = 60.0
     UNDONE = "nobody finds out which exceptions came too late"
 
@@ -55,6 +62,7 @@ class Excepting(Job):
         self._settings = settings
         self._chance = chance
         self._kinds = profiles.Kinds()
+        self._everything = Every(EVERYTHING_S)
         self.late = 0
 
     async def is_wanted(self, connection: postgres.Connection, now: datetime) -> bool:
@@ -65,7 +73,10 @@ class Excepting(Job):
         """Look at all that are open."""
         async with postgres.deadline(connection, self.STEP_S, "texts that exceptions met"):
             await months.ensure(connection, "person_event", [now])
-            behind = excepted.FIRST
+            behind: tuple[datetime, int, int] = (now - RECENT, 0, 0)
+            if self._everything.is_due(now):
+                behind = excepted.FIRST
+                self._everything.done(now)
             while some := await excepted.opened(connection, behind, A_PAGE):
                 behind = (some[-1].found_at, *some[-1].key)
                 await self._page(connection, some, now)
@@ -91,15 +102,19 @@ class Excepting(Job):
         return settings is not None and settings.cancel_sm
 
     async def _page(self, connection: postgres.Connection, some: Sequence[Open], now: datetime) -> None:
-        # Read first: what is told after it is not missed, but judged in the next round.
+        # Read first: what is told after it is read of the lanes.
         upto = await excepted.fed_upto(connection)
         told = await excepted.told_of(connection, some, [one.planned_at - APART for one in some])
-        late, over = judge(some, told, upto, now)
+        lanes = await runs.lanes(connection)
+        for lane in sorted(lanes):
+            since = upto.get(lane, min(one.planned_at for one in some)) - OVERLAP
+            for key, events in (await _lately(connection, lane, some, told, since)).items():
+                told[key] = sorted([*told.get(key, ()), *events], key=lambda one: one.at)
+        late, over, prevented = judge(some, told, now)
         if late:
             # By stable ids: who dies behind it tells it once more in vain.
             items = [item_of(one) for one in late if one.of.number is not None]
             await profiles.ingest(connection, items, now, self._chance, self._kinds)
-            lanes = await runs.lanes(connection)
             cancels = {lane for lane, name in lanes.items() if self._cancels(name)}
             late = [msgspec.structs.replace(one, cancel=ASKED) if one.lane in cancels else one for one in late]
             for lane in sorted(cancels):
@@ -107,22 +122,53 @@ class Excepting(Job):
                 await unsends.add(connection, lane, asked, now)
             await excepted.end(connection, late)
         await excepted.forget(connection, over)
+        await excepted.prevented(connection, [(one.bucket, one.enrolment, one.visit, now) for one in prevented])
         self.late += len(late)
 
 
+async def _lately(
+    connection: postgres.Connection, lane: int, some: Sequence[Open], told: Mapping[tuple[int, int], Sequence[Told]],
+    since: datetime,
+) -> dict[tuple[int, int], list[Told]]:  # fmt: skip
+    """Read of a lane what came of texts since a moment: of those that are known to have left, and of whoever waited."""
+    places: dict[tuple[int, int], tuple[int, int]] = {}
+    untold: dict[str, tuple[int, int]] = {}
+    asked: dict[str, int] = {}
+    for one in some:
+        left = next((event for event in told.get(one.key, ()) if event.name == SENT_EVENT), None)
+        if left is not None and left.lane == lane:
+            places[one.key] = left.chunk, left.pos
+        elif one.key not in told and one.outgoing is not None:
+            name = unwanted.key_of(*one.key)
+            untold[name], asked[name] = one.key, one.outgoing
+    if asked:
+        found = await unwanted.locate(connection, lane, asked)
+        places |= {untold[name]: (place.chunk, place.pos) for name, place in found.items()}
+    if not places:
+        return {}
+    of = {place: key for key, place in places.items()}
+    events: dict[tuple[int, int], list[Told]] = {}
+    for event in await excepted.lately(connection, lane, of, since):
+        events.setdefault(of[event.chunk, event.pos], []).append(event)
+    return events
+
+
 def judge(
-    some: Sequence[Open], told: Mapping[tuple[int, int], Sequence[Told]], upto: Mapping[int, datetime], now: datetime
-) -> tuple[list[Late], list[Open]]:
-    """Say which exceptions came too late, and of which texts there is nothing more to find out.
+    some: Sequence[Open], told: Mapping[tuple[int, int], Sequence[Told]], now: datetime
+) -> tuple[list[Late], list[Open], list[Open]]:
+    """Say which exceptions came too late, of which texts there is nothing more to find out, and which were taken out.
 
     told  of each text, the oldest first
-    upto  by lane, until when all receipts were told
     """
     late: list[Late] = []
     over: list[Open] = []
+    prevented: list[Open] = []
     for one in some:
         events = told.get(one.key, ())
         left = next((event for event in events if event.name == SENT_EVENT), None)
+        if left is None and any(event.status == Reason.EXCEPTION for event in events):
+            prevented.append(one)
+            continue
         if left is None:
             if events or now - one.found_at > GIVEN_UP:
                 over.append(one)
@@ -131,9 +177,9 @@ def judge(
         ends = [event.at for event in events if event is not left and (event.lane, event.chunk, event.pos) == place]
         if ends and min(ends) <= one.told_at:
             over.append(one)
-        elif ends or upto.get(left.lane, one.told_at) >= one.told_at + OVERLAP or now - one.found_at > GIVEN_UP:
+        elif ends or now >= one.told_at + SETTLES:
             late.append(Late(one, *place))
-    return late, over
+    return late, over, prevented
 
 
 def item_of(one: Late) -> Item:

@@ -1,7 +1,8 @@
 """Tells of persons what the gateway itself knows: their messages, replies and STOPs, as events (EV-11).
 
-every 5 s    take the job ─► lane by lane: outcomes, receipts, replies since we looked ─► ingest ─► how far we looked
-             ─► the feed of STOPs likewise ─► what campaigns owe (telling.py)
+every 1 s    take the job ─► the feed of STOPs since we looked ─► ingest ─► how far we looked
+             ─► what campaigns owe (telling.py)
+every 5 s    before that, lane by lane: outcomes, receipts, replies likewise
 every 10 min the last hour once more: what was committed late, or by a host whose clock is behind
 
 Off where nobody with a number is known. What is told again is found to be so (EV-1): a worker that dies in the middle
@@ -25,6 +26,7 @@ from gateway.store import feeds, months, postgres, profiles, runs
 OVERLAP = timedelta(seconds=5)
 SWEPT = timedelta(hours=1)
 SWEEP_S = 600.0
+LANES_S = 5.0
 # A lane that was never read begins so far back.
 BEGIN = timedelta(days=1)
 FIRST_SPAN = timedelta(seconds=1)
@@ -35,7 +37,7 @@ class Feeding(Job):
     """The loop of one worker."""
 
     NAME = "feed"
-    ROUND_S = 5.0
+    ROUND_S = 1.0
     STEP_S = 60.0
     UNDONE = "nothing is told of persons' messages"
 
@@ -54,6 +56,7 @@ class Feeding(Job):
         self._words = words(settings.keywords.stop, settings.keywords.start)
         self._sweeping = Every(SWEEP_S)
         self._sweeping.done(wall())
+        self._reading = Every(LANES_S)
         self.told = 0
 
     async def is_wanted(self, connection: postgres.Connection, now: datetime) -> bool:
@@ -62,16 +65,11 @@ class Feeding(Job):
 
     async def work(self, connection: postgres.Connection, now: datetime) -> bool:
         """Tell what came since the last look."""
-        async with postgres.deadline(connection, self.STEP_S, "lanes"):
-            prefixes = prefixes_of(self._settings, await runs.lanes(connection))
+        async with postgres.deadline(connection, self.STEP_S, "months of events"):
             await months.ensure(connection, "person_event", [now])
-        back = SWEPT if self._sweeping.is_due(now) else OVERLAP
-        # Replies are to what was sent: that is told first, of every lane.
-        for kind in feeds.KINDS:
-            for lane, prefix in sorted(prefixes.items()):
-                await self._lane(connection, lane, kind, prefix, now, back)
-        if back == SWEPT:
-            self._sweeping.done(now)
+        if self._reading.is_due(now):
+            await self._lanes(connection, now)
+            self._reading.done(now)
         more = True
         while more:
             async with postgres.deadline(connection, self.STEP_S, "feed of stops"):
@@ -80,6 +78,18 @@ class Feeding(Job):
                 await feeds.note_stops(connection, seq)
         await self._pay(connection, now)
         return True
+
+    async def _lanes(self, connection: postgres.Connection, now: datetime) -> None:
+        """Tell what lanes know."""
+        async with postgres.deadline(connection, self.STEP_S, "lanes"):
+            prefixes = prefixes_of(self._settings, await runs.lanes(connection))
+        back = SWEPT if self._sweeping.is_due(now) else OVERLAP
+        # Replies are to what was sent: that is told first, of every lane.
+        for kind in feeds.KINDS:
+            for lane, prefix in sorted(prefixes.items()):
+                await self._lane(connection, lane, kind, prefix, now, back)
+        if back == SWEPT:
+            self._sweeping.done(now)
 
     async def _pay(self, connection: postgres.Connection, now: datetime) -> None:
         """Tell what was decided of persons, and owed with it."""

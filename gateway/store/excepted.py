@@ -10,12 +10,13 @@ A row is of one text: enrolment and visit; the first exception counts.
 Not here: when an exception holds (happenings.py), who finds out what became of a text (automation/excepting.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
 
 from gateway.person import EPOCH, hash_of
+from gateway.store.feeds import FAILED, OF_RECEIPT, name_of_outcome
 from gateway.store.postgres import Connection
 from gateway.store.queries import query
 
@@ -67,7 +68,7 @@ class Excepted(Struct, frozen=True, kw_only=True):
 
 
 class Open(Struct, frozen=True, kw_only=True):
-    """A text of which it is open what became of it; number: None where nobody is there any more."""
+    """A text of which it is open what became of it; number: None where nobody is there any more; outgoing: as Made."""
 
     bucket: int
     enrolment: int
@@ -81,6 +82,7 @@ class Open(Struct, frozen=True, kw_only=True):
     planned_at: datetime
     found_at: datetime
     number: int | None
+    outgoing: int | None = None
 
     @property
     def key(self) -> tuple[int, int]:
@@ -110,13 +112,14 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 class Told(Struct, frozen=True):
-    """What was told of a text: the event's name, the message it is of, and when that was."""
+    """What was told of a text: the event's name, the message it is of, when that was, and a status where it has one."""
 
     name: str
     lane: int
     chunk: int
     pos: int
     at: datetime
+    status: int = 0
 
 
 async def made_lately(connection: Connection, of: Sequence[tuple[int, int, int]], since: datetime) -> list[Made]:
@@ -178,14 +181,30 @@ async def told_of(
     for row in rows:
         # As store/feeds.py names what it tells.
         _, lane, chunk, pos = row["event_id"].split(":")
-        told = Told(row["name"], int(lane), int(chunk), int(pos), row["occurred_at"])
+        told = Told(row["name"], int(lane), int(chunk), int(pos), row["occurred_at"], row["status"] or 0)
         found.setdefault((row["enrolment"], row["visit"]), []).append(told)
     return found
 
 
 async def fed_upto(connection: Connection) -> dict[int, datetime]:
-    """Say of lanes up to when their receipts were told."""
-    return {row["lane"]: row["upto"] for row in await connection.fetch(query("fed_receipts_upto"))}
+    """Say of lanes up to when all that came of their messages was told; one that is not among them was never read."""
+    return {row["lane"]: row["upto"] for row in await connection.fetch(query("fed_lanes_upto"))}
+
+
+async def lately(connection: Connection, lane: int, places: Collection[tuple[int, int]], since: datetime) -> list[Told]:
+    """Read what came of messages of a lane, (chunk, place), since a moment, the oldest first: as it will be told.
+
+    cost  reads the outcomes and receipts of the lane since then
+    """
+    chunks, positions = [chunk for chunk, _ in places], [pos for _, pos in places]
+    rows = await connection.fetch(query("ends_lately"), lane, chunks, positions, since)
+    return [
+        Told(
+            OF_RECEIPT.get(row["status"], FAILED) if row["is_receipt"] else name_of_outcome(row["status"]),
+            lane, row["chunk_id"], row["pos"], row["at"], 0 if row["is_receipt"] else row["status"],
+        )
+        for row in rows
+    ]  # fmt: skip
 
 
 async def end(connection: Connection, some: Sequence[Late]) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.automation.excepting import GIVEN_UP, Excepting, judge
-from gateway.store import reports, unsends
+from gateway.automation.excepting import GIVEN_UP, SETTLES, Excepting, judge
+from gateway.reasons import Reason
+from gateway.store import excepted, reports, runs, unsends
 from gateway.store.excepted import LATE, OPEN, PREVENTED, Open, Told
 from gateway.store.unsends import End
 from tests.fixtures.keeper import Keeper
@@ -75,14 +76,13 @@ async def test_exception_behind_the_gate_and_before_the_receipt_is_late_and_told
     await shop.tells(ANN, "order_placed", {"cart_id": "c"})
     await shop.tells(BOB, "order_placed", {"cart_id": "c"})
     await shop.tells(CAT, "order_placed", {"cart_id": "another"})
-    await shop.goes_on(MINUTE)
+    await shop.goes_on()
     assert await states(keeper) == [(ANN, OPEN, "order_placed"), (BOB, OPEN, "order_placed")]
     job = job_of(keeper)
-    # As long as a receipt may be told that was before it, nobody knows.
-    await keeper.receipts_are_told(shop.now - 2 * MINUTE)
+    # A receipt that was here before it may not be written yet.
     await job.work(shop.connection, shop.now)
     assert await states(keeper) == [(ANN, OPEN, "order_placed")]
-    await keeper.receipts_are_told(shop.now)
+    shop.now += SETTLES
     for _ in range(2):
         await job.work(shop.connection, shop.now)
     assert await states(keeper) == [(ANN, LATE, "order_placed")]
@@ -110,7 +110,6 @@ async def test_carrier_is_asked_to_take_back_what_is_late_and_that_is_reported_a
     for number in people:
         await shop.tells(number, "order_placed", {"cart_id": "c"})
     await shop.goes_on(MINUTE)
-    await keeper.receipts_are_told(shop.now)
     job = job_of(keeper)
     for _ in range(2):
         await job.work(shop.connection, shop.now)
@@ -189,26 +188,82 @@ def text(**how: Any) -> Open:
     )  # fmt: skip
 
 
-def event(name: str, at: datetime, pos: int = 0) -> Told:
-    return Told(name, 1, 5, pos, at)
+def event(name: str, at: datetime, pos: int = 0, status: int = 0) -> Told:
+    return Told(name, 1, 5, pos, at, status)
 
 
 @pytest.mark.parametrize(
-    ("events", "upto", "after", "expected"),
+    ("events", "after", "expected"),
     [
-        ([], NOW + MINUTE, MINUTE, "open"),
-        ([], NOW, GIVEN_UP + MINUTE, "over"),
-        ([event("skipped", NOW)], NOW, MINUTE, "over"),
-        ([event("submitted", NOW + MINUTE)], NOW + MINUTE, MINUTE, "late"),
-        ([event("submitted", NOW - MINUTE)], NOW, MINUTE, "open"),
-        ([event("submitted", NOW - MINUTE), event("delivered", NOW + MINUTE)], NOW, MINUTE, "late"),
-        ([event("submitted", NOW - MINUTE), event("delivered", NOW)], NOW + MINUTE, MINUTE, "over"),
-        ([event("submitted", NOW - MINUTE), event("delivered", NOW, pos=1)], NOW + MINUTE, MINUTE, "late"),
+        ([], MINUTE, "open"),
+        ([], GIVEN_UP + MINUTE, "over"),
+        ([event("skipped", NOW, status=Reason.GOAL_MET)], MINUTE, "over"),
+        ([event("skipped", NOW, status=Reason.EXCEPTION)], MINUTE, "prevented"),
+        ([event("submitted", NOW + MINUTE)], MINUTE, "late"),
+        ([event("submitted", NOW - MINUTE)], SETTLES / 2, "open"),
+        ([event("submitted", NOW - MINUTE)], SETTLES, "late"),
+        ([event("submitted", NOW - MINUTE), event("delivered", NOW + SETTLES / 2)], SETTLES / 2, "late"),
+        ([event("submitted", NOW - MINUTE), event("delivered", NOW)], MINUTE, "over"),
+        ([event("submitted", NOW - MINUTE), event("delivered", NOW, pos=1)], MINUTE, "late"),
     ],
 )
 def test_late_is_what_was_told_before_the_end_of_what_had_left(
-    events: list[Told], upto: datetime, after: timedelta, expected: str
+    events: list[Told], after: timedelta, expected: str
 ) -> None:
     one = text()
-    late, over = judge([one], {one.key: events} if events else {}, {1: upto}, NOW + after)
-    assert ("late" if late else "over" if over else "open") == expected
+    late, over, prevented = judge([one], {one.key: events} if events else {}, NOW + after)
+    assert ("late" if late else "over" if over else "prevented" if prevented else "open") == expected
+
+
+async def test_what_the_lane_knows_and_nobody_was_told_is_late_two_seconds_behind_the_exception_EX_3(
+    keeper: Keeper,
+) -> None:
+    """Ann's text has left, Bob's was delivered before, Cat's is still on its way to the carrier."""
+    shop = keeper.shop
+    await shop.people([ANN, BOB, CAT])
+    await shop.apply(CART)
+    for number in (ANN, BOB, CAT):
+        await shop.tells(number, "cart_updated", {"cart_id": "c"})
+    await shop.goes_on(30 * MINUTE)
+    await runs.ensure_partitions(shop.connection, shop.now)
+    for one in await keeper.claims():
+        if one.number != CAT:
+            await shop.connection.execute(
+                "INSERT INTO outcome (chunk_id, at, lane, pos, epoch, status, rtt_us, segment, segments, message_id) "
+                "VALUES ($1, $2, $3, $4, 1, 0, 9, 1, 1, 'x')", one.chunk, shop.now, one.lane, one.pos,
+            )  # fmt: skip
+        if one.number == BOB:
+            await shop.connection.execute(
+                "INSERT INTO receipt (chunk_id, at, lane, pos, segment, state) VALUES ($1, $2, $3, $4, 1, 2)",
+                one.chunk, shop.now, one.lane, one.pos,
+            )  # fmt: skip
+    shop.now += timedelta(milliseconds=100)
+    for number in (ANN, BOB, CAT):
+        await shop.tells(number, "order_placed", {"cart_id": "c"})
+    await shop.goes_on()
+    shop.now += timedelta(seconds=1.5)
+    await job_of(keeper).work(shop.connection, shop.now)
+    assert await states(keeper) == [(ANN, LATE, "order_placed"), (CAT, OPEN, "order_placed")]
+
+
+async def test_what_was_taken_out_by_who_died_behind_it_is_prevented(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = keeper.shop
+    await shop.people([ANN, BOB])
+    await shop.apply(CART)
+    for number in (ANN, BOB):
+        await shop.tells(number, "cart_updated", {"cart_id": "c"})
+    await shop.goes_on(30 * MINUTE)
+    await shop.tells(ANN, "order_placed", {"cart_id": "c"})
+
+    async def dies(*_: Any) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(excepted, "prevented", dies)
+        with pytest.raises(RuntimeError):
+            await shop.goes_on()
+    assert await states(keeper) == [(ANN, OPEN, "order_placed")]
+    await job_of(keeper).work(shop.connection, shop.now)
+    assert await states(keeper) == [(ANN, PREVENTED, "order_placed")]

@@ -107,6 +107,29 @@ async def test_ev_11_what_happened_is_told_once_however_often_it_is_read(dsn: st
     assert await connection.fetchval("SELECT max(sessions) FROM profile") == 1, "ours are no visits (EV-10)"
 
 
+async def test_stop_is_told_within_a_second_and_lanes_are_read_less_often(dsn: str, connection: Any) -> None:
+    """EX-2: what stands in the queue for whoever has said it leaves as soon as it is told."""
+    await world(connection)
+    made = feeding(dsn)
+    moments = [NOW + timedelta(seconds=10), NOW + timedelta(seconds=11), NOW + timedelta(seconds=15)]
+    made._wall = lambda: moments[0]
+    try:
+        assert made.ROUND_S <= 1.0 and await made.round()
+        await stops.enter(connection, [NUMBERS[2]], ["*"], is_stop=True, at=NOW, source="keyword")
+        await connection.execute("UPDATE outcome SET at = $1 WHERE status = 0", moments[0])
+        await connection.execute("DELETE FROM person_event WHERE name = 'submitted'")
+        await connection.execute("DELETE FROM event_seen")
+        moments.pop(0)
+        assert await made.round()
+        found = await told(connection)
+        assert found[NUMBERS[2], "opted_out"] == 1 and found[NUMBERS[0], "submitted"] == 0
+        moments.pop(0)
+        assert await made.round()
+        assert (await told(connection))[NUMBERS[0], "submitted"] == 1
+    finally:
+        await made.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("statement", [3, 9, 15, 18, 24, 30, 36])
 async def test_ev_11_a_worker_that_is_killed_at_any_statement_tells_nothing_twice_and_loses_nothing(

@@ -43,17 +43,19 @@ SELECT EXISTS (SELECT FROM excepted WHERE state = 0) OR EXISTS (SELECT FROM exce
 
 -- name: open_excepted
 -- Read texts of which it is open what became of them, found behind a moment and a text, the oldest first, with the number of who
--- it is for.
--- index: excepted_open; enrolment_pkey
-SELECT x.bucket, x.enrolment, x.visit, x.profile, x.run, x.campaign, x.name, x.happened_at, x.told_at, x.planned_at, x.found_at, e.number
+-- it is for, and what the text went into.
+-- index: excepted_open; enrolment_pkey; step_run_pkey
+SELECT x.bucket, x.enrolment, x.visit, x.profile, x.run, x.campaign, x.name, x.happened_at, x.told_at, x.planned_at, x.found_at, e.number,
+       r.outgoing
 FROM excepted x LEFT JOIN enrolment e ON e.bucket = x.bucket AND e.id = x.enrolment
+LEFT JOIN step_run r ON r.bucket = x.bucket AND r.enrolment = x.enrolment AND r.visit = x.visit
 WHERE x.state = 0 AND (x.found_at, x.enrolment, x.visit) > ($1::timestamptz, $2::bigint, $3::int)
 ORDER BY x.found_at, x.enrolment, x.visit LIMIT $4::int;
 
 -- name: ends_of_texts
 -- Read what was told of the texts of some enrolments since they were made: that they left, and their ends.
 -- index: person_event_profile
-SELECT k.enrolment, k.visit, v.name, v.event_id, v.occurred_at
+SELECT k.enrolment, k.visit, v.name, v.event_id, v.occurred_at, (v.properties ->> 'status')::int AS status
 FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::int[], $5::bigint[], $6::timestamptz[])
      AS k (bucket, profile, enrolment, visit, run, made_at)
 JOIN person_event v ON v.bucket = k.bucket AND v.profile = k.profile
@@ -61,10 +63,23 @@ JOIN person_event v ON v.bucket = k.bucket AND v.profile = k.profile
 WHERE v.source = 'sluice' AND v.properties ->> 'enrolment' = k.enrolment::text AND v.properties ->> 'run' = k.run::text
 ORDER BY v.occurred_at;
 
--- name: fed_receipts_upto
--- Read up to when the receipts of lanes were told.
+-- name: fed_lanes_upto
+-- Read up to when all outcomes and receipts of lanes were told.
 -- index: person_feed_pkey: a few rows
-SELECT lane, upto FROM person_feed WHERE kind = 'receipts';
+SELECT lane, min(upto) AS upto FROM person_feed WHERE kind IN ('outcomes', 'receipts') GROUP BY lane HAVING count(*) = 2;
+
+-- name: ends_lately
+-- Read what came of some messages of a lane, chunks $2 and places $3, since a moment ($4) up to which all is told already.
+-- index: outcome_at and receipt_at (brin), of the partitions since then
+SELECT o.chunk_id, o.pos, o.at, false AS is_receipt, o.status FROM outcome o
+WHERE o.lane = $1::int AND o.at >= $4::timestamptz AND o.chunk_id = ANY($2::bigint[]) AND o.segment <= 1 AND o.status <> -1
+  AND (o.chunk_id, o.pos) IN (SELECT k.chunk_id, k.pos FROM unnest($2::bigint[], $3::int[]) AS k (chunk_id, pos))
+UNION ALL
+SELECT r.chunk_id, r.pos, r.at, true, r.state FROM receipt r
+WHERE r.lane = $1::int AND r.at >= $4::timestamptz AND r.chunk_id = ANY($2::bigint[]) AND r.segment <= 1
+  AND r.state IN (2, 3, 4, 5, 8, 9)
+  AND (r.chunk_id, r.pos) IN (SELECT k.chunk_id, k.pos FROM unnest($2::bigint[], $3::int[]) AS k (chunk_id, pos))
+ORDER BY 3;
 
 -- name: end_excepted
 -- Say of texts that were open that they had left: which message each is, and whether the carrier is asked to take it back.
