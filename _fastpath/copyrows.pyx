@@ -127,7 +127,7 @@ cdef inline uint8_t* put_receipt(uint8_t* p, int64_t at_us, const uint8_t* messa
                                  const uint8_t* raw, int32_t raw_octets) noexcept nogil:
     """The columns that `receipt` and `receipt_waiting` end with."""
     p = put64(p, at_us)
-    p = put_text(p, message_id, id_octets)
+    p = put_id(p, message_id, id_octets)
     p = put16(p, state)
     p = put_text(p, err, err_octets)
     p = put_maybe64(p, done_at_us)
