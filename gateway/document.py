@@ -49,6 +49,7 @@ from gateway.routing import Problem
 from gateway.template import Language, Shop
 
 Span: TypeAlias = Annotated[str, Meta(pattern=r"^\d{1,6}(s|m|min|h|d|w)$")]
+Rate: TypeAlias = Annotated[str, Meta(max_length=40)]
 Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=10_000)]
 Staff: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
 STAFF = "staff"
@@ -224,7 +225,7 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A text, its languages beside the one it was written in, whose codes it carries, and what it recommends.
 
-    to, staff, content, variants  as a step that sends has them
+    to, staff, content, variants, clicks, click_share  as a step that sends has them
     """
 
     text: Text
@@ -235,6 +236,8 @@ class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     staff: tuple[Staff, ...] = ()
     content: Content | None = None
     variants: dict[Word, Text] = {}
+    clicks: Rate = ""
+    click_share: Rate = ""
 
 
 class Named(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="do"):
@@ -257,6 +260,8 @@ class Send(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
     staff        whom of them: names of the brand's lists, or numbers of theirs; () = all of the brand's
     content      what it offers, by a key that mails and pushes of the same carry, too: whoever had it there lately is
                  skipped, or gets the text of `variants` that it names (XC-2)
+    clicks       that come at most to the site which the text leads to: 200/m; texts go at that rate by the share of
+                 them that is opened, at first click_share: 8% (TH-4)
     """
 
     text: Text
@@ -276,6 +281,8 @@ class Send(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
     staff: tuple[Staff, ...] = ()
     content: Content | None = None
     variants: dict[Word, Text] = {}
+    clicks: Rate = ""
+    click_share: Rate = ""
 
 
 class Wait(Named, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="wait"):

@@ -206,6 +206,16 @@ def read_threshold(text: str) -> Threshold:
     return msgspec.convert({"kind": found[1], "share": share, "least": int(found[3] or 50)}, Threshold)
 
 
+def clicks_plan(clicks: str, share: str = "") -> RatePlan | None:
+    """Read `200/m` and `8%`: what the site bears that a step's texts lead to, and how many are opened; None: any.
+
+    raises  ValueError with what was expected
+    """
+    if not clicks:
+        return None
+    return RatePlan(clicks_per_min=read_rate(clicks) * 60, click_share=read_share(share) if share else CLICK_SHARE)
+
+
 def length_words(seconds: int) -> str:
     """Write a length as read_over reads it."""
     unit = next(unit for unit in ("d", "h", "m", "s") if seconds % _SECONDS[unit] == 0)

@@ -41,9 +41,11 @@ from gateway.document import (
 )
 from gateway.errors import AudienceFault, OrderFault
 from gateway.link import problems_of as link_problems
+from gateway.message import MessageClass
 from gateway.person import hash_of
 from gateway.predicate import InSegment, Predicate, walk
 from gateway.question import question_of
+from gateway.rate import clicks_plan
 from gateway.routing import Problem
 from gateway.store import (
     audiences,
@@ -194,6 +196,7 @@ async def _of_texts(connection: Connection, settings: Settings, plan: Plan) -> l
         if isinstance(step, Send):
             problems += await _of_staff(connection, brand, document, step, key)
             problems += _of_content(document, step, key)
+            problems += _of_clicks(document, step, key)
     return problems
 
 
@@ -235,6 +238,23 @@ def _of_content(document: Document, step: Send, key: str) -> list[Problem]:
     return problems
 
 
+def _of_clicks(document: Document, step: Send, key: str) -> list[Problem]:
+    """Judge what is said of the site that a text leads to (TH-4)."""
+    if not step.clicks:
+        return [(f"{key}.clicks", "how many the site bears, beside click_share", "nothing")] if step.click_share else []
+    if class_of(document, step) == MessageClass.OTP:
+        return [(f"{key}.clicks", "nothing: a code waits for nobody", repr(step.clicks))]
+    try:
+        clicks_plan(step.clicks)
+    except ValueError as error:
+        return [(f"{key}.clicks", str(error).removeprefix("expected "), repr(step.clicks))]
+    try:
+        clicks_plan(step.clicks, step.click_share)
+    except ValueError as error:
+        return [(f"{key}.click_share", str(error).removeprefix("expected "), repr(step.click_share))]
+    return []
+
+
 async def _of_staff(
     connection: Connection, brand: BrandSettings, document: Document, step: Send, key: str
 ) -> list[Problem]:
@@ -260,7 +280,7 @@ async def _of_staff(
         problems.append((f"{key}.goes_on", "attempted, to people of ours", repr(step.goes_on)))
     problems += [
         (f"{key}.{name}", "nothing, to people of ours: it is of the person", repr(value))
-        for name in ("coupon", "recommend", "languages", "content", "variants")
+        for name in ("coupon", "recommend", "languages", "content", "variants", "clicks")
         if (value := getattr(step, name))
     ]
     if any(f"link.{name}" in step.text for name in document.links):

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.automation.job import Job
+from gateway.automation.readying import RUN_LIFE
 from gateway.campaign.rates import (
     Spans,
     Tally,
@@ -48,6 +49,8 @@ FORGOTTEN_S = 30.0
 # Clocks of several machines stand apart.
 BEFORE = timedelta(hours=1)
 BY = "rates"
+# Nobody enqueues any more into a run of a step that is older.
+CLOSED = RUN_LIFE + timedelta(hours=1)
 
 
 class Rating(Job):
@@ -151,7 +154,7 @@ class Rating(Job):
                 await self._stop(connection, run, min(run.lanes), "", why, orders, now)
         await rates.steer(
             connection, one.run, per_s=per_s, goes_to=goes_to, stage=step.stage, held_since=step.held_since,
-            skipped=skipped, spent=spent, now=looked_at or now, is_over=not by_country,
+            skipped=skipped, spent=spent, now=looked_at or now, is_over=not by_country and not _is_open(run, now),
         )  # fmt: skip
 
     def _known(self, one: Planned, at: float) -> int:
@@ -237,3 +240,8 @@ class Rating(Job):
         orders[key] = Order(id=0, at=now, by=BY, action="pause", scope="campaign", key=key, until=None, reason=why)
         self.stopped += 1
         log.error("! run %d%s stops: %s", run.id, f" on {carrier}" if carrier else "", why)
+
+
+def _is_open(run: runs.Run, now: datetime) -> bool:
+    """Say whether more people may come into a run: into one without a list, of a step of a campaign, for a day."""
+    return run.list is None and run.cancelled_at is None and now < run.created_at + CLOSED

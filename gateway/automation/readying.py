@@ -27,6 +27,7 @@ from gateway.automation.telling import Told
 from gateway.brand import gate_of_brand
 from gateway.campaign import audience, law, workflow
 from gateway.campaign.entering import Live
+from gateway.campaign.rates import per_s_of_clicks
 from gateway.campaign.workflow import Plan
 from gateway.config import Settings
 from gateway.document import (
@@ -45,6 +46,7 @@ from gateway.gate import gate_of as gate_read
 from gateway.happening import Sought
 from gateway.message import MessageClass
 from gateway.predicate import Consent, Or, Predicate
+from gateway.rate import clicks_plan
 from gateway.reasons import Reason
 from gateway.routing import Plan as RoutePlan
 from gateway.store import (
@@ -57,6 +59,7 @@ from gateway.store import (
     people,
     placement,
     postgres,
+    rates,
     runs,
     selection,
 )
@@ -303,6 +306,10 @@ class Readying:
                 is_test=is_to_staff(step),
             )  # fmt: skip
             await campaigns.add_run(connection, campaign, version, place, run.id)
+            pace = clicks_plan(step.clicks, step.click_share) if isinstance(step, Send) else None
+            if pace is not None:
+                # Nobody knows how many people it will have.
+                await rates.add(connection, run.id, pace, 0, per_s_of_clicks(pace), None)
             if composer.pool is not None:
                 await coupons.carry(connection, run.id, composer.pool, len(composer.fields))
         return run

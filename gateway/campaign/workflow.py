@@ -565,7 +565,8 @@ def _laid_out(document: Document, problems: list[Problem], exceptions: list[Exce
                 Send(
                     text=message.text, languages=message.languages, coupon=message.coupon,
                     recommend=message.recommend, to=message.to, staff=message.staff,
-                    content=message.content, variants=message.variants,
+                    content=message.content, variants=message.variants, clicks=message.clicks,
+                    click_share=message.click_share,
                 )
             )  # fmt: skip
             keys.append("message")

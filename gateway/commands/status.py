@@ -181,7 +181,8 @@ def show(standing: Standing) -> None:
 
 def rate_said(planned: Planned) -> str:
     """A run's rate as a person reads it."""
-    text = f"run {planned.run}: {planned.plan.words}; {planned.granted:,} of {planned.total:,} granted"
+    of = f" of {planned.total:,}" if planned.total else ""
+    text = f"run {planned.run}: {planned.plan.words}; {planned.granted:,}{of} granted"
     if planned.per_s:
         text += f", {rate_words(round(planned.per_s, 2))} now"
     if planned.plan.budget:

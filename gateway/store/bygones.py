@@ -164,6 +164,7 @@ async def drop_step_runs(connection: Connection, runs: Sequence[int]) -> int:
     """Drop runs that all lanes and buckets were folded of; -> how many."""
     async with connection.transaction():
         await connection.execute(query("drop_campaign_runs"), runs)
+        await connection.execute(query("drop_rate_plans"), runs)
         return _rows(await connection.execute(query("drop_runs"), runs))
 
 

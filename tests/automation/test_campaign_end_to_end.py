@@ -133,6 +133,28 @@ async def test_exception_takes_out_what_is_held_and_finds_what_is_late_within_tw
         shop.close()
 
 
+async def test_texts_go_no_faster_than_the_clicks_that_their_site_bears_TH_4(dsn: str, tmp_path: Path) -> None:
+    """Ten a second, of which all are opened, as far as is known: twenty at once take two seconds."""
+    numbers = range(ANN, ANN + 20)
+    async with Smsc(behaviour.Settings(seed=1, carrier=(behaviour.Carrier(),))) as smsc:
+        settings = settings_of(dsn, str(tmp_path), port=smsc.port, system_id="test", password="x")
+        shop = await Shop.open(dsn, settings)
+        shop.now = datetime.now(UTC)
+        await shop.people(numbers)
+        await shop.apply(NOW_SHOP.replace('order }}."', 'order }}.", clicks = "600/m", click_share = "100%"'))
+        for number in numbers:
+            await shop.tells(number, "order_told", {"order": str(number)})
+        await shop.goes_on()
+        await shop.connection.execute("DELETE FROM worker WHERE instance = 'shop'")
+        async with app.open_worker(settings, Database(dsn, None, settings), chance=random.Random(1)):
+            await until(lambda: smsc.totals()["submits"] >= 1, "the first one was submitted")
+            began = asyncio.get_running_loop().time()
+            await until(lambda: smsc.totals()["submits"] >= 20, "all were submitted")
+            took = asyncio.get_running_loop().time() - began
+        assert took > 1.0, took
+        shop.close()
+
+
 async def _stands(shop: Shop, number: int, state: int) -> bool:
     found = await shop.connection.fetchval(
         "SELECT x.state FROM excepted x JOIN enrolment e ON e.id = x.enrolment WHERE e.number = $1", number

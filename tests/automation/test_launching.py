@@ -99,6 +99,25 @@ async def test_what_nothing_names_and_names_of_nothing_are_refused_XC_2(shop: Sh
     await shop.apply(offered.replace("}}", '}, variants = {b = "x"}}'))
 
 
+@pytest.mark.parametrize(
+    ("said", "where"),
+    [
+        ('clicks = "many"', ["message.clicks"]),
+        ('clicks = "0/m"', ["message.clicks"]),
+        ('clicks = "200/m", click_share = "8"', ["message.click_share"]),
+        ('click_share = "8%"', ["message.clicks"]),
+    ],
+)
+async def test_clicks_that_a_site_bears_are_a_rate_and_their_share_a_share_TH_4(
+    shop: Shop, said: str, where: list[str]
+) -> None:
+    assert await problems(shop, TEXT.replace('text = "Hi"', f'text = "Hi", {said}')) == where
+
+
+async def test_code_waits_for_no_site_TH_4(shop: Shop) -> None:
+    assert await problems(shop, 'class = "otp"\n' + TEXT.replace('"Hi"', '"Hi", clicks = "9/m"')) == ["message.clicks"]
+
+
 STAFF = """
 name = "tells"
 kind = "workflow"

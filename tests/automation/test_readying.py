@@ -8,7 +8,10 @@ import pytest
 
 from gateway.automation import launching
 from gateway.automation.composing import Composer
+from gateway.automation.rates import CLOSED, Rating
+from gateway.commands.status import rate_said
 from gateway.reasons import Reason
+from gateway.store import rates
 from tests.fixtures.shop import Shop
 
 ANN, BOB, CAT = 447700900001, 447700900002, 447700900003
@@ -142,3 +145,32 @@ async def test_exception_with_the_scope_of_a_tag_holds_for_all_workflows_that_ha
     await shop.tells(ANN, "left", {"for_good": True})
     await shop.goes_on(timedelta(seconds=1))
     assert (await shop.standing("same"))[-2][2:] == (0, 0)
+
+
+async def test_run_of_a_step_goes_as_fast_as_its_site_bears_and_is_steered_as_long_as_texts_may_come_TH_4(
+    shop: Shop,
+) -> None:
+    await shop.people([ANN])
+    await shop.apply(CART.replace("waits.'", "waits.', clicks = '60/m', click_share = '20%'").replace("30m", "1m"))
+    await shop.tells(ANN, "cart_updated", {"cart_id": "c", "total": 80})
+    await shop.goes_on(timedelta(minutes=1))
+    assert len(await shop.texts()) == 1
+
+    async def connect() -> Any:
+        return shop.connection
+
+    job = Rating(shop.settings, lambda: shop.now, connect, shop.instance, lambda: shop.now.timestamp())
+    [plan] = await rates.live(shop.connection)
+    assert (plan.plan.words, plan.per_s, plan.total) == ("at most 60 clicks a minute", pytest.approx(5.0), 0)
+    assert rate_said(plan) == f"run {plan.run}: at most 60 clicks a minute; 0 granted, 5/s now"
+    await shop.connection.execute("UPDATE chunk SET state = 2, sent_upto = n")
+    for hours in (0, 2):
+        shop.now += timedelta(hours=hours)
+        assert await job.work(shop.connection, shop.now)
+        assert [one.per_s for one in await rates.live(shop.connection)] == [pytest.approx(5.0)], "more may come"
+    shop.now += CLOSED
+    await job.work(shop.connection, shop.now)
+    assert await rates.live(shop.connection) == []
+    await shop.goes_on()
+    [next_day] = await rates.live(shop.connection)
+    assert next_day.run != plan.run and next_day.per_s == pytest.approx(5.0)

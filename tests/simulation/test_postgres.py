@@ -74,6 +74,7 @@ NOT_SIMULATED = {
     "live_rate_plans",
     "steer_rate",
     "tell_rate",
+    "drop_rate_plans",
     "left_of_run",
     "tally_outcomes",
     "tally_receipts",

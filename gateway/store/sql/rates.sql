@@ -43,6 +43,11 @@ SET per_s = $2::double precision, goes_to = $3::bigint, is_told = is_told AND st
     is_over = $9::boolean
 WHERE run = $1::bigint;
 
+-- name: drop_rate_plans
+-- Drop the plans of runs that are dropped.
+-- index: rate_plan_pkey
+DELETE FROM rate_plan WHERE run = ANY($1::bigint[]);
+
 -- name: tell_rate
 -- Say that a ramp goes on where it holds; -> whether it held.
 -- index: rate_plan_pkey
