@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from _fastpath.template import Template
-from gateway import app, reasons
+from gateway import app, content, reasons
 from gateway.brand import BrandSettings, gate_of_brand, may_bypass, with_footer
 from gateway.campaign.quiet_hours import Occurrence
 from gateway.commands._control import whoever
@@ -27,6 +27,7 @@ from gateway.commands._rates import judge_rate, keep_rate
 from gateway.commands._rendering import Wording, dress_run
 from gateway.commands.audience import kept_audience, read_tree, terms_of
 from gateway.config import Settings
+from gateway.content import Content
 from gateway.countries import heads_by_country
 from gateway.dispatch.identity import is_dead
 from gateway.dispatch.preview import by_zone
@@ -67,6 +68,14 @@ def gate_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--programme", default="", metavar="NAME", help="Of the brand: whose consent is asked for."),
             click.option("--tag", "tags", multiple=True, metavar="NAME", help="Of these messages, for caps."),
             click.option("--exception", default="", metavar="TEXT", help="Not to whom this happens from now on."),
+            click.option(
+                "--content",
+                "offer",
+                default="",
+                metavar="KEY",
+                help="What it offers: not to who had that by mail or otherwise lately, by its `content_key` (XC-2).",
+            ),
+            click.option("--content-within", metavar="72h", help="What counts as lately; by default 72h."),
             click.option(
                 "--priority",
                 type=click.IntRange(-MOST_PRIORITY, MOST_PRIORITY),
@@ -110,6 +119,7 @@ def judge_gate_options(settings: Settings, options: dict[str, Any]) -> None:
             ("programme", "programme"),
             ("tag", "tags"),
             ("exception", "exception"),
+            ("content", "offer"),
             ("bypass", "bypass"),
             ("value", "value"),
             ("at-local", "at_local"),
@@ -118,6 +128,7 @@ def judge_gate_options(settings: Settings, options: dict[str, Any]) -> None:
             if options[given]:
                 raise click.UsageError(f"Option '--{name}' stands with '--brand'.")
         return
+    offer_of(options)
     brand = settings.brand(options["brand"])
     if options["programme"] and options["programme"] not in brand.programmes:
         known = f"one of {', '.join(brand.programmes)}" if brand.programmes else "one that the brand has"
@@ -143,6 +154,7 @@ async def gate_of(
     if options["exception"]:
         async with database.connection() as connection:
             exception = await exception_of(connection, options["exception"])
+    excepted = content.excepting(exception, offer_of(options))
     return gate_of_brand(
         options["brand"],
         settings.brand(options["brand"]),
@@ -150,7 +162,7 @@ async def gate_of(
         programme=options["programme"],
         tags=options["tags"],
         audience=None if kept is None else msgspec.to_builtins(kept[0]),
-        exception=None if exception is None else msgspec.to_builtins(exception),
+        exception=None if excepted is None else msgspec.to_builtins(excepted),
         days_zone="" if kept is None else kept[1],
         bypass=options["bypass"],
         bypass_by=whoever(),
@@ -158,6 +170,23 @@ async def gate_of(
         local=local_of(settings.brand(options["brand"]), options),
         labels=labels_of(settings.brand(options["brand"]), MessageClass[options["class_"].upper()]),
     )
+
+
+def offer_of(options: dict[str, Any]) -> Content | None:
+    """Read what a run offers that other channels may have told already; None: nothing is said. Refused."""
+    if not options["offer"]:
+        if options["content_within"]:
+            raise click.UsageError("Option '--content-within' stands with '--content'.")
+        return None
+    try:
+        offer = msgspec.convert({"key": options["offer"]}, Content)
+    except msgspec.ValidationError as error:
+        raise Refused(f"--content: {error}, found {len(options['offer'])} characters") from error
+    if options["content_within"]:
+        offer = msgspec.structs.replace(offer, within=options["content_within"])
+    for _, expected, found in content.problems_of("--content", offer):
+        raise Refused(f"--content-within: expected {expected}, found {found}")
+    return offer
 
 
 def local_of(brand: BrandSettings, options: dict[str, Any]) -> Local | None:

@@ -1,13 +1,13 @@
 """`sluice send` with a brand: consent, caps and audiences as a person meets them, through to the last receipt."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
 
 from _fastpath.peoplerows import bucket
-from gateway.campaign.evaluation import Person
+from gateway.campaign.evaluation import Event, Person
 from gateway.store import admission
 from tests.fixtures.audiences import write_people
 from tests.fixtures.pages import note_contacts
@@ -99,6 +99,10 @@ def test_what_does_not_go_together_is_refused_before_anything_is_done(here, peop
     for arguments, code, said in (
         ((*file, "--tag", "x"), 2, "'--tag' stands with '--brand'"),
         ((*file, "--bypass", "x"), 2, "'--bypass' stands with '--brand'"),
+        ((*file, "--content", "x"), 2, "'--content' stands with '--brand'"),
+        ((*file, "--brand", "acme", "--content-within", "5d"), 2, "'--content-within' stands with '--content'"),
+        ((*file, "--brand", "acme", "--content", "k" * 201), 65, "--content: "),
+        ((*file, "--brand", "acme", "--content", "k", "--content-within", "soon"), 65, "3d or 2w, found 'soon'"),
         ((*file, "--brand", "acne"), 78, "did you mean 'acme'"),
         ((*file, "--brand", "acme", "--programme", "clubs"), 78, "one of club"),
         ((*file, "--audience", "vienna", "--brand", "acme"), 2, "without '--contacts'"),
@@ -124,6 +128,24 @@ def test_an_audience_that_is_not_kept_and_words_that_are_none_are_refused(sluice
     assert result.code == 65 and "--exception" in result.err
     result = sluice("send", "--audience", "all", *AS_ACME)
     assert result.code == 65 and "nobody to send to" in result.err
+
+
+@pytest.mark.covers("S4.59")
+def test_who_had_the_offer_on_another_channel_lately_is_skipped_XC_2(sluice, queue, people, acme, dsn):
+    def had(number: int, key: str, days: int, name: str = "email_sent") -> Person:
+        told = Event(name=name, occurred_at=datetime.now(UTC) - timedelta(days=days), properties={"content_key": key})
+        return Person(number=number, events=[told])
+
+    crowd = [
+        had(FIRST, "spring", 1), had(FIRST + 1, "autumn", 1), had(FIRST + 2, "spring", 4),
+        had(FIRST + 3, "spring", 4, "push_sent"), had(FIRST + 4, "spring", 1, "push_sent"), Person(number=FIRST + 5),
+    ]  # fmt: skip
+    given(dsn, {FIRST + at: 2 for at in range(6)}, crowd)
+    file = people(6)
+    found = sluice("send", "--contacts", file, *AS_ACME, "--content", "spring")
+    assert (found.json["states"], found.json["reasons"]) == ({"delivered": 4, "refused": 2}, {"exception": 2}), (
+        found.err
+    )
 
 
 @pytest.mark.covers("S1.10")
