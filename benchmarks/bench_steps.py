@@ -34,6 +34,7 @@ from gateway.automation.stepping import Stepping
 from gateway.brand import BrandSettings
 from gateway.commands._life import PAGE, simulator
 from gateway.config import CarrierSettings, DatabaseSettings, Settings
+from gateway.dispatch.beforehand import Beforehand
 from gateway.dispatch.route import plan_of, table_of
 from gateway.person import Item, Who
 from gateway.simulator.ledger import read as ledger_of
@@ -152,6 +153,7 @@ def stepping_of(settings: Settings, dsn: str) -> Stepping:
     return Stepping(
         settings, app.CLOCK.wall, connect, "bench", random.Random(1),
         lambda lanes, class_, sender, at, living: plan_of(table, lanes, class_, sender, at, living), random.Random(2),
+        Beforehand(lambda class_, sender: ()),
     )  # fmt: skip
 
 

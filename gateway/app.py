@@ -46,6 +46,7 @@ from gateway.campaign import answering
 from gateway.campaign.clicks import Networks
 from gateway.config import Settings, endpoint
 from gateway.dispatch import memory
+from gateway.dispatch.beforehand import Beforehand
 from gateway.dispatch.clock import Clock
 from gateway.dispatch.guards import Surroundings
 from gateway.dispatch.identity import Identity
@@ -461,7 +462,8 @@ async def open_worker(
         route = functools.partial(_route_of, table_of(settings))
         secret = random.SystemRandom()
         jobs.append(Calling(settings.webhooks, CLOCK.wall, worker.connect, worker.instance))
-        jobs.append(Stepping(settings, CLOCK.wall, worker.connect, worker.instance, drawn, route, secret))
+        gate = Beforehand(worker.feed.suppressed)
+        jobs.append(Stepping(settings, CLOCK.wall, worker.connect, worker.instance, drawn, route, secret, gate))
         automation = [asyncio.create_task(job.run()) for job in jobs]
         try:
             async with contextlib.AsyncExitStack() as doors:

@@ -14,8 +14,9 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
@@ -127,6 +128,17 @@ def settings_of(dsn: str) -> Settings:
     )
 
 
+class Open:
+    """A gate that lets everybody pass: what it asks is not played."""
+
+    async def ask(
+        self, connection: Connection, run: runs.Run, sender: str, numbers: Collection[int], now: datetime,
+        left: Mapping[int, Sequence[datetime]] = MappingProxyType({}),
+    ) -> dict[int, tuple[int, datetime | None]]:  # fmt: skip
+        """Say of each that it may go."""
+        return dict.fromkeys(numbers, (0, None))
+
+
 class Shop:
     """A world and the product that it is played through."""
 
@@ -156,7 +168,7 @@ class Shop:
         self.stepping = Stepping(
             settings, lambda: self.now, connect, "replay", random.Random(seed + 1),
             lambda lanes, class_, sender, at, living: plan_of(table, lanes, class_, sender, at, living),
-            random.Random(seed + 2),
+            random.Random(seed + 2), Open(),
         )  # fmt: skip
         # As where the loop of jobs turns it: with hands of its own beside this connection.
         self.stepping._connection = connection

@@ -1,11 +1,13 @@
 """Carries persons through the steps of their campaigns, some hundred at a time.
 
-    due enrolments ─► by campaign, version and step ─► what is so of them, set-wise ─► workflow.advance, one by one
+    due enrolments ─► by campaign, version and step ─► what is so of them, set-wise, and what the gate says (asking.py)
+    ─► workflow.advance, one by one
     ─► moves, step_run, outgoing texts, questions    in the transaction of the step, all of it or none
     ─► Need                                          what is to be done outside of the bucket: behind its COMMIT
 
 A step whose effect is outside is reached in one transaction, done behind its COMMIT, named by enrolment and visit so
 that doing it once more changes nothing, and left in the next: a crash repeats it, never its effect (WF-2).
+Whom the gate lets wait stays at the step, and there is no text, code or link until it lets them pass (TP-3).
 Not here: what becomes of a text (sending.py), the gate (dispatch/admission.py).
 """
 
@@ -19,9 +21,11 @@ from typing import Any
 import msgspec
 
 from gateway import content, predicate
+from gateway.automation import asking
+from gateway.automation.asking import Gate, Left
 from gateway.automation.composing import HELD, Person, Recipient, class_of
 from gateway.automation.effects import Effects, Need
-from gateway.automation.readying import CURRENT, OPTED_OUT, STEP_S, Readying, consent_of
+from gateway.automation.readying import CURRENT, OPTED_OUT, STEP_S, Readying, Sending, consent_of
 from gateway.automation.staffing import paused
 from gateway.automation.telling import Told
 from gateway.automation.withdrawing import Withdrawing
@@ -80,7 +84,7 @@ log = logging.getLogger(__name__)
 # Steps of one person in one transaction; what is left goes on in the next.
 HOPS = 20
 # Whoever talks with a person of ours is looked at so often, until that is over.
-HELD_LOOK = timedelta(minutes=15)
+TALK_LOOK = timedelta(minutes=15)
 
 
 class Carrying:
@@ -88,10 +92,11 @@ class Carrying:
 
     def __init__(
         self, ready: Readying, withdrawing: Withdrawing, ids: Callable[[datetime], Iterator[int]], chance: Random,
-        secret: Random,
+        secret: Random, gate: Gate,
     ):  # fmt: skip
         self._ready = ready
         self._withdrawing = withdrawing
+        self._gate = gate
         self._ids = ids
         self._doing = Effects(ready.settings, chance, profiles.Kinds())
         # Effects that are done, by enrolment and visit: 0, or the reason why one came to nothing.
@@ -115,6 +120,7 @@ class Carrying:
         done: list[Done] = []
         prevented: list[Excepted] = []
         texts: dict[tuple[int, int, int], list[tuple[Enrolment, Standing]]] = {}
+        lately: dict[int, Left] = {}
         ready = set(at)
         for _ in range(HOPS):
             if not ready:
@@ -128,11 +134,12 @@ class Carrying:
                 CURRENT.set(campaign)
                 plan = await self._ready.plan(connection, campaign, version)
                 some = [at[id_] for id_ in ids]
-                facts, later = await self._look_at(connection, plan, place, some, is_there, now)
+                facts, later = await self._look_at(
+                    connection, plan, place, some, is_there, lately.setdefault(campaign, {}), now
+                )
                 if later:
                     needs += [Need(plan, place, one, standing.visits) for one, standing in some if one.id in later]
                 due_of = await self._waits_of(connection, plan, some)
-                held = await self._held(connection, plan, place, some, is_there, now)
                 for one, standing in some:
                     if one.id in later:
                         waits[one.id] = Outcome(
@@ -147,12 +154,6 @@ class Carrying:
                     if outcome.done is not None and place < len(plan.steps):
                         step = plan.steps[place].step
                         is_send = isinstance(step, Send | Ask) and outcome.done == workflow.DONE
-                        if is_send and one.id in held and outcome.reason in (None, workflow.DONE):
-                            waits[one.id] = Outcome(
-                                place=standing.step, visits=standing.visits, step_at=standing.step_at,
-                                until_at=held[one.id],
-                            )  # fmt: skip
-                            continue
                         if is_send and outcome.reason in (None, workflow.DONE):
                             texts.setdefault((campaign, version, place), []).append((one, standing))
                         to_person = is_send and not is_to_staff(step)
@@ -216,9 +217,12 @@ class Carrying:
 
     async def _look_at(
         self, connection: Connection, plan: Plan, place: int, some: Sequence[tuple[Enrolment, Standing]],
-        is_there: bool, now: datetime,
+        is_there: bool, lately: Left, now: datetime,
     ) -> tuple[workflow.Facts, set[int]]:  # fmt: skip
-        """Find what is so of some persons at one step; -> it, and those whose effect is still to be done."""
+        """Find what is so of some persons at one step; -> it, and those whose effect is still to be done.
+
+        lately  texts of the campaign that persons get in this transaction
+        """
         facts = workflow.Facts()
         terms = self._ready.terms(plan.document, now)
         anchors: dict[int, dict[int, datetime | None]] = {}
@@ -275,7 +279,7 @@ class Carrying:
                     else:
                         facts.failed = dict(facts.failed) | dict.fromkeys(had, int(Reason.EXCEPTION))
                 if not is_to_staff(step):
-                    await self._draw(connection, plan, step, some, facts, now)
+                    await self._ask_gate(connection, plan, step, sending_, some, facts, lately, now)
                 if sending_.composer.pool is not None:
                     return facts, self._unprepared(some, facts)
             case Branch():
@@ -320,29 +324,6 @@ class Carrying:
             lost |= dict.fromkeys(opted_out.keys() - await fitting(asked, consent), int(Reason.STOP))
         return lost
 
-    async def _held(
-        self,
-        connection: Connection,
-        plan: Plan,
-        place: int,
-        some: Sequence[tuple[Enrolment, Standing]],
-        is_there: bool,
-        now: datetime,
-    ) -> dict[int, datetime]:
-        """Say whose text waits for a person of ours who answers them, and until when at most (IN-7)."""
-        step = plan.steps[place].step if is_there and place < len(plan.steps) else None
-        if not isinstance(step, Send | Ask) or class_of(plan.document, step) not in PROMOTIONAL:
-            return {}
-        with_number = [(one.id, one.number) for one, _ in some if one.number is not None]
-        numbers = [number for _, number in with_number]
-        untils = await paused(connection, self._ready.settings, numbers, now) if numbers else []
-        # While it is open nobody knows until when.
-        return {
-            id_: min(until, now + HELD_LOOK)
-            for (id_, _), until in zip(with_number, untils, strict=True)
-            if until is not None
-        }
-
     async def _ask(
         self,
         connection: Connection,
@@ -370,25 +351,64 @@ class Carrying:
         for bucket, of_bucket in sorted(asked.items()):
             await conversations.ask(connection, bucket, of_bucket)
 
-    async def _draw(
-        self, connection: Connection, plan: Plan, step: Send | Ask,
-        some: Sequence[tuple[Enrolment, Standing]], facts: workflow.Facts, now: datetime,
+    async def _ask_gate(
+        self, connection: Connection, plan: Plan, step: Send | Ask, sending_: Sending,
+        some: Sequence[tuple[Enrolment, Standing]], facts: workflow.Facts, lately: Left, now: datetime,
     ) -> None:  # fmt: skip
+        """Draw arms, and ask the gate about all who would be written to, and all who are held out alike (AB-6).
+
+        Who waits, waits at the step. Whom it refuses and who is not held out gets a text nevertheless: the claim asks
+        once more, and says why it does not leave.
+        """
+        asked = [pair for pair in some if _would_get(pair, facts)]
+        out, tested = await self._draw(connection, plan, step, asked, facts, now)
+        facts.talks = await self._talks(connection, plan, step, [one for one, _ in asked], now)
+        to_ask = [one for one, standing in asked if _would_get((one, standing), facts)]
+        verdicts = await asking.ask(self._gate, connection, sending_, self._ready.senders, to_ask, out, lately, now)
+        facts.waits = {id_: until for id_, (_, until) in verdicts.items() if until is not None}
+        for one, standing in asked:
+            if one.id in facts.waits or one.id in facts.talks:
+                # Drawn and asked for anew when they are looked at again.
+                self._arms.pop((one.id, standing.visits), None)
+                self._elsewhere.pop((one.id, standing.visits), None)
+        refused = {id_: verdict or int(Reason.CONTROL_GROUP) for id_, (verdict, _) in verdicts.items() if id_ in out}
+        refused = {id_: reason for id_, reason in refused.items() if id_ not in facts.waits}
+        facts.failed = dict(facts.failed) | refused
+        kept = self._ready.experiments.get(plan.document.experiment.name) if plan.document.experiment else None
+        reached: dict[int, set[int]] = {}
+        for one in to_ask:
+            if one.id in tested and not verdicts[one.id][0] and one.number is not None:
+                reached.setdefault(one.bucket, set()).add(one.number)
+        for bucket, numbers in sorted(reached.items()):
+            assert kept is not None
+            await experiments.reach(connection, kept.id, bucket, sorted(numbers), at=now)
+
+    async def _talks(
+        self, connection: Connection, plan: Plan, step: Send | Ask, some: Sequence[Enrolment], now: datetime
+    ) -> dict[int, datetime]:
+        """Say whose text waits for a person of ours who answers them, and when they are looked at again (IN-7)."""
+        if class_of(plan.document, step) not in PROMOTIONAL or not some:
+            return {}
+        numbers = [one.number or 0 for one in some]
+        untils = await paused(connection, self._ready.settings, numbers, now)
+        # While it is open nobody knows until when.
+        return {one.id: min(at, now + TALK_LOOK) for one, at in zip(some, untils, strict=True) if at is not None}
+
+    async def _draw(
+        self, connection: Connection, plan: Plan, step: Send | Ask, asked: Sequence[tuple[Enrolment, Standing]],
+        facts: workflow.Facts, now: datetime,
+    ) -> tuple[set[int], set[int]]:  # fmt: skip
         """Draw who gets which text of an experiment, who is held out, and who waits for a winner (AB-1, AB-5, AB-6).
 
-        Whoever is held out came as far as the others who get a text: that is their virtual send.
+        ->  who is held out, and all who are in the experiment
         """
-        asked = [
-            (one, standing)
-            for one, standing in some
-            if workflow.may_send(standing, facts) and one.id not in facts.barred and one.id not in facts.met
-        ]
         failed, held = dict(facts.failed), set(facts.held)
+        out: set[int] = set()
+        tested: set[int] = set()
         percent = self._ready.settings.brand(plan.document.brand).control
         class_ = class_of(plan.document, step)
         if percent:
             out = {one.id for one, _ in asked if in_global_control(one.number or 0, self._ready.salt, percent, class_)}
-            failed |= dict.fromkeys(out, int(Reason.CONTROL_GROUP))
             asked = [pair for pair in asked if pair[0].id not in out]
         kept = self._ready.experiments.get(plan.document.experiment.name) if plan.document.experiment else None
         if kept is not None and asked:
@@ -405,22 +425,20 @@ class Carrying:
                 arm = arm_to_send(allocation, kept.standing, one.number, arms.get(one.number))
                 if arm is None and kept.state in ("running", "held"):
                     held.add(one.id)
-                elif arm is None or arm == CONTROL:
-                    failed[one.id] = int(Reason.CAMPAIGN_ENDED if arm is None else Reason.CONTROL_GROUP)
+                elif arm is None:
+                    failed[one.id] = int(Reason.CAMPAIGN_ENDED)
+                elif arm == CONTROL:
+                    out.add(one.id)
                 else:
                     self._arms[one.id, standing.visits] = arm
-            reached: dict[int, set[int]] = {}
-            for one, _ in asked:
-                if one.number in arms and one.id not in held:
-                    reached.setdefault(one.bucket, set()).add(one.number)
-            for bucket, some_numbers in sorted(reached.items()):
-                await experiments.reach(connection, kept.id, bucket, sorted(some_numbers), at=now)
+                if one.number in arms and one.id not in held and one.id not in failed:
+                    tested.add(one.id)
         facts.failed, facts.held = failed, held
+        return out, tested
 
     def _unprepared(self, some: Sequence[tuple[Enrolment, Standing]], facts: workflow.Facts) -> set[int]:
         """Say for whom a code is still to be reserved; who gets no text needs none."""
-        asked = [one for one in some if workflow.may_send(one[1], facts)]
-        asked = [one for one in asked if one[0].id not in facts.barred and one[0].id not in facts.met]
+        asked = [pair for pair in some if _would_get(pair, facts) and pair[0].id not in facts.waits]
         keys = {(one.id, standing.visits): one.id for one, standing in asked}
         facts.held = {*facts.held, *(id_ for key, id_ in keys.items() if self._effects.get(key) == HELD)}
         for key in [key for key in keys if self._effects.get(key) == HELD]:
@@ -631,6 +649,13 @@ async def persons_of(connection: Connection, some: Sequence[Enrolment], workspac
             zone=zone or workspace, told_zone=told_zone, country=country, attributes=attributes, values=values
         )  # fmt: skip
     return found
+
+
+def _would_get(pair: tuple[Enrolment, Standing], facts: workflow.Facts) -> bool:
+    """Whether a text goes to somebody who is at a step that sends, as far as is known."""
+    one, standing = pair
+    is_here = not any(one.id in known for known in (facts.barred, facts.met, facts.lost, facts.held, facts.talks))
+    return is_here and workflow.may_send(standing, facts)
 
 
 def prevented_of(

@@ -37,7 +37,6 @@ from gateway.document import (
     OnList,
     Send,
     is_to_staff,
-    seconds_of,
 )
 from gateway.errors import StoreError
 from gateway.events import event
@@ -133,6 +132,8 @@ class Readying:
         self._routes: dict[tuple[MessageClass, str], RoutePlan] = {}
         self.salt = ""
         self.lanes: dict[str, int] = {}
+        # Of each lane, where a way names none.
+        self.senders: dict[int, str] = {}
         self.living: Sequence[runs.Worker] = ()
         self.experiments: dict[str, experiments.Kept] = {}
 
@@ -148,6 +149,7 @@ class Readying:
             self.audiences = {name: one.id for name, one in kept.items()}
             self.living = [one for one in await runs.workers(connection)]
             self.lanes = {name: await runs.lane_of(connection, name, now) for name in self.settings.carriers}
+            self.senders = {lane: self.settings.carriers[name].source for name, lane in self.lanes.items()}
             live: dict[int, Live] = {}
             queues: dict[int, Live] = {}
             paused = []
@@ -374,11 +376,10 @@ def gate_of(
     caps = (*gate.caps, *document.caps)
     windows = dict(gate.windows) | ({"campaign": document.hours} if document.hours is not None else {})
     goal = plan.exit_goal
-    expires = (step.expires if isinstance(step, Send) else None) or document.expires
     return msgspec.structs.replace(
         gate, caps=caps, windows=windows, campaign=campaign,
         exceptions=plan.excepting(place), goal=goal,
-        expires_s=seconds_of(expires),
+        expires_s=workflow.expires_s(document, step),
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """A workflow carried out over real people in virtual time: what would be sent to whom, when, in how many parts, WF-11.
 
-    who would enter ─► advance, as carrying.py calls it, with facts of a rehearsal ─► arms, texts ─► the gate ─► counts
-         ▲                                                                                              │ wait until
-         └─────────────── all who are due at the next moment, together ◄────────────────────────────────┘
+    who would enter ─► facts of a rehearsal ─► arms, texts ─► the gate ─► advance, as carrying.py calls it ─► counts
+         ▲                                                        │ wait until             │
+         └─────────────── all who are due at the next moment, together ◄───────────────────┘
 
 Everybody enters at one moment. Branches are asked of people as they are now. Nobody does anything unless it is assumed:
 `clicked=0.1` has a tenth of those whom a text reached do so within a day of it, the same ones in each rehearsal. Codes
@@ -181,8 +181,9 @@ class _Going(Struct, kw_only=True):
     """Somebody who is under way.
 
     done    what has happened, or will: when
-    left    texts that have left: step, when
-    next_at when they are looked at again; None: they have left, for a reason
+    left    texts that have left, or would have of whoever is held out: step, when
+    held    how often the gate let them wait at this step
+    next_at when they are looked at again; None: they have left, or the gate is asked about them
     """
 
     one: Enrolment
@@ -192,7 +193,7 @@ class _Going(Struct, kw_only=True):
     done: dict[str, datetime] = {}
     left: list[tuple[int, datetime]] = []
     looks: int = 0
-    reason: int = 0
+    held: int = 0
     next_at: datetime | None
 
     @property
@@ -202,14 +203,17 @@ class _Going(Struct, kw_only=True):
 
 
 class _Waiting(Struct, kw_only=True):
-    """A text that the gate is asked about: of whom and which step, since when, and how often it waited."""
+    """Somebody whom a step would write to, about whom the gate is asked.
+
+    facts    what is so of them, but for what the gate says
+    text     None: they are held out (AB-6)
+    """
 
     of: _Going
+    facts: Facts
     place: int
-    text: str
+    text: str | None
     variant: str
-    made_at: datetime
-    held: int = 0
 
 
 class _Scene:
@@ -231,12 +235,10 @@ class _Scene:
         # Of whoever had the offer elsewhere.
         self._others: dict[int, Renderer] = {}
         self._gates: dict[int, Foresight] = {}
-        self._expires: dict[int, int] = {}
         for place, step in plan.sends():
             class_ = class_of(document, step)
             gate = gate_of(settings, document, step, plan, whole, 0, place)
             self._gates[place] = foresee(gate, class_, document.priority, sender_of(document, step))
-            self._expires[place] = gate.expires_s
             offer = step.content if isinstance(step, Send) else None
             if isinstance(step, Send) and offer is not None and offer.otherwise:
                 other = template_of(document, step, class_, step.variants[offer.otherwise])
@@ -244,33 +246,34 @@ class _Scene:
             for arm, text in enumerate(("", *(one.text for one in experiment.variants))) if experiment else ((0, ""),):
                 template = template_of(document, step, class_, text)
                 self._renderers[place, arm] = Renderer(template, brand=document.brand, zone=brand.zone, now=begin)
-        self._agenda: dict[datetime, tuple[list[_Going], list[_Waiting]]] = {}
+        self._agenda: dict[datetime, list[_Going]] = {}
         self._moments: list[datetime] = []
 
-    def _at(self, at: datetime) -> tuple[list[_Going], list[_Waiting]]:
+    def _at(self, at: datetime) -> list[_Going]:
         if at not in self._agenda:
-            self._agenda[at] = [], []
+            self._agenda[at] = []
             heapq.heappush(self._moments, at)
         return self._agenda[at]
 
     def enter(self, one: Enrolment, person: Person, ways: Mapping[int, int]) -> None:
         """Bring somebody to the beginning."""
         going = _Going(one=one, person=person, ways=ways, standing=standing_of(one), next_at=self._begin)
-        self._at(self._begin)[0].append(going)
+        self._at(self._begin).append(going)
 
     async def go_on(self, found: Rehearsal) -> None:
         """Let everything happen, moment by moment, until the days are over."""
         while self._moments:
             now = heapq.heappop(self._moments)
-            people, texts = self._agenda.pop(now)
+            people = self._agenda.pop(now)
             if now > self._end:
                 for one in people:
                     if one.next_at == now:
                         one.next_at = None
                         found.ends["under way"] += 1
-                if texts:
-                    found.skipped["still held"] += len(texts)
+                        if one.held:
+                            found.skipped["still held"] += 1
                 continue
+            texts = []
             for one in people:
                 # Somebody who was looked at sooner has another moment.
                 if one.next_at == now:
@@ -279,42 +282,54 @@ class _Scene:
                 await self._ask(texts, now, found)
 
     def _look(self, going: _Going, now: datetime, found: Rehearsal) -> list[_Waiting]:
-        """Carry somebody on as far as they come at a moment; -> their texts."""
-        plan, texts = self._plan, list[_Waiting]()
-
-        def due(delay: Delay, _: Standing, at: datetime) -> datetime | None:
-            return due_at(delay, at, Clocks(going.person.zone, self._brand.zone), going.person.values)
-
+        """Carry somebody on as far as they come at a moment; -> their text, if they come to one."""
         while going.next_at is not None and going.next_at <= now and going.looks < MOST_STEPS:
             going.looks += 1
-            standing = going.standing
             facts, said = self._facts(going, now)
             if facts.held:
                 # Nobody decides in a rehearsal.
                 found.ends["waits for a winner"] += 1
                 going.next_at = None
-                return texts
-            out = workflow.advance(plan, standing, facts, now, self._salt, due)
-            if said is not None and out.done == workflow.DONE:
-                texts.append(_Waiting(of=going, place=standing.step, text=said[0], variant=said[1], made_at=now))
-            elif out.done is not None and out.done < 0 and not out.reason:
-                found.skipped[word_of(out.done)] += 1
-            if out.reason is not None:
-                found.ends[word_of(out.reason) or "came to the end"] += 1
-                going.next_at, going.reason = None, out.reason
-                return texts
-            going.standing = msgspec.structs.replace(
-                standing, step=out.place, visits=out.visits, step_at=out.step_at, until_at=out.until_at
-            )
-            going.next_at = self._next(going, now)
+                return []
+            if said is not None:
+                going.next_at = None
+                return [_Waiting(of=going, facts=facts, place=going.standing.step, text=said[0], variant=said[1])]
+            self._advance(going, facts, now, found)
         if going.next_at is not None:
-            if going.looks >= MOST_STEPS:
-                going.next_at = max(going.next_at, self._end + timedelta(seconds=1))
-            self._at(going.next_at)[0].append(going)
-        return texts
+            self._look_later(going)
+        return []
 
-    def _facts(self, going: _Going, now: datetime) -> tuple[Facts, tuple[str, str] | None]:
-        """Say what is so of somebody, and the text and the variant that they would get."""
+    def _advance(self, going: _Going, facts: Facts, now: datetime, found: Rehearsal, why: str = "") -> int | None:
+        """Let somebody go where they go; -> what was done of the step that they left. why: in the gate's words."""
+        standing = going.standing
+
+        def due(delay: Delay, _: Standing, at: datetime) -> datetime | None:
+            return due_at(delay, at, Clocks(going.person.zone, self._brand.zone), going.person.values)
+
+        out = workflow.advance(self._plan, standing, facts, now, self._salt, due)
+        if out.done is not None:
+            going.held = 0
+            if out.done < 0 and not out.reason:
+                found.skipped[why or word_of(out.done)] += 1
+        if out.reason is not None:
+            found.ends[word_of(out.reason) or "came to the end"] += 1
+            going.next_at = None
+            return out.done
+        going.standing = msgspec.structs.replace(
+            standing, step=out.place, visits=out.visits, step_at=out.step_at, until_at=out.until_at
+        )
+        going.next_at = self._next(going, now)
+        return out.done
+
+    def _look_later(self, going: _Going) -> None:
+        """Note when somebody is looked at again."""
+        assert going.next_at is not None
+        if going.looks >= MOST_STEPS:
+            going.next_at = max(going.next_at, self._end + timedelta(seconds=1))
+        self._at(going.next_at).append(going)
+
+    def _facts(self, going: _Going, now: datetime) -> tuple[Facts, tuple[str | None, str] | None]:
+        """Say what is so of somebody, and the text and the variant that they would get; no text: they are held out."""
         plan, facts, one, standing = self._plan, Facts(), going.one, going.standing
         happened = {event for event, at in going.done.items() if at <= now}
         facts.barred = {one.id} if any(each.event in happened for each in plan.exceptions) else ()
@@ -332,27 +347,26 @@ class _Scene:
             case Send() | Ask() as step:
                 bars = any(each.event in happened for each in (*plan.bars, *at.exceptions))
                 facts.skipped = {one.id} if bars else ()
-                arm = 0
-                if workflow.may_send(standing, facts) and not facts.barred and not facts.met:
-                    drawn = self._draw(going.number, class_of(plan.document, step))
-                    if drawn is None:
-                        facts.held = {one.id}
-                        return facts, None
-                    if drawn < 0:
-                        facts.failed = {one.id: drawn}
-                        return facts, None
-                    arm = drawn
+                has_it = going.ways.get(standing.step) == 0
+                if has_it and standing.step not in self._others:
+                    facts.failed = {one.id: int(Reason.EXCEPTION)}
+                if facts.barred or facts.met or not workflow.may_send(standing, facts):
+                    return facts, None
+                arm = self._draw(going.number, class_of(plan.document, step))
+                if arm is None:
+                    facts.held = {one.id}
+                    return facts, None
+                if arm == Reason.CONTROL_GROUP:
+                    return facts, (None, "")
+                if arm < 0:
+                    facts.failed = {one.id: arm}
+                    return facts, None
                 values = {
                     **going.person.values,
                     "coupon": self._code(now),
                     "link": dict.fromkeys(plan.document.links, LINK),
                 }
-                renderer = self._renderers[standing.step, arm]
-                if going.ways.get(standing.step) == 0 and standing.step not in self._others:
-                    facts.failed = {one.id: int(Reason.EXCEPTION)}
-                    return facts, None
-                if going.ways.get(standing.step) == 0:
-                    renderer = self._others[standing.step]
+                renderer = self._others[standing.step] if has_it else self._renderers[standing.step, arm]
                 text, why = renderer.render_one(values)
                 if text is None:
                     facts.failed = {one.id: reason_of(why) or int(Reason.ABORT)}
@@ -389,16 +403,14 @@ class _Scene:
         return min([standing.until_at, *(one for event, one in going.done.items() if event in events and one > now)])
 
     async def _ask(self, texts: Iterable[_Waiting], now: datetime, found: Rehearsal) -> None:
-        """Ask the gate about all texts of a moment: what leaves is noted, and what waits is asked about again."""
+        """Ask the gate about all who are written to at a moment: they go on, or wait at their step."""
         by_place: dict[int, list[_Waiting]] = {}
         for one in texts:
-            if one.of.reason:
-                # They have left while it waited: the gate asks for that, too.
-                found.skipped[word_of(one.of.reason)] += 1
-                continue
             step = self._plan.steps[one.place].step
             if isinstance(step, Send) and is_to_staff(step):
-                self._tell_staff(one, step, now, found)
+                if one.text is not None:
+                    self._tell_staff(one.of, one.text, step, now, found)
+                self._go_on(one, 0, "", now, found)
             else:
                 by_place.setdefault(one.place, []).append(one)
         for place, some in sorted(by_place.items()):
@@ -414,32 +426,50 @@ class _Scene:
                 for number, one in turn.items():
                     verdict, until = verdicts[number]
                     if until is not None:
-                        if one.held >= MOST_WAITS:
-                            found.skipped["still held"] += 1
-                            continue
-                        if (until - one.made_at).total_seconds() >= (self._expires[place] or float("inf")):
-                            found.skipped[word_of(int(Refusal.EXPIRED))] += 1
-                            continue
-                        one.held += 1
-                        self._at(until)[1].append(one)
-                    elif verdict:
-                        found.skipped[await gate.word(verdict)] += 1
-                    else:
+                        self._wait(one, until, now, found)
+                        continue
+                    if not verdict:
                         one.of.left.append((place, now))
                         self._note(one, now, found)
+                    self._go_on(one, verdict, await gate.word(verdict), now, found)
                 some = [one for one in some if turn[one.of.number] is not one]
+
+    def _wait(self, one: _Waiting, until: datetime, now: datetime, found: Rehearsal) -> None:
+        """Let somebody wait at their step, as long as the text is worth anything (TH-6)."""
+        going, facts = one.of, one.facts
+        before = going.standing
+        facts.waits = {going.one.id: until}
+        if going.held >= MOST_WAITS:
+            facts.failed = {going.one.id: int(Refusal.EXPIRED)}
+        held = going.held + (before.until_at is None or before.until_at <= now)
+        if self._advance(going, facts, now, found) is None:
+            going.held = held
+        if going.next_at is not None:
+            self._look_later(going)
+
+    def _go_on(self, one: _Waiting, verdict: int, word: str, now: datetime, found: Rehearsal) -> None:
+        """Let somebody leave a step that the gate has spoken about: who is held out goes its other way (AB-6)."""
+        if one.text is None:
+            one.facts.failed = {one.of.one.id: verdict or int(Reason.CONTROL_GROUP)}
+        elif verdict:
+            found.skipped[word] += 1
+        self._advance(one.of, one.facts, now, found, word)
+        if one.of.next_at is not None:
+            self._look_later(one.of)
 
     def _note(self, one: _Waiting, now: datetime, found: Rehearsal) -> None:
         """Note a text that has left, and what comes of it."""
         going, step = one.of, self._plan.steps[one.place].step
         assert isinstance(step, Send | Ask)
+        if one.text is None:
+            return
         person, parts = going.person, parts_of(one.text)
         price = self._settings.costs.of("", person.country or country_of(going.number)) or 0.0
         found.texts.append(
             Text(
                 profile=going.one.profile, number=going.number, step=step.name or f"steps[{one.place}]", at=now,
                 local=f"{now.astimezone(ZoneInfo(person.zone)):%Y-%m-%d %H:%M %Z}", text=one.text, parts=parts,
-                cost=parts * price, held=one.held, variant=one.variant,
+                cost=parts * price, held=going.held, variant=one.variant,
             )
         )  # fmt: skip
         for event in ("submitted", "delivered"):
@@ -448,19 +478,15 @@ class _Scene:
             drawn = random_bucket(going.number, f"{self._salt}:rehearsal:{event}")
             if event not in going.done and drawn < share * RANDOM_BUCKETS:
                 going.done[event] = now + timedelta(seconds=86_400 * drawn / (share * RANDOM_BUCKETS))
-        if going.next_at is not None:
-            # What they wait for may just have happened.
-            going.next_at = now
-            self._at(now)[0].append(going)
 
-    def _tell_staff(self, one: _Waiting, step: Send, now: datetime, found: Rehearsal) -> None:
+    def _tell_staff(self, going: _Going, text: str, step: Send, now: datetime, found: Rehearsal) -> None:
         """Note a text to people of ours, who neither click nor buy."""
-        parts = parts_of(one.text)
+        parts = parts_of(text)
         for number in staff_of(self._brand, step.staff)[0]:
             found.texts.append(
                 Text(
-                    profile=one.of.one.profile, number=number, step=step.name or f"steps[{one.place}]", at=now,
-                    local=f"{now.astimezone(ZoneInfo(self._brand.zone)):%Y-%m-%d %H:%M %Z}", text=one.text, parts=parts,
+                    profile=going.one.profile, number=number, step=step.name or f"steps[{going.standing.step}]", at=now,
+                    local=f"{now.astimezone(ZoneInfo(self._brand.zone)):%Y-%m-%d %H:%M %Z}", text=text, parts=parts,
                     cost=parts * (self._settings.costs.of("", country_of(number)) or 0.0), held=0,
                 )
             )  # fmt: skip

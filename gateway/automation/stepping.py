@@ -10,7 +10,8 @@ Several hands, each a connection of its own, take what is to be done side by sid
 we do for another.
 
 Whoever tells a cause wakes us; without that we look ten times a second as long as any campaign is live.
-Not here: the gate, which asks everything again (dispatch/admission.py).
+Not here: the gate, which is asked before there is a text (asking.py) and asks everything again at the claim
+(dispatch/admission.py).
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from typing import Any
 
 from gateway.automation import sending
 from gateway.automation.arriving import Arriving
+from gateway.automation.asking import Gate
 from gateway.automation.carrying import Carrying
 from gateway.automation.effects import Need
 from gateway.automation.job import Every, Job
@@ -89,6 +91,7 @@ class Stepping(Job):
         chance: Random,
         route: Route,
         secret: Random,
+        gate: Gate,
     ):
         super().__init__(wall, connect, instance)
         self._chance = chance
@@ -103,7 +106,7 @@ class Stepping(Job):
         self._ready = Readying(settings, chance, route)
         self._withdrawing = Withdrawing(self._ready)
         self._arriving = Arriving(self._ready, self._withdrawing, self._ids)
-        self._carrying = Carrying(self._ready, self._withdrawing, self._ids, chance, secret)
+        self._carrying = Carrying(self._ready, self._withdrawing, self._ids, chance, secret, gate)
         self.sent = 0
 
     @property

@@ -138,19 +138,19 @@ class RunRules:
         """Every cap as people write it, in the order of their places."""
         return [cap.words + (" by law" if at >= self._legal_from else "") for at, cap in enumerate(self.caps)]
 
-    def rules(self, now: datetime, expires_at: datetime | None = None) -> compiled.Rules:
-        """Return what is asked at an instant."""
+    def rules(self, now: datetime, expires_at: datetime | None = None, *, run: int | None = None) -> compiled.Rules:
+        """Return what is asked at an instant. run: whose; None: of its own."""
         gate, now_us = self.gate, micros(now)
         ends_us = ENDLESS_US if expires_at is None else micros(expires_at)
         hold_s = gate.hold_s or (TRIGGERED_HOLD_S if self._class == MessageClass.TRIGGERED else 0)
         hold_us = min(ends_us, now_us + hold_s * _US) if hold_s else ends_us
         return compiled.Rules(
-            run=self._run,
+            run=self._run if run is None else run,
             class_=self._class,
             brand=self._brand_id,
             priority=self._rank,
             sender=self._sender,
-            tags=sum(1 << self._tags[tag] for tag in gate.tags),
+            tags=sum({1 << self._tags[tag] for tag in gate.tags}),
             needs=0 if self.is_exempt else NEEDS[gate.needs],
             caps=[self._cap(cap, at) for at, cap in enumerate(self.caps)],
             gap_us=0 if self.is_exempt else gate.gap_s * _US,
@@ -171,7 +171,8 @@ class RunRules:
             span,
             cap.hours * _HOUR_US,
             sum(1 << CLASS_BY_NAME[name] for name in cap.classes),
-            sum(1 << self._tags[tag] for tag in cap.tags),
+            # Names that have no number yet share a bit.
+            sum({1 << self._tags[tag] for tag in cap.tags}),
             -1 if cap.scope == "endpoint" else self._brand_id,
             self._sender if cap.scope == "sender" else 0,
             at >= self._legal_from,

@@ -49,6 +49,7 @@ from gateway.errors import AudienceFault
 from gateway.experiment import problems_of
 from gateway.goal import PAGE_EVENTS, Goal
 from gateway.happening import Happening, Sought
+from gateway.message import Refusal
 from gateway.person import COUPON_REDEEMED, OF_CAMPAIGNS
 from gateway.predicate import (
     CAMPAIGN_PROPERTY,
@@ -202,6 +203,8 @@ class Facts(Struct, kw_only=True):
     lost       nobody may or can write to them any more, and why (WF-9)
     gone       their cause is none any more: a date that has changed (TR-10)
     held       what they need is not there yet, or not done: looked at again in a minute (TP-5, WF-10)
+    talks      when who talks with a person of ours is looked at again (IN-7)
+    waits      until when the gate lets wait who would be written to (TP-3)
     failed     an effect of theirs came to nothing: the reason
     """
 
@@ -215,6 +218,8 @@ class Facts(Struct, kw_only=True):
     way: Mapping[int, int] = {}
     failed: Mapping[int, int] = {}
     held: Collection[int] = ()
+    talks: Mapping[int, datetime] = {}
+    waits: Mapping[int, datetime] = {}
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -314,8 +319,16 @@ def advance(plan: Plan, one: Standing, facts: Facts, now: datetime, salt: str, d
             return _left(one, DONE)
         case Send() | Ask():
             failed = _why_not(one, facts, needs_number=not is_to_staff(step))
-            if one.id in facts.held and failed is None:
-                return _held(one, now)
+            if failed is None and (one.id in facts.held or one.id in facts.talks):
+                # Due when there is what it needs: what it waits for the gate counts from there.
+                held = structs.replace(_held(one, now), step_at=now)
+                return structs.replace(held, until_at=facts.talks.get(one.id, held.until_at))
+            until = facts.waits.get(one.id) if failed is None else None
+            if until is not None:
+                due_at = max(one.step_at, one.entered_at)
+                if until - due_at < timedelta(seconds=expires_s(plan.document, step)):
+                    return Outcome(place=one.step, visits=one.visits, step_at=one.step_at, until_at=until)
+                failed = int(Refusal.EXPIRED)
             if failed is not None:
                 return _go(plan, one, at.otherwise, now, failed, due)
             return _go(plan, one, at.next, now, DONE, due)
@@ -324,6 +337,11 @@ def advance(plan: Plan, one: Standing, facts: Facts, now: datetime, salt: str, d
                 return _held(one, now)
             failed = facts.failed.get(one.id)
             return _go(plan, one, at.next if failed is None else at.otherwise, now, failed or DONE, due)
+
+
+def expires_s(document: Document, step: Send | Ask) -> int:
+    """Say how long after it was due a text may leave (TH-6)."""
+    return seconds_of((step.expires if isinstance(step, Send) else None) or document.expires)
 
 
 def may_send(one: Standing, facts: Facts) -> bool:

@@ -195,7 +195,7 @@ async def silent(
         numbers = await brands.granted(connection, bucket, gate.consents_of)
         if not numbers:
             continue
-        questions = Questions.of_numbers(_asked(*numbers), zones)
+        questions = Questions.of_numbers(as_asked(*numbers), zones)
         await learn(connection, questions, rules_of, rules, now, now, sender, suppressed)
         questions.judge(rules, rules_of.windows(now, questions.keys(), names))
         yield [number for number in numbers if questions.verdict(number)[0] == SEND]
@@ -211,7 +211,7 @@ async def chain(
     rules = rules_of.rules(now, run.expires_at)
     places = place_sets()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        questions = Questions.of_numbers(_asked(number), Zones(places.starts, places.ids))
+        questions = Questions.of_numbers(as_asked(number), Zones(places.starts, places.ids))
         suppressed = await suppressed_of(connection, class_, sender)
         names = await admission.zone_names(connection)
         await learn(connection, questions, rules_of, rules, now, run.created_at, sender, suppressed)
@@ -271,7 +271,7 @@ class Foresight:
         zones = Zones(self._places.starts, self._places.ids)
         found: dict[int, tuple[int, datetime | None]] = {}
         for some in _batched(asked, ROUND):
-            questions = Questions.of_numbers(_asked(*some), zones)
+            questions = Questions.of_numbers(as_asked(*some), zones)
             async with deadline(connection, ASK_S, "what the gate asks"):
                 await learn(connection, questions, rules_of, rules, at, at, self._sender, self._suppressed)
                 if rules_of.is_promotional:
@@ -287,7 +287,7 @@ class Foresight:
     async def left(self, number: int, at: datetime) -> bytes:
         """Write down that a message has left, for `ask` of what comes behind it."""
         rules = (await self._rules_of(LEFT)).rules(at)
-        return _as_records(contacts((number,), rules, RESERVED, micros(at)))
+        return as_records(contacts((number,), rules, RESERVED, micros(at)))
 
     async def word(self, verdict: int) -> str:
         """Name why a message does not leave."""
@@ -298,11 +298,7 @@ async def rules_for(
     connection: Connection, gate: Gate, *, run: int, class_: MessageClass, priority: int, sender: str
 ) -> RunRules:
     """Make the rules of a run without giving any name a number."""
-    brand_id = (await admission.known_id(connection, "brand", gate.brand) or UNKNOWN_BRAND) if gate.brand else 0
-    tags = {}
-    for name in sorted({*gate.tags, *(tag for cap in gate.caps for tag in cap.tags)}):
-        known = await admission.known_id(connection, "tag", name)
-        tags[name] = UNKNOWN_TAG if known is None else known
+    brand_id, tags = await ids_for(connection, gate)
     return RunRules(
         gate,
         run=run,
@@ -313,6 +309,16 @@ async def rules_for(
         tags=tags,
         places=place_sets(),
     )
+
+
+async def ids_for(connection: Connection, gate: Gate) -> tuple[int, dict[str, int]]:
+    """Find the small numbers of a gate's brand and of all its tags, of which some may have none yet."""
+    brand_id = (await admission.known_id(connection, "brand", gate.brand) or UNKNOWN_BRAND) if gate.brand else 0
+    tags = {}
+    for name in sorted({*gate.tags, *(tag for cap in gate.caps for tag in cap.tags)}):
+        known = await admission.known_id(connection, "tag", name)
+        tags[name] = UNKNOWN_TAG if known is None else known
+    return brand_id, tags
 
 
 async def suppressed_of(connection: Connection, class_: MessageClass, sender: str) -> list[NumberSet]:
@@ -338,7 +344,7 @@ def _batched(numbers: Iterable[int], size: int) -> Iterator[list[int]]:
         yield some
 
 
-def _asked(*numbers: int) -> bytes:
+def as_asked(*numbers: int) -> bytes:
     """Write numbers as a COPY."""
     rows = (b"\x00\x01" + (8).to_bytes(4) + number.to_bytes(8) for number in numbers)
     return b"PGCOPY\n\xff\r\n\x00" + bytes(8) + b"".join(rows) + _END
@@ -349,7 +355,7 @@ def _int(value: object) -> int:
     return value
 
 
-def _as_records(octets: bytes) -> bytes:
+def as_records(octets: bytes) -> bytes:
     """Write rows of a binary COPY as record_send has them: counts of four octets, and a type before each value."""
     out, at = [], _HEADER
     while octets[at : at + 2] != _END:

@@ -264,6 +264,16 @@ async def note(connection: Connection, done: Sequence[Done], now: datetime) -> N
         await connection.execute(query("mark_report_due"), bucket, [profile for _, profile in some])
 
 
+async def virtual_sends(
+    connection: Connection, of: Sequence[tuple[int, int]], campaign: int
+) -> dict[int, list[datetime]]:
+    """Read when a campaign would have written to persons who are held out, (bucket, profile); by profile (AB-6)."""
+    found: dict[int, list[datetime]] = {}
+    for profile, at in await connection.fetch(query("virtual_sends"), *_pairs(of), campaign):
+        found.setdefault(profile, []).append(at)
+    return found
+
+
 async def put_out(connection: Connection, texts: Sequence[Outgoing], now: datetime) -> None:
     """Keep texts for their lanes, with the step that has made them."""
     await connection.executemany(

@@ -382,7 +382,7 @@ async def test_several_campaigns_stand_beside_one_another_and_none_knows_of_anot
     await launching.set_state(shop.connection, "one", "live", shop.now)
     await shop.goes_on(SECOND)
     assert sorted(await shop.texts()) == [(ANN, "one"), (ANN, "three")]
-    shop.now += 400 * DAY
+    shop.now += 400 * DAY - 4 * HOUR
     await shop.tells(ANN, "visit")
     await shop.goes_on(4 * HOUR)
     assert sorted(text for _, text in await shop.texts()) == ["one", "one", "three", "three", "two"]

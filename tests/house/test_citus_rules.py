@@ -46,6 +46,7 @@ ALL_LANES = {
             "move_enrolments",
             "add_step_runs",
             "persons_of_texts",
+            "virtual_sends",
             "drop_outgoing",
             "with_persons",
             "texts_made_lately",

@@ -155,6 +155,13 @@ FROM unnest($1::text::int[], $3::text::smallint[], $4::text::smallint[], $5::tex
             $8::text::bigint[], $9::text::bigint[], $10::text::bigint[])
      AS k (bucket, step, outcome, visit, enrolment, profile, campaign, run, outgoing);
 
+-- name: virtual_sends
+-- Read when a campaign ($3) would have written to persons, had they not been held out (AB-6).
+-- index: step_run_profile
+SELECT r.profile, r.at FROM unnest($1::text::int[], $2::text::bigint[]) AS k (bucket, profile)
+JOIN step_run r ON r.bucket = k.bucket AND r.profile = k.profile WHERE r.campaign = $3::bigint AND r.outcome = -59
+ORDER BY r.profile, r.at;
+
 -- name: add_outgoing
 -- Keep texts to be put into a lane, with the step that has made them.
 -- index: outgoing_pkey
