@@ -31,16 +31,20 @@ USUAL_WINDOW = 10
 def live(reports: Iterable[Mapping[str, Any]], carrier: str) -> dict[str, Any]:
     """Add up what workers say of a carrier.
 
-    ->  of limit, binds, rtt_ms those that are known; the limit is the least of what is set and what was found
+    ->  of limit, binds, rtt_ms, and of tps_set and window where those are tuned, what is known; the limit is what the
+        carrier was found to bear
     """
     accounts: list[Mapping[str, Any]] = []
+    tuned: dict[str, Any] = {}
     binds = 0
     for report in reports:
         one = report.get("carriers", {}).get(carrier)
         if one and one.get("account"):
             accounts.append(one["account"])
             binds += sum(bind["phase"] == "bound" and bind["kind"] != "bind_receiver" for bind in one["binds"])
+            tuned.update(one.get("control", {}).get("tuned", {}))
     found: dict[str, Any] = {"binds": binds} if binds else {}
+    found.update({name: tuned[key] for key, name in (("tps", "tps_set"), ("window", "window")) if key in tuned})
     times = [account["p99_ms"] for account in accounts if account["p99_ms"] is not None]
     if times:
         found["rtt_ms"] = max(times)
@@ -55,7 +59,7 @@ def account_of(settings: CarrierSettings, known: Mapping[str, Any], given: Mappi
     over = {**known, **{key: value for key, value in given.items() if value is not None}}
     limit = over.get("tps")
     if limit is None:
-        limit = min(settings.tps or math.inf, over.get("limit", math.inf))
+        limit = min(over.get("tps_set", settings.tps) or math.inf, over.get("limit", math.inf))
     return capacity.Account(
         per_s=0 if math.isinf(limit) else int(limit),
         window=over.get("window", settings.window),

@@ -194,7 +194,7 @@ def rate_said(planned: Planned) -> str:
 
 def _said(carrier: dict[str, Any]) -> str:
     up = "up" if carrier["up"] else "down"
-    text = f"{up}, {carrier['rate_per_s']:,.0f}/s, window {carrier['in_flight']}/{carrier['window']}"
+    text = f"{up}, {carrier['account']['sent_per_s']:,.0f}/s, window {carrier['in_flight']}/{carrier['window']}"
     if slots := carrier.get("slots"):
         text += f", binds {len(slots['held'])} of {slots['of']}"
         if slots["share"] is not None:

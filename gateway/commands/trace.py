@@ -15,7 +15,7 @@ from gateway.commands import _wire
 from gateway.commands._options import config_option, dsn_option, plain, said_plainly, settings_of
 from gateway.config import CarrierSettings, Settings
 from gateway.countries import country_of
-from gateway.dispatch.compose import form_of
+from gateway.dispatch.compose import encoding_of, form_of
 from gateway.dispatch.identity import is_dead
 from gateway.dispatch.route import health_of, table_of
 from gateway.errors import ConfigError, EncodeError
@@ -265,7 +265,11 @@ def composed(story: traces.Story, run: runs.Run | None, settings: CarrierSetting
         batch = Batch.of(place.chunk_id, [place.number], [place.fields])
         gate = gate_of(run.gate)
         label = None if gate is None else gate.labels.get(country_of(place.number))
-        batch.dress(form_of(run.template, settings, label=label))
+        form = form_of(
+            run.template, settings, run.fields, encoding_of(run.encoding), place.source,
+            has_windows=gate is not None, label=label,
+        )  # fmt: skip
+        batch.dress(form)
     except (EncodeError, ValueError) as error:
         return {"why_not": str(error)}
     octets, _, refusals = encode_batch(batch)

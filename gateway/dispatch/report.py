@@ -9,18 +9,13 @@ from typing import Any
 
 import msgspec
 
-from gateway.dispatch.clock import Clock
 from gateway.dispatch.control import Control
 from gateway.dispatch.guards import Guards
 from gateway.dispatch.lane import Lane
 from gateway.dispatch.slots import Slots
 from gateway.dispatch.stops import Feed
 from gateway.smpp import status as statuses
-from gateway.smpp.bind import Bind
 from gateway.store import migrate
-
-# A bind's rate is that since the last report, of so long ago at least.
-SPAN_S = 0.5
 
 
 class Report:
@@ -29,15 +24,12 @@ class Report:
     lanes  as they are at the moment of each report
     """
 
-    def __init__(self, lanes: Sequence[Lane], clock: Clock, control: Control, guards: Guards, slots: Slots, feed: Feed):
+    def __init__(self, lanes: Sequence[Lane], control: Control, guards: Guards, slots: Slots, feed: Feed):
         self._lanes = lanes
-        self._clock = clock
         self._control = control
         self._guards = guards
         self._slots = slots
         self._feed = feed
-        # By bind: when it was looked at, what it had sent by then, PDUs a second.
-        self._rates: dict[str, tuple[float, int, float]] = {}
 
     def text(self) -> str:
         """The whole of it, as JSON."""
@@ -76,24 +68,11 @@ class Report:
             "answers": {"all": ledger.responses, "throttled": ledger.throttled},
             "statuses": {statuses.name(value): n for value, n in ledger.refusals().items()},
             "alarm": carrier.alarm,
-            "binds": [
-                {**msgspec.structs.asdict(told), "sent_per_s": self._rate_of(bind)}
-                for told, bind in zip(carrier.reports(), carrier.binds, strict=True)
-            ],
+            "binds": [msgspec.structs.asdict(bind) for bind in carrier.reports()],
         }
         if lane.queries is not None:
             told["queries"] = lane.queries.report()
         return told
-
-    def _rate_of(self, bind: Bind) -> float:
-        """PDUs a second of a bind since it was reported last, SPAN_S ago at least."""
-        now, sent = self._clock.monotonic(), bind.link.submitted if bind.link is not None else 0
-        at, before, rate = self._rates.get(bind.name, (now, sent, 0.0))
-        if now - at >= SPAN_S or sent < before:
-            rate = round(max(0, sent - before) / (now - at), 1) if now > at else 0.0
-            at, before = now, sent
-        self._rates[bind.name] = at, before, rate
-        return rate
 
 
 def _receipts(lane: Lane) -> dict[str, Any]:

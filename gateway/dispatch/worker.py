@@ -105,7 +105,7 @@ class Worker:
             self.instance, clock, connect, settings.database.deadline_s, self.membership.serving, self._gain,
             self._give_back,
         )  # fmt: skip
-        self._report = Report(self.lanes, clock, self.control, self.guards, self.slots, self.feed)
+        self._report = Report(self.lanes, self.control, self.guards, self.slots, self.feed)
         self._line = Line(connect)
         self._captures: Captures | None = None
         self._is_leaving = False

@@ -17,6 +17,16 @@ def test_what_workers_report_is_added_up():
     assert live([report(None, None, ())], "north") == {} == live([report(1.0)], "south")
 
 
+def test_what_was_tuned_goes_over_what_is_set():
+    tuned = report(35.0)
+    tuned["carriers"]["north"]["control"] = {"tuned": {"tps": 300, "window": 50, "max_attempts": 2}}
+    known = live([tuned], "north")
+    assert known == {"binds": 1, "rtt_ms": 35.0, "tps_set": 300, "window": 50}
+    account = account_of(CarrierSettings(host="h", tps=100), known, {})
+    assert (account.per_s, account.window) == (300, 50)
+    assert account_of(CarrierSettings(host="h", tps=100), {**known, "limit": 90}, {"window": 20}).per_s == 90
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

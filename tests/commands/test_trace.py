@@ -46,6 +46,21 @@ def test_story_is_printed_for_a_person(sent, here):
     assert "ESME_ROK (0x00), success" in lines[titles.index("outcome")]
 
 
+def test_octets_of_a_message_are_from_its_sender_and_of_its_kind_though_no_worker_has_them(here, queue, people):
+    name = people("phone\n+447911123400\n")
+    wish = ("--contacts", name, "--carrier", "north", "--detach")
+    for text, options, expected in (
+        ("Hi", ("--sender", "Shop", "--flash"), {"source_addr": "Shop", "source_addr_ton": 5, "data_coding": 0x10}),
+        ("00ff", ("--sender", "12345", "--binary"), {"source_addr": "12345", "source_addr_ton": 3, "data_coding": 4}),
+    ):
+        assert here("send", *wish, "--text", text, *options).code == 0
+        [(run, chunk)] = queue("SELECT run, id FROM chunk ORDER BY run DESC LIMIT 1")
+        (told,) = here("trace", f"{run}/{chunk}:0", "--json").json["messages"]
+        (pdu,) = told["octets"]["pdus"]
+        assert {key: pdu["fields"][key] for key in expected} == expected
+    assert pdu["fields"]["short_message"] == "00ff"
+
+
 @pytest.mark.parametrize("message", ["nothing", "1/2:3", "+447911123400"])
 def test_what_is_not_known_is_said(sent, here, message):
     result = here("trace", message)

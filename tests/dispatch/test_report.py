@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from gateway.dispatch import report as rooms
 from gateway.dispatch.report import Report
 from tests.fixtures.campaign import numbers
 from tests.fixtures.engine import engine, only_lane, until
@@ -28,7 +27,7 @@ async def test_gist_changes_with_a_bind_and_with_nothing_that_only_counts(dsn: s
         worker = await e.start()
         await until(lambda: worker.is_up, "it is bound")
         lane = only_lane(worker)
-        report = Report([lane], worker._clock, worker.control, worker.guards, worker.slots, worker.feed)
+        report = Report([lane], worker.control, worker.guards, worker.slots, worker.feed)
         bound = report.gist()
         run = await e.run(numbers(20))
         await e.ends(run)
@@ -37,32 +36,19 @@ async def test_gist_changes_with_a_bind_and_with_nothing_that_only_counts(dsn: s
         assert report.gist() != bound
 
 
-class Moments:
-    """A clock that is moved by hand."""
+async def test_report_tells_the_rate_of_a_bind_and_of_its_account(dsn: str, tmp_path: Path) -> None:
+    async with engine(dsn, tmp_path / "ledger.csv") as e:
+        e.carrier_settings["tps"] = 100
+        e.carrier_settings["adaptive"] = False
+        worker = await e.start()
+        run = await e.run(numbers(300))
+        rates: list[tuple[float, float]] = []
 
-    def __init__(self) -> None:
-        self.now = 100.0
+        def is_told() -> bool:
+            acme = json.loads(worker.report())["carriers"]["acme"]
+            rates.append((acme["account"]["sent_per_s"], sum(bind["sent_per_s"] for bind in acme["binds"])))
+            return all(50 < rate <= 110 for rate in rates[-1])
 
-    def monotonic(self) -> float:
-        return self.now
-
-
-def test_rate_is_that_since_the_last_report_and_a_new_link_begins_anew() -> None:
-    class Link:
-        submitted = 10
-
-    class Bind:
-        name, link = "acme#1", Link()
-
-    clock = Moments()
-    report = Report([], clock, None, None, None, None)  # type: ignore[arg-type]
-    bind = Bind()
-    assert report._rate_of(bind) == 0.0  # type: ignore[arg-type]
-    clock.now += 2.0
-    bind.link.submitted = 50
-    assert report._rate_of(bind) == 20.0  # type: ignore[arg-type]
-    clock.now += rooms.SPAN_S / 2
-    bind.link.submitted = 60
-    assert report._rate_of(bind) == 20.0, "too soon for another figure"  # type: ignore[arg-type]
-    bind.link.submitted = 3
-    assert report._rate_of(bind) == 0.0, "another link has sent less"  # type: ignore[arg-type]
+        await until(is_told, "what leaves over the one bind is what leaves over the account")
+        assert max(account for account, _ in rates) <= 110, "the account's limit is never told to be passed"
+        await e.ends(run)
