@@ -162,9 +162,13 @@ class Pace:
     def _set_cap(self, tps: int) -> None:
         self.cap = tps or HIGHEST_PER_S
 
+    def _start(self, tps: int) -> int:
+        """Say what is begun with where nothing is known but a limit."""
+        start = self._settings.adaptive_start * tps if tps else UNKNOWN_START_PER_S
+        return max(1, min(self.cap, math.ceil(start)))
+
     def _begin(self, now: float) -> None:
-        start = self._settings.adaptive_start * self._settings.tps if self._settings.tps else UNKNOWN_START_PER_S
-        self.rate = max(1, min(self.cap, math.ceil(start)))
+        self.rate = self._start(self._settings.tps)
         self.clean = 0
         self.high: int | None = None
         self._step = SLOW_START
@@ -188,7 +192,12 @@ class Pace:
         return self._decision()
 
     def change(self, tps: int, window: int, now: float) -> Decision:
-        """Take other limits of an operator; a higher one is gone to by a search, a lower one holds at once."""
+        """Take other limits, of an operator or a share; a higher one is gone to by a search, a lower one holds at once.
+
+        What the old one kept below what the new one is begun with is begun with it: whoever takes over from a dead
+        worker had a share of nothing before, and would need half a minute from there.
+        """
+        before = self.cap
         self._set_cap(tps)
         self.window_ceiling = window
         self.window = min(self.window, window)
@@ -200,6 +209,8 @@ class Pace:
         self.high = None
         self._raised_at = now
         self._why = "limits were changed"
+        if before < self._start(tps) and self.ceiling is None:
+            self.rate, self._step, self._why = self._start(tps), SLOW_START, "slow start"
         return self._decision()
 
     def tune(self, settings: CarrierSettings) -> None:

@@ -182,9 +182,12 @@ async def test_a_worker_that_stops_cold_is_followed_by_the_crash_rule(dsn: str, 
             worker = await e.start()
             lane = only_lane(worker)
             await until(lambda lane=lane: lane.carrier.ledger.accepted > 200, "some are accepted")
-            # As a kill does it: nothing is written any more, nobody is told.
+            # As a kill does it: nothing is written any more, nobody is told, and nobody beats.
+            assert worker._beating is not None
+            for task in (worker._beating, *worker._tasks, *worker._loops, *worker._settling):
+                task.cancel()
             for task in asyncio.all_tasks():
-                if task.get_name().split(" ")[0] in ("claim", "settle", "rescue", "heartbeat", "bind", "timers"):
+                if task.get_name().split(" ")[0] in ("bind", "timers"):
                     task.cancel()
             e.workers.remove(worker)
             for bind in lane.carrier.binds:

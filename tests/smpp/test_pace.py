@@ -354,6 +354,20 @@ def test_lower_limit_of_an_operator_holds_at_once_and_a_higher_one_is_searched_f
     assert account.run(60.0) == 800
 
 
+def test_whoever_had_a_share_of_nothing_begins_with_the_start_of_what_it_gets():
+    """A worker that takes over from a dead one; of a carrier that has refused before, it goes by what it knows."""
+    account = Account()
+    for _ in range(2):
+        account.pace.change(1, 100, account.now)
+        account.run(3.0)
+        assert account.pace.change(1000, 100, account.now).rate_per_s == 200
+        assert account.pace.reasons(account.now)[0] == "rate 200/s (slow start), pacing by bucket, window 10 a bind"
+    account.climb(1000)
+    cut(account, throttled=400, ok=600)
+    account.pace.change(1, 100, account.now)
+    assert account.pace.change(1000, 100, account.now).rate_per_s == 1
+
+
 # -- all of it, in virtual time ---------------------------------------------------------------------------------------
 
 
