@@ -331,7 +331,9 @@ class Feed:
         next_at = self._clock.monotonic()
         while True:
             now = self._clock.monotonic()
-            next_at = next_at + POLL_S if next_at + POLL_S > now else now
+            if next_at <= now:
+                # Rung before, the beat stays where it is: many bells put it off no further.
+                next_at = max(now, next_at + POLL_S)
             await self._rung.wait(max(0.0, next_at - now))
             self._rung.clear()
             try:

@@ -60,7 +60,7 @@ async def test_nothing_reaches_those_who_stop_in_the_middle_of_a_campaign(
 ) -> None:
     """Case 14 of the write protocol (S1): 200 STOPs at random moments, two workers, an SMSC that throttles."""
     chance = random.Random(4)
-    many = 20_000
+    many = 6_000
     async with engine(dsn, ledger, responses=Responses(delay_ms=5, errors={"RTHROTTLED": 0.002})) as e:
         e.carrier_settings = {"tps": 1500, "adaptive": False, "throttle_hold_s": 0.01, "window": 200}
         made = stops_of(e)
@@ -163,6 +163,24 @@ async def test_repeats_under_at_least_once_ask_again(dsn: str, ledger: Path) -> 
 
 async def frozen(*_: Any) -> None:
     await asyncio.Event().wait()
+
+
+async def test_bells_put_the_next_look_at_the_feed_off_no_further() -> None:
+    """A burst of STOPs is no silence: by a beat that each bell put off, nothing promotional went for as long."""
+    feed = Feed(app.CLOCK, lambda: pytest.fail("nobody is asked"), 5.0, "bells")
+    looks = []
+
+    async def look() -> None:
+        looks.append(app.CLOCK.monotonic())
+
+    feed.step = look  # type: ignore[method-assign]
+    following = asyncio.create_task(feed.run())
+    for bell in range(100):
+        feed._rung.set()
+        await until(lambda bell=bell: len(looks) > bell, "it is heard")
+    await until(lambda: len(looks) >= 103, "it looks again by itself", FRESH_S * 2)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
 
 
 async def test_stale_feed_ends_promotional_messages_within_a_second_while_codes_go_on(
