@@ -115,11 +115,6 @@ class Stepping(Job):
         return self._arriving.entered
 
     @property
-    def withdrawn(self) -> int:
-        """How many texts were taken out of the queue."""
-        return self._withdrawing.withdrawn
-
-    @property
     def stepped(self) -> int:
         """How many steps were made."""
         return self._carrying.stepped

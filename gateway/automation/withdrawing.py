@@ -30,7 +30,7 @@ PARTITIONS_S = 3600.0
 
 
 class Withdrawing:
-    """What a worker takes out; withdrawn: how many, since it began."""
+    """What a worker takes out of the queue."""
 
     def __init__(self, ready: Readying):
         self._ready = ready
@@ -40,7 +40,6 @@ class Withdrawing:
         self._plans: Mapping[Key, Plan] = {}
         self._audiences: Mapping[str, int] = {}
         self._count = 0
-        self.withdrawn = 0
 
     async def hear(self, connection: Connection, told: Sequence[causes.Cause], now: datetime) -> None:
         """Note texts that were made before that was told for which they are not wanted, in the caller's transaction."""
@@ -116,7 +115,6 @@ class Withdrawing:
                         if one.of.reason == Reason.EXCEPTION
                     ],
                 )
-                self.withdrawn += len(out)
         async with postgres.deadline(connection, STEP_S, "texts that are not wanted any more"):
             await unwanted.forget(connection, asked)
         return len(some) == A_ROUND

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from gateway.message import Refusal
 from gateway.reasons import Reason
 from gateway.simulator import behaviour
 from gateway.simulator.smsc import Smsc
+from gateway.store import results, runs
 from tests.fixtures.engine import until
 from tests.fixtures.shop import Shop, settings_of
 
@@ -130,6 +132,37 @@ async def test_exception_takes_out_what_is_held_and_finds_what_is_late_within_tw
             late_s = asyncio.get_running_loop().time() - began
         # Two seconds are meant; a machine that does other things has some more.
         assert out_s < 5.0 and late_s < 5.0, (out_s, late_s)
+        shop.close()
+
+
+async def test_of_a_chunk_that_lost_a_text_a_worker_sends_the_others_and_all_have_their_end_EX_2(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with Smsc(behaviour.Settings(seed=1, carrier=(behaviour.Carrier(),))) as smsc:
+        settings = settings_of(dsn, str(tmp_path), port=smsc.port, system_id="test", password="x")
+        shop = await Shop.open(dsn, settings)
+        shop.now = datetime.now(UTC)
+        numbers = range(ANN, ANN + 9)
+        await shop.people(numbers)
+        await shop.apply(NOW_SHOP)
+        for number in numbers:
+            await shop.tells(number, "order_told", {"order": str(number)})
+        await shop.goes_on(timedelta(milliseconds=10))
+        for number in numbers[:4]:
+            await shop.tells(number, "order_undone", at=shop.now)
+        await shop.goes_on()
+        assert await shop.connection.fetchval("SELECT count(*) FROM outcome") == 4
+        assert await shop.connection.fetchval("SELECT count(*) FROM chunk WHERE repeats IS NULL") == 1
+        await shop.connection.execute("DELETE FROM worker WHERE instance = 'shop'")
+        async with app.open_worker(settings, Database(dsn, None, settings), chance=random.Random(1)):
+            await until(lambda: _is_done(shop), "nothing is left to send")
+        assert smsc.totals()["submits"] == 5
+        [run] = await runs.recent_runs(shop.connection)
+        states = await results.states(shop.connection, run.id, shop.now - timedelta(days=1), datetime.now(UTC))
+        found = Counter[bool]()
+        for one in states:
+            found[one.state == "refused"] += one.messages
+        assert found == {True: 4, False: 5} and run.recipients == 9
         shop.close()
 
 
