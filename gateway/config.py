@@ -21,7 +21,7 @@ import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -668,6 +668,9 @@ def decode(
                 faulty |= faulty_by_profile.get(each, set()) - laid_by_carrier[name].values.keys()
             problems.extend(_carrier_problems(key, carrier, faulty, laid_by_carrier[name].origins))
             carriers[name] = carrier
+    laid_already = {each for laid in laid_by_carrier.values() for each in laid.lineage}
+    for name in faulty_by_profile.keys() - laid_already:
+        problems.extend(_problems_of_a_profile(name, profiles, faulty_by_profile))
     routes, senders, routing = _routing(document, carriers, problems)
     retention, faulty = _section(RetentionSettings, document.get("retention", {}), "retention", problems)
     if retention is not None and not faulty:
@@ -816,6 +819,20 @@ def _profiles(document: Mapping[str, Any], problems: list[Problem]) -> tuple[dic
         if loop and name == min(loop):
             problems.append((f"profiles.{name}.inherits", "profiles that do not inherit themselves", " → ".join(loop)))
     return profiles, faulty_by_profile
+
+
+def _problems_of_a_profile(
+    name: str, profiles: Mapping[str, Profile], faulty_by_profile: Mapping[str, set[str]]
+) -> list[Problem]:
+    """Say what of a profile that no carrier has yet contradicts itself, or what it inherits."""
+    laid = lay({}, [name], profiles)
+    values = {field: value for field, value in laid.values.items() if field in CarrierSettings.__struct_fields__}
+    carrier, faulty = _section(CarrierSettings, {**values, "host": "unknown"}, f"profiles.{name}", [])
+    if carrier is None:
+        return []
+    for each in laid.lineage:
+        faulty |= faulty_by_profile.get(each, set())
+    return _carrier_problems(f"profiles.{name}", carrier, faulty, laid.origins, is_whole=False)
 
 
 def _profile_values(key: str, section: Mapping[str, Any], problems: list[Problem]) -> tuple[dict[str, Any], set[str]]:
@@ -1010,28 +1027,31 @@ def _keyword_problems(keywords: KeywordSettings, faulty: set[str]) -> list[Probl
 
 
 def _carrier_problems(
-    key: str, carrier: CarrierSettings, faulty: set[str], origins: Mapping[str, str]
+    key: str, carrier: CarrierSettings, faulty: set[str], origins: Mapping[str, str], is_whole: bool = True
 ) -> list[Problem]:
     """What the types cannot say. `faulty` fields hold their defaults, and nothing that hangs on one is judged.
 
-    origins  where each setting comes from: told of the settings that contradict one another, unless all of them stand
-             in the carrier's own section
+    origins   where each setting comes from: told of the settings that contradict one another, unless all of them stand
+              in the carrier's own section
+    is_whole  whether what is not set has its default; of a profile it is not known yet
     """
     problems: list[Problem] = []
 
     def whence(names: list[str]) -> str:
         if not any(origins.get(name, "").startswith("profile ") for name in names):
             return ""
-        told = [
-            f"{name} = {'(not shown)' if name in SECRET_KEYS else repr(getattr(carrier, name))} of "
-            f"{origins.get(name, 'default')}"
-            for name in names
-        ]
+        told = []
+        for name in names:
+            value = _found(name, msgspec.to_builtins(getattr(carrier, name)))
+            shown = "(not shown)" if name in SECRET_KEYS else value
+            told.append(f"{name} = {shown} of {origins.get(name, 'default')}")
         return f" ({', '.join(told)})"
 
     def unless(is_right: bool, fields: str, expected: str, found: str = "") -> None:
         # The first of the fields is the one that is named.
         names = fields.split()
+        if not is_whole and not origins.keys() >= set(names):
+            return
         if not is_right and not faulty.intersection(names):
             problems.append(
                 (f"{key}.{names[0]}", expected, (found or repr(getattr(carrier, names[0]))) + whence(names))
@@ -1130,6 +1150,11 @@ def _carrier_problems(
         f"at most reconnect_longest_s, {carrier.reconnect_longest_s:g}",
     )
     unless(
+        carrier.retry_delay_s <= carrier.retry_longest_s,
+        "retry_delay_s retry_longest_s",
+        f"at most retry_longest_s, {carrier.retry_longest_s:g}",
+    )
+    unless(
         zone_of(carrier.receipt_zone) is not None,
         "receipt_zone",
         "a time zone such as Europe/Vienna, UTC, or +03:00",
@@ -1192,32 +1217,23 @@ def _carrier_problems(
         "reroute_errors reroute_undelivered",
         "none, since reroute_undelivered takes every error",
     )
-    return problems + [problem for problem in _bind_problems(key, carrier) if _field_of(problem) not in faulty]
+    _judge_binds(carrier, unless)
+    return problems
 
 
-def _field_of(problem: Problem) -> str:
-    return problem[0].rpartition(".")[2]
-
-
-def _bind_problems(key: str, carrier: CarrierSettings) -> list[Problem]:
+def _judge_binds(carrier: CarrierSettings, unless: Callable[..., None]) -> None:
     """What the types cannot say of hosts, sessions, outbind and TLS."""
-    problems: list[Problem] = []
-
-    def unless(is_right: bool, field: str, expected: str, found: str = "") -> None:
-        if not is_right:
-            problems.append((f"{key}.{field}", expected, found or repr(getattr(carrier, field))))
-
     for text in carrier.hosts:
         address = address_of(text, carrier.port)
         unless(address is not None and address[1] > 0, "hosts", '"host" or "host:port"', "another form (not shown)")
     unless(
         not carrier.recycle_after or carrier.recycle_after >= 2 * carrier.window,
-        "recycle_after",
+        "recycle_after window",
         f"at least 2 windows, {2 * carrier.window}, since what is in flight counts too",
     )
     unless(
         not carrier.inactivity_s or not carrier.idle_timeout_s or carrier.inactivity_s <= carrier.idle_timeout_s,
-        "inactivity_s",
+        "inactivity_s idle_timeout_s",
         f"at most idle_timeout_s, {carrier.idle_timeout_s:g}: the SMSC would be first",
     )
     listen = address_of(carrier.outbind_listen, 0)
@@ -1228,20 +1244,20 @@ def _bind_problems(key: str, carrier: CarrierSettings) -> list[Problem]:
     )
     unless(
         not carrier.outbind_listen or bool(carrier.outbind_password or carrier.outbind_peers),
-        "outbind_password",
+        "outbind_password outbind_listen outbind_peers",
         "a password, or the addresses that may call in outbind_peers",
         "neither",
     )
     unless(
         bool(carrier.outbind_listen)
         or not (carrier.outbind_password or carrier.outbind_peers or carrier.outbind_system_id),
-        "outbind_listen",
+        "outbind_listen outbind_peers outbind_system_id",
         "an address to listen on, since other settings of outbind are there",
         "nothing",
     )
     unless(
         not (carrier.outbind_listen and carrier.tls),
-        "outbind_listen",
+        "outbind_listen tls",
         "nothing, since tls = true: TLS is spoken on connections that we make",
     )
     for peer in carrier.outbind_peers:
@@ -1255,21 +1271,20 @@ def _bind_problems(key: str, carrier: CarrierSettings) -> list[Problem]:
     ]
     unless(
         carrier.tls or not set_for_nothing,
-        "tls",
+        f"tls {' '.join(set_for_nothing)}",
         f"true, since {set_for_nothing[0] if set_for_nothing else ''} is there",
     )
     unless(
         carrier.tls_verify or not carrier.tls_ca_file,
-        "tls_verify",
+        "tls_verify tls_ca_file",
         "true, since tls_ca_file says who is to be believed",
     )
     unless(
         not carrier.tls_key_file or bool(carrier.tls_certificate_file),
-        "tls_certificate_file",
+        "tls_certificate_file tls_key_file",
         "the certificate that tls_key_file belongs to",
         "nothing",
     )
-    return problems
 
 
 def coding_of(text: str) -> int | None:

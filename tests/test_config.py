@@ -130,6 +130,7 @@ def test_value_out_of_range_or_of_another_type_is_named(file, line, expected):
         ('version = "3.3"\nbind = "tx+rx"\nconcatenation = "sar"', "concatenation"),
         ('version = "3.3"\nbind = "tx+rx"\nconcatenation = "payload"', "concatenation"),
         ("reconnect_first_s = 90", "reconnect_first_s"),
+        ("retry_delay_s = 61", "retry_delay_s"),
         ("throttle_silence = true", "throttle_silence"),
         ("throttle_silence = true\ntps = 10\nadaptive = false", "throttle_silence"),
         ('alphabets = ["gsm7", "gsm7"]', "alphabets"),
@@ -571,6 +572,39 @@ def test_contradiction_says_where_each_side_comes_from(file):
     assert found["carriers.acme.concatenation"][1] == (
         "'sar' (concatenation = 'sar' of carrier, version = '3.3' of profile relaxed-3.3)"
     )
+
+
+def test_contradiction_of_binds_and_tls_says_where_each_side_comes_from_too(file):
+    text = "[profiles.p]\nwindow = 20\n" + acme('profile = "p"\nrecycle_after = 30\ntls_ca_file = "ca.pem"')
+    found = problems_of(file(text))
+    assert found["carriers.acme.recycle_after"][1] == "30 (recycle_after = 30 of carrier, window = 20 of profile p)"
+    assert found["carriers.acme.tls"][1] == "False"
+
+
+def test_profile_that_contradicts_itself_is_told_though_no_carrier_has_it_yet(file):
+    both = '[profiles.base]\nversion = "3.3"\n[profiles.p]\ninherits = "base"\nconcatenation = "sar"\n'
+    found = problems_of(file(both))
+    assert list(found) == ["profiles.p.concatenation"]
+    assert found["profiles.p.concatenation"][1] == (
+        "'sar' (concatenation = 'sar' of profile p, version = '3.3' of profile base)"
+    )
+    used = problems_of(file(both + acme('profile = "p"\nbind = "tx+rx"')))
+    assert list(used) == ["carriers.acme.concatenation"], "told once, where it is in force"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[profiles.p]\nversion = "3.3"',
+        "[profiles.p]\nrecycle_after = 15",
+        '[profiles.p]\noutbind_listen = "0.0.0.0:2776"',
+        '[profiles.p]\ntls_ca_file = "ca.pem"',
+        '[profiles.p]\nsource = "12345"',
+        '[profiles.p]\nversion = "3.3"\nbind = "trx"\n' + acme('profile = "p"\nbind = "tx+rx"'),
+    ],
+)
+def test_profile_is_not_judged_by_what_its_carriers_may_still_say(file, text):
+    load(file(text), {})
 
 
 def test_contradiction_with_a_profile_never_shows_a_password(file):

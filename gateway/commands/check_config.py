@@ -7,7 +7,8 @@ import click
 from gateway.commands._options import config_option, said_plainly, settings_of
 from gateway.dispatch.compose import form_of
 from gateway.dispatch.route import table_of
-from gateway.errors import ConfigError, EncodeError
+from gateway.errors import ConfigError, EncodeError, TlsFault
+from gateway.smpp import tls
 
 
 @click.command(name="check-config")
@@ -23,6 +24,11 @@ def check_config(file: Path | None, config: Path | None) -> None:
                 form_of("x", carrier)
             except EncodeError as error:
                 problems.append((f"carriers.{name}", "settings that fit submit_sm", str(error)))
+            try:
+                if carrier.tls:
+                    tls.context_of(carrier)
+            except TlsFault as error:
+                problems.append((f"carriers.{name}.tls", "files that TLS can use", str(error)))
         try:
             table_of(settings)
         except ConfigError as error:

@@ -29,8 +29,16 @@ def test_every_problem_has_its_line(here, tmp_path):
 def test_what_does_not_fit_a_submit_sm_is_a_problem_of_its_carrier(here, settings):
     settings(north={"source_ton": 1, "source": "Brand"})
     result = here("check-config")
-    if result.code:
-        assert result.code == 78 and result.err.startswith("config: carriers.north")
+    assert result.code == 78 and result.err.startswith("config: carriers.north")
+
+
+def test_file_of_tls_that_cannot_be_used_is_a_problem_before_anything_runs(here, tmp_path):
+    (tmp_path / "no.toml").write_text('[carriers.a]\nhost = "h"\ntls = true\ntls_ca_file = "ca.pem"\n')
+    result = here("check-config", "no.toml")
+    assert result.code == 78 and result.err == (
+        "config: carriers.a.tls: expected files that TLS can use, "
+        "found tls_ca_file ca.pem: expected certificates in PEM, found: no such file or directory\n"
+    )
 
 
 def test_status_that_is_none_is_a_problem_of_its_carrier(here, tmp_path):
