@@ -11,6 +11,8 @@ trigger  A real worker and a simulator; so many events a second are told (profil
          campaign of one text without a wait, through the gate. From before the call that tells it until the simulator
          has read the submit_sm, by its ledger.
 
+Texts are transactional: they wait for no window, whatever the hour. Before they are written the gate is asked.
+
 Not measured: carriers (steps), receipts, a Postgres elsewhere. Prints one JSON object.
 """
 
@@ -47,7 +49,7 @@ TEXTED = """
 kind = "workflow"
 name = "texted"
 brand = "bench"
-class = "triggered"
+class = "transactional"
 steps = [
     {do = "wait", for = "1h"},
     {do = "send", text = 'Hi {{ first_name|default("there") }}, what you looked at waits for you.'},
@@ -71,7 +73,7 @@ event = "looked_again"
 AT_ONCE = """
 name = "at-once"
 brand = "bench"
-class = "triggered"
+class = "transactional"
 message = {text = "Thank you for {{ order }}."}
 [trigger]
 on = "event"

@@ -149,6 +149,7 @@ def show(config: Path | None, dsn: str, name: str, as_json: bool) -> None:
                     {
                         "version": one.version, "step": one.step, "state": STATES[one.state],
                         "reason": word_of(one.reason), "people": one.people,
+                        "next_at": None if one.next_at is None else one.next_at.isoformat(),
                     }
                     for one in counts
                 ],
@@ -170,7 +171,8 @@ def show(config: Path | None, dsn: str, name: str, as_json: bool) -> None:
         click.echo(json.dumps(told["document"], ensure_ascii=False, indent=2))
         for one in told["people"]:
             reason = f" {one['reason']}" if one["reason"] else ""
-            click.echo(f"{one['people']:>9,}  version {one['version']}, step {one['step']}: {one['state']}{reason}")
+            at = f", the next at {one['next_at'][:16].replace('T', ' ')} UTC" if one["next_at"] else ""
+            click.echo(f"{one['people']:>9,}  version {one['version']}, step {one['step']}: {one['state']}{reason}{at}")
 
 
 async def _named(connection: postgres.Connection, name: str) -> campaigns.Campaign:

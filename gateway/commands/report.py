@@ -544,6 +544,11 @@ async def _by(connection: postgres.Connection, ask: Ask, name: str, by: str, cur
     notes = [refreshed]
     if by in ("variant", "audience"):
         notes.append("in the order of names: which is best is for `sluice experiment` to say (RP-4)")
+    if by == "variant":
+        notes.append(
+            "of whom the gate let pass, by a text or a virtual send; `sluice experiment show` has all who were "
+            "assigned, and these beside them (AB-6)"
+        )
     return Table(
         name=f"by_{by}", title=f"Campaign {name}, by {by}", columns=columns, rows=rows, notes=notes, currency=currency
     )

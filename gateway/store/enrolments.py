@@ -136,13 +136,14 @@ class Ended(Struct, frozen=True, kw_only=True):
 
 
 class Count(Struct, frozen=True, kw_only=True):
-    """How many are, or were, somewhere in a campaign."""
+    """How many are, or were, somewhere in a campaign. next_at: when the first of them goes on, or is looked at."""
 
     version: int
     step: int
     state: int
     reason: int
     people: int
+    next_at: datetime | None = None
 
 
 class Lag(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from gateway.coupon import Coupon, Discount
 from gateway.gate import Cap
 from gateway.message import Refusal
 from gateway.reasons import Reason
-from gateway.store import admission, coupons
+from gateway.store import admission, coupons, enrolments
 from tests.fixtures.keeper import Keeper
 from tests.fixtures.pages import note_contacts
 from tests.fixtures.shop import NOW, Shop, settings_of
@@ -91,6 +91,8 @@ async def test_text_that_waits_for_the_morning_says_what_is_so_then_and_takes_no
     assert await shop.standing("offer") == [(number, 0, 0, 0) for number in people]
     due = await waits_until(shop)
     assert len(set(due)) > 3 and MORNING <= due[0] and due[-1] < MORNING + timedelta(minutes=30)
+    (counted,) = await enrolments.counts(shop.connection, 1)
+    assert (counted.people, counted.state, counted.next_at) == (20, 0, due[0])
     await shop.goes_on(MORNING - timedelta(seconds=1), 2 * HOUR)
     assert await shop.texts() == [] and await waits_until(shop) == due
     assert (await coupons.states(shop.connection, pool)).get("free") == 20

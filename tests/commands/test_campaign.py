@@ -271,6 +271,20 @@ def test_what_a_campaign_is_for_comes_first(dsn: str, tmp_path: Path) -> None:
     assert lines[1].startswith("goal 1: event order_placed within 7d of submitted, since 20")
 
 
+def test_who_waits_is_shown_with_when_the_first_of_them_goes_on(dsn: str, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(DOCUMENT)
+    turn(dsn, tmp_path, "apply", str(file))
+    asked(
+        dsn,
+        "INSERT INTO enrolment (bucket, version, step, state, id, campaign, profile, endpoint, anchor_id, due_at, "
+        "anchor_at, entered_at, step_at, cause, context) "
+        "SELECT 1, 1, 0, 0, n, id, n, n, n, timestamptz '2026-03-03 09:00Z' + n * interval '1 hour', "
+        "now(), now(), now(), n::text, '{}' FROM campaign, generate_series(1, 3) n RETURNING id",
+    )
+    assert "3  version 1, step 0: under way, the next at 2026-03-03 10:00 UTC\n" in turn(dsn, tmp_path, "show", "c")[1]
+
+
 @pytest.mark.covers("S1.28")
 def test_campaign_of_which_no_test_was_sent_is_launched_on_purpose_alone_where_the_brand_wants_one(
     dsn: str, tmp_path: Path

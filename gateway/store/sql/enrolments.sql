@@ -245,9 +245,9 @@ WHERE bucket = $1::int AND id = ANY(ARRAY(
 RETURNING bucket, id, campaign, number;
 
 -- name: enrolment_counts
--- Count who is and was in a campaign, by version, step and how it ended.
+-- Count who is and was in a campaign, by version, step and how it ended, and say when the first of them is due.
 -- index: none: a campaign as a whole; asked by a person
-SELECT version, step, state, reason, count(*)::bigint AS people FROM enrolment
+SELECT version, step, state, reason, count(*)::bigint AS people, min(due_at) AS next_at FROM enrolment
 WHERE campaign = $1::bigint AND bucket BETWEEN 0 AND 255 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
 
 -- name: persons_of_texts
