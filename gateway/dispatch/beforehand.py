@@ -18,7 +18,7 @@ from _fastpath.gate import RESERVED, SEND, Questions, Zones, contacts
 from _fastpath.numbers import NumberSet
 from gateway.campaign.admission import RunRules, micros, moment_of, place_sets
 from gateway.dispatch.admission import KEPT, learn
-from gateway.dispatch.preview import LEFT, UNKNOWN_BRAND, UNKNOWN_TAG, as_asked, as_records, ids_for
+from gateway.dispatch.preview import ASKED, LEFT, UNKNOWN_BRAND, UNKNOWN_TAG, as_asked, as_records, ids_for
 from gateway.gate import gate_of
 from gateway.message import MessageClass
 from gateway.store import admission
@@ -60,7 +60,8 @@ class Beforehand:
         if text is None or not numbers:
             return dict.fromkeys(numbers, (SEND, None))
         rules_of = await self._rules_of(connection, run, text, sender)
-        rules = rules_of.rules(now, run.expires_at)
+        # Of a run that there is not, as a rehearsal: who waits is released at the moment that it says (QH-7, WF-11).
+        rules = rules_of.rules(now, run.expires_at, run=ASKED)
         if self._zones is None:
             places = place_sets()
             self._zones = Zones(places.starts, places.ids)

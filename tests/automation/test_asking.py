@@ -105,6 +105,21 @@ async def test_text_that_waits_for_the_morning_says_what_is_so_then_and_takes_no
     assert [one[2:] for one in await shop.standing("offer")] == [(1, 0)] * 20
 
 
+async def test_question_that_waits_for_the_gate_is_open_from_when_it_goes(shop: Shop) -> None:
+    """TP-3, IN-9: of its two hours none is of the night."""
+    ask = 'do = "ask"\nname = "size"\nattribute = "size"\nwithin = "2h"\nquestion = {type = "yes_no"}\ntext = "one"'
+    await shop.people([ANN])
+    await shop.apply(FLOW.replace('do = "send"\ntext = "one"', ask))
+    await shop.tells(ANN, "left")
+    await shop.goes_on(MORNING - timedelta(seconds=1), 2 * HOUR)
+    assert await shop.connection.fetchval("SELECT count(*) FROM open_question") == 0
+    (until,) = await waits_until(shop)
+    await shop.goes_on(until)
+    assert [tuple(row) for row in await shop.connection.fetch("SELECT asked_at, until FROM open_question")] == [
+        (until, until + 2 * HOUR)
+    ]
+
+
 async def test_exception_finds_who_waits_for_the_gate_and_is_told_as_prevented(shop: Shop) -> None:
     """EX-2, EX-5."""
     await shop.people([ANN, BOB])
