@@ -173,8 +173,11 @@ cdef bint conclude(Receipt* out, const uint8_t* tlv_id, int tlv_id_octets, int t
         out.message_id = parsed.id
         out.id_octets = parsed.id_len
     state = tlv_state
-    if parsed.stat_len > 0 and (state == NO_STATE or rules.text_first):
+    if parsed.stat_len > 0 and (state == NO_STATE or state > 9 or rules.text_first):
+        # Whichever of the two goes first: one that says nothing known leaves the word to the other.
         state = word_state(rules, &parsed)
+        if state < 0 and tlv_state != NO_STATE:
+            state = tlv_state
     out.state = state
     out.err = parsed.err
     out.err_octets = parsed.err_len if parsed.err_len > 0 else -1

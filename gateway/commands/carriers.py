@@ -67,6 +67,9 @@ def explained(carrier: CarrierSettings, origins: dict[str, str]) -> list[tuple[s
                 rows.append((f"{key}.{entry}", each, whence))
         else:
             rows.append((key, HIDDEN if key in SECRET_KEYS and value else value, origin))
+            if key == "adaptive" and value is None:
+                # What follows from other settings: no word of its own is in force.
+                rows[-1] = (key, carrier.is_adaptive, "default: where tps is set, and counts PDUs")
     return rows
 
 

@@ -60,7 +60,7 @@ def route(
     if as_json:
         click.echo(json.dumps({**msgspec.to_builtins(decision), "health_is_known": health is not None}))
     else:
-        show(decision)
+        show(decision, settings.carriers[decision.carrier].source if decision.carrier else "")
     if not decision.carrier:
         raise SystemExit(1)
 
@@ -87,14 +87,15 @@ async def _look(settings: Settings) -> dict[str, Standing]:
             return health_of(living)
 
 
-def show(decision: Decision) -> None:
-    """Print it for a person."""
+def show(decision: Decision, own: str = "") -> None:
+    """Print it for a person; `own` is the carrier's sender, which is used where nobody says another."""
     network = f", network {decision.network}" if decision.network else ""
     click.echo(f"number    +{decision.number}: {decision.country or 'country not known'}{network}")
     click.echo(f"carrier   {decision.carrier or 'none: no route takes it'}")
     if decision.fallback:
         click.echo(f"then      {', '.join(decision.fallback)}")
-    click.echo(f"sender    {plain(decision.source) or '(the carrier’s own)'}: {plain(decision.source_why)}")
+    source = plain(decision.source or own) or "(whom the carrier puts there)"
+    click.echo(f"sender    {source}: {plain(decision.source_why)}")
     for one in decision.considered:
         mark = "*" if one.is_chosen else " "
         click.echo(f"  {mark} {plain(one.route)}{': ' + one.carrier if one.carrier else ''}: {plain(one.why)}")

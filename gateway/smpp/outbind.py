@@ -150,7 +150,7 @@ class Outbinds:
         """Hang up on a wrong name or password, and remember who it was. What was said is told to nobody."""
         network = network_of(link.peer[0]) if link.peer is not None else "?"
         count = self._attempts.failed(network, self._clock())
-        log.warning("! %s: outbind of %s with a wrong system_id or password, the %dth", self.name, network, count)
+        log.warning("! %s: outbind of %s with a wrong system_id or password, %d so far", self.name, network, count)
         if count >= ALARM_AT:
             self.last_error = f"outbind_listen: {count} outbinds of {network} with a wrong system_id or password"
         link.abort("outbind refused")

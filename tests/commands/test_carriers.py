@@ -45,6 +45,14 @@ def test_every_setting_is_explained_by_where_it_comes_from(here, tmp_path, envir
     assert settings["password"] == {"value": "(not shown)", "from": "carrier"}
 
 
+def test_what_follows_from_other_settings_is_explained_as_it_is_in_force(here, tmp_path):
+    (tmp_path / "sluice.toml").write_text(FILE.replace('host = "h"', 'host = "h"\ntps = 30'))
+    explained = {name: here("carriers", "explain", name, "--json").json["settings"] for name in ("acme", "plain")}
+    whence = "default: where tps is set, and counts PDUs"
+    assert explained["plain"]["adaptive"] == {"value": True, "from": whence}
+    assert explained["acme"]["adaptive"] == {"value": False, "from": whence}
+
+
 def test_explanation_is_a_line_for_each_setting(here, tmp_path):
     (tmp_path / "sluice.toml").write_text(FILE)
     lines = here("carriers", "explain", "acme").out.splitlines()

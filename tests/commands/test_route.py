@@ -39,6 +39,11 @@ def test_class_decides_and_json_holds_the_same(sluice, routes):
     assert {one["why"] for one in result.json["considered"]} >= {"less particular than codes"}
 
 
+def test_sender_of_the_carrier_is_named_where_nobody_says_another(here, settings):
+    settings(**{name: {"source": "Acme"} for name in ("north", "south", "slow", "busy", "guarded", "nowhere")})
+    assert "sender    Acme: the carrier's own" in here("route", "+447700900123").out.splitlines()
+
+
 def test_number_that_nobody_takes_ends_with_its_own_code(here, routes):
     result = here("route", "+33612345678")
     assert result.code == 1 and "none: no route takes it" in result.out and "the country is FR, not GB" in result.out

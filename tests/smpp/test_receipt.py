@@ -228,6 +228,22 @@ def test_where_tlv_and_text_disagree_the_carrier_s_preference_counts() -> None:
         assert found is not None and (found.message_id, found.state) == expected
 
 
+def test_state_that_nobody_knows_leaves_the_word_to_the_other_place() -> None:
+    """Quirk 32: a message_state above 9, or a word of no list, says nothing; the text or the TLV beside it does."""
+    absurd, rejected = Tlv(STATE, b"\x4d"), Tlv(STATE, C)
+    unknown = BOOK.replace(b"DELIVRD", b"WHATEVR")
+    for pdu, prefers, state in (
+        (pdu_of(BOOK, absurd), "tlv", 2),
+        (pdu_of(BOOK, absurd), "text", 2),
+        (pdu_of(unknown, rejected), "text", 8),
+        (pdu_of(unknown, rejected), "tlv", 8),
+        (pdu_of(unknown, absurd), "tlv", -1),
+        (pdu_of(unknown), "text", -1),
+    ):
+        found, _ = read(pdu, Reading(prefers=prefers))
+        assert found is not None and found.state == state
+
+
 def test_an_id_of_36_characters_fits_its_tlv_and_one_of_65_is_nobody_s() -> None:
     """Quirk 32."""
     found, _ = read(pdu_of(b"", Tlv(ID, b"6ba7b810-9dad-11d1-80b4-00c04fd430c8\x00"), Tlv(STATE, A)))
