@@ -142,18 +142,13 @@ class Control:
             for one in self._steered:
                 one.dispatcher.cancel(state.cancelled)
             self.state = state
-            runs = await control.runs_of(connection, list(self.state.standing("campaign")))
-            parts = {
-                each.name: await control.runs_of(connection, parts_of(self.state, each.name)) for each in self._steered
-            }
+            unclaimed = await self._barred(connection, state)
+            held = await self._barred(connection, state.undrained) if state.undrained != state else unclaimed
         self._read_at = now = self._clock.monotonic()
-        countries = tuple(code_of(letters) for letters in self.state.standing("country"))
-        senders = tuple(self.state.standing("sender"))
         for one in self._steered:
             one.trial.look(now, one.carrier.ledger)
             self._stand(one)
-            barred = Paused(runs=(*runs, *parts[one.name]), countries=countries, senders=senders)
-            await self._bar(connection, one, barred)
+            await self._bar(connection, one, unclaimed[one.name], held[one.name])
             if not self._is_leaving:
                 self._tune(one)
                 await self._judge(connection, one)
@@ -206,13 +201,24 @@ class Control:
             backlog.paused = keeps
             one.carrier.pump()
 
-    async def _bar(self, connection: postgres.Connection, one: Steered, paused: Paused) -> None:
-        """Have what is paused not claimed, and hold of it what is claimed."""
-        if one.carrier.settings.source in paused.senders:
-            paused = Paused(runs=paused.runs, countries=paused.countries, senders=(*paused.senders, ""))
-        if not paused and not one.dispatcher.paused:
+    async def _barred(self, connection: postgres.Connection, state: State) -> dict[str, Paused]:
+        """By carrier: the campaigns, countries and senders that stand still there."""
+        runs = await control.runs_of(connection, list(state.standing("campaign")))
+        countries = tuple(code_of(letters) for letters in state.standing("country"))
+        found: dict[str, Paused] = {}
+        for one in self._steered:
+            parts = await control.runs_of(connection, parts_of(state, one.name))
+            senders = tuple(state.standing("sender"))
+            if one.carrier.settings.source in senders:
+                senders = (*senders, "")
+            found[one.name] = Paused(runs=(*runs, *parts), countries=countries, senders=senders)
+        return found
+
+    async def _bar(self, connection: postgres.Connection, one: Steered, unclaimed: Paused, paused: Paused) -> None:
+        """Have what stands still not claimed, and hold what of the paused is claimed; of the drained that leaves."""
+        if not unclaimed and not one.dispatcher.paused:
             return
-        one.dispatcher.paused = paused or NOTHING_PAUSED
+        one.dispatcher.paused = unclaimed or NOTHING_PAUSED
         batches = one.carrier.backlog.batches()
         held: set[int] = set()
         if paused and batches:

@@ -86,6 +86,11 @@ class State(Struct, frozen=True):
         """What stands still, by key."""
         return {one.key: one for one in self.orders if one.scope == scope and one.stops}
 
+    @property
+    def undrained(self) -> "State":
+        """The same without its drains: what of it holds batches that are claimed already."""
+        return State(tuple(one for one in self.orders if one.action != "drain"), self.tuned, self.cancels)
+
     def overlay(self, carrier: str) -> dict[str, Any]:
         """The tuned settings of a carrier that go over its own."""
         return {one.setting: one.value for one in self.tuned if one.carrier == carrier and one.value is not None}

@@ -21,6 +21,12 @@ def test_drained_carrier_unbinds_and_binds_again(sluice, start, queue):
     assert worker.ends().code == 0
 
 
-def test_only_carriers_are_drained_and_all_of_them_on_a_second_word(sluice, here, settings):
-    assert here("drain", "country", "DE").code == 2
+def test_all_carriers_are_drained_on_a_second_word(here, settings):
     assert "--yes" in here("drain", "carrier", "all").err
+
+
+def test_country_is_drained_and_goes_on(here, queue):
+    drained = here("drain", "country", "de", "--for", "10m")
+    assert drained.code == 0 and drained.out.startswith("country DE: drained since") and "until" in drained.out
+    assert here("resume", "country", "DE").out.startswith("country DE: goes on")
+    assert here("drain", "country", "Germany").code == 1

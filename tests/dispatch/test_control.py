@@ -121,6 +121,24 @@ async def test_paused_part_rests_claimed_or_not_while_the_others_go_on(dsn: str,
         assert await e.states(stopped) == {"delivered": 3000} and submitted([worker]) == 3100
 
 
+async def test_of_a_drained_part_what_is_claimed_leaves_and_nothing_more_is_claimed(dsn: str, ledger: Path) -> None:
+    async with engine(dsn, ledger, responses=Responses(delay_ms=1)) as e:
+        e.carrier_settings = {"tps": 2000, "adaptive": False}
+        run = await e.run(numbers(8000), name="spring")
+        worker = await e.start()
+        await until(lambda: submitted([worker]) > 50, "it sends")
+        order = await give(e, "drain", "spring", "campaign")
+        await until(lambda: order in report(worker)["control"]["orders"], "it obeys", BOUND_S)
+        backlog = only_lane(worker).carrier.backlog
+        begun = submitted([worker]) + backlog.unsent
+        assert backlog.unsent and not any(batch.paused for batch in backlog.batches())
+        await until(lambda: not backlog.unsent, "what was claimed has left")
+        assert await rests([worker]) and begun <= submitted([worker]) < 8000
+        await give(e, "resume", "spring", "campaign")
+        await e.ends(run)
+        assert await e.states(run) == {"delivered": 8000}
+
+
 async def test_pause_of_the_carriers_own_sender_takes_in_messages_that_name_none(dsn: str, ledger: Path) -> None:
     async with engine(dsn, ledger) as e:
         e.carrier_settings = {"source": "House", "source_ton": 5}
