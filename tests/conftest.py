@@ -11,6 +11,8 @@ pytest_plugins = [
     "tests.fixtures.database",
     "tests.fixtures.doors",
     "tests.fixtures.flaky_proxy",
+    "tests.fixtures.shop",  # before keeper, which imports it
+    "tests.fixtures.keeper",
     "tests.fixtures.postgres",
     "tests.fixtures.scripted_smsc",
     "tests.fixtures.smsc",

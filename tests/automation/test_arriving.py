@@ -1,6 +1,5 @@
 """Causes bring people once, those alone whom a campaign is for."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -8,34 +7,9 @@ import pytest
 
 from gateway import predicate
 from gateway.reasons import Reason
-from tests.fixtures.shop import NOW, Shop
+from tests.fixtures.shop import CART, NOW, Shop
 
 ANN, BOB, CAT = 447700900001, 447700900002, 447700900003
-
-
-CART = """
-name = "cart"
-brand = "acme"
-wait = "30m"
-message = {text = 'Hi {{ first_name|default("there") }}, {{ cart_id }} waits.'}
-[trigger]
-on = "event"
-event = "cart_updated"
-where = "total > 50"
-key = "cart_id"
-[[goals]]
-event = "order_placed"
-[[exceptions]]
-event = "cart_emptied"
-key = "cart_id"
-"""
-
-
-@pytest.fixture
-async def shop(dsn: str) -> AsyncIterator[Shop]:
-    made = await Shop.open(dsn)
-    yield made
-    made.close()
 
 
 async def test_goal_ends_it_and_nobody_without_consent_enters(shop: Shop) -> None:

@@ -19,13 +19,6 @@ from tests.fixtures.shop import NOW, Shop, settings_of
 ANN, BOB, CAT = 447700900001, 447700900002, 447700900003
 
 
-@pytest.fixture
-async def shop(dsn: str) -> AsyncIterator[Shop]:
-    made = await Shop.open(dsn)
-    yield made
-    made.close()
-
-
 ORDER = """
 name = "orders"
 kind = "workflow"

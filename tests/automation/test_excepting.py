@@ -1,7 +1,6 @@
 """What became of texts that were made before an exception of theirs was told: EX-3, EX-5."""
 
 import random
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,14 +33,6 @@ key = "cart_id"
 event = "cart_emptied"
 key = "cart_id"
 """
-
-
-@pytest.fixture
-async def keeper(dsn: str) -> AsyncIterator[Keeper]:
-    made = Keeper(await Shop.open(dsn), dsn)
-    yield made
-    await made.close()
-    made.shop.close()
 
 
 def job_of(keeper: Keeper) -> Excepting:

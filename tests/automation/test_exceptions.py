@@ -7,7 +7,7 @@ clock that need not agree with the order in which we hear of it.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pytest
@@ -17,7 +17,7 @@ from gateway.dispatch import admission
 from gateway.person import Item, Who
 from gateway.store import months, postgres, profiles
 from tests.fixtures.keeper import Keeper
-from tests.fixtures.shop import NOW, Shop
+from tests.fixtures.shop import NOW
 
 FIRST = 447700900001
 CARTS = 8
@@ -78,14 +78,6 @@ def worlds_of(seed: int, people: int) -> list[World]:
                 )
             )  # fmt: skip
     return found
-
-
-@pytest.fixture
-async def keeper(dsn: str) -> AsyncIterator[Keeper]:
-    made = Keeper(await Shop.open(dsn), dsn)
-    yield made
-    await made.close()
-    made.shop.close()
 
 
 async def play(keeper: Keeper, dsn: str, worlds: Sequence[World], seed: int) -> None:

@@ -1,7 +1,7 @@
 """What begins a campaign and whom it is for, row by row, as somebody would put it together."""
 
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,13 +21,6 @@ from tests.fixtures.shop import NOW, Shop
 
 ANN, BOB, CAT, DAN = 447700900001, 447700900002, 447700900003, 447700900004
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
-
-
-@pytest.fixture
-async def shop(dsn: str) -> AsyncIterator[Shop]:
-    made = await Shop.open(dsn)
-    yield made
-    made.close()
 
 
 def campaign(trigger: str, more: str = "", name: str = "c", text: str = "Hi") -> str:

@@ -1,6 +1,5 @@
 """What cannot be carried out is refused before anything changes; what may be a slip is said."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -21,13 +20,6 @@ message = {text = "Hi"}
 on = "event"
 event = "seen"
 """
-
-
-@pytest.fixture
-async def shop(dsn: str) -> AsyncIterator[Shop]:
-    made = await Shop.open(dsn)
-    yield made
-    made.close()
 
 
 async def problems(shop: Shop, text: str) -> list[str]:

@@ -1,6 +1,5 @@
 """What a worker knows of campaigns: those that stand still, are over or cannot be carried out, and what tags share."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,34 +11,9 @@ from gateway.automation.rates import CLOSED, Rating
 from gateway.commands.status import rate_said
 from gateway.reasons import Reason
 from gateway.store import rates
-from tests.fixtures.shop import Shop
+from tests.fixtures.shop import CART, Shop
 
 ANN, BOB, CAT = 447700900001, 447700900002, 447700900003
-
-
-CART = """
-name = "cart"
-brand = "acme"
-wait = "30m"
-message = {text = 'Hi {{ first_name|default("there") }}, {{ cart_id }} waits.'}
-[trigger]
-on = "event"
-event = "cart_updated"
-where = "total > 50"
-key = "cart_id"
-[[goals]]
-event = "order_placed"
-[[exceptions]]
-event = "cart_emptied"
-key = "cart_id"
-"""
-
-
-@pytest.fixture
-async def shop(dsn: str) -> AsyncIterator[Shop]:
-    made = await Shop.open(dsn)
-    yield made
-    made.close()
 
 
 WORK = """

@@ -1,6 +1,5 @@
 """Texts come into their lanes once, whoever dies between."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import msgspec
@@ -19,13 +18,6 @@ message = {text = "Hi {{ n }}"}
 on = "event"
 event = "seen"
 """
-
-
-@pytest.fixture
-async def shop(dsn: str) -> AsyncIterator[Shop]:
-    made = await Shop.open(dsn)
-    yield made
-    made.close()
 
 
 async def test_texts_of_many_buckets_that_go_one_way_are_one_chunk(shop: Shop) -> None:

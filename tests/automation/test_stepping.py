@@ -2,43 +2,15 @@
 
 import itertools
 import random
-from collections.abc import AsyncIterator
 from datetime import timedelta
-
-import pytest
 
 from gateway.message import Refusal
 from gateway.product import Product
 from gateway.reasons import Reason
 from gateway.store import products
-from tests.fixtures.shop import NOW, Shop, settings_of
+from tests.fixtures.shop import CART, NOW, Shop, settings_of
 
 ANN, BOB, CAT = 447700900001, 447700900002, 447700900003
-
-
-CART = """
-name = "cart"
-brand = "acme"
-wait = "30m"
-message = {text = 'Hi {{ first_name|default("there") }}, {{ cart_id }} waits.'}
-[trigger]
-on = "event"
-event = "cart_updated"
-where = "total > 50"
-key = "cart_id"
-[[goals]]
-event = "order_placed"
-[[exceptions]]
-event = "cart_emptied"
-key = "cart_id"
-"""
-
-
-@pytest.fixture
-async def shop(dsn: str) -> AsyncIterator[Shop]:
-    made = await Shop.open(dsn)
-    yield made
-    made.close()
 
 
 async def test_event_that_fits_brings_a_text_after_the_wait_and_not_before(shop: Shop) -> None:

@@ -1,7 +1,6 @@
 """Who enters a workflow, leaves it or reaches a goal is told of it where anybody asks: once, whoever dies (EV-11)."""
 
 import random
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -41,13 +40,6 @@ on = "event"
 event = "workflow_exited"
 where = "campaign = 'first' and reason = 'done'"
 """
-
-
-@pytest.fixture
-async def shop(dsn: str) -> AsyncIterator[Shop]:
-    made = await Shop.open(dsn)
-    yield made
-    made.close()
 
 
 async def tells(shop: Shop) -> None:

@@ -1,6 +1,5 @@
 """What the calendar begins: once, at the right local time, and not when it is too late."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -13,13 +12,6 @@ from tests.fixtures.shop import NOW, Shop
 
 ANN, BOB, CAT = 447700900001, 447700900002, 447700900003
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-
-
-@pytest.fixture
-async def shop(dsn: str) -> AsyncIterator[Shop]:
-    made = await Shop.open(dsn)
-    yield made
-    made.close()
 
 
 def text(trigger: str, more: str = "") -> str:

@@ -1,6 +1,5 @@
 """Texts leave the queue as soon as they are not wanted: the first line of EX-2."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -31,14 +30,6 @@ event = "order_placed"
 event = "cart_emptied"
 key = "cart_id"
 """
-
-
-@pytest.fixture
-async def keeper(dsn: str) -> AsyncIterator[Keeper]:
-    made = Keeper(await Shop.open(dsn), dsn)
-    yield made
-    await made.close()
-    made.shop.close()
 
 
 async def texts_of(keeper: Keeper, *numbers: int, goal: str = 'event = "order_placed"') -> None:

@@ -1,6 +1,6 @@
 """The command line as processes: their environment, their settings, and carriers to send through.
 
-    sluice("send", "--contacts", …)     run a command to its end; -> Finished
+    sluice("send", "--contacts", …)     run a command to its end, in a process of its own where it sends; -> Finished
     here("check-config")                the same in this process, for one that starts nothing
     start("run", …)                     start one that goes on; -> Running
     settings(guarded={"password": "x"}) write sluice.toml: the carriers below, some keys changed
@@ -10,6 +10,7 @@ nowhere is a closed port.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -33,6 +34,11 @@ RIGHT = "r1ght-pw"
 WRONG = "wr0ng-pw"
 DSN_PASSWORD = "dsn-s3cret"
 SECRETS = (RIGHT, WRONG, DSN_PASSWORD)
+# What asks a database, and tells it: no worker, server or watch of its own is begun by it.
+ASKING = frozenset(
+    "audience audit brand consent contacts events explain goal import inbound list migrate page profile route source "
+    "start status stop".split()
+)
 SIMULATOR = """
 seed = 1
 [[carrier]]
@@ -195,9 +201,14 @@ def settings(tmp_path, ports):
 
 @pytest.fixture
 def sluice(tmp_path, environment):
-    """Run commands to their ends in the test's folder."""
+    """Run commands to their ends in the test's folder; those that only ask and tell its database in this process."""
 
     def run(*arguments, **changed):
+        if "SLUICE_DSN" in environment and arguments[0] in ASKING and all(key.startswith("SLUICE") for key in changed):
+            with contextlib.suppress(RuntimeError):
+                asyncio.get_running_loop()
+                raise AssertionError(f"{arguments[0]}: in a loop of the test there is no other")
+            return in_this_process(arguments, environment | changed, tmp_path)
         process = subprocess.run(
             [sys.executable, "-m", "gateway", *map(os.fsdecode, arguments)],
             env=environment | changed, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -209,20 +220,22 @@ def sluice(tmp_path, environment):
 
 
 @pytest.fixture
-def here(tmp_path, environment, monkeypatch):
+def here(tmp_path, environment):
     """Run commands that start nothing in this process, which is ten times as fast."""
+    return lambda *arguments: in_this_process(arguments, environment, tmp_path)
 
-    def run(*arguments):
-        monkeypatch.chdir(tmp_path)
+
+def in_this_process(arguments, environment, folder):
+    """Run a command that starts nothing, and finds nothing of ours in its environment; -> Finished."""
+    given = {key: value for key, value in environment.items() if key.startswith("SLUICE")}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
         for name in [name for name in os.environ if name.startswith("SLUICE")]:
-            monkeypatch.delenv(name)
-        given = {key: value for key, value in environment.items() if key.startswith("SLUICE")}
+            patched.delenv(name)
         result = CliRunner().invoke(main, list(map(os.fsdecode, arguments)), env=given, prog_name="sluice")
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return checked(result.exit_code, result.stdout, result.stderr)
-
-    return run
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return checked(result.exit_code, result.stdout, result.stderr)
 
 
 @pytest.fixture

@@ -157,6 +157,9 @@ def test_what_postgres_says_of_a_row_it_refuses_is_not_told(watched, start, slui
     worker = start("run", "-vv")
     worker.says("23514")
     worker.process.send_signal(signal.SIGTERM)
+    worker.says("stopping")
+    # It would try to write what it has for half a minute.
+    worker.process.kill()
     out, err = worker.process.communicate()
     said = "".join(worker._said) + out + err
     assert not found(said) and HANDSET.encode().hex() not in said and WRITTEN.encode().hex() not in said

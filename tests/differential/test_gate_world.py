@@ -32,7 +32,7 @@ from gateway.reasons import Reason
 from tests.fastpath.test_gate import consent_rows, records_of
 from tests.oracle.gate import judge
 
-DECISIONS = int(os.environ.get("SLUICE_GATE_DECISIONS", "100000"))
+DECISIONS = int(os.environ.get("SLUICE_GATE_DECISIONS", "40000"))
 # Two days before clocks change in America, three weeks before they do in Europe.
 BEGIN = datetime(2026, 3, 6, 5, tzinfo=UTC)
 COUNTRIES = (4477009, 4915112, 1212555, 1415555, 1808555, 8210123, 9198765, 5511987, 6141234)

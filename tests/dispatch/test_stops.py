@@ -189,7 +189,7 @@ async def test_stale_feed_ends_promotional_messages_within_a_second_while_codes_
     """X1: whoever cannot hear of STOPs sends nothing that a STOP may be about."""
     async with engine(dsn, ledger, responses=Responses(delay_ms=1)) as e:
         e.carrier_settings = {"tps": 500, "adaptive": False}
-        run = await e.run(numbers(5000))
+        run = await e.run(numbers(2000))
         worker = await e.start()
         await until(lambda: submitted([worker]) > 100, "it sends")
         read_feed = stops.after

@@ -168,7 +168,7 @@ async def test_two_workers_of_one_carrier_share_a_run_and_send_nothing_twice(dsn
         e.carrier_settings = {"binds": 2}
         await asyncio.gather(e.start(), e.start())
         await until(lambda: all(only_lane(worker).carrier.is_up for worker in e.workers), "both have a bind")
-        run = await e.run(numbers(20_000))
+        run = await e.run(numbers(8000))
         await e.ends(run)
         (await e.audit(run)).check(doubt_at_most=0, receipts=True)
         assert all(only_lane(worker).dispatcher.claimed for worker in e.workers)

@@ -223,7 +223,7 @@ async def test_worker_that_dies_soon_after_each_start_sends_nothing_twice_and_ke
 async def test_worker_that_was_frozen_for_three_seconds_wakes_without_a_burst(tmp_path: Path, data_root: Path) -> None:
     """Case 16 of the write protocol, fault 8: the lease is longer than the freeze, and the rate holds on waking."""
     async with Rig(tmp_path, data_root, tps=300, window=50, lease_s=30.0) as rig:
-        run = await rig.enqueue(3000)
+        run = await rig.enqueue(1800)
         await rig.start("worker")
         await rig.until_taken(600)
         async with rig.frozen("worker"):

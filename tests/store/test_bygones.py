@@ -1,6 +1,5 @@
 """What campaigns leave behind: what is over goes, and what decides whether somebody enters once more stays."""
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -20,13 +19,6 @@ def campaign(name: str, entry: str = "", wait: str = "30m", trigger: str = 'on =
     return (
         f'name = "{name}"\nbrand = "acme"\nwait = "{wait}"\nmessage = {{text = "Hi."}}\n{entry}\n[trigger]\n{trigger}'
     )
-
-
-@pytest.fixture
-async def shop(dsn: str) -> AsyncIterator[Shop]:
-    made = await Shop.open(dsn)
-    yield made
-    made.close()
 
 
 async def forget(shop: Shop, before: datetime = LATER) -> int:

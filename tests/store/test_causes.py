@@ -1,6 +1,5 @@
 """Causes: told with what they tell, of what is listened to alone, and taken away once."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from random import Random
 
@@ -20,13 +19,6 @@ message = {text = "Hi"}
 on = "event"
 event = "seen"
 """
-
-
-@pytest.fixture
-async def shop(dsn: str) -> AsyncIterator[Shop]:
-    made = await Shop.open(dsn)
-    yield made
-    made.close()
 
 
 async def count(shop: Shop) -> int:

@@ -1,6 +1,5 @@
 """Enrolments: once for a cause, held while they are carried on, and with their person wherever that goes."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -26,13 +25,6 @@ message = {text = "Hi"}
 on = "event"
 event = "seen"
 """
-
-
-@pytest.fixture
-async def shop(dsn: str) -> AsyncIterator[Shop]:
-    made = await Shop.open(dsn)
-    yield made
-    made.close()
 
 
 def new(id_: int, profile: int, number: int | None = ANN, cause: str = "a", reason: int = 0) -> New:
