@@ -604,7 +604,8 @@ def test_receipt_behind_its_response_has_its_segment_and_one_before_it_waits():
         (TEXT % b"a", tlv(0x1E, b"b\x00rubbish\x00"), (b"b", 2, b"000")),
         (TEXT % b"a", tlv(0x1E, b"") + tlv(0x1E, b"\x00"), (b"a", 2, b"000")),
         (TEXT % b"a", tlv(0x427, b"\x08") + tlv(0x427, b"\x02"), (b"a", 8, b"000")),
-        (TEXT % b"a", tlv(0x427, b"\x63"), (b"a", -1, b"000")),
+        # A state that there is not leaves the word to the text.
+        (TEXT % b"a", tlv(0x427, b"\x63"), (b"a", 2, b"000")),
         (TEXT % b"a", tlv(0x1400, b"vendor") + tlv(0x999, b""), (b"a", 2, b"000")),
         # Text in message_payload, or none at all.
         (b"", tlv(0x424, TEXT % b"a"), (b"a", 2, b"000")),
