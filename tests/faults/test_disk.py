@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import random
-import signal
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from gateway.errors import StoreError
 from gateway.store import postgres
 from gateway.store.embedded import Embedded
-from tests.fixtures.disk import PowerDisk, Syncs
+from tests.fixtures.disk import PowerDisk, Syncs, end_at_once
 from tests.fixtures.engine import until
 from tests.fixtures.rig import Rig
 
@@ -43,7 +42,7 @@ async def test_power_cuts_of_postgres_lose_nothing_that_was_acknowledged(
             for moment in sorted(chance.sample(range(1, 3600), CUTS)):
                 await rig.until_taken(moment)
                 disk.cut_power()
-                await rig.kill("postgres")
+                await rig.end_postgres_at_once()
                 await asyncio.to_thread(disk.give_power)
                 await rig.start("postgres")
             audit = await rig.audit_when_over(run)
@@ -64,8 +63,7 @@ async def test_power_cut_takes_what_was_not_synced_and_nothing_else(fsync: str, 
             for number in range(20):
                 await connection.execute("INSERT INTO t VALUES ($1)", number)
             disk.cut_power()
-            os.kill(server.pid, signal.SIGKILL)
-            os.waitpid(server.pid, 0)
+            end_at_once(server.pid)
             connection.terminate()
             await asyncio.to_thread(disk.give_power)
             found = 0
