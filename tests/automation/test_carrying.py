@@ -389,3 +389,56 @@ async def test_rest_waits_for_the_winner_and_gets_that(shop: Shop) -> None:
     after = dict(await shop.texts())
     assert len(after) == len(numbers)
     assert {after[number][0] for number in set(numbers) - {number for number, _ in before}} == {"B"}
+
+
+@pytest.mark.parametrize("outcome", ["attempted", "submitted", "delivered"])
+async def test_a_send_goes_on_when_its_text_was_handed_on_submitted_or_delivered_WF_3(shop: Shop, outcome: str) -> None:
+    """The second text is of who has come so far; who has not within a day goes the other way."""
+    await shop.people([ANN, BOB])
+    await shop.apply(f"""
+name = "two"
+kind = "workflow"
+brand = "acme"
+aim = "a"
+class = "transactional"
+[trigger]
+on = "event"
+event = "ordered"
+[[steps]]
+do = "send"
+text = "First."
+goes_on = "{outcome}"
+otherwise = "call"
+[[steps]]
+do = "send"
+text = "Second."
+next = "exit"
+[[steps]]
+name = "call"
+do = "send"
+text = "We shall call."
+""")
+    for number in (ANN, BOB):
+        await shop.tells(number, "ordered")
+    await shop.goes_on(timedelta(minutes=1))
+
+    async def said() -> list[tuple[int, str]]:
+        return sorted(await shop.texts())
+
+    first = [(ANN, "First."), (BOB, "First.")]
+    assert await said() == (sorted(first + [(ANN, "Second."), (BOB, "Second.")]) if outcome == "attempted" else first)
+    if outcome == "attempted":
+        return
+    # Of ANN both come, one after the other; BOB's text comes to something else, and somebody else's is not BOB's.
+    for name in ("submitted", "delivered"):
+        assert await said() == first
+        await shop.tells(ANN, name, {"campaign": "two"})
+        await shop.tells(BOB, name, {"campaign": "another"})
+        await shop.goes_on(timedelta(minutes=1))
+        if name == outcome:
+            break
+    assert await said() == sorted([*first, (ANN, "Second.")])
+    await shop.goes_on(timedelta(hours=23))
+    assert await said() == sorted([*first, (ANN, "Second.")])
+    await shop.goes_on(timedelta(hours=1))
+    assert await said() == sorted([*first, (ANN, "Second."), (BOB, "We shall call.")])
